@@ -1,0 +1,49 @@
+"""Where raw data come from: one file a source.
+
+A source is a module with
+
+- `LICENCE`, `CITATION`: texts;
+- `PROVIDERS`: dict provider -> modules of synthmed whose code makes the raw bytes (empty: they come from outside);
+- `raw_files(settings) -> list[str]`: names of the raw files, from the fetch section as plain values;
+- `fetch(provider, options, raw)`: make these files at the paths `raw`; `options` are plain values, checked there;
+- `read(raw)`: context manager that gives a `list[RawImage]` (see raw_image.py).
+
+Nothing here imports torch: the Snakefile asks for `raw_files`.
+"""
+
+import importlib
+from collections.abc import Mapping
+from types import ModuleType
+
+from synthmed.errors import InputError
+
+SOURCES = {
+    "folder": "synthmed.data.sources.folder",
+    "medmnist": "synthmed.data.sources.medmnist",
+    "montgomery_shenzhen": "synthmed.data.sources.montgomery_shenzhen",
+}
+
+
+def load(name: str) -> ModuleType:
+    """The module of the source `name`. Raises InputError when there is none."""
+    if name not in SOURCES:
+        raise InputError(f"unknown data source {name!r}; known are {sorted(SOURCES)}")
+    return importlib.import_module(SOURCES[name])
+
+
+def raw_files(settings: Mapping[str, object]) -> list[str]:
+    """Names of the raw files of a fetch section (`source`, `provider`, `options` as plain values)."""
+    return load(str(settings["source"])).raw_files(settings)
+
+
+def made_by(settings: Mapping[str, object]) -> list[str]:
+    """Modules whose code decides the raw bytes of a fetch section, for the provenance of the fetch step.
+
+    Empty for files from outside (downloads): their hash is their provenance, and an edited reader must not fetch
+    gigabytes again.
+    """
+    providers = load(str(settings["source"])).PROVIDERS
+    provider = str(settings["provider"])
+    if provider not in providers:
+        raise InputError(f"source {settings['source']!r} has no provider {provider!r}; it has {sorted(providers)}")
+    return list(providers[provider])

@@ -1,0 +1,408 @@
+"""The registry, the step fetch, and what every source reads."""
+
+import csv
+import io
+import logging
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthmed.data import sources
+from synthmed.data.fetch import FetchSettings, fetch
+from synthmed.data.sources import folder, medmnist, montgomery_shenzhen
+from synthmed.errors import InputError
+
+
+def png(value=0, size=(20, 16)):
+    buffer = io.BytesIO()
+    Image.new("L", size, value).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def make_zip(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------------- registry
+@pytest.mark.parametrize("name", sources.SOURCES)
+def test_every_source_keeps_the_contract(name):
+    source = sources.load(name)
+    assert source.LICENCE
+    assert source.CITATION
+    for provider, modules in source.PROVIDERS.items():
+        settings = {"source": name, "provider": provider, "options": {}}
+        assert sources.raw_files(settings)
+        assert sources.made_by(settings) == list(modules)
+    with pytest.raises(InputError, match="no provider 'mail'"):
+        sources.made_by({"source": name, "provider": "mail"})
+
+
+def test_an_unknown_source_is_named_with_the_known_ones():
+    with pytest.raises(InputError, match=r"'xray'; known are \['folder', 'medmnist', 'montgomery_shenzhen'\]"):
+        sources.load("xray")
+
+
+def test_the_snakefile_can_ask_for_raw_files_without_torch():
+    code = (
+        "import sys; from synthmed.data import sources\n"
+        "for name in sources.SOURCES: sources.raw_files({'source': name})\n"
+        "assert not {'torch', 'pandas', 'scipy'} & set(sys.modules), sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_fetch_refuses_other_file_names(tmp_path):
+    settings = FetchSettings("medmnist", "file", {"path": "x.npz"})
+    with pytest.raises(InputError, match=r"makes the files \['medmnist.npz'\], not \['other.npz'\]"):
+        fetch(settings, raw=[tmp_path / "other.npz"])
+
+
+# ------------------------------------------------------------------------------------------------------------ folder
+CSV = {
+    "name": "labels.csv",
+    "file": "file",
+    "label": "finding",
+    "patient": "person",
+    "mask": None,
+    "split": None,
+    "keep": (),
+}
+
+
+def options(path, csv=None, pattern=None):
+    return {"path": str(path), "name": "clinic", "csv": csv, "patient_pattern": pattern}
+
+
+def fetch_folder(tmp_path, chosen):
+    raw = tmp_path / "raw" / "folder.zip"
+    fetch(FetchSettings("folder", "folder", chosen), raw=[raw])
+    with folder.read([raw]) as found:
+        return found
+
+
+@pytest.fixture
+def class_folders(tmp_path):
+    for number, file in enumerate(["sick/p1_a.png", "sick/p1_b.png", "well/p2_a.png", "well/deep er/p1_a.PNG"]):
+        path = tmp_path / "clinic" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+    (tmp_path / "clinic" / "sick" / "Thumbs.db").write_bytes(b"x")
+    (tmp_path / "clinic" / "sick" / "._p1_a.png").write_bytes(b"x")
+    (tmp_path / "clinic" / "loose.png").write_bytes(png())
+    return tmp_path / "clinic"
+
+
+def test_class_folders(tmp_path, class_folders, caplog):
+    caplog.set_level(logging.INFO)
+    found = fetch_folder(tmp_path, options(class_folders))
+    assert [(image.name, image.label, image.patient) for image in found] == [
+        ("sick_p1_a", "sick", "sick/p1_a.png"),
+        ("sick_p1_b", "sick", "sick/p1_b.png"),
+        ("well_deep_er_p1_a", "well", "well/deep er/p1_a.PNG"),
+        ("well_p2_a", "well", "well/p2_a.png"),
+    ]
+    assert {image.source for image in found} == {"clinic"}
+    assert "packed 4 images of 4 patients (sick 2, well 2), 0 with a mask" in caplog.text
+    assert "3 files are no images in a class sub-folder" in caplog.text
+
+
+def test_class_folders_with_patients_in_the_names(tmp_path, class_folders):
+    found = fetch_folder(tmp_path, options(class_folders, pattern=r"^(p\d+)_"))
+    assert [image.patient for image in found] == ["p1", "p1", "p1", "p2"]
+
+
+def test_a_name_without_patient_is_an_error(tmp_path, class_folders):
+    with pytest.raises(InputError, match=r"p2_a\.png: options\.patient_pattern .* finds no patient"):
+        fetch_folder(tmp_path, options(class_folders, pattern=r"^(p1)_"))
+    with pytest.raises(InputError, match="no regular expression"):
+        fetch_folder(tmp_path, options(class_folders, pattern="("))
+    with pytest.raises(InputError, match="needs a group"):
+        fetch_folder(tmp_path, options(class_folders, pattern="p1"))
+
+
+def test_one_class_only_is_an_error(tmp_path, class_folders):
+    for path in (class_folders / "well").rglob("*.[pP]*"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"only one class \(sick\)"):
+        fetch_folder(tmp_path, options(class_folders))
+
+
+def test_a_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        fetch_folder(tmp_path, options(tmp_path / "nowhere"))
+
+
+def test_equal_folders_give_equal_bytes(tmp_path, class_folders):
+    archives = []
+    for name in ("a", "b"):
+        raw = tmp_path / name / "folder.zip"
+        fetch(FetchSettings("folder", "folder", options(class_folders)), raw=[raw])
+        archives.append(raw.read_bytes())
+    assert archives[0] == archives[1]
+
+
+def write_csv(folder, text):
+    folder.mkdir(exist_ok=True)
+    (folder / "labels.csv").write_text(text, encoding="utf-8-sig")
+    for name in ("1.png", "2.png", "3.png", "m1.png"):
+        (folder / name).write_bytes(png())
+    return folder
+
+
+def test_a_csv_with_masks_patients_split_and_further_columns(tmp_path):
+    path = write_csv(
+        tmp_path / "clinic",
+        "file,finding,person,mask,part,age\n1.png,tb,7,m1.png,train,44\n2.png,none,7,,val,\n3.png,none,,,test,9\n",
+    )
+    chosen = options(path, CSV | {"mask": "mask", "split": "part", "keep": ("age",)})
+    found = fetch_folder(tmp_path, chosen)
+    assert [(image.name, image.label, image.patient, image.split, len(image.masks)) for image in found] == [
+        ("1", "tb", "7", "train", 1),
+        ("2", "none", "7", "validation", 0),
+        ("3", "none", "3.png", "test", 0),  # without a number it is a patient of its own
+    ]
+    assert [image.extra for image in found] == [{"age": "44"}, {"age": ""}, {"age": "9"}]
+
+
+def test_a_csv_with_a_pattern_for_the_file(tmp_path):
+    for label in ("tb", "none"):
+        (tmp_path / "clinic" / label).mkdir(parents=True)
+        (tmp_path / "clinic" / label / "1.png").write_bytes(png())
+    (tmp_path / "clinic" / "labels.csv").write_text("file,finding,person\n1.png,tb,7\n1.png,none,8\n")
+    found = fetch_folder(tmp_path, options(tmp_path / "clinic", CSV | {"file": "{finding}/{file}"}))
+    assert [image.name for image in found] == ["none_1", "tb_1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,finding,person\n1.png,tb,7\n9.png,none,8\n", r"labels\.csv, line 3: .*9\.png does not exist"),
+        ("file,finding,person\n1.png,tb,7\n1.png,none,8\n", r"line 3: '1\.png' stands in line 2 already"),
+        ("file,finding,person\n1.png,tb,7\n2.png,tb,8\n", r"only one class \(tb\)"),
+        ("file,finding,person\n1.png,,7\n2.png,tb,8\n", r"line 2: no finding"),
+        ("file,finding,person\n1.png,a,7\nlabels.csv,tb,8\n", r"line 3: 'labels\.csv' is no image file"),
+        ("file,finding,person\n../1.png,a,7\n2.png,tb,8\n", r"line 2: '\.\./1\.png' is not the name"),
+        ("file,finding,person\n1.png,a\n2.png,tb,8\n", r"line 2: it has not 3 cells"),
+        ("file,finding\n1.png,a\n", r"no column 'person'; it has \['file', 'finding'\]"),
+        ("file;finding;person\n1.png;a;7\n", r"separated by semicolons"),
+    ],
+)
+def test_a_wrong_csv_is_told_with_its_line(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        fetch_folder(tmp_path, options(write_csv(tmp_path / "clinic", text), CSV))
+
+
+def test_a_csv_that_is_missing_or_no_utf8(tmp_path):
+    (tmp_path / "clinic").mkdir()
+    with pytest.raises(InputError, match=r"labels\.csv: no such file"):
+        fetch_folder(tmp_path, options(tmp_path / "clinic", CSV))
+    (tmp_path / "clinic" / "labels.csv").write_bytes(b"file,finding,person\n\xe9.png,a,1\n")
+    with pytest.raises(InputError, match="not UTF-8"):
+        fetch_folder(tmp_path, options(tmp_path / "clinic", CSV))
+
+
+def test_a_column_of_the_image_set_cannot_be_carried(tmp_path):
+    path = write_csv(tmp_path / "clinic", "file,finding,person,source\n1.png,a,1,x\n2.png,b,2,x\n")
+    with pytest.raises(InputError, match="keep names 'source'"):
+        fetch_folder(tmp_path, options(path, CSV | {"keep": ("source",)}))
+
+
+def test_a_misspelt_option_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"unknown setting options\.pth; did you mean 'path'"):
+        fetch_folder(tmp_path, {"pth": "x", "name": "clinic", "csv": None, "patient_pattern": None})
+
+
+def test_a_full_disk_while_packing(class_folders, small_disk):
+    (class_folders / "sick" / "large.png").write_bytes(bytes(500_000))
+    with pytest.raises(InputError, match="no space left"):
+        fetch_folder(small_disk, options(class_folders))
+    assert list((small_disk / "raw").iterdir()) == []
+
+
+# ---------------------------------------------------------------------------------------------- Montgomery, Shenzhen
+MONTGOMERY = {
+    "MontgomerySet/CXR_png/MCUCXR_0001_0.png": png(1),
+    "MontgomerySet/CXR_png/MCUCXR_0104_1.png": png(2),
+    "MontgomerySet/CXR_png/Thumbs.db": b"x",
+    "MontgomerySet/CXR_png/._MCUCXR_0001_0.png": b"x",
+    "MontgomerySet/ClinicalReadings/MCUCXR_0001_0.txt": b"Patient's Sex: F\nPatient's Age: 027Y\nnormal\n",
+    "MontgomerySet/ClinicalReadings/MCUCXR_0104_1.txt": b"Patient's Sex: M\r\nPatient's Age: 40Y\r\ncavity,\r\nright",
+    "MontgomerySet/ManualMask/leftMask/MCUCXR_0001_0.png": png(255),
+    "MontgomerySet/ManualMask/rightMask/MCUCXR_0001_0.png": png(255),
+}
+SHENZHEN = {
+    "ChinaSet_AllFiles/CXR_png/CHNCXR_0001_0.png": png(3),
+    "ChinaSet_AllFiles/CXR_png/CHNCXR_0327_1.png": png(4),
+    "ChinaSet_AllFiles/CXR_png/CHNCXR_0400_1.png": png(4),
+    "ChinaSet_AllFiles/ClinicalReadings/CHNCXR_0001_0.txt": b"male 45yrs\r\nnormal",
+    "ChinaSet_AllFiles/ClinicalReadings/CHNCXR_0327_1.txt": b"Female , 3 months\nbilateral PTB\n",
+}
+
+
+@pytest.fixture
+def placed(tmp_path):
+    (tmp_path / "placed").mkdir()
+    make_zip(tmp_path / "placed" / "NLM-MontgomeryCXRSet.zip", MONTGOMERY)
+    make_zip(tmp_path / "placed" / "ChinaSet_AllFiles.zip", SHENZHEN)
+    return tmp_path / "placed"
+
+
+def raw_of(folder):
+    return [folder / "NLM-MontgomeryCXRSet.zip", folder / "ChinaSet_AllFiles.zip"]
+
+
+def test_the_real_layout_is_read(placed):
+    with montgomery_shenzhen.read(raw_of(placed)) as found:
+        assert [(image.name, image.label, image.source, image.patient) for image in found] == [
+            ("MCUCXR_0001_0", "normal", "montgomery", "MCUCXR_0001_0"),
+            ("MCUCXR_0104_1", "abnormal", "montgomery", "MCUCXR_0104_1"),
+            ("CHNCXR_0001_0", "normal", "shenzhen", "CHNCXR_0001_0"),
+            ("CHNCXR_0327_1", "abnormal", "shenzhen", "CHNCXR_0327_1"),
+            ("CHNCXR_0400_1", "abnormal", "shenzhen", "CHNCXR_0400_1"),
+        ]
+        assert [image.extra for image in found] == [
+            {"sex": "F", "age": "27", "finding": "normal"},
+            {"sex": "M", "age": "40", "finding": "cavity, right"},
+            {"sex": "M", "age": "45", "finding": "normal"},
+            {"sex": "F", "age": "0.25", "finding": "bilateral PTB"},
+            {"sex": "", "age": "", "finding": ""},
+        ]
+        assert [len(image.masks) for image in found] == [2, 0, 0, 0, 0]
+        assert found[1].load() == png(2)
+
+
+def test_placed_files_are_copied_and_a_cut_set_is_said(placed, tmp_path, caplog):
+    raw = raw_of(tmp_path / "raw")
+    fetch(FetchSettings("montgomery_shenzhen", "file", {"path": str(placed)}), raw=raw)
+    assert [path.read_bytes() for path in raw] == [path.read_bytes() for path in raw_of(placed)]
+    assert "holds {'normal': 1, 'abnormal': 1}, the published set {'normal': 80" in caplog.text
+
+
+def test_a_missing_placed_file_says_where_to_get_it(tmp_path):
+    with pytest.raises(InputError, match=r"NLM-MontgomeryCXRSet\.zip: no such file; put .* \(from https://openi"):
+        fetch(FetchSettings("montgomery_shenzhen", "file", {"path": str(tmp_path)}), raw=raw_of(tmp_path / "raw"))
+
+
+def test_another_archive_is_not_taken_for_the_set(placed, tmp_path):
+    make_zip(placed / "ChinaSet_AllFiles.zip", MONTGOMERY)
+    with pytest.raises(InputError, match=r"ChinaSet_AllFiles\.zip: no ChinaSet_AllFiles/CXR_png"):
+        fetch(FetchSettings("montgomery_shenzhen", "file", {"path": str(placed)}), raw=raw_of(tmp_path / "raw"))
+
+
+def test_phantoms_or_cut_files_do_not_pass_for_the_published_set(placed):
+    settings = FetchSettings("montgomery_shenzhen", "download", {})
+    with pytest.raises(InputError, match=r"expected 54601e95.*delete it to download it again, or use provider: file"):
+        fetch(settings, raw=raw_of(placed))
+
+
+def test_a_file_that_is_in_its_place_is_checked_and_used(placed, monkeypatch):
+    cut = [
+        montgomery_shenzhen.Collection(**(vars(collection) | {"sha256": None, "counts": counts}))
+        for collection, counts in zip(
+            montgomery_shenzhen.COLLECTIONS,
+            ({"normal": 1, "abnormal": 1}, {"normal": 1, "abnormal": 2}),
+            strict=True,
+        )
+    ]
+    monkeypatch.setattr(montgomery_shenzhen, "COLLECTIONS", cut)
+    fetch(FetchSettings("montgomery_shenzhen", "download", {}), raw=raw_of(placed))  # opens no connection
+    make_zip(placed / "ChinaSet_AllFiles.zip", {})
+    with pytest.raises(InputError, match=r"no ChinaSet_AllFiles/CXR_png"):
+        fetch(FetchSettings("montgomery_shenzhen", "download", {}), raw=raw_of(placed))
+
+
+def test_an_archive_that_escapes_is_refused(placed):
+    make_zip(placed / "ChinaSet_AllFiles.zip", SHENZHEN | {"../../etc/cron.d/x": b"x"})
+    with pytest.raises(InputError, match="outside"), montgomery_shenzhen.read(raw_of(placed)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "sex", "age"),
+    [("femal 26yrs", "F", "26"), ("Male  63yr", "M", "63"), ("female, 11day", "F", "0.0301"), ("", "", "")],
+)
+def test_clinical_readings_as_they_are_written(tmp_path, text, sex, age):
+    with montgomery_shenzhen.Archive(make_zip(tmp_path / "a.zip", {"r.txt": text})) as archive:
+        reading = montgomery_shenzhen.clinical_reading(archive, "r.txt")
+    assert (reading["sex"], reading["age"], reading["finding"]) == (sex, age, "")
+
+
+# ---------------------------------------------------------------------------------------------------------- MedMNIST
+def arrays(seed=0, shape=(8, 8), **changes):
+    rng = np.random.default_rng(seed)
+    made = {}
+    for part, count in (("train", 6), ("val", 3), ("test", 4)):
+        made[f"{part}_images"] = rng.integers(0, 256, (count, *shape), dtype=np.uint8)
+        made[f"{part}_labels"] = (np.arange(count) % 2)[:, None]
+    return made | changes
+
+
+def test_medmnist_keeps_the_official_split_and_reports_identical_images(tmp_path, caplog):
+    made = arrays()
+    made["val_images"][1] = made["train_images"][4]
+    np.savez(tmp_path / "x.npz", **made)
+    raw = [tmp_path / "raw" / "medmnist.npz"]
+    fetch(FetchSettings("medmnist", "file", {"path": str(tmp_path / "x.npz")}), raw=raw)
+    with medmnist.read(raw) as found:
+        assert [image.split for image in found] == ["train"] * 6 + ["validation"] * 3 + ["test"] * 4
+        assert [image.label for image in found[:3]] == ["0", "1", "0"]
+        assert {image.name: image.extra["same_as"] for image in found if image.extra["same_as"]} == {
+            "validation_00001": "train_00004"
+        }
+        assert np.array_equal(found[5].load(), made["train_images"][5])
+    assert "1 images are byte-identical to one of another part, e.g. validation_00001 and train_00004" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"val_labels": np.zeros((3, 14))}, "one label for each"),
+        ({"val_images": np.zeros((3, 8, 8))}, "not uint8"),
+        ({"val_images": np.array([None])}, "not a readable"),  # would have to be unpickled
+    ],
+)
+def test_medmnist_of_another_kind_is_refused(tmp_path, changes, message):
+    np.savez(tmp_path / "x.npz", **arrays(**changes))
+    with pytest.raises(InputError, match=message):
+        fetch(FetchSettings("medmnist", "file", {"path": str(tmp_path / "x.npz")}), raw=[tmp_path / "medmnist.npz"])
+
+
+def test_medmnist_missing_incomplete_or_not_npz(tmp_path):
+    def attempt(name):
+        fetch(FetchSettings("medmnist", "file", {"path": str(tmp_path / name)}), raw=[tmp_path / "medmnist.npz"])
+
+    with pytest.raises(InputError, match=r"none\.npz: no such file"):
+        attempt("none.npz")
+    made = arrays()
+    del made["test_labels"]
+    np.savez(tmp_path / "cut.npz", **made)
+    with pytest.raises(InputError, match=r"cut\.npz: no array 'test_labels'"):
+        attempt("cut.npz")
+    (tmp_path / "page.npz").write_text("<html>")
+    with pytest.raises(InputError, match=r"page\.npz: not a readable"):
+        attempt("page.npz")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    with pytest.raises(InputError, match=r"one\.npz: not a readable"):
+        attempt("one.npz")
+
+
+def test_index_of_a_packed_folder_is_readable_by_hand(tmp_path, class_folders):
+    fetch_folder(tmp_path, options(class_folders))
+    with zipfile.ZipFile(tmp_path / "raw" / "folder.zip") as archive:
+        rows = list(csv.DictReader(io.StringIO(archive.read("index.csv").decode())))
+    assert rows[0] == {
+        "file": "sick/p1_a.png",
+        "label": "sick",
+        "patient": "sick/p1_a.png",
+        "mask": "",
+        "split": "",
+        "source": "clinic",
+    }

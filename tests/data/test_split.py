@@ -1,0 +1,288 @@
+import json
+from collections import Counter
+
+import imagehash
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.data.near_duplicates import (
+    near_duplicates,
+    perceptual_hashes,
+    standardised,
+    thumbnail,
+)
+from synthmed.data.split import PARTS, SplitSettings, draw, split
+from synthmed.errors import InputError
+
+BOX, LANCZOS = Image.Resampling.BOX, Image.Resampling.LANCZOS
+
+
+def smooth(seed, size=64):
+    """A random smooth picture: uint8 (size, size)."""
+    small = np.random.default_rng(seed).integers(0, 256, (6, 6), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def settings(**changes):
+    values = {
+        "by": "patient",
+        "validation": 0.2,
+        "test": 0.2,
+        "seed": 1,
+        "near_duplicate_bits": 12,
+        "near_duplicate_correlation": 0.9,
+        "on_near_duplicates": "report",
+    }
+    return SplitSettings(**(values | changes))
+
+
+def entry(name, label, patient, pixels, part="", origin="s"):
+    return {"image": f"{name}.png", "label": label, "patient": patient, "split": part, "source": origin}, pixels
+
+
+def images_of(count=40, patients=None):
+    return [
+        entry(f"i{n:03d}", "ab"[n % 2], f"p{n}" if patients is None else patients(n), smooth(n), origin=f"s{n % 4}")
+        for n in range(count)
+    ]
+
+
+def run(tmp_path, rows, **changes):
+    write_image_set(tmp_path / "images.zip", rows)
+    paths = {part: tmp_path / f"{part}.zip" for part in PARTS}
+    split(settings(**changes), images=tmp_path / "images.zip", report=tmp_path / "report.json", **paths)
+    return {part: ImageSet(path) for part, path in paths.items()}, json.loads((tmp_path / "report.json").read_text())
+
+
+# -------------------------------------------------------------------------------------------------------------- draw
+def test_the_counts_of_the_document_come_out():
+    labels = ["normal"] * 406 + ["abnormal"] * 394
+    parts = draw([str(n) for n in range(800)], labels, {"test": 0.1}, seed=3)
+    assert Counter(zip(parts, labels, strict=True)) == {
+        ("train", "normal"): 366,
+        ("train", "abnormal"): 355,
+        ("test", "normal"): 40,
+        ("test", "abnormal"): 39,
+    }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_stay_together_and_shares_are_kept_nearly(seed):
+    rng = np.random.default_rng(seed)
+    groups = [f"g{n}" for n in rng.integers(0, 150, 600)]
+    labels = list(rng.choice(["a", "b", "c"], 600, p=[0.6, 0.3, 0.1]))  # groups have several labels
+    parts = draw(groups, labels, {"test": 0.2, "validation": 0.15}, seed)
+    assert len(set(zip(groups, parts, strict=True))) == len(set(groups))
+    for label in "abc":
+        total = labels.count(label)
+        counts = Counter(part for part, found in zip(parts, labels, strict=True) if found == label)
+        assert 0.14 * total <= counts["test"] <= 0.2 * total
+        assert 0.09 * total <= counts["validation"] <= 0.15 * total
+
+
+def test_the_seed_decides_and_the_order_of_rows_does_not():
+    groups, labels = [f"g{n}" for n in range(50)], ["a", "b"] * 25
+    one = draw(groups, labels, {"test": 0.3}, 1)
+    assert one == draw(groups, labels, {"test": 0.3}, 1)
+    assert one != draw(groups, labels, {"test": 0.3}, 2)
+    assert one[::-1] == draw(groups[::-1], labels[::-1], {"test": 0.3}, 1)
+
+
+def test_shares_are_rounded_down_but_not_by_floating_point():
+    parts = draw([str(n) for n in range(100)], ["a"] * 100, {"test": 0.29}, 0)  # 0.29 · 100 = 28.999999999999996
+    assert parts.count("test") == 29
+
+
+# -------------------------------------------------------------------------------------------------------------- step
+def test_every_image_lands_in_one_part_and_the_report_counts_them(tmp_path):
+    parts, report = run(tmp_path, images_of())
+    names = [name for part in PARTS for name in parts[part].column("image")]
+    assert sorted(names) == [f"i{n:03d}.png" for n in range(40)]
+    assert report["counts"] == {part: {"a": n, "b": n} for part, n in zip(PARTS, (12, 4, 4), strict=True)}
+    assert report["patients"] == {"train": 24, "validation": 8, "test": 8}
+    assert sum(count for labels in report["sources"]["train"].values() for count in labels.values()) == 24
+    assert report["near_duplicates"]["found"] == 0
+    for part in PARTS:
+        assert set(parts[part].column("split")) == {part}
+    number = int(parts["test"].column("image")[3][1:4])
+    assert np.array_equal(parts["test"][3][:, :, 0], smooth(number))
+
+
+def test_a_patient_is_in_one_part_only(tmp_path):
+    parts, _ = run(tmp_path, images_of(60, lambda n: f"p{n // 3}"))
+    patients = [set(parts[part].column("patient")) for part in PARTS]
+    assert sum(map(len, patients)) == len(set.union(*patients)) == 20
+
+
+def test_the_same_bytes_twice(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        run(tmp_path / name, images_of())
+    for file in ("train.zip", "validation.zip", "test.zip", "report.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_masks_travel_along(tmp_path):
+    rows = [(fields, pixels, pixels // 2) for fields, pixels in images_of()]
+    parts, _ = run(tmp_path, rows)
+    assert np.array_equal(parts["test"].masks, parts["test"].pixels // 2)
+
+
+def test_one_class_only_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"only one class \(a\)"):
+        run(tmp_path, [entry(f"i{n}", "a", f"p{n}", smooth(n)) for n in range(10)])
+
+
+def test_a_part_without_a_class_is_an_error(tmp_path):
+    with pytest.raises(
+        InputError, match=r"the validation part has no image of 'a' \(8 images in all\); raise its share"
+    ):
+        run(tmp_path, images_of(8), test=0.3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test": None}, "must be shares"),
+        ({"test": 0.0}, "between 0 and 1"),
+        ({"test": 0.5, "validation": 0.5}, "left for training"),
+        ({"by": "column"}, "test is 0.2; it must be null"),
+        ({"near_duplicate_bits": 65}, "from 0 to 64"),
+        ({"near_duplicate_correlation": 0.0}, "above 0"),
+    ],
+)
+def test_impossible_settings(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        run(tmp_path, images_of(10), **changes)
+
+
+# ---------------------------------------------------------------------------------------------------- official split
+OFFICIAL = {"by": "column", "test": None, "validation": None}
+
+
+def official(count=40, names=("train", "train", "validation", "test")):
+    return [entry(f"i{n:03d}", "ab"[n % 2], f"p{n}", smooth(n), part=names[n // 2 % len(names)]) for n in range(count)]
+
+
+def test_the_official_split_is_kept(tmp_path):
+    parts, _ = run(tmp_path, official(), **OFFICIAL)
+    assert [len(parts[part]) for part in PARTS] == [20, 10, 10]
+
+
+def test_validation_is_drawn_from_the_official_training_part(tmp_path):
+    rows = official(names=("train", "train", "test", "test"))
+    parts, _ = run(tmp_path, rows, **(OFFICIAL | {"validation": 0.2}))
+    assert [len(parts[part]) for part in PARTS] == [16, 4, 20]
+    with pytest.raises(InputError, match="does not name validation images, so setting validation must be a share"):
+        run(tmp_path, rows, **OFFICIAL)
+    with pytest.raises(InputError, match="names validation images, so setting validation must be null"):
+        run(tmp_path, official(), **(OFFICIAL | {"validation": 0.2}))
+
+
+@pytest.mark.parametrize("action", ["report", "move", "stop"])
+def test_a_patient_in_two_official_parts_stops_the_run(tmp_path, action):
+    rows = official()
+    rows[0][0]["patient"] = rows[6][0]["patient"]
+    with pytest.raises(InputError, match=r"patient 'p6' is in train and in test; .*correct the split column"):
+        run(tmp_path, rows, **OFFICIAL, on_near_duplicates=action)
+
+
+def test_data_without_an_official_split_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"the split of i000\.png is '', not one of .*use by: patient"):
+        run(tmp_path, images_of(), **OFFICIAL)
+
+
+# --------------------------------------------------------------------------------------------------- near-duplicates
+def copies(rows, pairs):
+    """Rows in which image j shows image i again: brighter, noisy and shifted by a pixel."""
+    for i, j in pairs:
+        pixels = np.roll(rows[i][1].astype(float), 1, axis=0) * 0.9 + 20
+        noise = np.random.default_rng(j).normal(0, 3, pixels.shape)
+        rows[j] = (rows[j][0], np.clip(pixels + noise, 0, 255).astype(np.uint8))
+    return rows
+
+
+PAIRS = [(0, 2), (4, 7), (2, 10)]
+
+
+def test_near_duplicates_across_parts_are_reported(tmp_path, caplog):
+    rows = copies(official(), [(0, 6), (4, 5), (1, 3)])  # train-test, validation-validation, train-train
+    _, report = run(tmp_path, rows, **OFFICIAL)
+    found = report["near_duplicates"]
+    assert (found["found"], found["across_parts"]) == (3, 1)
+    first = found["pairs"][0]
+    assert first["images"] == ["i000.png", "i006.png"]
+    assert first["parts"] == ["train", "test"]
+    assert first["across_parts"] is True
+    assert first["correlation"] > 0.9
+    assert "1 near-duplicate pairs across parts" in caplog.text
+    assert "i000.png (train) and i006.png (test)" in caplog.text
+
+
+def test_near_duplicates_stop_the_run_when_asked(tmp_path):
+    with pytest.raises(InputError, match="1 near-duplicate pairs across parts"):
+        run(tmp_path, copies(official(), [(0, 6)]), **OFFICIAL, on_near_duplicates="stop")
+    assert not (tmp_path / "train.zip").exists()
+
+
+def test_near_duplicates_move_into_one_part(tmp_path):
+    rows = copies(images_of(), PAIRS)
+    for seed in range(4):
+        parts, report = run(tmp_path, rows, on_near_duplicates="move", seed=seed)
+        where = {name: part for part in PARTS for name in parts[part].column("image")}
+        assert where["i000.png"] == where["i002.png"] == where["i010.png"]  # a chain joins all three
+        assert where["i004.png"] == where["i007.png"]
+        assert report["near_duplicates"]["across_parts"] == 0
+        assert report["near_duplicates"]["found"] >= 3
+
+
+def test_with_an_official_split_moved_images_go_to_training(tmp_path):
+    parts, report = run(tmp_path, copies(official(), [(0, 6), (4, 7)]), **OFFICIAL, on_near_duplicates="move")
+    assert {"i000.png", "i004.png", "i006.png", "i007.png"} <= set(parts["train"].column("image"))
+    assert [len(parts[part]) for part in PARTS] == [23, 9, 8]
+    assert report["near_duplicates"]["across_parts"] == 0
+
+
+def test_images_of_one_patient_are_no_near_duplicates(tmp_path):
+    rows = copies(images_of(40, lambda n: f"p{n % 20}"), [(0, 20)])
+    _, report = run(tmp_path, rows)
+    assert report["near_duplicates"]["found"] == 0
+
+
+def test_hashes_agree_with_imagehash():
+    pictures = [smooth(seed) for seed in range(20)]
+    ours = perceptual_hashes(np.stack([thumbnail(picture[:, :, None], 32, LANCZOS) for picture in pictures]))
+    theirs = [int(str(imagehash.phash(Image.fromarray(picture))), 16) for picture in pictures]
+    assert ours.tolist() == theirs
+
+
+def test_correlations_are_pearson_and_constants_match_nothing():
+    pictures = np.stack([smooth(0), smooth(1), np.full((64, 64), 7, np.uint8), np.full((64, 64), 9, np.uint8)])
+    vectors = standardised(pictures)
+    expected = np.corrcoef(pictures[0].ravel(), pictures[1].ravel())[0, 1]
+    assert float(vectors[0] @ vectors[1]) == pytest.approx(expected, abs=1e-5)
+    assert near_duplicates(np.zeros(4, np.uint64), vectors, np.arange(4), 64, 0.9) == []
+
+
+def test_blocks_find_what_comparing_all_pairs_finds():
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**8, 700).astype(np.uint64)  # many close hashes, over several blocks
+    vectors = standardised(rng.integers(0, 256, (700, 4, 4), dtype=np.uint8))
+    groups = rng.integers(0, 300, 700)
+    found = near_duplicates(hashes, vectors, groups, 2, 0.5)
+    expected = [
+        (i, j)
+        for i in range(700)
+        for j in range(i + 1, 700)
+        if groups[i] != groups[j] and bin(int(hashes[i] ^ hashes[j])).count("1") <= 2 and vectors[i] @ vectors[j] >= 0.5
+    ]
+    assert [(pair.first, pair.second) for pair in found] == expected
+    assert len(expected) > 500
+
+
+def test_colour_images_are_compared_in_grey(tmp_path):
+    rows = [(fields, np.stack([pixels] * 3, axis=2)) for fields, pixels in copies(images_of(), [(0, 2)])]
+    _, report = run(tmp_path, rows)
+    assert report["near_duplicates"]["found"] == 1

@@ -1,0 +1,91 @@
+"""Who may know whom (docs/design.md): read from the import statements of every source file."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "synthmed"
+
+# A room may import rooms on a strictly lower level, and files of its own room where ALLOWED_WITHIN says so.
+LEVELS = [
+    {"errors"},
+    {"files"},
+    {"settings", "provenance", "lock"},
+    {"data.imageset"},
+    {"data", "layers", "augment", "optimizer", "metrics"},
+    {"weights", "checkpoint", "gan"},
+    {"monitor"},
+    {"prepare", "generators", "segmenters", "classifiers", "extractors"},
+    {"training", "describe", "latent", "anomaly", "readers", "evaluation", "report"},
+    {"steps", "doctor"},
+    {"cli"},
+    {"__main__"},
+]
+
+
+def level(module: str) -> int:
+    parts = module.split(".")
+    for number, rooms in enumerate(LEVELS):
+        if ".".join(parts[:2]) in rooms or parts[0] in rooms:
+            # data.imageset is listed before data
+            if parts[0] == "data" and ".".join(parts[:2]) == "data.imageset":
+                return 3
+            return number
+    raise AssertionError(f"{module} is in no level; add it to LEVELS in this test")
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+        if name != "__init__":
+            yield name.removesuffix(".__init__"), path
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        found.update(names)
+    return found
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
+def test_imports_point_downwards(module, path):
+    room = module.split(".")[0]
+    known = {name for name, _ in modules()}
+    for name in imports(path):
+        if not name.startswith("synthmed.") or name.removeprefix("synthmed.") not in known:
+            continue
+        other = name.removeprefix("synthmed.")
+        if other.split(".")[0] == room or other == module:
+            continue
+        assert level(other) < level(module), f"{module} imports {other}, which is not below it"
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
+def test_generators_do_not_know_each_other(module, path):
+    if not module.startswith("generators.") or module == "generators.sampling":
+        return
+    others = {name for name in imports(path) if name.startswith("synthmed.generators.")}
+    assert not others, f"{module} imports {others}: what two generators share lives below them"
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
+def test_the_package_knows_neither_the_workflow_nor_the_environment(module, path):
+    names = {name.split(".")[0] for name in imports(path)}
+    assert not names & {"snakemake", "dvc", "yaml"}
+    text = path.read_text(encoding="utf-8")
+    assert "params.yaml" not in text, "the package never opens params.yaml"
+    if module != "doctor":
+        assert "os.environ" not in text, "a setting never comes from an environment variable"
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
+def test_metrics_know_no_model(module, path):
+    if module.startswith("metrics"):
+        assert not {name for name in imports(path) if name.split(".")[0] in ("torch", "torchvision")}
