@@ -1,0 +1,232 @@
+"""What every generator shares: the batch, pixel ranges, and the base class that the training loop and the sampler use.
+
+A generator is one file in `generators/` with a frozen dataclass `Config` and a class `Model(GAN)`. The one training
+loop (`training.py`) knows only what stands here; schedules (growing, linear decay, image pools) are state inside the
+model.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from synthmed.errors import InputError
+from synthmed.optimizer import Adam
+
+Precision = Literal["fp32", "bf16"]
+
+
+def to_model(pixels: Tensor) -> Tensor:
+    """uint8 → float32 in [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """[-1, 1] → uint8, rounded; what lies outside is clipped."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def derived_seed(seed: int, purpose: str) -> int:
+    """A seed for one purpose, so that weights, data order, noise and samples do not share their random numbers."""
+    return int(np.random.SeedSequence([seed, *purpose.encode()]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """The device to compute on; "auto" is a GPU where there is one. Raises InputError when "cuda" is asked in vain.
+
+    On a CPU torch is set to deterministic algorithms, so that equal settings give equal bits.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("setting device is 'cuda', but torch finds no GPU here; set it to 'auto' or 'cpu'")
+    device = torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    # The same as use_deterministic_algorithms, which would import torch's compiler: seconds of CPU in every process.
+    torch.set_deterministic_debug_mode("error" if device.type == "cpu" else "default")
+    # Writing NaN into every fresh tensor finds reads of uninitialised memory, which is not what is wanted here.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    return device
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Real images of one (micro-)batch.
+
+    images: (N, C, H, W) float32 in [-1, 1], on the model's device and in its memory format.
+    labels: (N,) int64, positions in the training's classes, on the model's device. When the model says
+        `batch_per_class`, the images come class after class, batch_size of each, in the order of the classes.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+class GAN(nn.Module):
+    """Base class of the generators.
+
+    A subclass makes its networks, EMA copies (`ema_copy`) and `self.optimizers` in __init__, and implements
+    `train_step` and `sample`. Networks are attributes of the module, so that their state is saved without further code;
+    state that is no tensor of a module is added in `training_state` and `load_training_state`. The loop never switches
+    modes: the networks stay in training mode, the EMA copies in eval mode.
+    """
+
+    Config: ClassVar[type]
+    translates: ClassVar[bool] = False
+    """True: sample() needs source images of the other classes (CycleGAN)."""
+    batch_per_class: ClassVar[bool] = False
+    """True: every batch holds batch_size images of every class."""
+    conditional: ClassVar[bool] = False
+    """True: sample() makes any of several trained classes; False (and no `translates`): one training per class."""
+    inference_modules: ClassVar[tuple[str, ...]] = ("generator_ema",)
+    """Names of the modules that sample() uses; they are what the checkpoint carries."""
+
+    optimizers: dict[str, Adam]
+
+    def __init__(self, config: Any, image_shape: tuple[int, int, int], classes: tuple[str, ...]):
+        """config: the generator's Config; image_shape: (C, H, W); classes: labels of this training, in order.
+
+        Initial weights are drawn from torch's global RNG, which the loop seeds before it builds the model.
+        """
+        super().__init__()
+        self.config = config
+        self.image_shape = tuple(image_shape)
+        self.classes = tuple(classes)
+        self.optimizers = {}
+        self.precision: Precision = "fp32"
+        self.rng = torch.Generator()
+        self.step = 0
+        """Finished training steps; the loop counts."""
+        self.total_steps = 0
+        """Steps of the whole training, for schedules; the loop sets it."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @classmethod
+    def paper_config(cls, image_shape: tuple[int, int, int]) -> Any:
+        """The Config of the paper for images of this shape, to look at (`synthmed describe`). Raises InputError where
+        none is noted."""
+        raise InputError(f"{cls.__module__}: no settings of the paper are noted; give the settings of a training")
+
+    # ------------------------------------------------------------------------------------------ to be implemented
+    def train_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """One optimiser step of every network.
+
+        batches: micro-batches; their number is the gradient-accumulation factor. Returns the losses as scalar tensors
+        without gradient (the loop turns them into numbers when it logs, so that a GPU does not wait at every loss).
+        """
+        raise NotImplementedError
+
+    def sample(self, count: int, label: str, noise: torch.Generator, source: Tensor | None) -> Tensor:
+        """`count` synthetic images of class `label`: (count, C, H, W) float32 in [-1, 1], no gradient, EMA weights in
+        eval mode. All randomness comes from `noise` (a CPU generator). `source`: (count, C, H, W) in [-1, 1], the
+        images to translate, for models with `translates`; None for the others."""
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------------------------------- tools for train_step
+    def autocast(self) -> torch.autocast:
+        """Context of the precision that the loop has set. Losses should be computed on `.float()` network outputs."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def noise(self, *shape: int) -> Tensor:
+        """Standard normal noise from `self.rng`: drawn on the CPU so that every device sees the same numbers."""
+        return torch.randn(shape, generator=self.rng).to(self.device)
+
+    def update(
+        self,
+        optimizer: Adam,
+        loss_fn: Callable[[Batch], dict[str, Tensor]],
+        batches: Sequence[Batch],
+    ) -> dict[str, Tensor]:
+        """One step of `optimizer` on the sum of the losses that `loss_fn(batch)` returns, averaged over micro-batches.
+
+        `loss_fn` runs under autocast and returns named, already weighted scalar losses; their sum is minimised. The
+        parameters of the other optimisers are frozen meanwhile, so no gradient is computed that nobody uses (and fakes
+        for a discriminator's step need no `detach`). Returns the losses, averaged over the micro-batches, detached.
+        """
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        others = [
+            p
+            for other in self.optimizers.values()
+            for group in other.param_groups
+            for p in group["params"]
+            if id(p) not in own and p.requires_grad
+        ]
+        for parameter in others:
+            parameter.requires_grad_(False)
+        try:
+            optimizer.zero_grad()
+            means: dict[str, Tensor] = {}
+            for batch in batches:
+                with self.autocast():
+                    losses = loss_fn(batch)
+                total = torch.stack([loss.float() for loss in losses.values()]).sum()
+                (total / len(batches)).backward()
+                for name, loss in losses.items():
+                    means[name] = means.get(name, 0.0) + loss.detach().float() / len(batches)
+            optimizer.step()
+        finally:
+            for parameter in others:
+                parameter.requires_grad_(True)
+        return means
+
+    @staticmethod
+    def ema_copy(module: nn.Module) -> nn.Module:
+        """A copy of `module` to hold the exponential moving average of its weights: no gradients, eval mode."""
+        return copy.deepcopy(module).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def ema_update(self, ema: nn.Module, module: nn.Module, decay: float) -> None:
+        """Move `ema` towards `module` by 1 − decay: parameters and float buffers (running statistics); copy counters.
+
+        Early in training the decay is min(decay, (1 + step) / (10 + step)), so that the average forgets the random
+        initial weights also in a short training.
+        """
+        decay = min(decay, (1 + self.step) / (10 + self.step))
+        for average, current in zip(
+            (*ema.parameters(), *ema.buffers()), (*module.parameters(), *module.buffers()), strict=True
+        ):
+            if average.is_floating_point():
+                average.lerp_(current.to(average.dtype), 1 - decay)
+            else:
+                average.copy_(current)
+
+    # ------------------------------------------------------------------------------------------------------- state
+    def inference_state(self) -> dict[str, Tensor]:
+        """What sample() needs, on the CPU, in standard memory format: `<module>.<key>` → tensor."""
+        return {
+            f"{name}.{key}": tensor.detach().to("cpu", memory_format=torch.contiguous_format, copy=True).contiguous()
+            for name in self.inference_modules
+            for key, tensor in getattr(self, name).state_dict().items()
+        }
+
+    def load_inference_state(self, state: dict[str, Tensor]) -> None:
+        """Load what inference_state returned. Raises InputError when names or shapes are those of another model."""
+        for name in self.inference_modules:
+            part = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+            try:
+                getattr(self, name).load_state_dict(part, strict=True)
+            except RuntimeError as error:
+                raise InputError(f"these weights do not fit {name}: {error}") from error
+
+    def training_state(self) -> dict[str, Any]:
+        """Everything a training needs to go on bit for bit: networks, EMA, optimisers, noise generator, step."""
+        return {
+            "modules": self.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "rng": self.rng.get_state(),
+            "step": self.step,
+        }
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Load what training_state returned, into a model of the same config."""
+        self.load_state_dict(state["modules"], strict=True)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.rng.set_state(state["rng"].cpu())
+        self.step = state["step"]

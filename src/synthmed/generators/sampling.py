@@ -1,0 +1,177 @@
+"""From trained generators to a synthetic image set."""
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from synthmed import checkpoint, generators
+from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.errors import InputError
+from synthmed.gan import GAN, choose_device, derived_seed, to_model, to_pixels
+from synthmed.settings import parse
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """model: name in generators.GENERATORS; generator: name of this entry, part of the image names; classes: all
+    classes of the experiment; trainings: name → labels of each training, in the order of the checkpoints; samples:
+    label → number of images; batch_size: images drawn at once; threads: CPU threads."""
+
+    model: str
+    generator: str
+    classes: tuple[str, ...]
+    trainings: dict[str, tuple[str, ...]]
+    samples: dict[str, int]
+    seed: int
+    batch_size: int
+    threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
+def restore(path: Path, model: str, labels: tuple[str, ...]) -> GAN:
+    """The generator of the checkpoint `path`, ready to sample, on the CPU.
+
+    Raises InputError when the checkpoint is unreadable, of another model, or was trained on other labels.
+    """
+    saved = checkpoint.load(path, model=model)
+    if saved.classes != labels:
+        raise InputError(f"{path}: trained on {list(saved.classes)}, but the settings say {list(labels)}")
+    model_class = generators.load(model)
+    config = parse(model_class.Config, saved.config, f"{path}: config")
+    restored = model_class(config, saved.image_shape, saved.classes)
+    restored.step = saved.step
+    try:
+        restored.load_inference_state(saved.state)
+    except InputError as error:
+        raise InputError(f"{path}: {error}; train the generator again") from error
+    return restored
+
+
+def find_trainings(settings: SampleSettings, model_class: type[GAN]) -> dict[str, str]:
+    """Label → name of the training that makes it.
+
+    Raises InputError when a label has none or several, or cannot be asked for (an unconditional model that was trained
+    on several classes).
+    """
+    found = {}
+    for label, count in settings.samples.items():
+        if label not in settings.classes:
+            raise InputError(f"setting samples.{label}: the classes are {list(settings.classes)}")
+        if count < 1:
+            raise InputError(f"setting samples.{label} is {count}; ask for 1 or more, or leave the label out")
+        names = [name for name, labels in settings.trainings.items() if label in labels]
+        if len(names) != 1:
+            raise InputError(f"setting samples.{label}: {len(names)} trainings have this label ({names}), it needs one")
+        several = len(settings.trainings[names[0]]) > 1
+        if several and not (model_class.conditional or model_class.translates):
+            raise InputError(
+                f"setting trainings.{names[0]} is {list(settings.trainings[names[0]])}, but {settings.model} is "
+                f"unconditional and cannot be asked for {label!r}; train it on one class at a time"
+            )
+        found[label] = names[0]
+    return found
+
+
+def find_sources(settings: SampleSettings, images: ImageSet, trainings: dict[str, str]) -> dict[str, np.ndarray]:
+    """For a translating model: label → positions of the images to translate, drawn without repetition.
+
+    A translation is deterministic, so a source can be used only once: raises InputError when more samples are asked for
+    than the other classes of the training have images.
+    """
+    labels = np.array(images.column("label"))
+    sources = {}
+    for label, count in settings.samples.items():
+        others = [other for other in settings.trainings[trainings[label]] if other != label]
+        candidates = np.flatnonzero(np.isin(labels, others))
+        if count > len(candidates):
+            raise InputError(
+                f"setting samples.{label} is {count}, but {images.path} has {len(candidates)} images of {others} to "
+                f"translate and each gives one sample; ask for at most {len(candidates)}"
+            )
+        order = np.random.default_rng(derived_seed(settings.seed, f"sources of {label}")).permutation(candidates)
+        sources[label] = np.sort(order[:count])
+    return sources
+
+
+def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, synthetic: Path) -> None:
+    """Write the synthetic image set.
+
+    checkpoints: one per training, in the order of settings.trainings; images: the training part, whose images a
+    translating model translates (unused by the others). synthetic: image set with settings.samples[label] images of
+    each label; translated images name their source in the column `origin`. Memory holds one batch. Raises InputError
+    on checkpoints that do not fit the settings and on more translations than there are sources.
+    """
+    if len(checkpoints) != len(settings.trainings):
+        raise InputError(
+            f"{len(checkpoints)} checkpoints for the {len(settings.trainings)} trainings {list(settings.trainings)}"
+        )
+    if settings.batch_size < 1 or settings.threads < 1:
+        raise InputError("settings batch_size and threads must be 1 or more")
+    torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device)
+    model_class = generators.load(settings.model)
+    trainings = find_trainings(settings, model_class)
+    models = {
+        name: restore(Path(path), settings.model, labels).to(device)
+        for (name, labels), path in zip(settings.trainings.items(), checkpoints, strict=True)
+    }
+    real, sources = None, {}
+    if model_class.translates:
+        real = ImageSet(images)
+        sources = find_sources(settings, real, trainings)
+
+    def rows() -> Iterator[tuple[dict[str, object], np.ndarray]]:
+        number = 0
+        for label in sorted(settings.samples):
+            noise = torch.Generator().manual_seed(derived_seed(settings.seed, f"samples of {label}"))
+            made = 0
+            while made < settings.samples[label]:
+                count = min(settings.batch_size, settings.samples[label] - made)
+                source, origins = None, [""] * count
+                if real is not None:
+                    chosen = sources[label][made : made + count]
+                    source = to_model(torch.from_numpy(np.stack([real[i] for i in chosen]).transpose(0, 3, 1, 2)))
+                    origins = [real.rows[i]["image"] for i in chosen]
+                    _check_shape(source, models[trainings[label]], real.path)
+                    source = source.to(device)
+                drawn = models[trainings[label]].sample(count, label, noise, source)
+                if not torch.isfinite(drawn).all():
+                    raise InputError(
+                        f"training {trainings[label]}: the samples of {label!r} are not finite; train it again with a "
+                        "lower learning rate"
+                    )
+                for pixels, origin in zip(to_pixels(drawn).cpu().permute(0, 2, 3, 1).numpy(), origins, strict=True):
+                    made, number = made + 1, number + 1
+                    fields: dict[str, object] = {
+                        "image": f"{settings.generator}_{_safe(label)}_{made:05d}.png",
+                        "label": label,
+                        "patient": f"synthetic-{settings.generator}-{number}",
+                        "split": "synthetic",
+                        "source": settings.generator,
+                    }
+                    if origin:
+                        fields["origin"] = origin
+                    yield fields, pixels
+            logger.info(f"drew {made} images of {label}")
+
+    write_image_set(synthetic, rows())
+
+
+def _check_shape(source: torch.Tensor, model: GAN, path: Path) -> None:
+    if tuple(source.shape[1:]) != model.image_shape:
+        raise InputError(
+            f"{path}: images of {tuple(source.shape[1:])} (channels, height, width), but the generator was trained on "
+            f"{model.image_shape}"
+        )
+
+
+def _safe(label: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]", "-", label)

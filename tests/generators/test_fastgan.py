@@ -1,0 +1,272 @@
+import dataclasses
+
+import pytest
+import torch
+from tiny_configs import TINY
+from torch import nn
+
+from synthmed.errors import InputError
+from synthmed.gan import Batch
+from synthmed.generators.fastgan import (
+    SIZES,
+    Config,
+    Discriminator,
+    Generator,
+    Model,
+    excitation_pairs,
+    hinge_fake,
+    hinge_real,
+)
+from synthmed.layers import count_parameters
+from synthmed.settings import parse
+
+
+def build(shape=(1, 32, 32), **changes):
+    torch.manual_seed(0)
+    model = Model(parse(Config, TINY["fastgan"]["config"] | changes), shape, ("normal",))
+    model.rng.manual_seed(0)
+    model.total_steps = 10
+    return model
+
+
+def batch(shape=(1, 32, 32), count=2, seed=0):
+    images = torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    return Batch(images, torch.zeros(count, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("channels", [1, 4])
+def test_networks_fit_every_size_and_number_of_channels(size, channels):
+    generator, discriminator = Generator(8, 1, channels, size), Discriminator(1, channels, size, part_size=2)
+    images = torch.zeros(2, channels, size, size)
+    with torch.no_grad():
+        logits, full, half = discriminator(images)
+        rebuilt = discriminator.reconstruct(images, full, half, 3, 14)
+    assert max(int(name) for name in generator.blocks) == size
+    assert generator.to_image[0].out_channels == channels
+    assert logits.shape == (2, 50)
+    assert full.shape[2:] == (16, 16)
+    assert half.shape[2:] == (8, 8)
+    for made, wanted in rebuilt:
+        assert made.shape == wanted.shape
+    assert rebuilt[0][0].shape[2] == min(2 * 16, 2 * size // 16)
+    assert rebuilt[1][0].shape[2] == min(128, size)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_generator_makes_images_of_its_size(size):
+    made = Generator(8, 2, 3, size)(torch.randn(2, 8), torch.Generator())
+    assert made.shape == (2, 3, size, size)
+
+
+def test_excitation_pairs_have_the_papers_ratio():
+    assert excitation_pairs(1024) == {64: 4, 128: 8, 256: 16, 512: 32}
+    assert excitation_pairs(256) == {64: 4, 128: 8, 256: 16}
+    assert excitation_pairs(64) == {64: 4}
+    assert excitation_pairs(32) == {32: 4}
+
+
+def test_generator_parameters_by_hand_at_256_px():
+    channels = {4: 1024, 8: 512, 16: 256, 32: 128, 64: 128, 128: 64, 256: 32}
+
+    def norm(c):
+        return 2 * c
+
+    total = 256 * 2 * 1024 * 16 + norm(2 * 1024)
+    for resolution in (8, 16, 32, 64, 128, 256):
+        before, after = channels[resolution // 2], channels[resolution]
+        total += 9 * before * 2 * after + norm(2 * after)
+        if resolution in (8, 32, 128):  # a second convolution, and one noise strength for each of the two
+            total += 9 * after * 2 * after + norm(2 * after) + 2
+    for high, low in ((64, 4), (128, 8), (256, 16)):
+        total += 16 * channels[low] * channels[high] + channels[high] ** 2
+    total += 9 * 32 * 3 + 3
+    with torch.device("meta"):
+        assert count_parameters(Generator(256, 64, 3, 256)) == total
+
+
+def test_discriminator_doubles_its_maps_whenever_the_side_halves():
+    network = Discriminator(16, 3, 256, part_size=2)
+    with torch.no_grad():
+        _, full, half = network(torch.zeros(1, 3, 256, 256))
+    assert network.to_map[0].out_channels == 16 * 64 / 256
+    assert full.shape[1] == 16 * 64 / 16
+    assert half.shape[1] == 16 * 64 / 8
+
+
+def test_injected_noise_matters_once_its_strength_is_learned():
+    torch.manual_seed(0)
+    generator, z = Generator(8, 2, 1, 32).eval(), torch.randn(2, 8)
+
+    def made(seed):
+        return generator(z, torch.Generator().manual_seed(seed))
+
+    assert torch.equal(made(0), made(1))
+    for injection in generator.blocks["8"].injections:
+        nn.init.ones_(injection.weight)
+    assert not torch.equal(made(0), made(1))
+
+
+def test_hinge_losses_by_hand():
+    logits = torch.tensor([-2.0, 0.0, 0.5, 3.0])
+    assert hinge_real(logits).item() == pytest.approx((3 + 1 + 0.5 + 0) / 4)
+    assert hinge_fake(logits).item() == pytest.approx((0 + 1 + 1.5 + 4) / 4)
+
+
+def test_mse_reconstruction_by_hand():
+    model = build(part_size=8)
+    real = torch.full((2, 1, 32, 32), 0.5)
+    full, half = torch.zeros(2, 1, 16, 16), torch.zeros(2, 1, 8, 8)
+    model.discriminator.decode_part = nn.Upsample(scale_factor=2)  # zeros of 16 px: the error is 0.5² everywhere
+    model.discriminator.decode_whole = nn.Upsample(scale_factor=4)
+    assert model.reconstruction_loss(real, full, half).item() == pytest.approx(0.25 + 0.25)
+
+
+def test_part_target_is_the_same_part_of_the_image():
+    discriminator = Discriminator(2, 1, 64, part_size=4)
+    image = torch.zeros(1, 1, 64, 64)
+    image[0, 0, 4 * 5 : 4 * 9, 4 * 3 : 4 * 7] = 1  # cells 5–8 down, 3–6 across, of 4 px each
+    _, full, half = discriminator(image)
+    (_, part), (_, whole) = discriminator.reconstruct(image, full, half, 5, 3)
+    assert torch.equal(part, torch.ones(1, 1, 16, 16))
+    assert torch.equal(whole, image)
+
+
+def test_only_real_images_are_reconstructed(monkeypatch):
+    model = build(augmentation=[])
+    seen = []
+    original = model.discriminator.reconstruct
+
+    def spy(images, *rest):
+        seen.append(images)
+        return original(images, *rest)
+
+    monkeypatch.setattr(model.discriminator, "reconstruct", spy)
+    given = batch()
+    model.train_step([given])
+    assert len(seen) == 1
+    assert torch.equal(seen[0], given.images)
+
+
+def test_reconstruction_trains_the_decoders_and_the_encoder_but_not_the_generator():
+    model = build(augmentation=[])
+    given = batch()
+    _, full, half = model.discriminator(given.images)
+    model.reconstruction_loss(given.images, full, half).backward()
+    discriminator = model.discriminator
+    for network in (discriminator.decode_part, discriminator.decode_whole, discriminator.to_map):
+        assert all(p.grad is not None for p in network.parameters())
+    assert all(p.grad is None for p in discriminator.logits.parameters())
+    assert all(p.grad is None for p in model.generator.parameters())
+
+
+def test_augmentation_reaches_reals_and_fakes(monkeypatch):
+    seen = []
+
+    def spy(images, policy, generator):
+        seen.append((images.clone(), policy, generator))
+        return images
+
+    monkeypatch.setattr("synthmed.generators.fastgan.diff_augment", spy)
+    model = build()
+    given = batch()
+    model.train_step([given])
+    assert [policy for _, policy, _ in seen] == [("color", "translation", "cutout")] * 3
+    assert all(generator is model.rng for _, _, generator in seen)
+    in_generator_step, real, in_discriminator_step = (images for images, _, _ in seen)
+    assert torch.equal(real, given.images)
+    assert torch.equal(in_generator_step, in_discriminator_step)  # each fake is made once
+
+
+def test_spectral_norm_bounds_the_discriminators_convolutions_only():
+    model = build(spectral_norm=True)
+    layers = [layer for layer in model.discriminator.modules() if isinstance(layer, nn.Conv2d)]
+    for _ in range(50):
+        model.discriminator(batch().images)
+    for layer in layers:
+        if layer is layers[0]:
+            assert torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2).item() == pytest.approx(1, abs=0.02)
+    assert all("original" in name for name, _ in layers[0].named_parameters())
+    assert not any("original" in name for name, _ in model.generator.named_parameters())
+
+
+# ------------------------------------------------------------------------------------------------------------- the EMA
+def without_injected_noise(generator):
+    for block in generator.blocks.values():
+        for injection in block.injections:
+            nn.init.zeros_(injection.weight)
+    return generator
+
+
+def test_samples_come_from_the_average_weights_with_the_average_running_statistics():
+    model = build()
+    for step in range(3):
+        model.train_step([batch(seed=step)])
+        model.step = step + 1
+    average = without_injected_noise(model.generator_ema)
+    z = torch.randn(4, 8, generator=torch.Generator().manual_seed(3))
+    made = model.sample(4, "normal", torch.Generator().manual_seed(3), None)
+    assert torch.equal(made, average(z, torch.Generator()))
+    norm, live = model.generator_ema.start[1], model.generator.start[1]
+    assert not norm.training
+    assert not torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean))
+    assert not torch.equal(norm.running_mean, live.running_mean)
+
+
+def test_running_statistics_follow_the_decay_by_hand():
+    model = build()
+    before = model.generator_ema.start[1].running_var.clone()
+    model.train_step([batch()])
+    decay = min(0.99, (1 + 0) / (10 + 0))
+    live = model.generator.start[1].running_var
+    assert torch.allclose(model.generator_ema.start[1].running_var, decay * before + (1 - decay) * live, atol=1e-6)
+
+
+def test_one_image_sampled_alone_equals_the_same_image_in_a_batch():
+    model = build()
+    model.train_step([batch()])
+    z = torch.randn(3, 8)
+    average = without_injected_noise(model.generator_ema)
+    together, alone = average(z, torch.Generator()), average(z[:1], torch.Generator())
+    assert torch.allclose(together[:1], alone, rtol=1e-4, atol=1e-7)  # eval mode: no batch statistics
+
+
+# ------------------------------------------------------------------------------------------------------- wrong settings
+def test_perceptual_reconstruction_without_weights_is_refused():
+    with pytest.raises(InputError, match="perceptual_weights is null"):
+        build(reconstruction="perceptual")
+
+
+def test_perceptual_reconstruction_with_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such weights file"):
+        build(reconstruction="perceptual", perceptual_weights=str(tmp_path / "none.pt"))
+
+
+def test_perceptual_reconstruction_of_too_small_a_part_is_refused():
+    with pytest.raises(InputError, match="part_size is 2"):
+        build(reconstruction="perceptual", perceptual_weights="unused.pt", part_size=2)
+
+
+def test_perceptual_network_is_used_but_neither_trained_nor_saved(monkeypatch):
+    class Distance(nn.Module):
+        def __init__(self, weights):
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(3.0), requires_grad=False)
+
+        def forward(self, a, b):
+            return self.scale * (a - b).abs().mean()
+
+    monkeypatch.setattr("synthmed.generators.fastgan.PerceptualDistance", Distance)
+    model = build(reconstruction="perceptual", perceptual_weights="some.pt")
+    plain = build()
+    losses = model.train_step([batch()])
+    assert torch.isfinite(losses["reconstruction"])
+    assert losses["reconstruction"] != plain.train_step([batch()])["reconstruction"]
+    assert model.state_dict().keys() == plain.state_dict().keys()
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 48, 48), (1, 64, 32), (1, 16, 16), (1, 2048, 2048)])
+def test_other_image_sizes_are_refused(shape):
+    config = dataclasses.replace(parse(Config, TINY["fastgan"]["config"]))
+    with pytest.raises(InputError, match="square images of 32, 64"):
+        Model(config, shape, ("normal",))

@@ -1,0 +1,212 @@
+"""What every generator of the registry must do. A new one is covered as soon as it has an entry in tiny_configs."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny_configs import TINY
+
+from synthmed import generators
+from synthmed.checkpoint import Checkpoint, load, save
+from synthmed.describe import describe, layers
+from synthmed.errors import InputError
+from synthmed.gan import Batch
+from synthmed.settings import parse
+
+SCHEMAS = Path(__file__).parents[2] / "workflow" / "schemas" / "generators"
+CLASSES = ("normal", "abnormal")
+
+pytestmark = pytest.mark.parametrize("name", sorted(generators.GENERATORS))
+
+
+@pytest.fixture(autouse=True)
+def one_deterministic_thread():
+    torch.set_num_threads(1)
+    torch.set_deterministic_debug_mode("error")
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    yield
+    torch.set_deterministic_debug_mode("default")
+
+
+def build(name, seed=0, total_steps=10):
+    model_class = generators.load(name)
+    tiny = TINY[name]
+    torch.manual_seed(seed)
+    classes = CLASSES if model_class.translates else CLASSES[:1]
+    model = model_class(parse(model_class.Config, tiny["config"]), tiny["shape"], classes)
+    model.rng.manual_seed(seed)
+    model.total_steps = total_steps
+    return model
+
+
+def without_dropout(model):
+    """Dropout draws its mask in the order of memory, so layouts and precisions can be compared only without it."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout | torch.nn.Dropout2d):
+            module.p = 0.0
+    return model
+
+
+def batches(model, count=1, size=4, seed=0):
+    """`count` micro-batches of smooth random images."""
+    rng = torch.Generator().manual_seed(seed)
+    groups = len(model.classes) if model.batch_per_class else 1
+    made = []
+    for _ in range(count):
+        coarse = torch.rand((size * groups, model.image_shape[0], 4, 4), generator=rng) * 2 - 1
+        images = torch.nn.functional.interpolate(coarse, model.image_shape[1:], mode="bilinear")
+        made.append(Batch(images, torch.arange(groups).repeat_interleave(size)))
+    return made
+
+
+def steps(model, first, last):
+    """Training steps first … last − 1, each on its own batch; returns the losses of each."""
+    losses = []
+    for step in range(first, last):
+        losses.append(model.train_step(batches(model, seed=step)))
+        model.step = step + 1
+    return losses
+
+
+def draw(model, count=3, seed=5):
+    label = model.classes[0]
+    source = batches(model, size=count, seed=9)[0].images[:count] if model.translates else None
+    return model.sample(count, label, torch.Generator().manual_seed(seed), source)
+
+
+def test_samples_have_the_shape_and_range_of_images(name):
+    model = build(name)
+    steps(model, 0, 1)
+    samples = draw(model)
+    assert samples.shape == (3, *model.image_shape)
+    assert samples.dtype == torch.float32
+    assert not samples.requires_grad
+    assert samples.abs().max() <= 1
+    assert samples.std() > 0
+
+
+def test_samples_depend_on_the_noise_given_and_on_nothing_else(name):
+    model = build(name)
+    steps(model, 0, 1)
+    before = model.rng.get_state().clone()
+    first = draw(model)
+    torch.rand(3)  # the global RNG must not matter
+    assert torch.equal(first, draw(model))
+    assert torch.equal(before, model.rng.get_state())
+    if not model.translates:
+        assert not torch.equal(first, draw(model, seed=6))
+
+
+def test_a_step_is_finite_and_gives_every_parameter_a_gradient(name):
+    model = build(name)
+    (losses,) = steps(model, 0, 1)
+    assert losses
+    for loss in losses.values():
+        assert loss.ndim == 0
+        assert not loss.requires_grad
+        assert torch.isfinite(loss)
+    trained = {id(p) for o in model.optimizers.values() for group in o.param_groups for p in group["params"]}
+    for path, parameter in model.named_parameters():
+        assert (id(parameter) in trained) == parameter.requires_grad, path
+        if parameter.requires_grad:
+            assert parameter.grad is not None, f"{path} got no gradient"
+            assert torch.isfinite(parameter.grad).all(), path
+
+
+def test_saved_and_resumed_equals_uninterrupted_bit_for_bit(name, tmp_path):
+    whole = build(name)
+    expected = steps(whole, 0, 5)
+
+    before = build(name)
+    steps(before, 0, 2)
+    rng = torch.get_rng_state()
+    torch.save(before.training_state(), tmp_path / "state.pt")
+    after = build(name, seed=77)  # other weights: everything must come from the state
+    after.load_training_state(torch.load(tmp_path / "state.pt", weights_only=True))
+    torch.set_rng_state(rng)
+    assert after.step == 2
+    continued = steps(after, 2, 5)
+
+    assert [{key: float(value) for key, value in row.items()} for row in continued] == [
+        {key: float(value) for key, value in row.items()} for row in expected[2:]
+    ]
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, after.state_dict()[key]), key
+    assert torch.equal(draw(whole), draw(after))
+
+
+def test_checkpoint_brings_back_the_samples(name, tmp_path):
+    model = build(name)
+    steps(model, 0, 2)
+    content = Checkpoint(
+        name, dataclasses.asdict(model.config), model.image_shape, model.classes, 2, model.inference_state()
+    )
+    save(tmp_path / "a.pt", content)
+    save(tmp_path / "another_name.pt", content)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another_name.pt").read_bytes()
+
+    read = load(tmp_path / "a.pt", model=name, config=TINY[name]["config"])
+    restored = generators.load(name)(parse(generators.load(name).Config, read.config), read.image_shape, read.classes)
+    restored.load_inference_state(read.state)
+    assert torch.equal(draw(model), draw(restored))
+
+
+def test_weights_of_another_model_are_refused(name):
+    model = build(name)
+    state = model.inference_state()
+    state.pop(next(iter(state)))
+    with pytest.raises(InputError, match="do not fit"):
+        model.load_inference_state(state)
+
+
+def test_config_matches_its_schema(name):
+    schema = yaml.safe_load((SCHEMAS / f"{name}.yaml").read_text())
+    config = generators.load(name).Config
+    fields = {field.name for field in dataclasses.fields(config)}
+    assert set(schema["properties"]) == fields
+    assert set(schema["required"]) == fields
+    assert schema["additionalProperties"] is False
+    for field in dataclasses.fields(config):
+        assert field.default is dataclasses.MISSING, f"{field.name} has a hidden default"
+        entry = schema["properties"][field.name]
+        assert len(entry["description"]) > 20, field.name
+        assert "default" not in entry, field.name
+    with pytest.raises(InputError, match="unknown setting"):
+        parse(config, TINY[name]["config"] | {"misspelt": 1})
+
+
+def test_layer_table_lists_every_trained_parameter(name):
+    model = build(name)
+    trained = sum(p.numel() for o in model.optimizers.values() for group in o.param_groups for p in group["params"])
+    assert sum(layer.parameters for layer in layers(model)) == trained
+    assert f"{name}, images" in describe(name, TINY[name]["config"], TINY[name]["shape"])
+
+
+def test_gradients_of_micro_batches_add_up(name):
+    model = build(name)
+    losses = model.train_step(batches(model, count=3, size=2))
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    moved = [not torch.equal(a, b) for a, b in zip(model.parameters(), build(name).parameters(), strict=True)]
+    assert any(moved)
+
+
+def test_bf16_step_is_finite_and_near_fp32(name):
+    model, reference = without_dropout(build(name)), without_dropout(build(name))
+    model.precision = "bf16"
+    (losses,), (expected,) = steps(model, 0, 1), steps(reference, 0, 1)
+    for key, loss in losses.items():
+        assert torch.isfinite(loss)
+        assert loss.item() == pytest.approx(expected[key].item(), rel=0.1, abs=0.1), key
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
+def test_channels_last_computes_the_same(name):
+    model, reference = without_dropout(build(name)), without_dropout(build(name))
+    model.to(memory_format=torch.channels_last)
+    (given,) = batches(model)
+    losses = model.train_step([Batch(given.images.contiguous(memory_format=torch.channels_last), given.labels)])
+    expected = reference.train_step([given])
+    for key, loss in losses.items():
+        assert loss.item() == pytest.approx(expected[key].item(), rel=1e-3, abs=1e-4), key

@@ -1,0 +1,202 @@
+"""From checkpoints to synthetic image sets, with DCGAN and with a stand-in that translates by inverting the image."""
+
+import dataclasses
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from synthmed import generators
+from synthmed.checkpoint import Checkpoint, save
+from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.errors import InputError
+from synthmed.gan import GAN
+from synthmed.generators.dcgan import Config, Model
+from synthmed.generators.sampling import SampleSettings, sample
+from synthmed.settings import parse
+
+CONFIG = Config(8, (8, 4), (4, 8), 4, 1e-3, 0.5, 0.0, 0.9)
+
+
+@dataclasses.dataclass(frozen=True)
+class InverterConfig:
+    gain: float
+
+
+class Inverter(GAN):
+    Config = InverterConfig
+    translates = True
+    inference_modules = ("network",)
+
+    def __init__(self, config, image_shape, classes):
+        super().__init__(config, image_shape, classes)
+        self.network = torch.nn.Conv2d(1, 1, 1)
+
+    def sample(self, count, label, noise, source):
+        assert len(source) == count
+        return -source
+
+
+@pytest.fixture(autouse=True)
+def inverter(monkeypatch):
+    load = generators.load
+    monkeypatch.setattr(generators, "load", lambda name: Inverter if name == "inverter" else load(name))
+
+
+@pytest.fixture
+def images(tmp_path):
+    rng = np.random.default_rng(0)
+    write_image_set(
+        tmp_path / "train.zip",
+        [
+            (
+                {"image": f"{label}{i}.png", "label": label, "patient": f"{label}{i}"},
+                rng.integers(0, 256, (16, 16), np.uint8),
+            )
+            for label, count in (("normal", 5), ("abnormal", 3))
+            for i in range(count)
+        ],
+    )
+    return tmp_path / "train.zip"
+
+
+def checkpoint(path, labels, model="dcgan", seed=0):
+    torch.manual_seed(seed)
+    if model == "dcgan":
+        made, config = Model(CONFIG, (1, 16, 16), labels), dataclasses.asdict(CONFIG)
+    else:
+        made, config = Inverter(InverterConfig(1.0), (1, 16, 16), labels), {"gain": 1.0}
+    save(path, Checkpoint(model, config, (1, 16, 16), labels, 1, made.inference_state()))
+    return path
+
+
+def settings(**changes):
+    values = {
+        "model": "dcgan",
+        "generator": "dcgan_64",
+        "classes": ["normal", "abnormal"],
+        "trainings": {"n": ["normal"], "a": ["abnormal"]},
+        "samples": {"normal": 5, "abnormal": 3},
+        "seed": 1,
+        "batch_size": 2,
+        "threads": 1,
+        "device": "cpu",
+    }
+    return parse(SampleSettings, values | changes)
+
+
+def translating(**samples):
+    return settings(model="inverter", generator="inv", trainings={"both": ["normal", "abnormal"]}, samples=samples)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return [checkpoint(tmp_path / "n.pt", ("normal",)), checkpoint(tmp_path / "a.pt", ("abnormal",), seed=1)]
+
+
+def test_the_synthetic_set(tmp_path, images, pair):
+    sample(settings(), checkpoints=pair, images=images, synthetic=tmp_path / "s.zip")
+    made = ImageSet(tmp_path / "s.zip")
+    assert made.column("image") == [f"dcgan_64_abnormal_{i:05d}.png" for i in (1, 2, 3)] + [
+        f"dcgan_64_normal_{i:05d}.png" for i in (1, 2, 3, 4, 5)
+    ]
+    assert made.column("label") == ["abnormal"] * 3 + ["normal"] * 5
+    assert set(made.column("source")) == {"dcgan_64"}
+    assert set(made.column("split")) == {"synthetic"}
+    assert len(set(made.column("patient"))) == 8
+    assert all(patient.startswith("synthetic-dcgan_64-") for patient in made.column("patient"))
+    assert made.pixels.shape == (8, 16, 16, 1)
+    assert len({image.tobytes() for image in made.pixels}) == 8
+    assert "origin" not in made.rows[0]
+
+
+def test_equal_settings_give_equal_bytes(tmp_path, images, pair):
+    for name in ("a.zip", "b.zip"):
+        sample(settings(), checkpoints=pair, images=images, synthetic=tmp_path / name)
+    sample(settings(seed=2), checkpoints=pair, images=images, synthetic=tmp_path / "c.zip")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    assert (tmp_path / "a.zip").read_bytes() != (tmp_path / "c.zip").read_bytes()
+
+
+def test_the_batch_is_the_most_that_is_drawn_at_once(tmp_path, images, pair, monkeypatch):
+    counts = []
+    whole = Model.sample
+
+    def counted(self, count, label, noise, source):
+        counts.append((label, count))
+        return whole(self, count, label, noise, source)
+
+    monkeypatch.setattr(Model, "sample", counted)
+    sample(settings(), checkpoints=pair, images=images, synthetic=tmp_path / "s.zip")
+    assert counts == [("abnormal", 2), ("abnormal", 1), ("normal", 2), ("normal", 2), ("normal", 1)]
+
+
+def test_translations_name_their_origin_and_use_each_source_once(tmp_path, images):
+    both = [checkpoint(tmp_path / "b.pt", ("normal", "abnormal"), "inverter")]
+    sample(translating(normal=3, abnormal=4), checkpoints=both, images=images, synthetic=tmp_path / "s.zip")
+    made, real = ImageSet(tmp_path / "s.zip"), ImageSet(images)
+    position = {name: i for i, name in enumerate(real.column("image"))}
+    assert len(set(made.column("origin"))) == 7
+    for i, row in enumerate(made.rows):
+        source = position[row["origin"]]
+        assert real.rows[source]["label"] != row["label"]
+        assert np.array_equal(made[i], 255 - real[source])
+
+
+def test_more_translations_than_sources_are_refused(tmp_path, images):
+    both = [checkpoint(tmp_path / "b.pt", ("normal", "abnormal"), "inverter")]
+    with pytest.raises(InputError, match=r"samples.normal is 4, .* has 3 images of \['abnormal'\].*at most 3"):
+        sample(translating(normal=4), checkpoints=both, images=images, synthetic=tmp_path / "s.zip")
+
+
+def test_images_of_another_size_are_refused(tmp_path):
+    both = [checkpoint(tmp_path / "b.pt", ("normal", "abnormal"), "inverter")]
+    row = {"image": "a.png", "label": "abnormal", "patient": "1"}
+    write_image_set(tmp_path / "large.zip", [(row, np.zeros((32, 32), np.uint8))])
+    with pytest.raises(InputError, match=r"\(1, 32, 32\).*trained on \(1, 16, 16\)"):
+        sample(translating(normal=1), checkpoints=both, images=tmp_path / "large.zip", synthetic=tmp_path / "s.zip")
+    assert not (tmp_path / "s.zip").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"samples": {"sick": 1}}, "samples.sick: the classes are"),
+        ({"samples": {"normal": 0}}, "samples.normal is 0"),
+        ({"trainings": {"n": ["normal"], "a": ["normal"]}}, "2 trainings have this label"),
+        ({"trainings": {"n": ["normal", "abnormal"], "a": ["other"]}}, "unconditional and cannot be asked"),
+        ({"trainings": {"n": ["normal"]}}, "2 checkpoints for the 1 trainings"),
+        (
+            {"trainings": {"a": ["abnormal"], "n": ["normal"]}},
+            "trained on .'normal'., but the settings say .'abnormal'.",
+        ),
+        ({"batch_size": 0}, "must be 1 or more"),
+        ({"model": "inverter"}, "checkpoint of 'dcgan', but the setting model is 'inverter'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(tmp_path, images, pair, changes, words):
+    with pytest.raises(InputError, match=words):
+        sample(settings(**changes), checkpoints=pair, images=images, synthetic=tmp_path / "s.zip")
+    assert not (tmp_path / "s.zip").exists()
+
+
+def test_weights_that_do_not_fit_the_config_name_the_file(tmp_path, images, pair):
+    content = torch.load(pair[0], weights_only=True)
+    content["config"]["latent_size"] = 9
+    torch.save(content, pair[0])
+    with pytest.raises(InputError, match=r"n\.pt: these weights do not fit"):
+        sample(settings(), checkpoints=pair, images=images, synthetic=tmp_path / "s.zip")
+
+
+def test_samples_that_are_not_finite_are_refused(tmp_path, images, pair, monkeypatch):
+    monkeypatch.setattr(Model, "sample", lambda self, count, *rest: torch.full((count, 1, 16, 16), float("nan")))
+    with pytest.raises(InputError, match="not finite"):
+        sample(settings(), checkpoints=pair, images=images, synthetic=tmp_path / "s.zip")
+
+
+def test_registry_loads_only_what_is_asked():
+    assert isinstance(generators.GENERATORS, dict)
+    assert not isinstance(generators.GENERATORS["dcgan"], types.ModuleType)
+    with pytest.raises(InputError, match="the generators are"):
+        generators.load("stylegan9")

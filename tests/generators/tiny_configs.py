@@ -1,0 +1,50 @@
+"""One tiny setting per generator, for tests that run over the whole registry (test_generator_contract.py).
+
+`shape` is (C, H, W); `config` are the values of the generator's Config.
+"""
+
+TINY = {
+    "dcgan": {
+        "shape": (1, 16, 16),
+        "config": {
+            "latent_size": 8,
+            "generator_channels": [8, 4],
+            "discriminator_channels": [4, 8],
+            "kernel_size": 4,
+            "learning_rate": 2.0e-4,
+            "beta1": 0.5,
+            "dropout": 0.25,
+            "ema_decay": 0.99,
+        },
+    },
+    "cyclegan": {
+        "shape": (1, 16, 16),
+        "config": {
+            "base_channels": 4,
+            "residual_blocks": 1,
+            "discriminator_layers": [4, 8],
+            "discriminator_last_stride": 2,
+            "cycle_weight": 10.0,
+            "identity_weight": 0.5,
+            "pool_size": 5,
+            "learning_rate": 2.0e-4,
+            "beta1": 0.5,
+        },
+    },
+    "fastgan": {
+        "shape": (1, 32, 32),
+        "config": {
+            "latent_size": 8,
+            "generator_channels": 2,
+            "discriminator_channels": 2,
+            "spectral_norm": True,
+            "augmentation": ["color", "translation", "cutout"],
+            "reconstruction": "mse",
+            "perceptual_weights": None,
+            "part_size": 8,
+            "learning_rate": 2.0e-4,
+            "beta1": 0.5,
+            "ema_decay": 0.99,
+        },
+    },
+}
