@@ -1,0 +1,1 @@
+"""Pure functions on numpy arrays: no model, no file, no torch."""

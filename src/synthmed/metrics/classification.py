@@ -1,0 +1,142 @@
+"""How well a classifier decides: counts, rates with exact or score intervals, ROC curve and its area."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special  # scipy.stats takes over a second to import, in every step
+
+from synthmed.errors import InputError
+
+
+class Interval(NamedTuple):
+    """An estimate with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def confusion(truth: np.ndarray, decision: np.ndarray, classes: int) -> np.ndarray:
+    """Counts (classes, classes), row = true class, column = decision. truth, decision: int (N,) in 0 … classes − 1."""
+    truth, decision = np.asarray(truth), np.asarray(decision)
+    for name, values in (("truth", truth), ("decision", decision)):
+        if len(values) and (values.min() < 0 or values.max() >= classes):
+            raise InputError(f"{name} must lie in 0 … {classes - 1}, found {values.min()} … {values.max()}")
+    return np.bincount(truth * classes + decision, minlength=classes**2).reshape(classes, classes)
+
+
+def accuracy(counts: np.ndarray) -> float:
+    """Share of right decisions, from a confusion matrix."""
+    return float(np.trace(counts) / counts.sum())
+
+
+def recalls(counts: np.ndarray) -> np.ndarray:
+    """Share of each true class that was recognised, (classes,). Raises InputError when a class has no image."""
+    totals = counts.sum(axis=1)
+    if (totals == 0).any():
+        raise InputError(f"class {int(np.argmin(totals))} has no image in the truth, so its recall is undefined")
+    return np.diagonal(counts) / totals
+
+
+def sensitivity(counts: np.ndarray, positive: int) -> float:
+    """Share of the positive class that was called positive."""
+    return float(recalls(counts)[positive])
+
+
+def specificity(counts: np.ndarray, positive: int) -> float:
+    """Share of all other images that were not called positive (one class against the rest)."""
+    others = np.delete(counts, positive, axis=0)
+    if others.sum() == 0:
+        raise InputError("there is no image outside the positive class, so the specificity is undefined")
+    return float(1 - others[:, positive].sum() / others.sum())
+
+
+def balanced_accuracy(counts: np.ndarray) -> float:
+    """Mean of the classes' recalls."""
+    return float(recalls(counts).mean())
+
+
+def _check_scores(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scores, positive = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
+    if scores.shape != positive.shape:
+        raise InputError(f"scores {scores.shape} and labels {positive.shape} must have one shape")
+    if positive.all() or not positive.any():
+        raise InputError("the test images are of one class only; a ROC curve needs positive and negative ones")
+    if not np.isfinite(scores).all():
+        raise InputError("scores contain NaN or infinity; the classifier's training failed")
+    return scores, positive
+
+
+def midranks(scores: np.ndarray) -> np.ndarray:
+    """Ranks 1 … N within each row of `scores` (K, N); equal scores share the mean of their ranks."""
+    ranks = np.empty(scores.shape)
+    for row, values in enumerate(scores):
+        ordered = np.sort(values)
+        below, up_to = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+        ranks[row] = (below + up_to + 1) / 2
+    return ranks
+
+
+def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Area under the ROC curve: share of (positive, negative) pairs in the right order, ties count one half.
+
+    scores (N,) any real numbers, higher = more positive; positive (N,) bool. Mann–Whitney by midranks.
+    """
+    scores, positive = _check_scores(scores, positive)
+    n_positive = int(positive.sum())
+    ranks = midranks(scores[None])[0]
+    above = ranks[positive].sum() - n_positive * (n_positive + 1) / 2
+    return float(above / (n_positive * (len(scores) - n_positive)))
+
+
+def roc_curve(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """False-positive rate, true-positive rate and threshold (called positive when score ≥ it) at every different score.
+
+    All (T,), from the strictest threshold (infinity: nothing positive) to the loosest (everything positive).
+    """
+    scores, positive = _check_scores(scores, positive)
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])
+    true_positives = np.cumsum(positive[order])[ends]
+    false_positives = ends + 1 - true_positives
+    return (
+        np.r_[0.0, false_positives / (~positive).sum()],
+        np.r_[0.0, true_positives / positive.sum()],
+        np.r_[np.inf, scores[order][ends]],
+    )
+
+
+def choose_threshold(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Threshold with the largest Youden index (sensitivity + specificity − 1), to be chosen on *validation* images.
+
+    Between the deciding score and the next lower one, so that rounding does not flip a decision; of equal maxima the
+    one with the higher threshold.
+    """
+    false_rate, true_rate, thresholds = roc_curve(scores, positive)
+    best = int(np.argmax(true_rate - false_rate))
+    if best == 0:  # no score separates better than calling nothing positive
+        return float(np.nextafter(thresholds[1], np.inf))
+    below = thresholds[best + 1] if best + 1 < len(thresholds) else thresholds[best]
+    return float((thresholds[best] + below) / 2)
+
+
+def clopper_pearson(successes: int, trials: int, level: float) -> Interval:
+    """Share with the exact binomial interval (Clopper & Pearson 1934). Raises InputError without trials."""
+    if not 0 <= successes <= trials or trials < 1:
+        raise InputError(f"{successes} of {trials} is no share")
+    tail = (1 - level) / 2
+    low = special.betaincinv(successes, trials - successes + 1, tail) if successes else 0.0
+    high = special.betaincinv(successes + 1, trials - successes, 1 - tail) if successes < trials else 1.0
+    return Interval(successes / trials, float(low), float(high))
+
+
+def wilson(successes: int, trials: int, level: float) -> Interval:
+    """Share with the score interval (Wilson 1927). Raises InputError without trials."""
+    if not 0 <= successes <= trials or trials < 1:
+        raise InputError(f"{successes} of {trials} is no share")
+    z = special.ndtri((1 + level) / 2)
+    share = successes / trials
+    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    # At 0 and at all successes the ends are exactly 0 and 1; rounding must not put them outside.
+    return Interval(share, float(max(0.0, min(share, centre - half))), float(min(1.0, max(share, centre + half))))

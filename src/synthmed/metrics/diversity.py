@@ -1,0 +1,51 @@
+"""Nearest-neighbour metrics that tell fidelity and diversity apart: precision, recall, density, coverage.
+
+They work on matrices of squared distances, which are computed once for all of them and for all resamples.
+"""
+
+import numpy as np
+
+from synthmed.errors import InputError
+
+_SLACK = 1 + 1e-9  # an exact copy must lie on the sphere it defines, whatever the rounding of two matrix products
+
+
+def squared_distances(gram: np.ndarray, norms_a: np.ndarray, norms_b: np.ndarray) -> np.ndarray:
+    """|a|² + |b|² − 2 a·b ≥ 0, (N, M), from inner products `gram` (N, M) and squared norms (N,), (M,).
+
+    Distances below the rounding error of that difference are returned as exactly 0.
+    """
+    distances = norms_a[:, None] + norms_b[None, :] - 2 * gram
+    noise = 1e-12 * (norms_a.max() + norms_b.max())
+    distances[distances < noise] = 0
+    return distances
+
+
+def neighbour_radii(distances: np.ndarray, k: int) -> np.ndarray:
+    """Squared distance of each image to its k-th nearest other one, (N,), from its set's own distances (N, N).
+
+    Raises InputError when there are not more than k images.
+    """
+    if len(distances) <= k:
+        raise InputError(f"{k} nearest neighbours need at least {k + 1} images, there are {len(distances)}; lower k")
+    return np.partition(distances, k, axis=1)[:, k]  # position 0 is the image itself
+
+
+def neighbour_metrics(d_rr: np.ndarray, d_rf: np.ndarray, d_ff: np.ndarray, k: int) -> dict[str, float]:
+    """Precision, recall, density, coverage from squared distances real-real, real-fake, fake-fake.
+
+    precision: share of fakes inside the k-neighbour ball of any real image; recall: the converse (Kynkäänniemi et al.
+    2019, eq. 1–2). density: number of real balls a fake lies in, over k, averaged (unbounded, 1 for equal
+    distributions); coverage: share of real images with a fake inside their ball (Naeem et al. 2020, eq. 3–4). Shapes
+    (N, N), (N, M), (M, M). Raises InputError when a set has not more than k images.
+    """
+    balls_real = neighbour_radii(d_rr, k) * _SLACK
+    balls_fake = neighbour_radii(d_ff, k) * _SLACK
+    inside_real = d_rf <= balls_real[:, None]
+    inside_fake = d_rf <= balls_fake[None, :]
+    return {
+        "precision": float(inside_real.any(axis=0).mean()),
+        "recall": float(inside_fake.any(axis=1).mean()),
+        "density": float(inside_real.sum() / (k * d_rf.shape[1])),
+        "coverage": float(inside_real.any(axis=1).mean()),
+    }

@@ -1,0 +1,271 @@
+"""Tests and intervals for classifiers that were tested on the same cases: DeLong, Hanley–McNeil, McNemar, Holm, …
+
+Scores of several classifiers are (K, N): K classifiers (an arm trained with a seed), N test cases.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from synthmed.errors import InputError
+from synthmed.metrics.classification import midranks
+
+
+class Test(NamedTuple):
+    """A difference (second minus first) with its standard error and two-sided p."""
+
+    __test__ = False  # no test class for pytest
+    difference: float
+    error: float
+    p: float
+
+
+# ------------------------------------------------------------------------------------------------ areas under curves
+def auroc_covariance(scores: np.ndarray, positive: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Areas (K,) and their covariance matrix (K, K) over new samples of patients.
+
+    scores (K, N); positive bool (N,); patients (N,), equal for images of one patient. DeLong, DeLong & Clarke-Pearson
+    1988 with the midrank algorithm of Sun & Xu 2014 (N log N), and the sums over patients of Obuchowski 1997, which are
+    DeLong's formula again when every patient has one image. Raises InputError unless each class has two patients.
+    """
+    scores, positive = np.atleast_2d(np.asarray(scores, dtype=np.float64)), np.asarray(positive, dtype=bool)
+    m, n = int(positive.sum()), int((~positive).sum())
+    clusters_pos, clusters_neg = len(np.unique(patients[positive])), len(np.unique(patients[~positive]))
+    if min(clusters_pos, clusters_neg) < 2:
+        raise InputError(f"a variance needs 2 patients of each class; there are {clusters_pos} and {clusters_neg}")
+    if not np.isfinite(scores).all():
+        raise InputError("scores contain NaN or infinity; the classifier's training failed")
+    ranks_all = midranks(scores)
+    # Share of negatives below each positive, and of positives above each negative (ties one half).
+    v_pos = (ranks_all[:, positive] - midranks(scores[:, positive])) / n
+    v_neg = 1 - (ranks_all[:, ~positive] - midranks(scores[:, ~positive])) / m
+    areas = v_pos.mean(axis=1)
+    cluster = np.unique(patients, return_inverse=True)[1]
+    count = int(cluster.max()) + 1
+
+    def cluster_sums(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+        sums = np.zeros((count, len(values)))
+        np.add.at(sums, cluster[where], (values - areas[:, None]).T)
+        return sums
+
+    s_pos, s_neg = cluster_sums(v_pos, positive), cluster_sums(v_neg, ~positive)
+    cross = s_pos.T @ s_neg
+    covariance = (
+        s_pos.T @ s_pos * clusters_pos / ((clusters_pos - 1) * m**2)
+        + s_neg.T @ s_neg * clusters_neg / ((clusters_neg - 1) * n**2)
+        + (cross + cross.T) * count / ((count - 1) * m * n)
+    )
+    return areas, covariance
+
+
+def _normal_p(difference: float, error: float) -> float:
+    if error <= 1e-12:
+        return 1.0 if abs(difference) <= 1e-12 else 0.0
+    return float(2 * special.ndtr(-abs(difference) / error))
+
+
+def delong_test(first: np.ndarray, second: np.ndarray, positive: np.ndarray, patients: np.ndarray) -> Test:
+    """Paired test that two classifiers have the same area under the curve in the population (second − first).
+
+    first, second: scores (N,). See auroc_covariance. When the standard error is zero (two perfect or two equal
+    classifiers), p is 1 for equal areas and 0 for different ones.
+    """
+    areas, covariance = auroc_covariance(np.stack([first, second]), positive, patients)
+    error = float(np.sqrt(max(0.0, covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])))
+    difference = float(areas[1] - areas[0])
+    return Test(difference, error, _normal_p(difference, error))
+
+
+def hanley_mcneil_error(area: float, positives: int, negatives: int) -> float:
+    """Standard error of one area under the curve (Hanley & McNeil 1982, eq. 2; exponential approximation of Q1, Q2)."""
+    if not 0 <= area <= 1 or min(positives, negatives) < 1:
+        raise InputError(f"an area of {area} with {positives} positives and {negatives} negatives is impossible")
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    return float(np.sqrt(variance / (positives * negatives)))
+
+
+def hanley_mcneil_independent(
+    first: float, second: float, first_counts: tuple[int, int], second_counts: tuple[int, int]
+) -> Test:
+    """Test of two areas from *different* cases (Hanley & McNeil 1982). counts: (positives, negatives)."""
+    error = float(np.hypot(hanley_mcneil_error(first, *first_counts), hanley_mcneil_error(second, *second_counts)))
+    return Test(second - first, error, _normal_p(second - first, error))
+
+
+def hanley_mcneil_paired(first: float, second: float, counts: tuple[int, int], correlation: float) -> Test:
+    """Test of two areas from the *same* cases, given the correlation r of the areas (Hanley & McNeil 1983, eq. 1).
+
+    Their table turns the average rank correlation of the scores in each class, and the average area, into r; from
+    scores, delong_test estimates the same quantity without a table.
+    """
+    if not -1 <= correlation <= 1:
+        raise InputError(f"a correlation of {correlation} is impossible")
+    a, b = hanley_mcneil_error(first, *counts), hanley_mcneil_error(second, *counts)
+    error = float(np.sqrt(max(0.0, a**2 + b**2 - 2 * correlation * a * b)))
+    return Test(second - first, error, _normal_p(second - first, error))
+
+
+# ------------------------------------------------------------------------------- training seeds as readers of the cases
+class SeedTest(NamedTuple):
+    """Difference of the seed-averaged areas (arm minus reference) with its t interval."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    error: float
+    degrees: float
+
+
+def seeds_test(
+    reference: np.ndarray, arm: np.ndarray, positive: np.ndarray, patients: np.ndarray, *, level: float
+) -> SeedTest:
+    """Does an arm change the area under the curve, for new trainings *and* new patients?
+
+    reference, arm: scores (S, N) of S ≥ 2 trainings; row s of both was trained with seed s. The method of Obuchowski &
+    Rockette 1995 for studies of many readers and many cases, with trainings as the readers, and the degrees of freedom
+    of Hillis 2007: with d the difference of the areas of one seed,
+
+        Var(mean d) = Var(d over seeds)/S + max(0, mean over s ≠ s' of Cov(d_s, d_s')),
+
+    the covariances over cases by DeLong (clustered by patient), and t quantiles with (S − 1)·(Var·S / Var(d))² degrees
+    of freedom, because S seeds estimate the first variance poorly.
+    """
+    seeds = len(reference)
+    if reference.shape != arm.shape or seeds < 2:
+        raise InputError(f"both arms need the same ≥ 2 seeds and cases; they have {reference.shape} and {arm.shape}")
+    areas, covariance = auroc_covariance(np.concatenate([reference, arm]), positive, patients)
+    contrast = np.concatenate([-np.eye(seeds), np.eye(seeds)], axis=1)
+    differences = contrast @ areas
+    over_cases = contrast @ covariance @ contrast.T
+    between_seeds = float(differences.var(ddof=1)) / seeds
+    shared = float((over_cases.sum() - np.trace(over_cases)) / (seeds * (seeds - 1)))
+    return _t_test(float(differences.mean()), between_seeds, max(0.0, shared), seeds, level)
+
+
+def _t_test(difference: float, between_seeds: float, shared: float, seeds: int, level: float) -> SeedTest:
+    variance = between_seeds + shared
+    error = float(np.sqrt(variance))
+    if error <= 1e-12:
+        p = 1.0 if abs(difference) <= 1e-12 else 0.0
+        return SeedTest(difference, difference, difference, p, 0.0, float(seeds - 1))
+    # Without any spread between seeds the degrees of freedom are infinite; a large number keeps results finite.
+    degrees = min(1e6, (seeds - 1) * (variance / between_seeds) ** 2) if between_seeds > 0 else 1e6
+    half = float(special.stdtrit(degrees, (1 + level) / 2)) * error
+    p = float(2 * special.stdtr(degrees, -abs(difference) / error))
+    return SeedTest(difference, difference - half, difference + half, p, error, float(degrees))
+
+
+# --------------------------------------------------------------------------------------------------------- decisions
+class McNemar(NamedTuple):
+    """Discordant counts and p values: `exact` is the binomial test, `mid_p` the less conservative version."""
+
+    only_first: int
+    only_second: int
+    exact: float
+    mid_p: float
+
+
+def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> McNemar:
+    """McNemar's test of paired decisions: bool (N,) each, whether the decision on a case was right.
+
+    Exact two-sided binomial p, and mid-p (Fagerland, Lydersen & Laake 2013). Without a discordant case both are 1. It
+    counts cases as independent: with several images a patient it is too optimistic.
+    """
+    first_right, second_right = np.asarray(first_right, dtype=bool), np.asarray(second_right, dtype=bool)
+    b, c = int((first_right & ~second_right).sum()), int((~first_right & second_right).sum())
+    if b + c == 0:
+        return McNemar(0, 0, 1.0, 1.0)
+    fewer, total = min(b, c), b + c
+    tail = float(special.bdtr(fewer, total, 0.5))
+    point = tail - (float(special.bdtr(fewer - 1, total, 0.5)) if fewer else 0.0)
+    exact = min(1.0, 2 * tail)
+    mid = 1.0 if b == c else exact - point
+    return McNemar(b, c, exact, mid)
+
+
+def majority(decisions: np.ndarray, classes: int, fallback: np.ndarray) -> np.ndarray:
+    """Class that most of S trainings decided for, int (N,), from int (S, N); a tie is decided by `fallback` (N,)."""
+    votes = np.stack([(decisions == name).sum(axis=0) for name in range(classes)])
+    tied = (votes == votes.max(axis=0)).sum(axis=0) > 1
+    return np.where(tied, fallback, votes.argmax(axis=0))
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """Holm's (1979) step-down adjustment: adjusted p values (K,), in the order given."""
+    p = np.asarray(p, dtype=np.float64)
+    if ((p < 0) | (p > 1) | ~np.isfinite(p)).any():
+        raise InputError(f"p values must lie between 0 and 1: {p.tolist()}")
+    order = np.argsort(p, kind="stable")
+    stepped = np.minimum(1, np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p)))))
+    adjusted = np.empty_like(p)
+    adjusted[order] = stepped
+    return adjusted
+
+
+# --------------------------------------------------------------------------------------------- two-level bootstrap
+class Resamples(NamedTuple):
+    """Weights of bootstrap resamples, shared by every arm: of cases (B, N), counts; of seeds (B, S), adding to 1."""
+
+    cases: np.ndarray
+    seeds: np.ndarray
+
+
+def two_level_resamples(
+    positive: np.ndarray, patients: np.ndarray, seeds: int, resamples: int, rng: np.random.Generator
+) -> Resamples:
+    """Draw patients and training seeds with replacement, `resamples` times.
+
+    Patients are drawn within strata (only positive images, only negative, both), so that no resample lacks a class. Of
+    S seeds S − 1 are drawn, because S draws of a handful would understate their variance by (S − 1)/S (Rao & Wu 1988).
+    """
+    if seeds < 2:
+        raise InputError(f"resampling trainings needs at least 2 seeds, there are {seeds}; add seeds")
+    cluster = np.unique(patients, return_inverse=True)[1]
+    count = int(cluster.max()) + 1
+    has_positive = np.bincount(cluster, weights=positive, minlength=count) > 0
+    has_negative = np.bincount(cluster, weights=~positive, minlength=count) > 0
+    stratum = has_positive.astype(int) + 2 * has_negative.astype(int)
+    weights = np.zeros((resamples, count), dtype=np.float32)
+    for value in np.unique(stratum):
+        members = np.flatnonzero(stratum == value)
+        share = np.full(len(members), 1 / len(members))
+        weights[:, members] = rng.multinomial(len(members), share, size=resamples)
+    drawn = rng.multinomial(seeds - 1, np.full(seeds, 1 / seeds), size=resamples)
+    return Resamples(weights[:, cluster], (drawn / (seeds - 1)).astype(np.float64))
+
+
+def bootstrap_auroc(scores: np.ndarray, positive: np.ndarray, draws: Resamples) -> np.ndarray:
+    """Seed-averaged area under the curve in every resample, (B,), of one arm's scores (S, N).
+
+    The comparison of every positive with every negative case is a matrix C made once a training; a resample is
+    wₚᵀ C wₙ / (Σwₚ Σwₙ), so all resamples are one matrix product (float32 is exact here: halves of small integers).
+    """
+    positive = np.asarray(positive, dtype=bool)
+    if positive.all() or not positive.any():
+        raise InputError("the test images are of one class only; a ROC curve needs positive and negative ones")
+    w_pos, w_neg = draws.cases[:, positive], draws.cases[:, ~positive]
+    total = w_pos.sum(axis=1, dtype=np.float64) * w_neg.sum(axis=1, dtype=np.float64)
+    areas = np.empty((len(total), len(scores)))
+    for s, row in enumerate(scores):
+        p, n = row[positive][:, None], row[~positive][None, :]
+        compared = (p > n).astype(np.float32) + 0.5 * (p == n).astype(np.float32)
+        areas[:, s] = np.einsum("bn,bn->b", w_pos @ compared, w_neg, dtype=np.float64) / total
+    return (areas * draws.seeds).sum(axis=1)
+
+
+def bootstrap_share(hits: np.ndarray, where: np.ndarray, draws: Resamples) -> np.ndarray:
+    """Seed-averaged share of hits in every resample, (B,): hits bool (S, N), among the cases `where`, bool (N,)."""
+    weights = draws.cases[:, where].astype(np.float64)
+    shares = weights @ hits[:, where].T.astype(np.float64) / weights.sum(axis=1, keepdims=True)
+    return (shares * draws.seeds).sum(axis=1)
+
+
+def bootstrap_p(differences: np.ndarray) -> float:
+    """Two-sided p that a difference is zero from its resamples (B,): twice the smaller tail, with one added to both."""
+    count = len(differences)
+    tail = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return float(min(1.0, 2 * (tail + 1) / (count + 1)))
