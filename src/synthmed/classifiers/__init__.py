@@ -1,0 +1,1 @@
+"""Classifiers: the task by which synthetic images are judged."""

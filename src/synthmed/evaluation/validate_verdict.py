@@ -1,0 +1,273 @@
+"""Is the verdict to be trusted? Apply it many times where the truth is known.
+
+Phantoms come from a distribution that can be drawn from for ever, so arms with a known effect can be made: fresh true
+images help, repeated ones add nothing, wrongly labelled ones harm, and the real training set under other training
+seeds has no effect at all. Every repetition draws new patients and runs the same test, the same Holm adjustment and
+the same rule as the step compare; the rates of the verdicts say how often it sees what is there or invents what is not.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from synthmed.classifiers.frozen_backbone import Head, Schedule, seed_of, train_heads
+from synthmed.errors import InputError
+from synthmed.evaluation.arms import REAL, Arm, Part, compose, share_of
+from synthmed.evaluation.feature_table import FeatureFile, read_features
+from synthmed.files import write_json
+from synthmed.metrics.classification import clopper_pearson
+from synthmed.metrics.statistics import seeds_test
+from synthmed.metrics.verdict import HARMS, HELPS, NO_EVIDENCE, decide, rule_text
+
+logger = logging.getLogger(__name__)
+
+EXPECTED = {
+    "oracle": ("Fresh true images (oracle)", HELPS),
+    "duplicates": ("Duplicated real images", NO_EVIDENCE),
+    "null": ("Nothing (other training seeds)", NO_EVIDENCE),
+    "label_shuffled": ("True images with shuffled labels", HARMS),
+}
+"""Case -> what is added, in words, and the verdict that is right."""
+
+
+@dataclass(frozen=True)
+class ValidateSettings:
+    """How the verdict is validated.
+
+    classes, positive: as in the experiment; train, validation, test: images of each class in each repetition;
+    added_share: images added to the oracle and duplicates arms, as a share of the real ones; shuffled_share: the same
+    for the arm with shuffled labels; repetitions; seeds: trainings of each arm; seed: all randomness follows from it;
+    learning_rate, dropout, steps, batch_size, check_every: of every training; alpha, margin: of the verdict; level: of
+    the exact binomial intervals of the rates, e.g. 0.95; threads: processor threads.
+    """
+
+    classes: tuple[str, ...]
+    positive: str
+    train: int
+    validation: int
+    test: int
+    added_share: float
+    shuffled_share: float
+    repetitions: int
+    seeds: int
+    seed: int
+    learning_rate: float
+    dropout: float
+    steps: int
+    batch_size: int
+    check_every: int
+    alpha: float
+    margin: float
+    level: float
+    threads: int
+
+
+def validate(settings: ValidateSettings, *, pool: Path, out: Path) -> None:
+    """Rates of each verdict over repeated draws from a pool of phantoms with known truth, as JSON.
+
+    pool: feature file of fresh phantoms of every class. Each repetition draws, by patient, disjoint training,
+    validation, test and extra images from it. See EXPECTED for the arms. Raises InputError when the pool is too small.
+    """
+    file = read_features(pool).as_is()
+    labels = file.classes(settings.classes)
+    positive = settings.classes.index(settings.positive)
+    arms = _arms(settings)
+    extra = max(max(arm.added.values()) for arm in arms.values() if arm.source == "extra")
+    sizes = {REAL: settings.train, "validation": settings.validation, "test": settings.test, "extra": extra}
+    patients = _patients_by_class(file, labels, len(settings.classes))
+    _check(settings, file, labels, sizes)
+
+    start = time.perf_counter()
+    draws = [
+        _draw(patients, sizes, np.random.default_rng(seed_of("repetition", settings.seed, number)))
+        for number in range(settings.repetitions)
+    ]
+    heads = [head for number, parts in enumerate(draws) for head in _heads(settings, arms, parts, number)]
+    schedule = Schedule(settings.steps, settings.batch_size, settings.check_every)
+    trained = train_heads(
+        file.features,
+        file.squares,
+        heads,
+        schedule,
+        classes=len(settings.classes),
+        positive=positive,
+        threads=settings.threads,
+    )
+    logger.info("%d trainings in %.1f s", len(heads), time.perf_counter() - start)
+
+    names = list(arms)
+    words: dict[str, list[str]] = {name: [] for name in EXPECTED}
+    unadjusted: dict[str, list[tuple[float, float]]] = {name: [] for name in EXPECTED}
+    areas: list[float] = []
+    patient = np.unique(file.patients, return_inverse=True)[1]
+    for number, parts in enumerate(draws):
+        test = parts["test"]
+        own = slice(number * len(arms) * settings.seeds, (number + 1) * len(arms) * settings.seeds)
+        scores = trained.probabilities(file.features[test.rows], own)[:, :, positive]
+        by_arm = dict(zip(names, scores.reshape(len(arms), settings.seeds, -1), strict=True))
+        tests = {
+            name: seeds_test(
+                by_arm[REAL], by_arm[name], test.labels == positive, patient[test.rows], level=1 - settings.alpha
+            )
+            for name in EXPECTED
+        }
+        verdicts = decide(tests, alpha=settings.alpha, margin=settings.margin)
+        for name in EXPECTED:
+            words[name].append(verdicts[name].word)
+            unadjusted[name].append((tests[name].difference, tests[name].p))
+        areas.append(_mean_area(by_arm[REAL], test.labels == positive))
+    logger.info("%d repetitions in %.1f s", settings.repetitions, time.perf_counter() - start)
+    write_json(out, _result(settings, file.extractor, sizes, words, unadjusted, areas))
+
+
+def _mean_area(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Area under the curve, mean over the seeds (S, N): share of pairs in the right order, ties half."""
+    pairs = scores[:, positive, None] - scores[:, None, ~positive]
+    return float(((pairs > 0) + 0.5 * (pairs == 0)).mean())
+
+
+def _arms(settings: ValidateSettings) -> dict[str, Arm]:
+    """The real arm and those of EXPECTED, by name."""
+    real = dict.fromkeys(settings.classes, settings.train)
+    nothing = dict.fromkeys(settings.classes, 0)
+    added, shuffled = share_of(settings.added_share, real), share_of(settings.shuffled_share, real)
+    return {
+        REAL: Arm(REAL, "Real only", "real", None, nothing, None),
+        "oracle": Arm("oracle", EXPECTED["oracle"][0], "oracle", "extra", added, settings.added_share),
+        "duplicates": Arm("duplicates", EXPECTED["duplicates"][0], "duplicates", REAL, added, settings.added_share),
+        "null": Arm("null", EXPECTED["null"][0], "real", None, nothing, None),
+        "label_shuffled": Arm(
+            "label_shuffled",
+            EXPECTED["label_shuffled"][0],
+            "label_shuffled",
+            "extra",
+            shuffled,
+            settings.shuffled_share,
+        ),
+    }
+
+
+def _check(settings: ValidateSettings, file: FeatureFile, labels: np.ndarray, sizes: Mapping[str, int]) -> None:
+    if settings.positive not in settings.classes:
+        raise InputError(f"setting positive is {settings.positive!r}; the classes are {list(settings.classes)}")
+    if min(settings.repetitions, settings.train, settings.validation, settings.test) < 1 or settings.seeds < 2:
+        raise InputError("settings repetitions, train, validation, test: at least 1; seeds: at least 2")
+    if min(settings.added_share, settings.shuffled_share) <= 0:
+        raise InputError("settings added_share and shuffled_share must be above 0")
+    needed = sum(sizes.values())
+    for number, label in enumerate(settings.classes):
+        found = int((labels == number).sum())
+        if found < needed:
+            raise InputError(
+                f"{file.path}: {found} {label!r} phantoms, but each repetition takes {needed} ({dict(sizes)}); "
+                "make the pool larger or the parts smaller"
+            )
+
+
+def _patients_by_class(file: FeatureFile, labels: np.ndarray, classes: int) -> list[list[np.ndarray]]:
+    """For each class the images of each of its patients. Raises InputError when a patient has images of two classes."""
+    groups: list[list[np.ndarray]] = [[] for _ in range(classes)]
+    _, patient = np.unique(file.patients, return_inverse=True)
+    order = np.argsort(patient, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(patient[order])) + 1):
+        if len(set(labels[rows].tolist())) > 1:
+            raise InputError(f"{file.path}: patient {file.patients[rows[0]]!r} has images of two classes")
+        groups[labels[rows[0]]].append(rows)
+    return groups
+
+
+def _draw(
+    patients: Sequence[Sequence[np.ndarray]], sizes: Mapping[str, int], rng: np.random.Generator
+) -> dict[str, Part]:
+    """Disjoint parts with `sizes` images of each class, no patient in two of them. A patient's images that would exceed
+    a part are left out of the repetition."""
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in sizes}
+    labels: dict[str, list[np.ndarray]] = {name: [] for name in sizes}
+    for label, groups in enumerate(patients):
+        order = iter(rng.permutation(len(groups)).tolist())
+        for name, size in sizes.items():
+            taken: list[np.ndarray] = []
+            while sum(map(len, taken)) < size:
+                chosen = next(order, None)
+                if chosen is None:
+                    raise InputError("the pool has too few patients for disjoint parts; make it larger")
+                taken.append(groups[chosen])
+            rows[name].append(np.concatenate([*taken])[:size] if taken else np.empty(0, dtype=np.int64))
+            labels[name].append(np.full(size, label))
+    return {name: Part(np.concatenate(rows[name]), np.concatenate(labels[name])) for name in sizes}
+
+
+def _heads(settings: ValidateSettings, arms: Mapping[str, Arm], parts: Mapping[str, Part], number: int) -> list[Head]:
+    """The trainings of one repetition: arms x seeds."""
+    heads = []
+    for arm in arms.values():
+        for seed in range(settings.seeds):
+            stream = "other" if arm.name == "null" else "same"
+            value = seed_of("validate", settings.seed, number, seed, stream)
+            rows, labels = compose(arm, parts, settings.classes, value)
+            check = parts["validation"]
+            heads.append(Head(rows, labels, check.rows, check.labels, value, settings.learning_rate, settings.dropout))
+    return heads
+
+
+def _rate(count: int, total: int, level: float) -> dict[str, float]:
+    share = clopper_pearson(count, total, level)
+    return {"value": share.value, "low": share.low, "high": share.high}
+
+
+def _result(
+    settings: ValidateSettings,
+    backbone: str,
+    sizes: Mapping[str, int],
+    words: Mapping[str, Sequence[str]],
+    unadjusted: Mapping[str, Sequence[tuple[float, float]]],
+    areas: Sequence[float],
+) -> dict:
+    total, half = settings.repetitions, settings.alpha / 2
+    cases = []
+    for name, (title, expected) in EXPECTED.items():
+        differences = np.array(unadjusted[name])
+        counts = {word: sum(found == word for found in words[name]) for word in (HELPS, NO_EVIDENCE, HARMS)}
+        raised = int(((differences[:, 0] > 0) & (differences[:, 1] <= settings.alpha)).sum())
+        cases.append(
+            {
+                "case": title,
+                "arm": name,
+                "expected": expected,
+                "repeats": total,
+                "verdicts": {
+                    word: {"count": count, "rate": _rate(count, total, settings.level)}
+                    for word, count in counts.items()
+                },
+                "auroc_difference": {
+                    "mean": float(differences[:, 0].mean()),
+                    "standard_deviation": float(differences[:, 0].std()),
+                },
+                "helps_without_holm": {"count": raised, "rate": _rate(raised, total, settings.level)},
+            }
+        )
+    nulls = [name for name, (_, expected) in EXPECTED.items() if expected == NO_EVIDENCE]
+    any_false = sum(any(words[name][r] == HELPS for name in nulls) for r in range(total))
+    family = _rate(any_false, total, settings.level)
+    return {
+        "backbone": backbone,
+        "rule": rule_text(settings.alpha, settings.margin),
+        "alpha": settings.alpha,
+        "images_per_class": dict(sizes),
+        "seeds": settings.seeds,
+        "repeats": total,
+        "real_auroc": {"mean": float(np.mean(areas)), "standard_deviation": float(np.std(areas))},
+        "cases": cases,
+        "false_helps": {
+            "nominal": half,
+            "arms": nulls,
+            "count": any_false,
+            "rate": family,
+            # The level is a ceiling: a rate that is certainly lower keeps it, one that is certainly higher breaks it.
+            "holds": family["low"] <= half,
+        },
+    }

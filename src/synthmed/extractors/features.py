@@ -1,0 +1,152 @@
+"""The step `features`: pooled features of every image of a set, computed once and shared by everything after it."""
+
+import importlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from synthmed.augment import ClassicAugmentation, classic_augment
+from synthmed.data.imageset import ImageSet
+from synthmed.errors import InputError
+from synthmed.extractors import EXTRACTORS
+from synthmed.extractors.extractor import Extractor
+from synthmed.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """Settings of the step `features`.
+
+    extractor: a key of EXTRACTORS. input_size: side in pixels that images are brought to, None = the extractor's own.
+    weights_file: a file with pretrained weights, None = an installed package. draws: augmented versions of each image
+    on top of the image as it is (0 = none), drawn as `augmentation` says with `seed`. batch_size: images. threads: CPU
+    threads. device: "auto" takes a GPU where there is one. precision: bf16 is faster on some machines, changes values.
+    """
+
+    extractor: Literal["inception", "vgg16", "efficientnet_lite0", "domain"]
+    input_size: int | None
+    weights_file: str | None
+    draws: int
+    augmentation: ClassicAugmentation
+    seed: int
+    batch_size: int
+    threads: int
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["fp32", "bf16"]
+
+
+def load_extractor(settings: FeatureSettings, weights: Path | None) -> Extractor:
+    """The extractor that `settings` name. weights: the file of the DAG (for `domain`), or None.
+
+    Raises InputError when weights are missing or given twice.
+    """
+    if weights is not None and settings.weights_file is not None:
+        raise InputError("weights are given twice, as a file of the pipeline and in the setting weights_file; keep one")
+    if settings.extractor == "domain" and weights is None and settings.weights_file is None:
+        raise InputError("the extractor domain needs its weights; make them with `synthmed train-extractor`")
+    device = choose_device(settings.device)
+    module = importlib.import_module(EXTRACTORS[settings.extractor])
+    return module.load(weights or settings.weights_file, settings.input_size, settings.precision, device)
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto", "cpu" or "cuda" → the device. Raises InputError when a GPU is asked for and there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("setting device is 'cuda', and torch finds no GPU here; set it to 'auto' or 'cpu'")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _batches(images: ImageSet, size: int) -> Iterator[tuple[list[int], Tensor]]:
+    """Positions and pixels (n, C, H, W), uint8, of at most `size` consecutive images of one shape.
+
+    Images are decoded as they are needed, so memory stays bounded by the batch.
+    """
+    positions: list[int] = []
+    pixels: list[np.ndarray] = []
+    for position, (_fields, image, *_mask) in enumerate(images.entries()):
+        if pixels and (len(pixels) == size or image.shape != pixels[0].shape):
+            yield positions, _stack(pixels)
+            positions, pixels = [], []
+        positions.append(position)
+        pixels.append(image)
+    yield positions, _stack(pixels)
+
+
+def _stack(pixels: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+
+
+def _augmented(pixels: Tensor, positions: list[int], draw: int, settings: FeatureSettings) -> Tensor:
+    """Draw `draw` of the images: uint8 → float in [-1, 1]. Depends on seed, draw and position, not on the batch."""
+    images = pixels.float() / 127.5 - 1.0
+    versions = []
+    for image, position in zip(images, positions, strict=True):
+        # A SeedSequence mixes its words well; neighbouring positions get unrelated streams.
+        word = np.random.SeedSequence([settings.seed, draw, position]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(word >> np.uint64(1)))
+        versions.append(classic_augment(image[None], settings.augmentation, generator))
+    return torch.cat(versions)
+
+
+def features(settings: FeatureSettings, *, images: Path, weights: Path | None, out: Path) -> None:
+    """Compute the features of the image set `images` and write them to `out` (.npz).
+
+    Arrays: names, labels, patients (M,) text; features, squares (M, D) float32, the spatial mean of the last map and
+    of its square; probabilities (M, K) float32 where the extractor has a classifier; draw (M,) int64, 0 for the image
+    as it is and 1 … draws for augmented versions; extractor, text: its name for people. M = images × (1 + draws),
+    ordered by draw, then by the manifest. Raises InputError when weights are missing or an image is too small.
+    """
+    if settings.draws < 0 or settings.batch_size < 1:
+        raise InputError(
+            f"settings draws ({settings.draws}) and batch_size ({settings.batch_size}) must be 0 or more and 1 or more"
+        )
+    torch.set_num_threads(settings.threads)
+    extractor = load_extractor(settings, weights)
+    device = choose_device(settings.device)
+    image_set = ImageSet(images)
+    count, rounds = len(image_set), 1 + settings.draws
+    arrays: dict[str, np.ndarray] = {}
+    progress = tqdm(total=count * rounds, unit="image", desc=extractor.human, disable=None)
+    with torch.inference_mode(), progress:
+        for positions, pixels in _batches(image_set, settings.batch_size):
+            for draw in range(rounds):
+                batch = pixels if draw == 0 else _augmented(pixels, positions, draw, settings)
+                pooled = extractor(batch.to(device))
+                for name, values in pooled._asdict().items():
+                    if values is None:
+                        continue
+                    if name not in arrays:
+                        arrays[name] = np.empty((rounds, count, values.shape[1]), np.float32)
+                    arrays[name][draw, positions] = values.float().cpu().numpy()
+                progress.update(len(positions))
+    _refuse_non_finite(arrays, image_set, images)
+    arrays = {name: values.reshape(rounds * count, -1) for name, values in arrays.items()}
+    arrays |= {
+        "names": np.tile(np.array(image_set.column("image")), rounds),
+        "labels": np.tile(np.array(image_set.column("label")), rounds),
+        "patients": np.tile(np.array(image_set.column("patient")), rounds),
+        "draw": np.repeat(np.arange(rounds, dtype=np.int64), count),
+        "extractor": np.array(extractor.human),
+    }
+    with atomic_path(out) as temporary, open(temporary, "wb") as handle:
+        np.savez(handle, **arrays)
+    logger.info(
+        "%s: %d images × %d, %d features by %s", images, count, rounds, arrays["features"].shape[1], extractor.human
+    )
+
+
+def _refuse_non_finite(arrays: dict[str, np.ndarray], image_set: ImageSet, path: Path) -> None:
+    for name, values in arrays.items():
+        bad = np.argwhere(~np.isfinite(values))
+        if len(bad):
+            image = image_set.rows[bad[0][1]]["image"]
+            raise InputError(f"{path}: the {name} of {image!r} are not finite; use precision fp32 or other weights")

@@ -1,0 +1,80 @@
+"""The convolutions of VGG16 (Simonyan and Zisserman 2014, arXiv:1409.1556, configuration D) as a feature extractor.
+
+The map that is pooled is the one after the fifth max-pooling, what Keras calls VGG16 with `include_top=False`.
+"""
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from synthmed import weights as registry
+from synthmed.errors import InputError
+from synthmed.extractors.extractor import Extractor, Pooled, freeze, load_strictly, pool, to_pixels, to_rgb
+
+BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+"""Output channels of the 3×3 convolutions of each block; a 2×2 max-pooling ends each block."""
+
+SMALLEST = 32
+"""Side of the smallest input in pixels: five poolings leave one pixel of it."""
+
+_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, per colour, images in [0, 1]
+_DEVIATION = (0.229, 0.224, 0.225)
+
+
+def convolutions() -> nn.Sequential:
+    """The 13 convolutions with ReLU and the five poolings, numbered as in torchvision's `vgg16().features`."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for block in BLOCKS:
+        for width in block:
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = width
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
+
+
+class VGG16(Extractor):
+    """512 features: the pooled map of block 5.
+
+    input_size: images are brought to this side (bilinear, antialiased); None keeps their own.
+
+    state: names of torchvision (`features.0.weight`, …).
+    """
+
+    human: ClassVar[str] = "VGG16 (ImageNet)"
+
+    def __init__(
+        self, state: dict[str, Tensor], source: str, input_size: int | None, precision: str, device: torch.device
+    ):
+        super().__init__()
+        if input_size is not None and input_size < SMALLEST:
+            raise InputError(f"setting input_size is {input_size}; the extractor vgg16 needs at least {SMALLEST}")
+        self.features = convolutions()
+        load_strictly(self, state, self.human, source)
+        freeze(self, precision, device)
+        self.input_size = input_size
+        self.dtype = self.features[0].weight.dtype
+        self.register_buffer("mean", torch.tensor(_MEAN, device=device).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer(
+            "deviation", torch.tensor(_DEVIATION, device=device).view(1, 3, 1, 1) * 255, persistent=False
+        )
+
+    def forward(self, images: Tensor) -> Pooled:
+        pixels = to_pixels(images)
+        if self.input_size is not None and pixels.shape[2:] != (self.input_size, self.input_size):
+            size = (self.input_size, self.input_size)
+            pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
+        if min(pixels.shape[2:]) < SMALLEST:
+            height, width = pixels.shape[2:]
+            raise InputError(
+                f"images of {height} × {width} pixels are too small for vgg16; set input_size to {SMALLEST}"
+            )
+        x = (to_rgb(pixels) - self.mean) / self.deviation
+        return Pooled(*pool(self.features(x.to(dtype=self.dtype, memory_format=torch.channels_last))), None)
+
+
+def load(weights: str | None, input_size: int | None, precision: str, device: torch.device) -> VGG16:
+    """The extractor, with the weights of the file `weights` or, where None, of an installed package."""
+    return VGG16(*registry.load("vgg16", weights), input_size=input_size, precision=precision, device=device)

@@ -1,0 +1,160 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from synthmed.errors import InputError
+from synthmed.evaluation import fidelity as step
+
+SETTINGS = step.MetricSettings(
+    neighbours=3,
+    kid_subsets=0,
+    kid_subset_size=20,
+    inception_splits=2,
+    curve_points=5,
+    max_images=500,
+    level=0.95,
+    resamples=200,
+    half_samples=20,
+    seed=1,
+)
+METRICS = ("fid", "fid_infinity", "kid", "inception_score", "precision", "recall", "density", "coverage")
+
+
+def write(path, counts, *, shift=0.0, seed=0, d=12, extractor="toy", prefix="p", probabilities=True):
+    rng = np.random.default_rng(seed)
+    labels = np.array([label for label, count in counts.items() for _ in range(count)])
+    n = len(labels)
+    features = rng.standard_normal((n, d)) + shift + (labels == "abnormal")[:, None]
+    arrays = {
+        "names": np.array([f"{prefix}_{i}.png" for i in range(n)]),
+        "labels": labels,
+        "patients": np.array([f"{prefix}{i // 2}" for i in range(n)]),
+        "features": features.astype(np.float32),
+        "squares": (features**2).astype(np.float32),
+        "draw": np.zeros(n, np.int64),
+        "extractor": np.array(extractor),
+    }
+    if probabilities:
+        raw = np.exp(features[:, :4])
+        arrays["probabilities"] = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    return {
+        "real": write(tmp_path / "real.npz", {"normal": 60, "abnormal": 50}),
+        "held_out": write(tmp_path / "held.npz", {"normal": 30, "abnormal": 24}, seed=1, prefix="h"),
+        "fake": write(tmp_path / "fake.npz", {"normal": 50, "abnormal": 50}, seed=2, shift=0.8, prefix="f"),
+        "floor": tmp_path / "floor.json",
+        "out": tmp_path / "out.json",
+    }
+
+
+def run(files, settings=SETTINGS, counts=None):
+    floor = step.FloorSettings(counts or {"normal": 40, "abnormal": 20}, settings)
+    step.fidelity_floor(floor, real=files["real"], held_out=files["held_out"], out=files["floor"])
+    step.fidelity(
+        step.FidelitySettings("dcgan", settings),
+        real=files["real"],
+        fake=files["fake"],
+        floor=files["floor"],
+        out=files["out"],
+    )
+    return json.loads(files["out"].read_text())
+
+
+def test_every_metric_with_its_interval_beside_the_floor(files):
+    result = run(files)
+    assert (result["generator"], result["extractor"], result["n_real"], result["n_fake"]) == ("dcgan", "toy", 110, 100)
+    for part in ("groups", "matched", "floor", "duplicate"):
+        assert set(result[part]) == {"all", "normal", "abnormal"}
+        for group in result[part].values():
+            for metric in METRICS:
+                found = group[metric]
+                assert found["low"] <= found["value"] <= found["high"], (part, metric)
+    assert [point["images"] for point in result["groups"]["all"]["bias_curve"]] == sorted(
+        point["images"] for point in result["groups"]["all"]["bias_curve"]
+    )
+    # The shifted generator is worse than the floor, a copying one better, at equal counts.
+    assert result["floor"]["all"]["n_fake"] == result["matched"]["all"]["n_fake"] == 30 + 20
+    for metric in ("fid", "kid"):
+        values = [result[part]["all"][metric]["value"] for part in ("duplicate", "floor", "matched")]
+        assert values == sorted(values)
+    assert result["duplicate"]["all"]["precision"]["value"] == 1
+
+
+def test_same_settings_give_the_same_bytes(files):
+    run(files)
+    first = files["out"].read_bytes()
+    run(files)
+    assert files["out"].read_bytes() == first
+    run(files, dataclasses.replace(SETTINGS, seed=2))
+    assert files["out"].read_bytes() != first
+
+
+def test_equal_counts_need_no_second_evaluation(files):
+    write(files["fake"], {"normal": 30, "abnormal": 20}, seed=2, prefix="f")
+    result = run(files)
+    assert result["groups"] == result["matched"]
+
+
+def test_too_few_images_give_reasons_not_numbers(files):
+    write(files["fake"], {"normal": 1, "abnormal": 5}, prefix="f")
+    result = run(files)
+    for metric in METRICS:
+        found = result["groups"]["normal"][metric]
+        assert found["value"] is None
+        assert found["reason"]
+    assert result["groups"]["abnormal"]["fid"]["value"] > 0
+    assert result["groups"]["abnormal"]["precision"]["value"] is None
+    assert "NaN" not in files["out"].read_text()
+
+
+def test_a_generator_of_one_label_is_compared_with_that_label_only(files):
+    write(files["fake"], {"abnormal": 50}, seed=2, prefix="f")
+    result = run(files)
+    assert set(result["groups"]) == {"all", "abnormal"}
+    assert result["groups"]["all"]["n_real"] == 50
+
+
+def test_kernel_distance_by_subsets_and_without_probabilities(files):
+    write(files["fake"], {"normal": 50, "abnormal": 50}, seed=2, shift=0.8, prefix="f", probabilities=False)
+    subsets = run(files, dataclasses.replace(SETTINGS, kid_subsets=30))["groups"]["all"]
+    whole = run(files)["groups"]["all"]
+    assert subsets["kid"]["value"] != whole["kid"]["value"]
+    assert subsets["kid"]["value"] == pytest.approx(whole["kid"]["value"], rel=0.3)
+    assert "no class probabilities" in whole["inception_score"]["reason"]
+    small = run(files, dataclasses.replace(SETTINGS, kid_subsets=3, kid_subset_size=60))
+    assert "exceed" in small["groups"]["normal"]["kid"]["reason"]
+
+
+def test_large_sets_are_reduced(files):
+    result = run(files, dataclasses.replace(SETTINGS, max_images=44))
+    assert result["n_real"] == 44
+    assert result["groups"]["normal"]["n_real"] == 24
+
+
+def test_augmented_draws_are_left_out(files):
+    with np.load(files["real"]) as arrays:
+        given = dict(arrays)
+    given = {name: value if value.ndim == 0 else np.concatenate([value, value]) for name, value in given.items()}
+    given["draw"][110:] = 1
+    np.savez(files["real"], **given)
+    assert run(files)["n_real"] == 110
+
+
+def test_bad_input_is_named(files, tmp_path):
+    with pytest.raises(InputError, match="no such feature file"):
+        run(files | {"real": tmp_path / "none.npz"})
+    (tmp_path / "broken.npz").write_bytes(files["real"].read_bytes()[:3000])
+    with pytest.raises(InputError, match=r"broken\.npz: not a readable feature file"):
+        run(files | {"real": tmp_path / "broken.npz"})
+    other = write(tmp_path / "other.npz", {"normal": 30}, extractor="another")
+    with pytest.raises(InputError, match="different extractors"):
+        run(files | {"fake": other})
+    with pytest.raises(InputError, match="none of the labels"):
+        run(files, counts={"tumour": 10})
