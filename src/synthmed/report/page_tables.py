@@ -1,0 +1,153 @@
+"""From the CSV tables to the tables of the page: headers in words, intervals under their values, notes as footnotes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from synthmed.report.references import HEADER
+from synthmed.report.results import read_csv
+
+TITLES: Mapping[str, str] = {
+    "receptive_field": "receptive field (px)",
+    "n_real": "real images",
+    "n_fake": "generated images",
+    "n": "images",
+    "n_floor": "images of the floor",
+    "n_train": "training images",
+    "n_held_out": "held-out images",
+    "share_in_features": "suspects by features",
+    "expected_in_features": "expected",
+    "p_features": "p",
+    "share_in_pixels": "suspects by pixels",
+    "expected_in_pixels": "expected",
+    "p_pixels": "p",
+    "nearest_is_origin": "nearest is its origin",
+    "inception_score": "IS",
+    "fid": "FID",
+    "fid_infinity": "FID∞",
+    "kid": "KID",
+    "auroc": "AUROC",
+    "auroc_difference": "AUROC − real arm",
+    "p_holm": "p (Holm)",
+    "suspect_share": "share of suspects",
+    "reference_accuracy": "accuracy",
+    "reference_false_positives": "false pos.",
+    "reference_false_negatives": "false neg.",
+    "reference_inception_score": "IS",
+    "reference_fid": "FID",
+    "false_positives": "false pos.",
+    "false_negatives": "false neg.",
+}
+"""Column -> header, where the column's own name would not do."""
+
+_TEXT = {
+    "generator", "label", "extractor", "arm", "kind", "backbone", "verdict", "selected", "equivalent", "case",
+    "expected", "part", "note",
+}  # fmt: skip
+# The same in every row of a table: said once, in the caption.
+_SAID_ONCE = {
+    "extractor": "Features of",
+    "backbone": "Classifier on",
+    "n_real": "Real images",
+    "n_fake": "Generated images",
+}
+_TAGS = {"helps": "helps", "harms": "harms", "no evidence of a difference": "none"}
+# Left to the CSV (FID∞ also to its figure), so that the document's columns stay in sight.
+_ONLY_IN_CSV = {
+    "kind", "sensitivity", "specificity", "synthetic_share", "equivalent", "n_real", "n_floor", "fid_infinity",
+}  # fmt: skip
+
+
+def short(value: float) -> str:
+    """A number with the digits a reader can use: 4 significant ones, at most 3 decimals."""
+    if abs(value) >= 100:
+        return f"{value:.1f}"
+    if abs(value) >= 10:
+        return f"{value:.2f}"
+    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
+
+
+def _format(column: str, text: str) -> str:
+    if column in _TEXT or not _is_number(text):
+        return text
+    value = float(text)
+    if text.isdigit():  # a count: floats are written with a point
+        return text
+    if column in ("learning_rate", "dropout"):
+        return f"{value:g}"
+    if column in ("false_positives", "false_negatives"):
+        return f"{value:.1f}"
+    if column.startswith("reference_"):
+        return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
+    if column.startswith("auroc_difference"):
+        return f"{value:+.3f}".replace("-", "−")
+    if column.startswith("p_"):
+        return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return short(value)
+
+
+def page_table(path: Path, caption: str, number: int) -> dict:
+    """What the template needs of one table: number, caption, headers, rows of cells, notes."""
+    rows = read_csv(path)
+    columns = list(rows[0])
+    notes = list(dict.fromkeys(row["note"] for row in rows if row["note"]))
+    filled = [column for column in columns if any(row[column] for row in rows)]
+    for column, words in _SAID_ONCE.items():
+        values = {row[column] for row in rows} if column in filled else set()
+        if len(values) == 1 and len(rows) > 1:
+            caption += f" {words}: {values.pop()}." if words.endswith("images") else f" {words} {values.pop()}."
+            filled.remove(column)
+    shown = [
+        column
+        for column in filled
+        if column not in ("note", "extractor", *_ONLY_IN_CSV)
+        and not column.endswith(("_low", "_high"))
+        and not column.startswith(("floor_", "matched_", "duplicate_"))
+    ]
+    if not shown:
+        caption += " Nothing to show in this run."
+    # Several extractors: one block of rows each, because numbers of different extractors cannot be compared.
+    extractors = dict.fromkeys(row["extractor"] for row in rows) if "extractor" in filled else {None: None}
+    return {
+        "number": number,
+        "caption": caption,
+        "headers": [{"text": TITLES.get(column, column.replace("_", " ")), "kind": _kind(column)} for column in shown],
+        "groups": [
+            {
+                "title": extractor and f"Features of {extractor}",
+                "rows": [
+                    [_cell(row, column) for column in shown]
+                    for row in rows
+                    if extractor is None or row["extractor"] == extractor
+                ],
+            }
+            for extractor in extractors
+        ],
+        "notes": notes,
+        "references": sum(column.startswith("reference_") for column in shown),
+        "reference_header": HEADER,
+    }
+
+
+def _kind(column: str) -> str:
+    return "ref" if column.startswith("reference_") else "" if column in _TEXT else "n"
+
+
+def _cell(row: Mapping[str, str], column: str) -> dict:
+    text, below = _format(column, row[column]), []
+    low, high = row.get(f"{column}_low", ""), row.get(f"{column}_high", "")
+    if text and low and high:
+        below.append(f"[{_format(column, low)}, {_format(column, high)}]")
+    if row.get(f"matched_{column}") and row["n_floor"] != row["n_fake"]:
+        below.append(f"of {row['n_floor']}: {_format(column, row[f'matched_{column}'])}")
+    if row.get(f"floor_{column}"):
+        below.append(f"floor {_format(column, row[f'floor_{column}'])}")
+    kind = _kind(column) + (" empty" if not text else "")
+    return {"text": text or "–", "below": below, "kind": kind, "tag": _TAGS.get(text) if column == "verdict" else None}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
