@@ -60,10 +60,13 @@ def _refuse_nan(value: object, where: str) -> None:
             _refuse_nan(item, f"{where}[{number}]")
 
 
-def dump_json(value: object) -> str:
-    """Canonical JSON text: sorted keys, two spaces, newline at the end. Raises ValueError on NaN or infinity."""
+def dump_json(value: object, *, sort_keys: bool = True) -> str:
+    """JSON text: sorted keys (False: in the given order), two spaces, newline at the end.
+
+    Raises ValueError on NaN or infinity.
+    """
     _refuse_nan(value, "value")
-    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def write_json(path: str | Path, value: object) -> None:

@@ -1,0 +1,169 @@
+"""The command line: one verb per step, and a few for people. The only place that parses arguments."""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from synthmed import __version__
+from synthmed.errors import InputError
+
+logger = logging.getLogger("synthmed")
+
+
+def _step_arguments(parser: argparse.ArgumentParser, names: Sequence[str], what: str) -> None:
+    for name in names:
+        many, optional = name.endswith("*"), name.endswith("?")
+        parser.add_argument(
+            f"--{name.rstrip('*?').replace('_', '-')}",
+            type=Path,
+            nargs="*" if many else None,
+            required=not optional and not many,
+            default=[] if many else None,
+            metavar="FILE",
+            help=f"{what}{' (several)' if many else ''}{' (may be left out)' if optional else ''}",
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    from synthmed.steps import STEPS
+
+    parser = argparse.ArgumentParser(prog="synthmed", description=sys.modules["synthmed"].__doc__)
+    parser.add_argument("--version", action="version", version=f"synthmed {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, step in STEPS.items():
+        entry = verbs.add_parser(verb, help=step.help, description=f"{step.help} ({step.function})")
+        entry.add_argument("--settings", type=Path, required=True, metavar="FILE", help="settings of the step, JSON")
+        entry.add_argument("--log", type=Path, metavar="FILE", help="also write the log here")
+        _step_arguments(entry, step.inputs, "input")
+        _step_arguments(entry, step.outputs, "output")
+
+    images = verbs.add_parser("images", help="look at an image set, or check it")
+    kinds = images.add_subparsers(dest="what", required=True, metavar="show|check")
+    show = kinds.add_parser("show", help="write a contact sheet of an image set")
+    show.add_argument("images", type=Path, metavar="SET")
+    show.add_argument("--out", type=Path, help="PNG to write (default: beside the set)")
+    show.add_argument("--columns", type=int, default=8)
+    show.add_argument("--count", type=int, default=64, help="number of images, drawn with a fixed seed")
+    check = kinds.add_parser("check", help="list everything that is wrong with an image set; exit 1 if anything is")
+    check.add_argument("images", type=Path, metavar="SET")
+
+    describe = verbs.add_parser("describe", help="layers, output shapes and parameter counts of a generator")
+    describe.add_argument("model")
+    describe.add_argument("--settings", type=Path, metavar="FILE", help="settings of its training (default: the paper's)")
+    describe.add_argument("--image-size", type=int, default=64)
+    describe.add_argument("--channels", type=int, default=1)
+
+    doctor = verbs.add_parser("doctor", help="what this machine can run, and what is missing for what")
+    doctor.add_argument("--folder", type=Path, default=Path(), help="where data and results would be written")
+
+    settle = verbs.add_parser(
+        "settle", help="remove artefacts that were not made from the files as they are now; keep the others"
+    )
+    settle.add_argument("folders", type=Path, nargs="+")
+    settle.add_argument("--check", action="store_true", help="remove nothing; exit 1 if anything is stale")
+    return parser
+
+
+def _log_to(path: Path | None, name: str) -> None:
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+    logging.basicConfig(
+        level=logging.INFO, format=f"%(asctime)s {name}: %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True
+    )
+    logging.captureWarnings(True)
+
+
+def _run_step(verb: str, arguments: argparse.Namespace) -> None:
+    from synthmed import provenance
+    from synthmed.files import read_json
+    from synthmed.settings import parse
+    from synthmed.steps import STEPS, step_code
+
+    step = STEPS[verb]
+    values = read_json(arguments.settings)
+    function, config = step.load()
+    settings = parse(config, values, where=str(arguments.settings))
+    given = {name.rstrip("*?"): getattr(arguments, name.rstrip("*?")) for name in (*step.inputs, *step.outputs)}
+    inputs = [arguments.settings, *_paths(given, step.inputs)]
+    missing = [path for path in inputs if not path.exists()]
+    if missing:
+        raise InputError(f"{missing[0]}: no such file")
+    function(settings, **given)
+    provenance.record(
+        _paths(given, step.outputs), step=verb, inputs=inputs, code=step_code(verb, values), settings=values
+    )
+
+
+def _paths(given: dict, names: Sequence[str]) -> list[Path]:
+    paths: list[Path] = []
+    for name in names:
+        value = given[name.rstrip("*?")]
+        paths += value if isinstance(value, list) else [value] if value is not None else []
+    return paths
+
+
+def _images(arguments: argparse.Namespace) -> int:
+    if arguments.what == "show":
+        from synthmed.data.contact_sheet import contact_sheet
+
+        out = arguments.out or arguments.images.with_suffix(".png")
+        contact_sheet(arguments.images, out, columns=arguments.columns, count=arguments.count, seed=0)
+        print(out)
+        return 0
+    from synthmed.data.check import check
+
+    problems = check(arguments.images)
+    print("\n".join(problems) if problems else f"{arguments.images}: nothing is wrong with it")
+    return 1 if problems else 0
+
+
+def _describe(arguments: argparse.Namespace) -> int:
+    from synthmed.describe import describe
+    from synthmed.files import read_json
+
+    config = None if arguments.settings is None else read_json(arguments.settings)["config"]
+    print(describe(arguments.model, config, (arguments.channels, arguments.image_size, arguments.image_size)))
+    return 0
+
+
+def _settle(arguments: argparse.Namespace) -> int:
+    from synthmed.provenance import settle, stop_if_stale
+
+    settled = settle(arguments.folders, remove=not arguments.check)
+    if arguments.check:
+        stop_if_stale(settled)
+    for name, reason in settled.stale.items():
+        print(f"removed {name}: {reason}")
+    print(f"{len(settled.current)} artefacts are current, {len(settled.stale)} were stale")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from synthmed.doctor import report
+
+    print(report(arguments.folder))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit status: 0 done, 1 a check failed, 2 unusable input, 130 interrupted."""
+    # A cluster stops a job with SIGTERM: treat it as Ctrl-C, so that a training saves its state and says so.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    try:
+        arguments = _parser().parse_args(argv)
+        people = {"images": _images, "describe": _describe, "settle": _settle, "doctor": _doctor}
+        if arguments.verb in people:
+            sys.exit(people[arguments.verb](arguments))
+        _log_to(arguments.log, arguments.verb)
+        _run_step(arguments.verb, arguments)
+    except InputError as error:
+        logger.error("%s", error) if logging.getLogger().handlers else print(f"synthmed: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as stop:
+        print(f"synthmed: {stop or 'interrupted; run the same command again'}", file=sys.stderr)
+        sys.exit(130)

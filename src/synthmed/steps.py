@@ -1,0 +1,161 @@
+"""The steps of the pipeline: one verb each, with its function, its inputs and outputs, and the source files it runs.
+
+A step is a function `f(settings, *, <inputs>, <outputs>)` in the room it belongs to. This table is all that the command
+line and the workflow need to know about it. Importing this module imports no step.
+"""
+
+import importlib
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthmed import extractors, generators
+from synthmed.data import sources
+from synthmed.provenance import code_of
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. In `inputs` and `outputs`, `name*` takes several files and `name?` may be left out."""
+
+    help: str
+    function: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def load(self) -> tuple[Callable, type]:
+        """The function and the dataclass of its settings (the annotation of its first parameter)."""
+        module, name = self.function.split(":")
+        function = getattr(importlib.import_module(module), name)
+        hints = typing.get_type_hints(function)
+        return function, hints["settings"]
+
+
+TABLES = (
+    *("table_3_1", "table_3_2", "table_quality", "table_4_1", "table_4_2", "table_4_4", "table_4_5"),
+    *("table_sweep", "table_copies", "table_data", "table_validation"),
+)
+FIGURES = (
+    *("figure_samples", "figure_training", "figure_fidelity", "figure_sweep", "figure_roc", "figure_confusion"),
+    *("figure_verdicts", "figure_validation"),
+)
+
+STEPS: dict[str, Step] = {
+    "fetch": Step("get the raw files of a data set", "synthmed.data.fetch:fetch", (), ("raw*",)),
+    "prepare": Step(
+        "turn raw files into one image set", "synthmed.prepare.images:prepare", ("raw*",), ("images", "rejects")
+    ),
+    "split": Step(
+        "split an image set by patient",
+        "synthmed.data.split:split",
+        ("images",),
+        ("train", "validation", "test", "report"),
+    ),
+    "train": Step("train a generator", "synthmed.training:train", ("images",), ("checkpoint", "history", "samples")),
+    "sample": Step(
+        "draw a synthetic image set",
+        "synthmed.generators.sampling:sample",
+        ("checkpoints*", "images"),
+        ("synthetic",),
+    ),
+    "train-extractor": Step(
+        "train the small CNN that extracts features",
+        "synthmed.extractors.domain:train",
+        ("train", "validation"),
+        ("weights",),
+    ),
+    "features": Step(
+        "compute the features of an image set", "synthmed.extractors.features:features", ("images", "weights?"), ("out",)
+    ),
+    "fidelity-floor": Step(
+        "what real images reach against real images",
+        "synthmed.evaluation.fidelity:fidelity_floor",
+        ("real", "held_out"),
+        ("out",),
+    ),
+    "fidelity": Step(
+        "distances between a real and a synthetic set",
+        "synthmed.evaluation.fidelity:fidelity",
+        ("real", "fake", "floor"),
+        ("out",),
+    ),
+    "copies": Step(
+        "look for copies of training images",
+        "synthmed.evaluation.copies:copies",
+        ("train", "held_out", "fake", "train_features", "held_out_features", "fake_features"),
+        ("out", "pairs"),
+    ),
+    "classify": Step(
+        "train the classifiers of all arms",
+        "synthmed.evaluation.classify:classify",
+        ("train", "validation", "test", "synthetic*", "train_augmented?"),
+        ("predictions", "grid", "summary"),
+    ),
+    "compare": Step(
+        "compare every arm with the real one, with a verdict",
+        "synthmed.evaluation.compare:compare",
+        ("predictions", "summary"),
+        ("out",),
+    ),
+    "validate-verdict": Step(
+        "how often the verdict is right where the truth is known",
+        "synthmed.evaluation.validate_verdict:validate",
+        ("pool",),
+        ("out",),
+    ),
+    "metrics": Step(
+        "the numbers that DVC and the figures read",
+        "synthmed.report.leaderboard:metrics",
+        ("fidelity*", "copies*", "summary", "verdicts", "predictions", "histories*"),
+        ("metrics_json", "effects", "sweep", "roc", "training_history"),
+    ),
+    "tables": Step(
+        "the tables of the report",
+        "synthmed.report.tables:tables",
+        ("fidelity*", "copies*", "grid", "summary", "verdicts", "split_report", "validation?"),
+        TABLES,
+    ),
+    "figures": Step(
+        "the figures of the report",
+        "synthmed.report.figures:figures",
+        ("train", "synthetics*", "fidelity*", "summary", "verdicts", "roc", "sweep", "history", "validation?"),
+        FIGURES,
+    ),
+    "page": Step(
+        "the report",
+        "synthmed.report.page:page",
+        (
+            *("verdicts", "validation?", "split_report", "summary", "copies*", "copy_figures*", "settings_files*"),
+            *TABLES,
+            *FIGURES,
+        ),
+        ("out",),
+    ),
+    "leaderboard": Step(
+        "every generator of every experiment, by its effect on the task",
+        "synthmed.report.leaderboard:leaderboard",
+        ("effects*",),
+        ("out",),
+    ),
+}
+"""Every verb of `synthmed` that takes `--settings`, in the order of the pipeline."""
+
+# Settings that name a file of one of the registries: the step then also depends on that file.
+_REGISTRIES: Mapping[str, Mapping[str, str]] = {
+    "model": generators.GENERATORS,
+    "extractor": extractors.EXTRACTORS,
+    "source": sources.SOURCES,
+}
+
+
+def step_code(verb: str, settings: Mapping[str, object]) -> list[Path]:
+    """Source files that the step `verb` runs under `settings`, with the one generator, extractor or source they name.
+
+    Raw files depend on the code that draws phantoms only: an edited reader must not fetch gigabytes again.
+    """
+    if verb == "fetch":
+        return code_of(*sources.made_by(settings))
+    modules = [STEPS[verb].function.split(":")[0]]
+    modules += [registry[settings[key]] for key, registry in _REGISTRIES.items() if settings.get(key) in registry]
+    return code_of(*modules)

@@ -1,0 +1,101 @@
+# From raw files to the three parts of an experiment.
+from synthmed.data.sources import raw_files
+
+
+def dataset_of(experiment):
+    return config["datasets"][config["experiments"][experiment]["dataset"]]
+
+
+# raw: what is studied. pool: more phantoms of the same distribution (null where nature gives no more).
+for dataset, entry in config["datasets"].items():
+    for kind, options in {"raw": entry["options"], "pool": entry["pool"]}.items():
+        if options is not None:
+            content = {"source": entry["source"], "provider": entry["provider"], "options": options}
+            declare("fetch", f"data/{dataset}/settings/{kind}.json", content)
+
+
+def raw(dataset, kind):
+    return [f"data/{dataset}/{kind}/{name}" for name in raw_files(config["datasets"][dataset])]
+
+
+# One rule a data set and kind, because each has raw files of its own names.
+for dataset, kind in [Path(path).relative_to("data").parts[::2] for path in list(SETTINGS)]:
+    kind = Path(kind).stem
+
+    rule:
+        name:
+            f"fetch_{dataset}_{kind}"
+        input:
+            settings=f"data/{dataset}/settings/{kind}.json",
+            code=code(f"data/{dataset}/settings/{kind}.json"),
+        output:
+            raw=raw(dataset, kind),
+        log:
+            f"logs/{dataset}/fetch_{kind}.log",
+        benchmark:
+            f"logs/{dataset}/fetch_{kind}.benchmark.tsv"
+        conda:
+            ENVIRONMENT
+        shell:
+            "synthmed fetch --settings {input.settings} --raw {output.raw} --log {log}"
+
+
+for dataset in config["datasets"]:
+
+    rule:
+        name:
+            f"data_{dataset}"
+        input:
+            [raw(dataset, kind) for kind in ("raw", "pool") if f"data/{dataset}/settings/{kind}.json" in SETTINGS],
+        localrule: True
+
+
+for experiment in EXPERIMENTS:
+    entry = config["experiments"][experiment]
+    folder = f"results/{experiment}/settings"
+    prepare = {**entry["prepare"], "source": dataset_of(experiment)["source"]}
+    declare("prepare", f"{folder}/prepare.raw.json", {**prepare, "prefix": ""})
+    if dataset_of(experiment)["pool"] is not None:
+        declare("prepare", f"{folder}/prepare.pool.json", {**prepare, "prefix": "pool_"})
+    declare("split", f"{folder}/split.json", entry["split"])
+
+
+rule prepare:
+    input:
+        settings="results/{experiment}/settings/prepare.{kind}.json",
+        raw=lambda w: raw(config["experiments"][w.experiment]["dataset"], w.kind),
+        code=code("results/{experiment}/settings/prepare.{kind}.json"),
+    output:
+        images="results/{experiment}/images/{kind,raw|pool}.zip",
+        rejects="results/{experiment}/images/{kind}.rejects.csv",
+    log:
+        "logs/{experiment}/prepare.{kind}.log",
+    benchmark:
+        "logs/{experiment}/prepare.{kind}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed prepare --settings {input.settings} --raw {input.raw}"
+        " --images {output.images} --rejects {output.rejects} --log {log}"
+
+
+rule split:
+    input:
+        settings="results/{experiment}/settings/split.json",
+        images="results/{experiment}/images/raw.zip",
+        code=code("results/{experiment}/settings/split.json"),
+    output:
+        train="results/{experiment}/images/train.zip",
+        validation="results/{experiment}/images/validation.zip",
+        test="results/{experiment}/images/test.zip",
+        report="results/{experiment}/images/split.json",
+    log:
+        "logs/{experiment}/split.log",
+    benchmark:
+        "logs/{experiment}/split.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed split --settings {input.settings} --images {input.images}"
+        " --train {output.train} --validation {output.validation} --test {output.test}"
+        " --report {output.report} --log {log}"

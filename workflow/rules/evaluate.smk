@@ -1,0 +1,246 @@
+# Features of every image set, once; on them fidelity, copies, classifiers and verdicts.
+def backbone(experiment):
+    """The extractor whose frozen features the classifiers stand on."""
+    return config["experiments"][experiment]["classifier"]["backbone"]
+
+
+def synthetic(experiment, folder, suffix):
+    """One file for every generator, in the order of params.yaml."""
+    return [f"results/{experiment}/{folder}/synthetic/{name}.{suffix}" for name in generators(experiment)]
+
+
+def arm_sources(experiment):
+    """Names of the sets that arms draw from: the generators, and the pool of true draws where there is one."""
+    return generators(experiment) + (["oracle"] if has_pool(experiment) else [])
+
+
+def has_pool(experiment):
+    return dataset_of(experiment)["pool"] is not None
+
+
+for experiment in EXPERIMENTS:
+    entry = config["experiments"][experiment]
+    folder = f"results/{experiment}/settings"
+    classes = {"classes": entry["classes"], "positive": entry["positive"]}
+    declare("train-extractor", f"{folder}/train_extractor.json", {**entry["domain_extractor"], "classes": entry["classes"]})
+    for extractor, settings in entry["extractors"].items():
+        shared = {**settings, "extractor": extractor, "seed": entry["seed"], "augmentation": entry["classic_augmentation"]}
+        declare("features", f"{folder}/features.{extractor}.plain.json", {**shared, "draws": 0})
+        if extractor == backbone(experiment):
+            draws = {"draws": entry["classifier"]["augmented_draws"]}
+            declare("features", f"{folder}/features.{extractor}.augmented.json", {**shared, **draws})
+        metrics = {**entry["fidelity"]["metrics"], "seed": entry["seed"]}
+        floor = {"counts": entry["fidelity"]["floor_counts"], "metrics": metrics}
+        declare("fidelity-floor", f"{folder}/fidelity_floor.{extractor}.json", floor)
+        for name in generators(experiment):
+            declare("fidelity", f"{folder}/fidelity.{extractor}.{name}.json", {"generator": name, "metrics": metrics})
+    for name in generators(experiment):
+        declare("copies", f"{folder}/copies.{name}.json", {**entry["copies"], "generator": name})
+    pool = "oracle" if has_pool(experiment) else None
+    declare(
+        "classify",
+        f"{folder}/classify.json",
+        {
+            **classes,
+            **entry["classifier"]["training"],
+            "seed": entry["seed"],
+            "arms": {
+                **entry["arms"],
+                "generators": arm_sources(experiment),
+                "oracle": pool,
+                "label_shuffled": pool,
+            },
+        },
+    )
+    declare(
+        "compare", f"{folder}/compare.json", {**classes, **entry["statistics"], "real": "real", "seed": entry["seed"]}
+    )
+    if has_pool(experiment):
+        declare(
+            "validate-verdict",
+            f"{folder}/validate_verdict.json",
+            {**classes, **entry["verdict_validation"], "seed": entry["seed"]},
+        )
+
+
+rule train_extractor:
+    input:
+        settings="results/{experiment}/settings/train_extractor.json",
+        train="results/{experiment}/images/train.zip",
+        validation="results/{experiment}/images/validation.zip",
+        code=code("results/{experiment}/settings/train_extractor.json"),
+    output:
+        weights="results/{experiment}/extractors/domain.pt",
+    log:
+        "logs/{experiment}/train_extractor.log",
+    benchmark:
+        "logs/{experiment}/train_extractor.benchmark.tsv"
+    threads: lambda w: config["experiments"][w.experiment]["domain_extractor"]["threads"]
+    resources:
+        gpu=1,
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed train-extractor --settings {input.settings} --train {input.train} --validation {input.validation}"
+        " --weights {output.weights} --log {log}"
+
+
+rule features:
+    input:
+        settings="results/{experiment}/settings/features.{extractor}.{variant}.json",
+        images="results/{experiment}/images/{images}.zip",
+        weights=lambda w: f"results/{w.experiment}/extractors/domain.pt" if w.extractor == "domain" else [],
+        code=code("results/{experiment}/settings/features.{extractor}.{variant}.json"),
+    output:
+        out="results/{experiment}/features/{extractor}/{variant,plain|augmented}/{images}.npz",
+    log:
+        "logs/{experiment}/features.{extractor}.{variant}/{images}.log",
+    benchmark:
+        "logs/{experiment}/features.{extractor}.{variant}/{images}.benchmark.tsv"
+    params:
+        weights=lambda w, input: f"--weights {input.weights}" if w.extractor == "domain" else "",
+    threads: lambda w: config["experiments"][w.experiment]["extractors"][w.extractor]["threads"]
+    resources:
+        gpu=1,
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed features --settings {input.settings} --images {input.images} {params.weights}"
+        " --out {output.out} --log {log}"
+
+
+rule fidelity_floor:
+    input:
+        settings="results/{experiment}/settings/fidelity_floor.{extractor}.json",
+        real="results/{experiment}/features/{extractor}/plain/train.npz",
+        held_out="results/{experiment}/features/{extractor}/plain/test.npz",
+        code=code("results/{experiment}/settings/fidelity_floor.{extractor}.json"),
+    output:
+        out="results/{experiment}/fidelity/{extractor}/floor.json",
+    log:
+        "logs/{experiment}/fidelity_floor.{extractor}.log",
+    benchmark:
+        "logs/{experiment}/fidelity_floor.{extractor}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed fidelity-floor --settings {input.settings} --real {input.real} --held-out {input.held_out}"
+        " --out {output.out} --log {log}"
+
+
+rule fidelity:
+    input:
+        settings="results/{experiment}/settings/fidelity.{extractor}.{generator}.json",
+        real="results/{experiment}/features/{extractor}/plain/train.npz",
+        fake="results/{experiment}/features/{extractor}/plain/synthetic/{generator}.npz",
+        floor="results/{experiment}/fidelity/{extractor}/floor.json",
+        code=code("results/{experiment}/settings/fidelity.{extractor}.{generator}.json"),
+    output:
+        out="results/{experiment}/fidelity/{extractor}/synthetic/{generator}.json",
+    log:
+        "logs/{experiment}/fidelity.{extractor}.{generator}.log",
+    benchmark:
+        "logs/{experiment}/fidelity.{extractor}.{generator}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed fidelity --settings {input.settings} --real {input.real} --fake {input.fake}"
+        " --floor {input.floor} --out {output.out} --log {log}"
+
+
+rule copies:
+    input:
+        settings="results/{experiment}/settings/copies.{generator}.json",
+        train="results/{experiment}/images/train.zip",
+        held_out="results/{experiment}/images/test.zip",
+        fake="results/{experiment}/images/synthetic/{generator}.zip",
+        train_features=lambda w: f"results/{w.experiment}/features/{backbone(w.experiment)}/plain/train.npz",
+        held_out_features=lambda w: f"results/{w.experiment}/features/{backbone(w.experiment)}/plain/test.npz",
+        fake_features=lambda w: f"results/{w.experiment}/features/{backbone(w.experiment)}/plain/synthetic/{w.generator}.npz",
+        code=code("results/{experiment}/settings/copies.{generator}.json"),
+    output:
+        out="results/{experiment}/copies/synthetic/{generator}.json",
+        pairs="results/{experiment}/copies/synthetic/{generator}.png",
+    log:
+        "logs/{experiment}/copies.{generator}.log",
+    benchmark:
+        "logs/{experiment}/copies.{generator}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed copies --settings {input.settings} --train {input.train} --held-out {input.held_out}"
+        " --fake {input.fake} --train-features {input.train_features} --held-out-features {input.held_out_features}"
+        " --fake-features {input.fake_features} --out {output.out} --pairs {output.pairs} --log {log}"
+
+
+def plain(images):
+    return lambda w: f"results/{w.experiment}/features/{backbone(w.experiment)}/plain/{images}.npz"
+
+
+def arm_features(wildcards):
+    folder = f"features/{backbone(wildcards.experiment)}/plain"
+    pool = [f"results/{wildcards.experiment}/{folder}/pool.npz"] if has_pool(wildcards.experiment) else []
+    return synthetic(wildcards.experiment, folder, "npz") + pool
+
+
+rule classify:
+    input:
+        settings="results/{experiment}/settings/classify.json",
+        train=plain("train"),
+        validation=plain("validation"),
+        test=plain("test"),
+        synthetic=arm_features,
+        train_augmented=lambda w: f"results/{w.experiment}/features/{backbone(w.experiment)}/augmented/train.npz",
+        code=code("results/{experiment}/settings/classify.json"),
+    output:
+        predictions="results/{experiment}/classification/predictions.csv",
+        grid="results/{experiment}/classification/grid.csv",
+        summary="results/{experiment}/classification/summary.json",
+    log:
+        "logs/{experiment}/classify.log",
+    benchmark:
+        "logs/{experiment}/classify.benchmark.tsv"
+    threads: lambda w: config["experiments"][w.experiment]["classifier"]["training"]["threads"]
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed classify --settings {input.settings} --train {input.train} --validation {input.validation}"
+        " --test {input.test} --synthetic {input.synthetic} --train-augmented {input.train_augmented}"
+        " --predictions {output.predictions} --grid {output.grid} --summary {output.summary} --log {log}"
+
+
+rule compare:
+    input:
+        settings="results/{experiment}/settings/compare.json",
+        predictions="results/{experiment}/classification/predictions.csv",
+        summary="results/{experiment}/classification/summary.json",
+        code=code("results/{experiment}/settings/compare.json"),
+    output:
+        out="results/{experiment}/classification/verdicts.json",
+    log:
+        "logs/{experiment}/compare.log",
+    benchmark:
+        "logs/{experiment}/compare.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed compare --settings {input.settings} --predictions {input.predictions} --summary {input.summary}"
+        " --out {output.out} --log {log}"
+
+
+rule validate_verdict:
+    input:
+        settings="results/{experiment}/settings/validate_verdict.json",
+        pool=plain("pool"),
+        code=code("results/{experiment}/settings/validate_verdict.json"),
+    output:
+        out="results/{experiment}/classification/verdict_validation.json",
+    log:
+        "logs/{experiment}/validate_verdict.log",
+    benchmark:
+        "logs/{experiment}/validate_verdict.benchmark.tsv"
+    threads: lambda w: config["experiments"][w.experiment]["verdict_validation"]["threads"]
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed validate-verdict --settings {input.settings} --pool {input.pool} --out {output.out} --log {log}"

@@ -1,0 +1,40 @@
+# Synthetic image sets.
+for experiment in EXPERIMENTS:
+    entry = config["experiments"][experiment]
+    for name, generator in entry["generators"].items():
+        declare(
+            "sample",
+            f"results/{experiment}/settings/sample.{name}.json",
+            {
+                "model": generator["model"],
+                "generator": name,
+                "classes": entry["classes"],
+                "trainings": generator["trainings"],
+                "seed": entry["seed"],
+                **generator["sampling"],
+            },
+        )
+
+
+rule sample:
+    input:
+        settings="results/{experiment}/settings/sample.{generator}.json",
+        checkpoints=lambda w: [
+            f"results/{w.experiment}/generators/{w.generator}/{part}.pt" for part in trainings(w.experiment, w.generator)
+        ],
+        images="results/{experiment}/images/train.zip",
+        code=code("results/{experiment}/settings/sample.{generator}.json"),
+    output:
+        synthetic="results/{experiment}/images/synthetic/{generator}.zip",
+    log:
+        "logs/{experiment}/sample.{generator}.log",
+    benchmark:
+        "logs/{experiment}/sample.{generator}.benchmark.tsv"
+    threads: lambda w: config["experiments"][w.experiment]["generators"][w.generator]["sampling"]["threads"]
+    resources:
+        gpu=1,
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed sample --settings {input.settings} --checkpoints {input.checkpoints} --images {input.images}"
+        " --synthetic {output.synthetic} --log {log}"

@@ -1,0 +1,251 @@
+# Tables, figures, the report, and what DVC reads.
+from synthmed.steps import FIGURES, TABLES
+
+
+def all_trainings(experiment):
+    return [(name, part) for name in generators(experiment) for part in trainings(experiment, name)]
+
+
+def settings_files(wildcards):
+    """Settings that the report prints in full."""
+    folder = f"results/{wildcards.experiment}/settings"
+    training = [f"{folder}/train.{name}.{part}.json" for name, part in all_trainings(wildcards.experiment)]
+    fixed = ["prepare.raw", "split", "train_extractor", "classify", "compare"]
+    fixed += ["validate_verdict"] if has_pool(wildcards.experiment) else []
+    return [f"{folder}/{name}.json" for name in fixed] + training
+
+
+def of_generators(folder, suffix):
+    return lambda w: synthetic(w.experiment, folder, suffix)
+
+
+def fidelity_files(wildcards):
+    extractors = config["experiments"][wildcards.experiment]["extractors"]
+    return [path for name in extractors for path in synthetic(wildcards.experiment, f"fidelity/{name}", "json")]
+
+
+def validation(wildcards):
+    pool = has_pool(wildcards.experiment)
+    return f"results/{wildcards.experiment}/classification/verdict_validation.json" if pool else []
+
+
+def with_validation(wildcards, input):
+    return f"--validation {input.validation}" if input.validation else ""
+
+
+def options(names, paths):
+    """Command-line options `--name path`."""
+    return " ".join(f"--{name.replace('_', '-')} {path}" for name, path in zip(names, paths))
+
+
+for experiment in EXPERIMENTS:
+    entry = config["experiments"][experiment]
+    folder = f"results/{experiment}/settings"
+    named = {
+        name: {key: generator[key] for key in ("model", "title", "receptive_field")}
+        for name, generator in entry["generators"].items()
+    }
+    classes = {"classes": entry["classes"], "positive": entry["positive"]}
+    trained = [f"{name}, {part}" for name, part in all_trainings(experiment)]
+    common = {"classes": entry["classes"], "generators": named}
+    declare(
+        "metrics",
+        f"{folder}/metrics.json",
+        {**common, "positive": entry["positive"], "experiment": experiment, "trainings": trained},
+    )
+    declare("tables", f"{folder}/tables.json", {**common, "references": entry["references"]})
+    declare("figures", f"{folder}/figures.json", {**common, **entry["figures"], "positive": entry["positive"], "seed": entry["seed"]})
+    declare(
+        "page",
+        f"{folder}/page.json",
+        {
+            **common,
+            "positive": entry["positive"],
+            "references": entry["references"],
+            "title": entry["title"],
+            "task": entry["task"],
+            "provider": dataset_of(experiment)["provider"],
+        },
+    )
+
+declare("leaderboard", "results/settings/leaderboard.json", {"experiments": EXPERIMENTS})
+
+
+rule metrics:
+    input:
+        settings="results/{experiment}/settings/metrics.json",
+        fidelity=fidelity_files,
+        copies=of_generators("copies", "json"),
+        summary="results/{experiment}/classification/summary.json",
+        verdicts="results/{experiment}/classification/verdicts.json",
+        predictions="results/{experiment}/classification/predictions.csv",
+        histories=lambda w: [
+            f"results/{w.experiment}/generators/{name}/{part}.history.csv" for name, part in all_trainings(w.experiment)
+        ],
+        code=code("results/{experiment}/settings/metrics.json"),
+    output:
+        metrics_json="metrics/{experiment}.json",
+        effects="results/{experiment}/tables/effects.csv",
+        sweep="metrics/{experiment}.sweep.csv",
+        roc="metrics/{experiment}.roc.csv",
+        training_history="metrics/{experiment}.training.csv",
+    log:
+        "logs/{experiment}/metrics.log",
+    benchmark:
+        "logs/{experiment}/metrics.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed metrics --settings {input.settings} --fidelity {input.fidelity} --copies {input.copies}"
+        " --summary {input.summary} --verdicts {input.verdicts} --predictions {input.predictions}"
+        " --histories {input.histories} --metrics-json {output.metrics_json} --effects {output.effects}"
+        " --sweep {output.sweep} --roc {output.roc} --training-history {output.training_history} --log {log}"
+
+
+rule tables:
+    input:
+        settings="results/{experiment}/settings/tables.json",
+        fidelity=fidelity_files,
+        copies=of_generators("copies", "json"),
+        grid="results/{experiment}/classification/grid.csv",
+        summary="results/{experiment}/classification/summary.json",
+        verdicts="results/{experiment}/classification/verdicts.json",
+        split_report="results/{experiment}/images/split.json",
+        validation=validation,
+        code=code("results/{experiment}/settings/tables.json"),
+    output:
+        *[
+            report(
+                f"results/{{experiment}}/tables/{table}.csv",
+                caption=f"../report/{table}.rst",
+                category="{experiment}",
+                subcategory="Tables",
+            )
+            for table in TABLES
+        ],
+    params:
+        validation=with_validation,
+        tables=lambda w, output: options(TABLES, output),
+    log:
+        "logs/{experiment}/tables.log",
+    benchmark:
+        "logs/{experiment}/tables.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed tables --settings {input.settings} --fidelity {input.fidelity} --copies {input.copies}"
+        " --grid {input.grid} --summary {input.summary} --verdicts {input.verdicts}"
+        " --split-report {input.split_report} {params.validation} {params.tables} --log {log}"
+
+
+rule figures:
+    input:
+        settings="results/{experiment}/settings/figures.json",
+        train="results/{experiment}/images/train.zip",
+        synthetics=of_generators("images", "zip"),
+        fidelity=fidelity_files,
+        summary="results/{experiment}/classification/summary.json",
+        verdicts="results/{experiment}/classification/verdicts.json",
+        roc="metrics/{experiment}.roc.csv",
+        sweep="metrics/{experiment}.sweep.csv",
+        history="metrics/{experiment}.training.csv",
+        validation=validation,
+        code=code("results/{experiment}/settings/figures.json"),
+    output:
+        *[
+            report(
+                f"results/{{experiment}}/figures/{figure}.png",
+                caption=f"../report/{figure}.rst",
+                category="{experiment}",
+                subcategory="Figures",
+            )
+            for figure in FIGURES
+        ],
+    params:
+        validation=with_validation,
+        figures=lambda w, output: options(FIGURES, output),
+    log:
+        "logs/{experiment}/figures.log",
+    benchmark:
+        "logs/{experiment}/figures.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed figures --settings {input.settings} --train {input.train} --synthetics {input.synthetics}"
+        " --fidelity {input.fidelity} --summary {input.summary} --verdicts {input.verdicts} --roc {input.roc}"
+        " --sweep {input.sweep} --history {input.history} {params.validation} {params.figures} --log {log}"
+
+
+rule page:
+    input:
+        settings="results/{experiment}/settings/page.json",
+        verdicts="results/{experiment}/classification/verdicts.json",
+        validation=validation,
+        split_report="results/{experiment}/images/split.json",
+        summary="results/{experiment}/classification/summary.json",
+        copies=of_generators("copies", "json"),
+        copy_figures=of_generators("copies", "png"),
+        settings_files=settings_files,
+        tables=expand("results/{{experiment}}/tables/{table}.csv", table=TABLES),
+        figures=expand("results/{{experiment}}/figures/{figure}.png", figure=FIGURES),
+        code=code("results/{experiment}/settings/page.json"),
+    output:
+        out=report(
+            "results/{experiment}/report.html",
+            caption="../report/page.rst",
+            category="{experiment}",
+            subcategory="Report",
+        ),
+    params:
+        validation=with_validation,
+        tables=lambda w, input: options(TABLES, input.tables),
+        figures=lambda w, input: options(FIGURES, input.figures),
+    log:
+        "logs/{experiment}/page.log",
+    benchmark:
+        "logs/{experiment}/page.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed page --settings {input.settings} --verdicts {input.verdicts} {params.validation}"
+        " --split-report {input.split_report} --summary {input.summary} --copies {input.copies}"
+        " --copy-figures {input.copy_figures} --settings-files {input.settings_files} {params.tables} {params.figures}"
+        " --out {output.out} --log {log}"
+
+
+rule leaderboard:
+    input:
+        settings="results/settings/leaderboard.json",
+        effects=expand("results/{experiment}/tables/effects.csv", experiment=EXPERIMENTS),
+        code=code("results/settings/leaderboard.json"),
+    output:
+        out="results/leaderboard.csv",
+    log:
+        "logs/leaderboard.log",
+    benchmark:
+        "logs/leaderboard.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed leaderboard --settings {input.settings} --effects {input.effects} --out {output.out} --log {log}"
+
+
+for experiment in EXPERIMENTS:
+
+    rule:
+        name:
+            f"experiment_{experiment}"
+        input:
+            f"results/{experiment}/report.html",
+            f"results/{experiment}/images/raw.rejects.csv",
+        localrule: True
+
+
+rule settle:
+    localrule: True
+    log:
+        "logs/settle.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed settle results data metrics 2>&1 | tee {log}"

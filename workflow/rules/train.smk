@@ -1,0 +1,40 @@
+# Training of every generator, each on its part of the training images.
+for experiment in EXPERIMENTS:
+    entry = config["experiments"][experiment]
+    for name, generator in entry["generators"].items():
+        for part, labels in generator["trainings"].items():
+            declare(
+                "train",
+                f"results/{experiment}/settings/train.{name}.{part}.json",
+                {
+                    "model": generator["model"],
+                    "classes": entry["classes"],
+                    "labels": labels,
+                    "seed": entry["seed"],
+                    "config": generator["config"],
+                    "training": generator["training"],
+                },
+            )
+
+
+rule train:
+    input:
+        settings="results/{experiment}/settings/train.{generator}.{part}.json",
+        images="results/{experiment}/images/train.zip",
+        code=code("results/{experiment}/settings/train.{generator}.{part}.json"),
+    output:
+        checkpoint="results/{experiment}/generators/{generator}/{part}.pt",
+        history="results/{experiment}/generators/{generator}/{part}.history.csv",
+        samples="results/{experiment}/generators/{generator}/{part}.samples.png",
+    log:
+        "logs/{experiment}/train.{generator}.{part}.log",
+    benchmark:
+        "logs/{experiment}/train.{generator}.{part}.benchmark.tsv"
+    threads: lambda w: config["experiments"][w.experiment]["generators"][w.generator]["training"]["threads"]
+    resources:
+        gpu=1,
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed train --settings {input.settings} --images {input.images}"
+        " --checkpoint {output.checkpoint} --history {output.history} --samples {output.samples} --log {log}"
