@@ -172,7 +172,7 @@ def settle(folders: Sequence[str | Path], *, remove: bool, root: str | Path | No
                 return f"its code {source} changed"
         for source, digest in made["inputs"].items():
             if source in records and judge(source) is not None:
-                return f"its input {source} is stale ({verdicts[source]})"
+                return f"its input {source} is stale"
             # A missing intermediate is no sign of a change (it may be temporary); a missing settings file is.
             found = current_hash(root / source)
             if found != digest and (found is not None or "/settings/" in f"/{source}"):

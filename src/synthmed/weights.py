@@ -388,6 +388,24 @@ def path(name: str, settings: WeightSettings) -> Path:
     return out
 
 
+@dataclass(frozen=True)
+class FetchWeights:
+    """Settings of `fetch_weights`. name: key of WEIGHTS; file, download: as in WeightSettings."""
+
+    name: str
+    file: str | None
+    download: bool
+
+
+def fetch_weights(settings: FetchWeights, *, weights: Path, origin: Path) -> None:
+    """The step `fetch-weights`: make `weights` (`<folder>/<name>.pt`) and `origin` (`<folder>/<name>.json`): see `path`."""
+    folder = Path(weights).parent
+    expected = folder / f"{settings.name}.pt", folder / f"{settings.name}.json"
+    if (Path(weights), Path(origin)) != expected:
+        raise InputError(f"{weights}, {origin}: the weights {settings.name!r} are written to {expected[0]}, {expected[1]}")
+    path(settings.name, WeightSettings(file=settings.file, download=settings.download, folder=str(folder)))
+
+
 def _first_source(name: str, weight: Weight, settings: WeightSettings) -> tuple[Path, Url | Package]:
     reasons = []
     for source in weight.sources:

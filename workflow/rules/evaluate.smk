@@ -18,13 +18,34 @@ def has_pool(experiment):
     return dataset_of(experiment)["pool"] is not None
 
 
+def perceptual_weights(experiment, generator):
+    """The file of weights that a generator's perceptual loss needs, or []."""
+    return config["experiments"][experiment]["generators"][generator]["config"].get("perceptual_weights") or []
+
+
+def pretrained(experiment):
+    """Names of the pretrained weights that an experiment uses."""
+    losses = [perceptual_weights(experiment, name) for name in generators(experiment)]
+    names = [*config["experiments"][experiment]["extractors"], *(Path(path).stem for path in losses if path)]
+    return [name for name in dict.fromkeys(names) if name != "domain"]
+
+
 for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
     classes = {"classes": entry["classes"], "positive": entry["positive"]}
+    for name in pretrained(experiment):
+        source = {"file": entry["weights"]["files"].get(name), "download": entry["weights"]["download"]}
+        declare("fetch-weights", f"{folder}/weights.{name}.json", {"name": name, **source})
     declare("train-extractor", f"{folder}/train_extractor.json", {**entry["domain_extractor"], "classes": entry["classes"]})
     for extractor, settings in entry["extractors"].items():
-        shared = {**settings, "extractor": extractor, "seed": entry["seed"], "augmentation": entry["classic_augmentation"]}
+        shared = {
+            **settings,
+            "extractor": extractor,
+            "weights_file": None,
+            "seed": entry["seed"],
+            "augmentation": entry["classic_augmentation"],
+        }
         declare("features", f"{folder}/features.{extractor}.plain.json", {**shared, "draws": 0})
         if extractor == backbone(experiment):
             draws = {"draws": entry["classifier"]["augmented_draws"]}
@@ -63,6 +84,25 @@ for experiment in EXPERIMENTS:
         )
 
 
+rule fetch_weights:
+    input:
+        settings="results/{experiment}/settings/weights.{weights}.json",
+    output:
+        weights="results/{experiment}/extractors/{weights}.pt",
+        origin="results/{experiment}/extractors/{weights}.json",
+    wildcard_constraints:
+        weights="(?!domain)[a-z0-9_]+",
+    log:
+        "logs/{experiment}/weights.{weights}.log",
+    benchmark:
+        "logs/{experiment}/weights.{weights}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed fetch-weights --settings {input.settings} --weights {output.weights} --origin {output.origin}"
+        " --log {log}"
+
+
 rule train_extractor:
     input:
         settings="results/{experiment}/settings/train_extractor.json",
@@ -89,7 +129,7 @@ rule features:
     input:
         settings="results/{experiment}/settings/features.{extractor}.{variant}.json",
         images="results/{experiment}/images/{images}.zip",
-        weights=lambda w: f"results/{w.experiment}/extractors/domain.pt" if w.extractor == "domain" else [],
+        weights="results/{experiment}/extractors/{extractor}.pt",
         code=code("results/{experiment}/settings/features.{extractor}.{variant}.json"),
     output:
         out="results/{experiment}/features/{extractor}/{variant,plain|augmented}/{images}.npz",
@@ -97,15 +137,13 @@ rule features:
         "logs/{experiment}/features.{extractor}.{variant}/{images}.log",
     benchmark:
         "logs/{experiment}/features.{extractor}.{variant}/{images}.benchmark.tsv"
-    params:
-        weights=lambda w, input: f"--weights {input.weights}" if w.extractor == "domain" else "",
     threads: lambda w: config["experiments"][w.experiment]["extractors"][w.extractor]["threads"]
     resources:
         gpu=1,
     conda:
         ENVIRONMENT
     shell:
-        "synthmed features --settings {input.settings} --images {input.images} {params.weights}"
+        "synthmed features --settings {input.settings} --images {input.images} --weights {input.weights}"
         " --out {output.out} --log {log}"
 
 

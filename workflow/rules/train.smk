@@ -21,6 +21,7 @@ rule train:
     input:
         settings="results/{experiment}/settings/train.{generator}.{part}.json",
         images="results/{experiment}/images/train.zip",
+        perceptual_weights=lambda w: perceptual_weights(w.experiment, w.generator),
         code=code("results/{experiment}/settings/train.{generator}.{part}.json"),
     output:
         checkpoint="results/{experiment}/generators/{generator}/{part}.pt",

@@ -161,7 +161,11 @@ def compare(settings: CompareSettings, *, predictions: Path, summary: Path, out:
         arm: statistics.seeds_test(scores[settings.real], scores[arm], is_positive, table.patients, level=level)
         for arm in others
     }
-    verdicts = verdict.decide(tests, alpha=settings.alpha, margin=settings.margin)
+    families = verdict.families({arm: described[arm] for arm in others})
+    verdicts = {}
+    for family in dict.fromkeys(families.values()):
+        members = {arm: tests[arm] for arm in others if families[arm] == family}
+        verdicts |= verdict.decide(members, alpha=settings.alpha, margin=settings.margin)
     results: dict[str, dict] = {}
     for arm in scores:
         called = decided[arm] == positive
@@ -198,6 +202,7 @@ def compare(settings: CompareSettings, *, predictions: Path, summary: Path, out:
             "auroc_difference": {"value": test.difference, "low": test.low, "high": test.high},
             "p": test.p,
             "p_holm": words.p_holm,
+            "family": families[arm],
             "verdict": words.word,
             "equivalent": words.equivalent,
             "auroc_difference_bootstrap": _interval(test.difference, auroc_differences, level),

@@ -180,8 +180,8 @@ class Model(GAN):
         """One step of both generators, then one of both discriminators on reals and on the pool's fakes.
 
         Losses (the paper, equations 1 to 3 and section 5.2, each the sum of the two directions): adversarial; cycle,
-        the mean absolute error times λ = cycle_weight; identity, the same times identity_weight · λ; discriminator, halved
-        as in the paper so that it learns slower than the generators.
+        the mean absolute error times λ = cycle_weight; identity, the same times identity_weight · λ; discriminator,
+        halved as in the paper so that it learns slower than the generators.
         """
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:

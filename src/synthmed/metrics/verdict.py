@@ -28,7 +28,8 @@ RULE = (
     "Every arm is compared with the real arm on the same test cases and training seeds. The difference is that of the "
     "areas under the ROC curve, averaged over the seeds. Its p value counts both chance in the trainings and chance "
     "in the patients (Obuchowski-Rockette analysis with the trainings as readers, degrees of freedom of Hillis, "
-    "covariances of DeLong clustered by patient) and is adjusted over all arms by Holm's method. An adjusted p of at "
+    "covariances of DeLong clustered by patient) and is adjusted by Holm's method over the arms that answer the same "
+    "question (the main arms; the sweep of shares; synthetic images alone; arms of known truth). An adjusted p of at "
     "most {alpha:g} with a larger area says 'helps', with a smaller area 'harms'; everything else says 'no evidence of "
     "a difference', which is not evidence of equality. Evidence of equality is stated apart: an arm is equivalent to "
     "the real one when the whole {level:g} % interval of the difference lies within ±{margin:g}."
@@ -42,6 +43,22 @@ class Verdict:
     word: str
     p_holm: float
     equivalent: bool
+
+
+def families(arms: Mapping[str, Mapping]) -> dict[str, str]:
+    """The question that each arm answers: arm → family. Holm's method adjusts within a family.
+
+    arms: arm → its description by the step `classify` (`kind`, `generator`). What is drawn from the true distribution
+    (kind `oracle`) is known truth at every share, and so are shuffled labels: they judge the test and claim nothing.
+    """
+    truth = {arm["generator"] for arm in arms.values() if arm["kind"] == "oracle"}
+    names = {}
+    for name, arm in arms.items():
+        if arm["kind"] == "label_shuffled" or arm["generator"] in truth:
+            names[name] = "known truth"
+        else:
+            names[name] = {"sweep": "sweep", "synthetic_only": "synthetic only"}.get(arm["kind"], "main")
+    return names
 
 
 def rule_text(alpha: float, margin: float) -> str:
