@@ -24,9 +24,9 @@ write_settings()
 
 
 rule all:
+    default_target: True
     input:
         expand("results/{experiment}/report.html", experiment=EXPERIMENTS),
         expand("metrics/{experiment}.json", experiment=EXPERIMENTS),
         "results/leaderboard.csv",
-    default_target: True
     localrule: True

@@ -43,6 +43,7 @@ LOOP = {
     "flip": True,
     "threads": 1,
     "log_every": 5,
+    "image_size": None,
     "sample_every": 4,
     "save_every": 3,
     "device": "cpu",

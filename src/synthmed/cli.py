@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
 
     describe = verbs.add_parser("describe", help="layers, output shapes and parameter counts of a generator")
     describe.add_argument("model")
-    describe.add_argument("--settings", type=Path, metavar="FILE", help="settings of its training (default: the paper's)")
+    describe.add_argument(
+        "--settings", type=Path, metavar="FILE", help="settings of its training (default: the paper's)"
+    )
     describe.add_argument("--image-size", type=int, default=64)
     describe.add_argument("--channels", type=int, default=1)
 

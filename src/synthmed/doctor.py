@@ -68,12 +68,16 @@ def _kaggle() -> Finding:
         return Finding("Kaggle token", True, "in the environment", needed)
     if token.is_file():
         return Finding("Kaggle token", True, str(token), needed)
-    return Finding("Kaggle token", False, f"neither KAGGLE_API_TOKEN nor {token}; make one on your account page", needed)
+    return Finding(
+        "Kaggle token", False, f"neither KAGGLE_API_TOKEN nor {token}; make one on your account page", needed
+    )
 
 
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free / 2**30
-    needed = "5 GiB for the default scale, about 100 GiB for the paper scale of the tuberculosis experiment (an estimate)"
+    needed = (
+        "5 GiB for the default scale, about 100 GiB for the paper scale of the tuberculosis experiment (an estimate)"
+    )
     return Finding("disk", free >= 5, f"{free:.0f} GiB free in {folder.resolve()}", needed)
 
 
@@ -98,7 +102,9 @@ def findings(folder: str | Path) -> list[Finding]:
     for name in weights.WEIGHTS:
         source, reasons = weights.available(name)
         found.append(
-            Finding(f"weights {name}", source is not None, source or "; ".join(reasons), weights.WEIGHTS[name].needed_for)
+            Finding(
+                f"weights {name}", source is not None, source or "; ".join(reasons), weights.WEIGHTS[name].needed_for
+            )
         )
     return found
 
@@ -106,7 +112,9 @@ def findings(folder: str | Path) -> list[Finding]:
 def report(folder: str | Path) -> str:
     """The findings as text, one a line: yes or no, what was seen, and what it is needed for."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    lines = [f"Python {platform.python_version()}, {os.cpu_count()} cores, {memory:.0f} GiB memory, {platform.platform()}"]
+    lines = [
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, {memory:.0f} GiB memory, {platform.platform()}"
+    ]
     for finding in findings(folder):
         mark = "yes" if finding.found else "no "
         lines.append(f"{mark}  {finding.name:<28} {finding.seen}")

@@ -33,7 +33,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(f"{path}: no space left on the disk; free some and run the same command again") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise InputError(f"{path}: no permission to write here; choose another folder or change its rights") from error
+            raise InputError(
+                f"{path}: no permission to write here; choose another folder or change its rights"
+            ) from error
         raise
     finally:
         try:

@@ -10,7 +10,7 @@ from synthmed.errors import InputError
 
 
 def hold(folder: str | Path) -> IO[str]:
-    """Take the lock of `folder` (the file `.run.lock` inside it) until the returned handle is closed or the process ends.
+    """Take the lock of `folder` (its file `.run.lock`) until the returned handle is closed or the process ends.
 
     The kernel releases it when the process dies, however it dies, so no lock is ever left behind.
     Raises InputError that says which process on which machine holds it.
@@ -24,7 +24,9 @@ def hold(folder: str | Path) -> IO[str]:
         handle.seek(0)
         holder = handle.read().strip() or "another process"
         handle.close()
-        raise InputError(f"{folder}: a run is going on there ({holder}); wait until it ends, or stop it first") from error
+        raise InputError(
+            f"{folder}: a run is going on there ({holder}); wait until it ends, or stop it first"
+        ) from error
     handle.seek(0)
     handle.truncate()
     handle.write(f"process {os.getpid()} on {socket.gethostname()}")

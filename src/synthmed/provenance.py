@@ -1,7 +1,7 @@
 """What every artefact was made from, and whether it still is.
 
-Beside every artefact `X` lies `X.provenance.json` with the sha256 of everything it was made from: the settings file, the
-input files and the source files of its step. **An artefact is current when every file it was made from still has the
+Beside every artefact `X` lies `X.provenance.json` with the sha256 of everything it was made from: the settings file,
+the input files and the source files of its step. **An artefact is current when every file it was made from still has the
 recorded hash, and the artefact itself has its own.** `settle` applies that one sentence to a folder.
 """
 
@@ -9,7 +9,6 @@ import ast
 import importlib.metadata
 import os
 import platform
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -224,9 +223,6 @@ def stop_if_stale(settled: Settled) -> None:
     if settled.stale:
         lines = [f"  {name}: {reason}" for name, reason in list(settled.stale.items())[:10]]
         raise InputError(
-            f"{len(settled.stale)} artefacts are stale; run `snakemake settle` and then snakemake again\n" + "\n".join(lines)
+            f"{len(settled.stale)} artefacts are stale; run `snakemake settle` and then snakemake again\n"
+            + "\n".join(lines)
         )
-
-
-if sys.version_info < (3, 11):  # hashlib.file_digest, and the syntax of type hints
-    raise InputError(f"synthmed needs Python 3.11 or newer, this is {platform.python_version()}")

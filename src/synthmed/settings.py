@@ -1,4 +1,4 @@
-"""From the JSON of a settings file to a frozen dataclass, strictly: nothing unknown, nothing missing, nothing mistyped."""
+"""From the JSON of a settings file to a frozen dataclass: nothing unknown, nothing missing, nothing mistyped."""
 
 import dataclasses
 import difflib

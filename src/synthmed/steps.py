@@ -72,7 +72,10 @@ STEPS: dict[str, Step] = {
         ("weights",),
     ),
     "features": Step(
-        "compute the features of an image set", "synthmed.extractors.features:features", ("images", "weights?"), ("out",)
+        "compute the features of an image set",
+        "synthmed.extractors.features:features",
+        ("images", "weights?"),
+        ("out",),
     ),
     "fidelity-floor": Step(
         "what real images reach against real images",

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -32,11 +33,13 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class LoopSettings:
     """steps: optimiser steps; batch_size: images of a micro-batch (of each class where the model says batch_per_class);
+    image_size: side in pixels that the images are reduced to for this generator, None = as they are;
     accumulate: micro-batches per optimiser step; flip: mirror real images left-right with probability 1/2; threads: CPU
     threads; log_every, sample_every, save_every: steps between history rows, sample grids, resume states."""
 
     steps: int
     batch_size: int
+    image_size: int | None
     accumulate: int
     precision: Literal["fp32", "bf16"]
     channels_last: bool
@@ -76,6 +79,20 @@ class Shuffled:
         return taken
 
 
+def reduced(pixels: Tensor, size: int, path: Path) -> Tensor:
+    """uint8 (N, C, H, W) → uint8 (N, C, size, size), bilinear, antialiased. Raises InputError when it would enlarge."""
+    if size > min(pixels.shape[2:]):
+        raise InputError(
+            f"setting training.image_size is {size}, but the images of {path} have {tuple(pixels.shape[2:])} pixels; "
+            "lower it, or prepare larger images"
+        )
+    small = [
+        functional.interpolate(part.float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
+        for part in pixels.split(256)
+    ]
+    return torch.cat([part.round().clamp(0, 255).to(torch.uint8) for part in small])
+
+
 class RealImages:
     """The real images of one training, uint8 (N, C, H, W) on the CPU, given out as batches in [-1, 1].
 
@@ -102,6 +119,8 @@ class RealImages:
             self._too_few(path, len(keep), f" of {list(settings.labels)}", settings)
         pixels = image_set.pixels if len(keep) == len(image_set) else image_set.pixels[keep]
         self.pixels = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+        if settings.training.image_size is not None:
+            self.pixels = reduced(self.pixels, settings.training.image_size, path)
         self.labels = torch.tensor([wanted.index(position) for position in of_experiment[keep]])
         groups = (
             [self.labels == i for i in range(len(wanted))] if per_class else [torch.ones(len(keep), dtype=torch.bool)]

@@ -398,11 +398,13 @@ class FetchWeights:
 
 
 def fetch_weights(settings: FetchWeights, *, weights: Path, origin: Path) -> None:
-    """The step `fetch-weights`: make `weights` (`<folder>/<name>.pt`) and `origin` (`<folder>/<name>.json`): see `path`."""
+    """The step `fetch-weights`: write `weights` (`<folder>/<name>.pt`) and `origin` (`<folder>/<name>.json`)."""
     folder = Path(weights).parent
     expected = folder / f"{settings.name}.pt", folder / f"{settings.name}.json"
     if (Path(weights), Path(origin)) != expected:
-        raise InputError(f"{weights}, {origin}: the weights {settings.name!r} are written to {expected[0]}, {expected[1]}")
+        raise InputError(
+            f"{weights}, {origin}: the weights {settings.name!r} are written to {expected[0]}, {expected[1]}"
+        )
     path(settings.name, WeightSettings(file=settings.file, download=settings.download, folder=str(folder)))
 
 

@@ -44,7 +44,9 @@ def run(tmp_path, rows, settings=SETTINGS, summary=None):
         writer.writeheader()
         writer.writerows(rows)
     arms = dict.fromkeys(row["arm"] for row in rows)
-    described = {arm: {"kind": "real" if arm == "real" else "generator", "n_train": 100, "generator": None} for arm in arms}
+    described = {
+        arm: {"kind": "real" if arm == "real" else "generator", "n_train": 100, "generator": None} for arm in arms
+    }
     (tmp_path / "summary.json").write_text(json.dumps({"arms": summary if summary is not None else described}))
     compare(settings, predictions=predictions, summary=tmp_path / "summary.json", out=out)
     return json.loads(out.read_text())

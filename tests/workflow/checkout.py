@@ -9,7 +9,18 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
-CARRIED = ("src", "workflow", "envs", "profiles", "Snakefile", "params.yaml", "dvc.yaml", ".dvc", ".dvcignore", ".gitignore")
+CARRIED = (
+    "src",
+    "workflow",
+    "envs",
+    "profiles",
+    "Snakefile",
+    "params.yaml",
+    "dvc.yaml",
+    ".dvc",
+    ".dvcignore",
+    ".gitignore",
+)
 
 
 def merge(base: dict, overlay: dict) -> dict:
@@ -44,7 +55,13 @@ class Checkout:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
         done = subprocess.run(
-            command, cwd=self.path, env=self.environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            command,
+            cwd=self.path,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         if check and done.returncode != 0:
             raise AssertionError(
@@ -94,7 +111,9 @@ def new_checkout(folder: Path) -> Checkout:
     for name in CARRIED:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "tmp", "cache"))
+            shutil.copytree(
+                source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "tmp", "cache")
+            )
         elif source.exists():
             shutil.copy(source, folder / name)
     (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(), sort_keys=False))

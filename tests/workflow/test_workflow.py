@@ -33,7 +33,12 @@ def test_everything_is_made_and_says_what_it_was_made_from(finished):
     recorded = set(artefacts(finished))
     for path in (finished.path / "results").rglob("*"):
         name = path.relative_to(finished.path).as_posix()
-        if path.is_file() and not name.endswith(".provenance.json") and "/settings/" not in name and not path.name.startswith("."):
+        if (
+            path.is_file()
+            and not name.endswith(".provenance.json")
+            and "/settings/" not in name
+            and not path.name.startswith(".")
+        ):
             assert name in recorded, f"{name} does not say what it was made from"
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
+from synthmed.data.sources import raw_files
 from synthmed.errors import InputError
 from synthmed.files import dump_json, write_text
 from synthmed.lock import hold
-from synthmed.steps import step_code
+from synthmed.steps import FIGURES, TABLES, step_code
 
 EXPERIMENTS = list(config["experiments"])
 ENVIRONMENT = f"{workflow.basedir}/envs/synthmed.yaml"
@@ -59,7 +60,10 @@ def write_settings():
         return
     # Unsorted: the order of generators and trainings in params.yaml is their order everywhere.
     wanted = {Path(path): dump_json(content, sort_keys=False) for path, (_verb, content) in SETTINGS.items()}
-    present = {*Path("data").glob("*/settings/*.json"), *Path("results").glob("*/settings/*.json")}
+    present = {
+        *Path("data").glob("*/settings/*.json"),
+        *Path("results").glob("*/settings/*.json"),
+    }
     changed = [p for p, text in wanted.items() if p not in present or p.read_text(encoding="utf-8") != text]
     try:
         if changed or present - set(wanted) or not workflow.dryrun:
@@ -80,3 +84,91 @@ def trainings(experiment, generator):
 def generators(experiment):
     """Names of the generators of an experiment, in the order of params.yaml."""
     return list(config["experiments"][experiment]["generators"])
+
+
+def dataset_of(experiment):
+    return config["datasets"][config["experiments"][experiment]["dataset"]]
+
+
+def raw(dataset, kind):
+    return [f"data/{dataset}/{kind}/{name}" for name in raw_files(config["datasets"][dataset])]
+
+
+def backbone(experiment):
+    """The extractor whose frozen features the classifiers stand on."""
+    return config["experiments"][experiment]["classifier"]["backbone"]
+
+
+def synthetic(experiment, folder, suffix):
+    """One file for every generator, in the order of params.yaml."""
+    return [f"results/{experiment}/{folder}/synthetic/{name}.{suffix}" for name in generators(experiment)]
+
+
+def arm_sources(experiment):
+    """Names of the sets that arms draw from: the generators, and the pool of true draws where there is one."""
+    return generators(experiment) + (["oracle"] if has_pool(experiment) else [])
+
+
+def has_pool(experiment):
+    return dataset_of(experiment)["pool"] is not None
+
+
+def perceptual_weights(experiment, generator):
+    """The file of weights that a generator's perceptual loss needs, or []."""
+    return config["experiments"][experiment]["generators"][generator]["config"].get("perceptual_weights") or []
+
+
+def pretrained(experiment):
+    """Names of the pretrained weights that an experiment uses."""
+    losses = [perceptual_weights(experiment, name) for name in generators(experiment)]
+    names = [
+        *config["experiments"][experiment]["extractors"],
+        *(Path(path).stem for path in losses if path),
+    ]
+    return [name for name in dict.fromkeys(names) if name != "domain"]
+
+
+def plain(images):
+    return lambda w: f"results/{w.experiment}/features/{backbone(w.experiment)}/plain/{images}.npz"
+
+
+def arm_features(wildcards):
+    folder = f"features/{backbone(wildcards.experiment)}/plain"
+    pool = [f"results/{wildcards.experiment}/{folder}/pool.npz"] if has_pool(wildcards.experiment) else []
+    return synthetic(wildcards.experiment, folder, "npz") + pool
+
+
+def all_trainings(experiment):
+    return [(name, part) for name in generators(experiment) for part in trainings(experiment, name)]
+
+
+def settings_files(wildcards):
+    """Settings that the report prints in full."""
+    folder = f"results/{wildcards.experiment}/settings"
+    training = [f"{folder}/train.{name}.{part}.json" for name, part in all_trainings(wildcards.experiment)]
+    fixed = ["prepare.raw", "split", "train_extractor", "classify", "compare"]
+    fixed += ["validate_verdict"] if has_pool(wildcards.experiment) else []
+    return [f"{folder}/{name}.json" for name in fixed] + training
+
+
+def of_generators(folder, suffix):
+    return lambda w: synthetic(w.experiment, folder, suffix)
+
+
+def fidelity_files(wildcards):
+    extractors = config["experiments"][wildcards.experiment]["extractors"]
+    return [path for name in extractors for path in synthetic(wildcards.experiment, f"fidelity/{name}", "json")]
+
+
+def validation(wildcards):
+    pool = has_pool(wildcards.experiment)
+    return f"results/{wildcards.experiment}/classification/verdict_validation.json" if pool else []
+
+
+def with_validation(wildcards, input):
+    return f"--validation {input.validation}" if input.validation else ""
+
+
+def options(names, paths):
+    """Command-line options `--name path`."""
+    return " ".join(f"--{name.replace('_', '-')} {path}" for name, path in zip(names, paths))

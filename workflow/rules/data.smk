@@ -1,21 +1,16 @@
 # From raw files to the three parts of an experiment.
-from synthmed.data.sources import raw_files
-
-
-def dataset_of(experiment):
-    return config["datasets"][config["experiments"][experiment]["dataset"]]
 
 
 # raw: what is studied. pool: more phantoms of the same distribution (null where nature gives no more).
 for dataset, entry in config["datasets"].items():
     for kind, options in {"raw": entry["options"], "pool": entry["pool"]}.items():
         if options is not None:
-            content = {"source": entry["source"], "provider": entry["provider"], "options": options}
+            content = {
+                "source": entry["source"],
+                "provider": entry["provider"],
+                "options": options,
+            }
             declare("fetch", f"data/{dataset}/settings/{kind}.json", content)
-
-
-def raw(dataset, kind):
-    return [f"data/{dataset}/{kind}/{name}" for name in raw_files(config["datasets"][dataset])]
 
 
 # One rule a data set and kind, because each has raw files of its own names.

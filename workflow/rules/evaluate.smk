@@ -1,43 +1,19 @@
 # Features of every image set, once; on them fidelity, copies, classifiers and verdicts.
-def backbone(experiment):
-    """The extractor whose frozen features the classifiers stand on."""
-    return config["experiments"][experiment]["classifier"]["backbone"]
-
-
-def synthetic(experiment, folder, suffix):
-    """One file for every generator, in the order of params.yaml."""
-    return [f"results/{experiment}/{folder}/synthetic/{name}.{suffix}" for name in generators(experiment)]
-
-
-def arm_sources(experiment):
-    """Names of the sets that arms draw from: the generators, and the pool of true draws where there is one."""
-    return generators(experiment) + (["oracle"] if has_pool(experiment) else [])
-
-
-def has_pool(experiment):
-    return dataset_of(experiment)["pool"] is not None
-
-
-def perceptual_weights(experiment, generator):
-    """The file of weights that a generator's perceptual loss needs, or []."""
-    return config["experiments"][experiment]["generators"][generator]["config"].get("perceptual_weights") or []
-
-
-def pretrained(experiment):
-    """Names of the pretrained weights that an experiment uses."""
-    losses = [perceptual_weights(experiment, name) for name in generators(experiment)]
-    names = [*config["experiments"][experiment]["extractors"], *(Path(path).stem for path in losses if path)]
-    return [name for name in dict.fromkeys(names) if name != "domain"]
-
-
 for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
     classes = {"classes": entry["classes"], "positive": entry["positive"]}
     for name in pretrained(experiment):
-        source = {"file": entry["weights"]["files"].get(name), "download": entry["weights"]["download"]}
+        source = {
+            "file": entry["weights"]["files"].get(name),
+            "download": entry["weights"]["download"],
+        }
         declare("fetch-weights", f"{folder}/weights.{name}.json", {"name": name, **source})
-    declare("train-extractor", f"{folder}/train_extractor.json", {**entry["domain_extractor"], "classes": entry["classes"]})
+    declare(
+        "train-extractor",
+        f"{folder}/train_extractor.json",
+        {**entry["domain_extractor"], "classes": entry["classes"]},
+    )
     for extractor, settings in entry["extractors"].items():
         shared = {
             **settings,
@@ -46,18 +22,36 @@ for experiment in EXPERIMENTS:
             "seed": entry["seed"],
             "augmentation": entry["classic_augmentation"],
         }
-        declare("features", f"{folder}/features.{extractor}.plain.json", {**shared, "draws": 0})
+        declare(
+            "features",
+            f"{folder}/features.{extractor}.plain.json",
+            {**shared, "draws": 0},
+        )
         if extractor == backbone(experiment):
             draws = {"draws": entry["classifier"]["augmented_draws"]}
-            declare("features", f"{folder}/features.{extractor}.augmented.json", {**shared, **draws})
+            declare(
+                "features",
+                f"{folder}/features.{extractor}.augmented.json",
+                {**shared, **draws},
+            )
         metrics = {**entry["fidelity"]["metrics"], "seed": entry["seed"]}
         floor = {"counts": entry["fidelity"]["floor_counts"], "metrics": metrics}
         declare("fidelity-floor", f"{folder}/fidelity_floor.{extractor}.json", floor)
         for name in generators(experiment):
-            declare("fidelity", f"{folder}/fidelity.{extractor}.{name}.json", {"generator": name, "metrics": metrics})
+            declare(
+                "fidelity",
+                f"{folder}/fidelity.{extractor}.{name}.json",
+                {"generator": name, "metrics": metrics},
+            )
     for name in generators(experiment):
-        declare("copies", f"{folder}/copies.{name}.json", {**entry["copies"], "generator": name})
+        declare(
+            "copies",
+            f"{folder}/copies.{name}.json",
+            {**entry["copies"], "generator": name},
+        )
     pool = "oracle" if has_pool(experiment) else None
+    arms = {key: value for key, value in entry["arms"].items() if key != "oracle_sweep"}
+    sweep = {**arms["sweep"], "oracle": entry["arms"]["oracle_sweep"]} if pool else arms["sweep"]
     declare(
         "classify",
         f"{folder}/classify.json",
@@ -66,7 +60,8 @@ for experiment in EXPERIMENTS:
             **entry["classifier"]["training"],
             "seed": entry["seed"],
             "arms": {
-                **entry["arms"],
+                **arms,
+                "sweep": sweep,
                 "generators": arm_sources(experiment),
                 "oracle": pool,
                 "label_shuffled": pool,
@@ -74,7 +69,9 @@ for experiment in EXPERIMENTS:
         },
     )
     declare(
-        "compare", f"{folder}/compare.json", {**classes, **entry["statistics"], "real": "real", "seed": entry["seed"]}
+        "compare",
+        f"{folder}/compare.json",
+        {**classes, **entry["statistics"], "real": "real", "seed": entry["seed"]},
     )
     if has_pool(experiment):
         declare(
@@ -90,12 +87,12 @@ rule fetch_weights:
     output:
         weights="results/{experiment}/extractors/{weights}.pt",
         origin="results/{experiment}/extractors/{weights}.json",
-    wildcard_constraints:
-        weights="(?!domain)[a-z0-9_]+",
     log:
         "logs/{experiment}/weights.{weights}.log",
     benchmark:
         "logs/{experiment}/weights.{weights}.benchmark.tsv"
+    wildcard_constraints:
+        weights="(?!domain)[a-z0-9_]+",
     conda:
         ENVIRONMENT
     shell:
@@ -115,11 +112,11 @@ rule train_extractor:
         "logs/{experiment}/train_extractor.log",
     benchmark:
         "logs/{experiment}/train_extractor.benchmark.tsv"
+    conda:
+        ENVIRONMENT
     threads: lambda w: config["experiments"][w.experiment]["domain_extractor"]["threads"]
     resources:
         gpu=1,
-    conda:
-        ENVIRONMENT
     shell:
         "synthmed train-extractor --settings {input.settings} --train {input.train} --validation {input.validation}"
         " --weights {output.weights} --log {log}"
@@ -137,11 +134,11 @@ rule features:
         "logs/{experiment}/features.{extractor}.{variant}/{images}.log",
     benchmark:
         "logs/{experiment}/features.{extractor}.{variant}/{images}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
     threads: lambda w: config["experiments"][w.experiment]["extractors"][w.extractor]["threads"]
     resources:
         gpu=1,
-    conda:
-        ENVIRONMENT
     shell:
         "synthmed features --settings {input.settings} --images {input.images} --weights {input.weights}"
         " --out {output.out} --log {log}"
@@ -211,16 +208,6 @@ rule copies:
         " --fake-features {input.fake_features} --out {output.out} --pairs {output.pairs} --log {log}"
 
 
-def plain(images):
-    return lambda w: f"results/{w.experiment}/features/{backbone(w.experiment)}/plain/{images}.npz"
-
-
-def arm_features(wildcards):
-    folder = f"features/{backbone(wildcards.experiment)}/plain"
-    pool = [f"results/{wildcards.experiment}/{folder}/pool.npz"] if has_pool(wildcards.experiment) else []
-    return synthetic(wildcards.experiment, folder, "npz") + pool
-
-
 rule classify:
     input:
         settings="results/{experiment}/settings/classify.json",
@@ -238,9 +225,9 @@ rule classify:
         "logs/{experiment}/classify.log",
     benchmark:
         "logs/{experiment}/classify.benchmark.tsv"
-    threads: lambda w: config["experiments"][w.experiment]["classifier"]["training"]["threads"]
     conda:
         ENVIRONMENT
+    threads: lambda w: config["experiments"][w.experiment]["classifier"]["training"]["threads"]
     shell:
         "synthmed classify --settings {input.settings} --train {input.train} --validation {input.validation}"
         " --test {input.test} --synthetic {input.synthetic} --train-augmented {input.train_augmented}"
@@ -277,8 +264,8 @@ rule validate_verdict:
         "logs/{experiment}/validate_verdict.log",
     benchmark:
         "logs/{experiment}/validate_verdict.benchmark.tsv"
-    threads: lambda w: config["experiments"][w.experiment]["verdict_validation"]["threads"]
     conda:
         ENVIRONMENT
+    threads: lambda w: config["experiments"][w.experiment]["verdict_validation"]["threads"]
     shell:
         "synthmed validate-verdict --settings {input.settings} --pool {input.pool} --out {output.out} --log {log}"

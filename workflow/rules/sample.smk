@@ -9,7 +9,7 @@ for experiment in EXPERIMENTS:
                 "model": generator["model"],
                 "generator": name,
                 "classes": entry["classes"],
-                "trainings": generator["trainings"],
+                "trainings": {part: training["labels"] for part, training in generator["trainings"].items()},
                 "seed": entry["seed"],
                 **generator["sampling"],
             },
@@ -20,7 +20,8 @@ rule sample:
     input:
         settings="results/{experiment}/settings/sample.{generator}.json",
         checkpoints=lambda w: [
-            f"results/{w.experiment}/generators/{w.generator}/{part}.pt" for part in trainings(w.experiment, w.generator)
+            f"results/{w.experiment}/generators/{w.generator}/{part}.pt"
+            for part in trainings(w.experiment, w.generator)
         ],
         images="results/{experiment}/images/train.zip",
         code=code("results/{experiment}/settings/sample.{generator}.json"),
@@ -30,11 +31,11 @@ rule sample:
         "logs/{experiment}/sample.{generator}.log",
     benchmark:
         "logs/{experiment}/sample.{generator}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
     threads: lambda w: config["experiments"][w.experiment]["generators"][w.generator]["sampling"]["threads"]
     resources:
         gpu=1,
-    conda:
-        ENVIRONMENT
     shell:
         "synthmed sample --settings {input.settings} --checkpoints {input.checkpoints} --images {input.images}"
         " --synthetic {output.synthetic} --log {log}"

@@ -1,41 +1,4 @@
 # Tables, figures, the report, and what DVC reads.
-from synthmed.steps import FIGURES, TABLES
-
-
-def all_trainings(experiment):
-    return [(name, part) for name in generators(experiment) for part in trainings(experiment, name)]
-
-
-def settings_files(wildcards):
-    """Settings that the report prints in full."""
-    folder = f"results/{wildcards.experiment}/settings"
-    training = [f"{folder}/train.{name}.{part}.json" for name, part in all_trainings(wildcards.experiment)]
-    fixed = ["prepare.raw", "split", "train_extractor", "classify", "compare"]
-    fixed += ["validate_verdict"] if has_pool(wildcards.experiment) else []
-    return [f"{folder}/{name}.json" for name in fixed] + training
-
-
-def of_generators(folder, suffix):
-    return lambda w: synthetic(w.experiment, folder, suffix)
-
-
-def fidelity_files(wildcards):
-    extractors = config["experiments"][wildcards.experiment]["extractors"]
-    return [path for name in extractors for path in synthetic(wildcards.experiment, f"fidelity/{name}", "json")]
-
-
-def validation(wildcards):
-    pool = has_pool(wildcards.experiment)
-    return f"results/{wildcards.experiment}/classification/verdict_validation.json" if pool else []
-
-
-def with_validation(wildcards, input):
-    return f"--validation {input.validation}" if input.validation else ""
-
-
-def options(names, paths):
-    """Command-line options `--name path`."""
-    return " ".join(f"--{name.replace('_', '-')} {path}" for name, path in zip(names, paths))
 
 
 for experiment in EXPERIMENTS:
@@ -51,10 +14,24 @@ for experiment in EXPERIMENTS:
     declare(
         "metrics",
         f"{folder}/metrics.json",
-        {**common, "positive": entry["positive"], "experiment": experiment, "trainings": trained},
+        {
+            **common,
+            "positive": entry["positive"],
+            "experiment": experiment,
+            "trainings": trained,
+        },
     )
     declare("tables", f"{folder}/tables.json", {**common, "references": entry["references"]})
-    declare("figures", f"{folder}/figures.json", {**common, **entry["figures"], "positive": entry["positive"], "seed": entry["seed"]})
+    declare(
+        "figures",
+        f"{folder}/figures.json",
+        {
+            **common,
+            **entry["figures"],
+            "positive": entry["positive"],
+            "seed": entry["seed"],
+        },
+    )
     declare(
         "page",
         f"{folder}/page.json",
@@ -80,7 +57,8 @@ rule metrics:
         verdicts="results/{experiment}/classification/verdicts.json",
         predictions="results/{experiment}/classification/predictions.csv",
         histories=lambda w: [
-            f"results/{w.experiment}/generators/{name}/{part}.history.csv" for name, part in all_trainings(w.experiment)
+            f"results/{w.experiment}/generators/{name}/{part}.history.csv"
+            for name, part in all_trainings(w.experiment)
         ],
         code=code("results/{experiment}/settings/metrics.json"),
     output:
@@ -123,15 +101,15 @@ rule tables:
             )
             for table in TABLES
         ],
-    params:
-        validation=with_validation,
-        tables=lambda w, output: options(TABLES, output),
     log:
         "logs/{experiment}/tables.log",
     benchmark:
         "logs/{experiment}/tables.benchmark.tsv"
     conda:
         ENVIRONMENT
+    params:
+        validation=with_validation,
+        tables=lambda w, output: options(TABLES, output),
     shell:
         "synthmed tables --settings {input.settings} --fidelity {input.fidelity} --copies {input.copies}"
         " --grid {input.grid} --summary {input.summary} --verdicts {input.verdicts}"
@@ -161,15 +139,15 @@ rule figures:
             )
             for figure in FIGURES
         ],
-    params:
-        validation=with_validation,
-        figures=lambda w, output: options(FIGURES, output),
     log:
         "logs/{experiment}/figures.log",
     benchmark:
         "logs/{experiment}/figures.benchmark.tsv"
     conda:
         ENVIRONMENT
+    params:
+        validation=with_validation,
+        figures=lambda w, output: options(FIGURES, output),
     shell:
         "synthmed figures --settings {input.settings} --train {input.train} --synthetics {input.synthetics}"
         " --fidelity {input.fidelity} --summary {input.summary} --verdicts {input.verdicts} --roc {input.roc}"
@@ -196,16 +174,16 @@ rule page:
             category="{experiment}",
             subcategory="Report",
         ),
-    params:
-        validation=with_validation,
-        tables=lambda w, input: options(TABLES, input.tables),
-        figures=lambda w, input: options(FIGURES, input.figures),
     log:
         "logs/{experiment}/page.log",
     benchmark:
         "logs/{experiment}/page.benchmark.tsv"
     conda:
         ENVIRONMENT
+    params:
+        validation=with_validation,
+        tables=lambda w, input: options(TABLES, input.tables),
+        figures=lambda w, input: options(FIGURES, input.figures),
     shell:
         "synthmed page --settings {input.settings} --verdicts {input.verdicts} {params.validation}"
         " --split-report {input.split_report} --summary {input.summary} --copies {input.copies}"
@@ -242,9 +220,9 @@ for experiment in EXPERIMENTS:
 
 
 rule settle:
-    localrule: True
     log:
         "logs/settle.log",
+    localrule: True
     conda:
         ENVIRONMENT
     shell:

@@ -2,17 +2,17 @@
 for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     for name, generator in entry["generators"].items():
-        for part, labels in generator["trainings"].items():
+        for part, training in generator["trainings"].items():
             declare(
                 "train",
                 f"results/{experiment}/settings/train.{name}.{part}.json",
                 {
                     "model": generator["model"],
                     "classes": entry["classes"],
-                    "labels": labels,
+                    "labels": training["labels"],
                     "seed": entry["seed"],
                     "config": generator["config"],
-                    "training": generator["training"],
+                    "training": {**generator["training"], "steps": training["steps"]},
                 },
             )
 
@@ -31,11 +31,11 @@ rule train:
         "logs/{experiment}/train.{generator}.{part}.log",
     benchmark:
         "logs/{experiment}/train.{generator}.{part}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
     threads: lambda w: config["experiments"][w.experiment]["generators"][w.generator]["training"]["threads"]
     resources:
         gpu=1,
-    conda:
-        ENVIRONMENT
     shell:
         "synthmed train --settings {input.settings} --images {input.images}"
         " --checkpoint {output.checkpoint} --history {output.history} --samples {output.samples} --log {log}"

@@ -1,0 +1,125 @@
+"""The textbook training step of every generator: what training_step.py measures ours against.
+
+Written as the papers' public implementations are: torch.optim.Adam as it comes, one backward pass a loss term, one
+forward pass a term, upsampling as two layers. Same networks, same losses, same random numbers as ours, so the losses of
+the first step must agree.
+"""
+
+import types
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Adam
+
+from synthmed.augment import diff_augment
+from synthmed.gan import GAN, Batch
+from synthmed.layers import UpsamplingConvolution
+
+Step = Callable[[Batch], dict[str, Tensor]]
+
+
+def plain_step(name: str, model: GAN) -> Step:
+    """The textbook step of the generator `name` on the networks of `model` (fp32, contiguous)."""
+    for layer in model.modules():
+        if isinstance(layer, UpsamplingConvolution):
+            layer.forward = types.MethodType(_two_layers, layer)
+    optimizers = {
+        key: Adam(ours.parameters, ours.param_groups[0]["lr"], ours.betas) for key, ours in model.optimizers.items()
+    }
+    return {"dcgan": _dcgan, "cyclegan": _cyclegan, "fastgan": _fastgan}[name](model, optimizers)
+
+
+def _two_layers(layer: UpsamplingConvolution, x: Tensor) -> Tensor:
+    return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, padding=1)
+
+
+def _dcgan(model: GAN, optimizers: dict[str, Adam]) -> Step:
+    def against(logits: Tensor, target: float) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
+
+    def step(batch: Batch) -> dict[str, Tensor]:
+        fake = model.generator(model.noise(len(batch.images), model.config.latent_size))
+        model.discriminator.zero_grad()
+        on_real = against(model.discriminator(batch.images), 1.0)
+        on_real.backward()
+        on_fake = against(model.discriminator(fake.detach()), 0.0)
+        on_fake.backward()
+        optimizers["discriminator"].step()
+        model.generator.zero_grad()
+        generator = against(model.discriminator(fake), 1.0)
+        generator.backward()
+        optimizers["generator"].step()
+        model.ema_update(model.generator_ema, model.generator, model.config.ema_decay)
+        return {"discriminator_real": on_real, "discriminator_fake": on_fake, "generator": generator}
+
+    return step
+
+
+def _cyclegan(model: GAN, optimizers: dict[str, Adam]) -> Step:
+    discriminators = (model.discriminator_first, model.discriminator_second)
+    cycle_weight, identity_weight = model.config.cycle_weight, model.config.identity_weight
+
+    def against(logits: Tensor, target: float) -> Tensor:
+        return F.mse_loss(logits, torch.full_like(logits, target))
+
+    def step(batch: Batch) -> dict[str, Tensor]:
+        first, second = batch.images[batch.labels == 0], batch.images[batch.labels == 1]
+        for discriminator in discriminators:
+            discriminator.requires_grad_(False)
+        optimizers["generators"].zero_grad()
+        fake_second, fake_first = model.to_second(first), model.to_first(second)
+        cycle = F.l1_loss(model.to_first(fake_second), first) + F.l1_loss(model.to_second(fake_first), second)
+        identity = F.l1_loss(model.to_second(second), second) + F.l1_loss(model.to_first(first), first)
+        adversarial = against(discriminators[1](fake_second), 1.0) + against(discriminators[0](fake_first), 1.0)
+        cycle, identity = cycle_weight * cycle, identity_weight * cycle_weight * identity
+        (adversarial + cycle + identity).backward()
+        optimizers["generators"].step()
+
+        optimizers["discriminators"].zero_grad()
+        judged = first.new_zeros(())
+        pools = (model.pool_first, model.pool_second)
+        for discriminator, pool, real, fake in zip(
+            discriminators, pools, (first, second), (fake_first, fake_second), strict=True
+        ):
+            discriminator.requires_grad_(True)
+            shown = pool.exchange(fake.detach(), model.rng)
+            loss = 0.5 * (against(discriminator(real), 1.0) + against(discriminator(shown), 0.0))
+            loss.backward()
+            judged = judged + loss.detach()
+        optimizers["discriminators"].step()
+        return {"adversarial": adversarial, "cycle": cycle, "identity": identity, "discriminator": judged}
+
+    return step
+
+
+def _fastgan(model: GAN, optimizers: dict[str, Adam]) -> Step:
+    policy = model.config.augmentation
+
+    def step(batch: Batch) -> dict[str, Tensor]:
+        fake = model.generator(model.noise(len(batch.images), model.config.latent_size), model.rng)
+        model.generator.zero_grad()
+        generator = -model.discriminator(diff_augment(fake, policy, model.rng))[0].mean()
+        generator.backward()
+        optimizers["generator"].step()
+        model.ema_update(model.generator_ema, model.generator, model.config.ema_decay)
+
+        model.discriminator.zero_grad()
+        real = diff_augment(batch.images, policy, model.rng)
+        shown = diff_augment(fake.detach(), policy, model.rng)
+        logits, full, half = model.discriminator(real)
+        on_real = F.relu(1 - logits).mean()
+        reconstruction = model.reconstruction_loss(real, full, half)
+        (on_real + reconstruction).backward()
+        on_fake = F.relu(1 + model.discriminator(shown)[0]).mean()
+        on_fake.backward()
+        optimizers["discriminator"].step()
+        return {
+            "generator": generator,
+            "discriminator_real": on_real,
+            "discriminator_fake": on_fake,
+            "reconstruction": reconstruction,
+        }
+
+    return step

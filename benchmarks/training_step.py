@@ -1,0 +1,111 @@
+"""Images/s of one training step of every generator: as configured, against the textbook step of the same networks.
+
+    python benchmarks/training_step.py [--models dcgan fastgan cyclegan] [--overlay workflow/scales/paper.yaml]
+                                       [--steps 2] [--repeats 5] [--threads 1]
+
+Configurations are those of params.yaml (the first entry of each model, with the overlay). The reference is the textbook
+step (plain_steps.py) in eager fp32, contiguous; ours follows in both precisions and memory formats, on the CPU. The
+repeats are interleaved and CPU seconds are counted, so other load on the machine hits all alike. With more than one
+thread the numbers are images a CPU second, not a second. The losses of the first fp32 step must agree with the
+reference's to 1e-3, else the benchmark fails: both do the same work.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from common import interleaved, machine, read_params
+from plain_steps import plain_step
+
+from synthmed import generators
+from synthmed.gan import GAN, Batch, choose_device, to_model
+from synthmed.settings import parse
+
+VARIANTS = {
+    "fp32, contiguous": ("fp32", torch.contiguous_format),
+    "fp32, channels-last": ("fp32", torch.channels_last),
+    "bf16, contiguous": ("bf16", torch.contiguous_format),
+    "bf16, channels-last": ("bf16", torch.channels_last),
+}
+
+
+def entry_of(model: str, experiment: dict) -> tuple[str, dict]:
+    """Name and settings of the first generator of the experiment with this model."""
+    for name, entry in experiment["generators"].items():
+        if entry is not None and entry["model"] == model:
+            return name, entry
+    raise SystemExit(f"the experiment has no generator with the model {model!r}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=list(generators.GENERATORS), choices=list(generators.GENERATORS))
+    parser.add_argument("--experiment", default="tuberculosis")
+    parser.add_argument("--overlay", type=Path, help="a file of workflow/scales/")
+    parser.add_argument("--steps", type=int, default=2, help="training steps of one repeat")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, help="default: as configured")
+    arguments = parser.parse_args()
+
+    experiment = read_params(arguments.overlay)["experiments"][arguments.experiment]
+    choose_device("cpu")
+    print(f"{machine()}, torch {torch.__version__}")
+    for model in arguments.models:
+        name, entry = entry_of(model, experiment)
+        measure(name, entry, experiment["prepare"], arguments)
+
+
+def measure(name: str, entry: dict, prepare: dict, arguments: argparse.Namespace) -> None:
+    """Time all variants of one generator and print its table."""
+    training = entry["training"]
+    threads = arguments.threads or training["threads"]
+    torch.set_num_threads(threads)
+    model_class = generators.load(entry["model"])
+    config = parse(model_class.Config, entry["config"])
+    size = training.get("image_size") or prepare["image_size"]
+    shape = (prepare["channels"], size, size)
+    classes = tuple(prepare["labels"])[:2] if model_class.batch_per_class else ("one",)
+    per_step = training["batch_size"] * (len(classes) if model_class.batch_per_class else 1)
+    pixels = torch.randint(0, 256, (per_step, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(len(classes)).repeat_interleave(per_step // len(classes))
+
+    def built(precision: str, memory_format: torch.memory_format) -> tuple[GAN, Batch]:
+        torch.manual_seed(0)
+        model = model_class(config, shape, classes).to(memory_format=memory_format)
+        model.rng.manual_seed(0)
+        model.precision, model.total_steps = precision, 10**9
+        return model, Batch(to_model(pixels).contiguous(memory_format=memory_format), labels)
+
+    def several(step: Callable[[], dict]) -> None:
+        for _ in range(arguments.steps):
+            step()
+
+    model, batch = built("fp32", torch.contiguous_format)
+    steps = {"textbook, fp32, contiguous": partial(plain_step(entry["model"], model), batch)}
+    for variant, (precision, memory_format) in VARIANTS.items():
+        model, batch = built(precision, memory_format)
+        steps[f"ours, {variant}"] = partial(model.train_step, [batch])
+
+    first = {variant: {key: loss.item() for key, loss in step().items()} for variant, step in steps.items()}  # warms up
+    reference, *_ = steps
+    for variant in (v for v in steps if v.startswith("ours, fp32")):
+        for key, value in first[reference].items():
+            if abs(first[variant][key] - value) > 1e-3 * max(1.0, abs(value)):
+                raise SystemExit(f"{name}, {variant}: loss {key} is {first[variant][key]}, the textbook's is {value}")
+
+    seconds = interleaved({variant: partial(several, step) for variant, step in steps.items()}, arguments.repeats)
+    chosen = f"ours, {training['precision']}, {'channels-last' if training['channels_last'] else 'contiguous'}"
+    print(
+        f"\n{name}: {entry['model']}, {' × '.join(map(str, shape))}, batch {training['batch_size']}"
+        f"{' of each class' if model_class.batch_per_class else ''}, {threads} threads"
+    )
+    for variant, value in seconds.items():
+        rate = per_step * arguments.steps / value
+        mark = "   <- as configured" if variant == chosen else ""
+        print(f"  {variant:28s} {rate:8.2f} images/CPU s   {seconds[reference] / value:5.2f} × the textbook step{mark}")
+
+
+if __name__ == "__main__":
+    main()
