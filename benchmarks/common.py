@@ -1,4 +1,4 @@
-"""What the benchmarks share: the words that mark the machine, and params.yaml with overlays as Snakemake merges them."""
+"""What the benchmarks share: the line that marks the machine, params.yaml with overlays, interleaved repeats."""
 
 import os
 import platform
@@ -50,8 +50,11 @@ def read_params(overlay: Path | None) -> dict:
 
 
 def interleaved(contestants: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median CPU seconds of each contestant. Every repeat runs all of them, beginning with another one each time, so that
-    other load on the machine, and caches and clocks that change, hit all alike."""
+    """Median CPU seconds of each contestant.
+
+    Every repeat runs all of them, beginning with another one each time, so that other load on the machine, and caches and
+    clocks that change, hit all alike.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     names = list(contestants)
     for repeat in range(repeats):

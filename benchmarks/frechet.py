@@ -90,7 +90,9 @@ def measure(arguments: argparse.Namespace) -> None:
         values["scipy.linalg.sqrtm"] = by_square_root(real, fake)
         seconds["scipy.linalg.sqrtm"] = time.process_time() - start
     for name, value in values.items():
-        print(f"  {name:20s} {value:14.6f}   {seconds[name]:8.3f} CPU s   {seconds[name] / seconds['ours']:7.1f} × ours")
+        print(
+            f"  {name:20s} {value:14.6f}   {seconds[name]:8.3f} CPU s   {seconds[name] / seconds['ours']:7.1f} × ours"
+        )
     for name, value in values.items():
         if abs(value - values["ours"]) > 1e-4 * abs(values["ours"]):
             raise SystemExit(f"{name} says {value}, ours {values['ours']}")
@@ -113,7 +115,9 @@ def measure(arguments: argparse.Namespace) -> None:
     }
     results = contestants[next(iter(contestants))]()
     seconds = interleaved(contestants, arguments.repeats)
-    numbers = sum(1 for group in results.values() for value in group.values() if isinstance(value, dict) and "low" in value)
+    numbers = sum(
+        1 for group in results.values() for value in group.values() if isinstance(value, dict) and "low" in value
+    )
     ours, reference = seconds.values()
     print(f"\nAll metrics of one pair ({numbers} estimates with intervals on our side)")
     for name, value in seconds.items():

@@ -54,19 +54,19 @@ def main() -> None:
     print(f"{machine()}, torch {torch.__version__}")
     for model in arguments.models:
         name, entry = entry_of(model, experiment)
-        measure(name, entry, experiment["prepare"], arguments)
+        measure(name, entry, experiment, arguments)
 
 
-def measure(name: str, entry: dict, prepare: dict, arguments: argparse.Namespace) -> None:
+def measure(name: str, entry: dict, experiment: dict, arguments: argparse.Namespace) -> None:
     """Time all variants of one generator and print its table."""
     training = entry["training"]
     threads = arguments.threads or training["threads"]
     torch.set_num_threads(threads)
     model_class = generators.load(entry["model"])
     config = parse(model_class.Config, entry["config"])
-    size = training.get("image_size") or prepare["image_size"]
-    shape = (prepare["channels"], size, size)
-    classes = tuple(prepare["labels"])[:2] if model_class.batch_per_class else ("one",)
+    size = training["image_size"] or experiment["prepare"]["image_size"]
+    shape = (experiment["prepare"]["channels"], size, size)
+    classes = tuple(experiment["classes"]) if model_class.batch_per_class else ("one",)
     per_step = training["batch_size"] * (len(classes) if model_class.batch_per_class else 1)
     pixels = torch.randint(0, 256, (per_step, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(len(classes)).repeat_interleave(per_step // len(classes))

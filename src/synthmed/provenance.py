@@ -1,8 +1,8 @@
 """What every artefact was made from, and whether it still is.
 
 Beside every artefact `X` lies `X.provenance.json` with the sha256 of everything it was made from: the settings file,
-the input files and the source files of its step. **An artefact is current when every file it was made from still has the
-recorded hash, and the artefact itself has its own.** `settle` applies that one sentence to a folder.
+the input files and the source files of its step. **An artefact is current when every file it was made from still has
+the recorded hash, and the artefact itself has its own.** `settle` applies that one sentence to a folder.
 """
 
 import ast

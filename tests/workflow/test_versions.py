@@ -7,7 +7,7 @@ import pytest
 import yaml
 from checkout import Checkout
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 RESULTS = "results/tuberculosis"
 

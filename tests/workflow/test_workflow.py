@@ -7,7 +7,7 @@ import re
 import pytest
 from checkout import ROOT, new_checkout
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 RESULTS = "results/tuberculosis"
 
