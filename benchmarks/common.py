@@ -52,8 +52,8 @@ def read_params(overlay: Path | None) -> dict:
 def interleaved(contestants: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Median CPU seconds of each contestant.
 
-    Every repeat runs all of them, beginning with another one each time, so that other load on the machine, and caches and
-    clocks that change, hit all alike.
+    Every repeat runs all of them, beginning with another one each time, so that other load on the machine, and caches
+    and clocks that change, hit all alike.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     names = list(contestants)

@@ -60,11 +60,8 @@ def write_settings():
         return
     # Unsorted: the order of generators and trainings in params.yaml is their order everywhere.
     wanted = {Path(path): dump_json(content, sort_keys=False) for path, (_verb, content) in SETTINGS.items()}
-    present = {
-        *Path("data").glob("*/settings/*.json"),
-        *Path("results").glob("*/settings/*.json"),
-    }
-    changed = [p for p, text in wanted.items() if p not in present or p.read_text(encoding="utf-8") != text]
+    present = {path for folder in ("data", "results") for path in Path(folder).glob("**/settings/*.json")}
+    changed = [path for path, text in wanted.items() if path not in present or path.read_text("utf-8") != text]
     try:
         if changed or present - set(wanted) or not workflow.dryrun:
             workflow.globals["run_lock"] = hold("results")  # held as long as this process lives
@@ -169,6 +166,6 @@ def with_validation(wildcards, input):
     return f"--validation {input.validation}" if input.validation else ""
 
 
-def options(names, paths):
+def as_options(names, paths):
     """Command-line options `--name path`."""
     return " ".join(f"--{name.replace('_', '-')} {path}" for name, path in zip(names, paths))

@@ -109,7 +109,7 @@ rule tables:
         ENVIRONMENT
     params:
         validation=with_validation,
-        tables=lambda w, output: options(TABLES, output),
+        tables=lambda w, output: as_options(TABLES, output),
     shell:
         "synthmed tables --settings {input.settings} --fidelity {input.fidelity} --copies {input.copies}"
         " --grid {input.grid} --summary {input.summary} --verdicts {input.verdicts}"
@@ -147,7 +147,7 @@ rule figures:
         ENVIRONMENT
     params:
         validation=with_validation,
-        figures=lambda w, output: options(FIGURES, output),
+        figures=lambda w, output: as_options(FIGURES, output),
     shell:
         "synthmed figures --settings {input.settings} --train {input.train} --synthetics {input.synthetics}"
         " --fidelity {input.fidelity} --summary {input.summary} --verdicts {input.verdicts} --roc {input.roc}"
@@ -182,8 +182,8 @@ rule page:
         ENVIRONMENT
     params:
         validation=with_validation,
-        tables=lambda w, input: options(TABLES, input.tables),
-        figures=lambda w, input: options(FIGURES, input.figures),
+        tables=lambda w, input: as_options(TABLES, input.tables),
+        figures=lambda w, input: as_options(FIGURES, input.figures),
     shell:
         "synthmed page --settings {input.settings} --verdicts {input.verdicts} {params.validation}"
         " --split-report {input.split_report} --summary {input.summary} --copies {input.copies}"

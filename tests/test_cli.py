@@ -1,0 +1,366 @@
+"""The command line as people and Snakemake use it: what it prints, what it writes, and its exit status."""
+
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthmed import __version__, provenance
+from synthmed.cli import main
+from synthmed.data import split as split_module
+from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.files import hash_file, read_json
+from synthmed.steps import STEPS
+
+SPLIT = {
+    "by": "patient",
+    "validation": 0.25,
+    "test": 0.25,
+    "seed": 1,
+    "near_duplicate_bits": 0,
+    "near_duplicate_correlation": 1.0,
+    "on_near_duplicates": "report",
+}
+PARTS = ("train", "validation", "test", "report")
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """main() sets up logging and signals for a process of its own; put back what the tests had."""
+    root = logging.getLogger()
+    handlers, level, on_term = root.handlers[:], root.level, signal.getsignal(signal.SIGTERM)
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    signal.signal(signal.SIGTERM, on_term)
+
+
+def run(*arguments: object) -> int:
+    """Exit status of the command line; a step that ends well returns without one."""
+    logging.getLogger().handlers.clear()  # pytest's own, which a process of its own does not have
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return stop.code or 0
+    return 0
+
+
+@pytest.fixture
+def images(tmp_path):
+    """An image set of 16 patients and 2 classes, 16 × 16 pixels of noise."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "images.zip"
+    write_image_set(
+        path,
+        (
+            (
+                {"image": f"{number:02d}.png", "label": ("normal", "abnormal")[number % 2], "patient": f"p{number}"},
+                rng.integers(0, 256, (16, 16), dtype=np.uint8),
+            )
+            for number in range(16)
+        ),
+    )
+    return path
+
+
+@pytest.fixture
+def broken(tmp_path, images):
+    """The same with one image cut off, one missing, one of another size, and one that the manifest does not know."""
+    path = tmp_path / "broken.zip"
+    with zipfile.ZipFile(images) as whole, zipfile.ZipFile(path, "w") as archive:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name == "images/03.png":
+                continue
+            archive.writestr(name, content[: len(content) // 2] if name == "images/02.png" else content)
+        archive.writestr("images/stranger.png", whole.read("images/00.png"))
+    return path
+
+
+def split_command(folder, images, settings):
+    (folder / "split.json").write_text(settings if isinstance(settings, str) else json.dumps(settings))
+    outputs = {name: folder / "out" / f"{name}.{'json' if name == 'report' else 'zip'}" for name in PARTS}
+    options = [text for name, path in outputs.items() for text in (f"--{name}", path)]
+    return ["split", "--settings", folder / "split.json", "--images", images, *options], outputs
+
+
+# ------------------------------------------------------------------------------------------------- verbs for people
+def test_version(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"synthmed {__version__}\n"
+
+
+def test_help_names_every_verb(capsys):
+    assert run("--help") == 0
+    text = capsys.readouterr().out
+    for verb in (*STEPS, "images", "describe", "doctor", "settle"):
+        assert f"    {verb} " in text or f"    {verb}\n" in text
+
+
+def test_describe_prints_layers_with_shapes_and_parameter_counts(capsys):
+    assert run("describe", "dcgan", "--image-size", 16) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "1 × 16 × 16" in lines[0]
+    # The projection of 100 numbers of noise to 256 maps of 4 × 4 pixels, without a bias.
+    (project,) = [line.split() for line in lines if line.split()[:1] == ["project"]]
+    assert project[1:] == ["Linear", "4096", "409,600", "0"]
+    assert [line.split()[0] for line in lines if line.strip().startswith("total")] == ["total", "total"]
+
+
+def test_describe_reads_the_settings_of_a_training(tmp_path, capsys):
+    config = {"latent_size": 8, "generator_channels": [8, 4], "discriminator_channels": [4, 8], "kernel_size": 4}
+    config |= {"learning_rate": 0.1, "beta1": 0.5, "dropout": 0.0, "ema_decay": 0.0}
+    (tmp_path / "train.json").write_text(json.dumps({"config": config}))
+    assert run("describe", "dcgan", "--settings", tmp_path / "train.json", "--image-size", 16) == 0
+    (project,) = [line.split() for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["project"]]
+    assert project[1:] == ["Linear", "128", "1,024", "0"]
+
+
+def test_describe_refuses_what_it_cannot_describe(tmp_path, capsys):
+    assert run("describe", "dcgann") == 2
+    assert "'cyclegan', 'dcgan', 'fastgan'" in capsys.readouterr().err
+    assert run("describe", "dcgan", "--image-size", 50) == 2
+    assert "not 50×50" in capsys.readouterr().err
+
+
+def test_describe_refuses_settings_of_another_step(tmp_path, capsys):
+    (tmp_path / "split.json").write_text(json.dumps(SPLIT))
+    assert run("describe", "dcgan", "--settings", tmp_path / "split.json") == 2
+    error = capsys.readouterr().err
+    assert "split.json" in error
+    assert "config" in error
+
+
+def test_images_show_draws_a_contact_sheet_beside_the_set(images, capsys):
+    assert run("images", "show", images, "--count", 6, "--columns", 3) == 0
+    sheet = images.with_suffix(".png")
+    assert capsys.readouterr().out == f"{sheet}\n"
+    with Image.open(sheet) as picture:
+        assert picture.width > picture.height > 0
+
+
+def test_images_show_refuses_a_broken_set(broken, capsys):
+    assert run("images", "show", broken) == 2
+    assert "broken.zip" in capsys.readouterr().err
+    assert not broken.with_suffix(".png").exists()
+
+
+def test_images_check_finds_nothing_wrong_with_a_good_set(images, capsys):
+    assert run("images", "check", images) == 0
+    assert capsys.readouterr().out == f"{images}: nothing is wrong with it\n"
+
+
+def test_images_check_lists_everything_that_is_wrong(broken, capsys):
+    assert run("images", "check", broken) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    for name in ("images/02.png", "images/03.png", "images/stranger.png"):
+        assert sum(line.startswith(f"{name}: ") for line in lines) == 1
+
+
+def test_images_check_of_a_file_that_is_none(tmp_path, capsys):
+    assert run("images", "check", tmp_path / "nothing.zip") == 1
+    assert "no such file" in capsys.readouterr().out
+
+
+def test_doctor_prints_a_report(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("synthmed.doctor.findings", lambda folder: [])
+    assert run("doctor", "--folder", tmp_path) == 0
+    assert capsys.readouterr().out.startswith("Python 3.")
+
+
+# ------------------------------------------------------------------------------------------------------------- steps
+@pytest.fixture
+def done(tmp_path, images, monkeypatch):
+    """A split, run through the command line."""
+    monkeypatch.chdir(tmp_path)
+    command, outputs = split_command(tmp_path, images, SPLIT)
+    assert run(*command) == 0
+    return outputs
+
+
+def test_a_step_writes_its_outputs_and_what_they_were_made_from(tmp_path, images, done):
+    sizes = [len(ImageSet(done[name])) for name in ("train", "validation", "test")]
+    assert sum(sizes) == 16
+    assert min(sizes) == 4
+    for path in done.values():
+        record = read_json(f"{path}{provenance.SUFFIX}")
+        assert record["step"] == "split"
+        assert record["settings"] == SPLIT
+        assert record["sha256"] == hash_file(path)
+        assert record["inputs"] == {"split.json": hash_file(tmp_path / "split.json"), "images.zip": hash_file(images)}
+        assert record["code"]["synthmed/data/split.py"] == hash_file(split_module.__file__)
+        assert "synthmed/cli.py" not in record["code"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        name for path in done.values() for name in (path.name, path.name + provenance.SUFFIX)
+    }
+
+
+def test_a_step_logs_to_the_terminal_and_to_its_file(tmp_path, images, capsys):
+    command, _ = split_command(tmp_path, images, SPLIT)
+    assert run(*command, "--log", tmp_path / "logs" / "split.log") == 0
+    written = (tmp_path / "logs" / "split.log").read_text()
+    assert " split: " in written
+    assert written == capsys.readouterr().err
+
+
+def test_a_step_run_twice_writes_the_same_bytes(tmp_path, images, done):
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    command, _ = split_command(tmp_path, images, SPLIT)
+    assert run(*command) == 0
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_settle_keeps_what_is_current(tmp_path, done, capsys):
+    assert run("settle", tmp_path / "out") == 0
+    assert capsys.readouterr().out.splitlines() == ["4 artefacts are current, 0 were stale"]
+    assert run("settle", "--check", tmp_path / "out") == 0
+
+
+def test_settle_check_tells_what_is_stale_and_removes_nothing(tmp_path, done, capsys):
+    (tmp_path / "split.json").write_text(json.dumps({**SPLIT, "seed": 2}))
+    assert run("settle", "--check", tmp_path / "out") == 1
+    output = "".join(capsys.readouterr())
+    assert "4 artefacts are stale" in output
+    assert "its input split.json changed" in output
+    assert all(path.exists() for path in done.values())
+
+
+def test_settle_removes_what_is_stale(tmp_path, done, capsys):
+    (tmp_path / "split.json").write_text(json.dumps({**SPLIT, "seed": 2}))
+    assert run("settle", tmp_path / "out") == 0
+    assert "removed out/train.zip: its input split.json changed" in capsys.readouterr().out
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_settle_check_refuses_a_folder_that_is_not_there(tmp_path, capsys):
+    assert run("settle", tmp_path / "reslts") == 0  # a fresh clone has no results yet
+    assert run("settle", "--check", tmp_path / "reslts") == 2
+    assert "reslts" in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------------------------------- unusable input
+def refused(capsys, *command: object) -> str:
+    """Run a command that must be refused: exit status 2 and, after its log, one line on stderr, which is returned."""
+    assert run(*command) == 2
+    *log, line = capsys.readouterr().err.splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d split: ", entry) for entry in [*log, line]), "a traceback?"
+    return line
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({**SPLIT, "sed": 1}, r"unknown setting .*split\.json\.sed; did you mean 'seed'\?"),
+        ({key: value for key, value in SPLIT.items() if key != "seed"}, r"setting .*split\.json\.seed is missing"),
+        ({**SPLIT, "seed": "1"}, r"split\.json\.seed is '1'; it must be of type int"),
+        ({**SPLIT, "by": "hospital"}, r"split\.json\.by is 'hospital'; choose one of \['patient', 'column'\]"),
+        ([SPLIT], r"split\.json must be a mapping"),
+        ("{", r"split\.json: not valid JSON"),
+    ],
+)
+def test_unusable_settings_are_named(tmp_path, images, capsys, settings, said):
+    command, outputs = split_command(tmp_path, images, settings)
+    assert re.search(said, refused(capsys, *command))
+    assert not any(path.exists() for path in outputs.values())
+
+
+def test_a_missing_settings_file_is_named(tmp_path, images, capsys):
+    command, _ = split_command(tmp_path, images, SPLIT)
+    (tmp_path / "split.json").unlink()
+    assert "split.json: no such file" in refused(capsys, *command)
+
+
+def test_a_missing_input_is_named(tmp_path, capsys):
+    command, _ = split_command(tmp_path, tmp_path / "nothing.zip", SPLIT)
+    assert "nothing.zip: no such file" in refused(capsys, *command)
+
+
+def test_an_unreadable_input_is_named(tmp_path, broken, capsys):
+    command, outputs = split_command(tmp_path, broken, SPLIT)
+    assert "broken.zip" in refused(capsys, *command)
+    assert not any(path.exists() for path in outputs.values())
+
+
+def test_a_full_disk_is_named(small_disk, images, tmp_path, capsys):
+    command, outputs = split_command(tmp_path, images, SPLIT)
+    (small_disk / "filler").write_bytes(bytes(128 * 1024))
+    command = [small_disk / "train.zip" if part == outputs["train"] else part for part in command]
+    assert "no space left on the disk" in refused(capsys, *command)
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+
+def test_a_missing_option_and_an_unknown_verb_are_refused(capsys):
+    assert run("split") == 2
+    assert "--settings" in capsys.readouterr().err
+    assert run("spilt") == 2
+    assert "invalid choice: 'spilt'" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------- interrupted
+def test_an_interrupted_step_says_so_and_ends_with_130(tmp_path, images, monkeypatch, capsys):
+    def interrupted(settings: split_module.SplitSettings, **files: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(split_module, "split", interrupted)
+    command, outputs = split_command(tmp_path, images, SPLIT)
+    assert run(*command) == 130
+    error = capsys.readouterr().err
+    assert "run the same command again" in error
+    assert "Traceback" not in error
+    assert not any(path.exists() for path in outputs.values())
+
+
+PHANTOMS = {"normal": 2000, "abnormal": 2000, "seed": 1, "difficulty": 0.3, "image_size": 256, "device_share": 0.1}
+PHANTOMS |= {"text_share": 0.1, "black_border_share": 0.1, "palette_share": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("number", "deaf_to_ctrl_c"),
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM in the background"],
+)
+def test_a_stopped_process_leaves_nothing_behind(tmp_path, number, deaf_to_ctrl_c):
+    """Stopped by Ctrl-C, or by SIGTERM as a cluster does it; also when a script started it with `&`, in which case the
+    shell makes it deaf to Ctrl-C."""
+    settings = {"source": "montgomery_shenzhen", "provider": "phantom", "options": PHANTOMS}
+    (tmp_path / "fetch.json").write_text(json.dumps(settings))
+    raw = [tmp_path / "raw" / name for name in ("NLM-MontgomeryCXRSet.zip", "ChinaSet_AllFiles.zip")]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "synthmed",
+            "fetch",
+            "--settings",
+            str(tmp_path / "fetch.json"),
+            "--raw",
+            *map(str, raw),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if deaf_to_ctrl_c else None,
+    )
+    try:
+        first = process.stderr.readline()
+        assert "Licence" in first, first + process.stderr.read()
+        process.send_signal(number)
+        _, rest = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, rest
+    assert "Traceback" not in rest
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "fetch.json"]
