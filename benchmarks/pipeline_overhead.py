@@ -19,7 +19,6 @@ Reads the newest log in RUN/.snakemake/log and the benchmark files it names; the
 import argparse
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -111,15 +110,13 @@ def print_overhead(run: Run, wall: float, clock: str) -> None:
 def print_startup(run: Run) -> None:
     """What the steps spend on starting: Python, and the imports of the module that holds the step."""
     total = 0.0
-    print("\nStart of a step (Python and its imports, alone on this machine now, median of 3)")
+    print("\nStart of a step: Python and its imports, CPU seconds, measured now")
     for verb, count in sorted(Counter(job.verb for job in run.jobs).items()):
         command = [sys.executable, "-c", f"from synthmed.steps import STEPS; STEPS[{verb!r}].load()"]
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            subprocess.run(command, check=True, env=_environment(ROOT))
-            times.append(time.perf_counter() - start)
-        seconds = statistics.median(times)
+        before = os.times()
+        subprocess.run(command, check=True, env=_environment(ROOT))
+        after = os.times()
+        seconds = after.children_user + after.children_system - before.children_user - before.children_system
         total += seconds * count
         print(f"  {seconds:5.2f} s × {count:3d}  {verb}")
     inside = sum(job.seconds for job in run.jobs)

@@ -86,13 +86,17 @@ def test_two_changes_at_once(root):
     assert names(judged(root)) == {"table", "figure"}
 
 
-def test_changed_bytes_and_missing_artefacts_are_stale(root):
+def test_changed_bytes_are_stale(root):
     (root / "results" / "table").write_text("edited")
-    (root / "results" / "figure").unlink()
-    assert judged(root).stale == {
-        "results/table": "its bytes are not the recorded ones",
-        "results/figure": "it is missing",
-    }
+    assert judged(root).stale == {"results/table": "its bytes are not the recorded ones"}
+
+
+def test_a_missing_artefact_says_nothing_against_what_was_made_from_it(root):
+    (root / "results" / "raw").unlink()
+    settled = judged(root, remove=True)
+    assert settled.stale == {}
+    assert settled.missing == ["results/raw"]
+    assert (root / "results" / "images").exists()
 
 
 def test_edited_code_makes_everything_of_it_stale(root):

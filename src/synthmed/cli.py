@@ -128,7 +128,12 @@ def _describe(arguments: argparse.Namespace) -> int:
     from synthmed.describe import describe
     from synthmed.files import read_json
 
-    config = None if arguments.settings is None else read_json(arguments.settings)["config"]
+    config = None
+    if arguments.settings is not None:
+        settings = read_json(arguments.settings)
+        if "config" not in settings:
+            raise InputError(f"{arguments.settings}: no settings of a training (they have a part `config`)")
+        config = settings["config"]
     print(describe(arguments.model, config, (arguments.channels, arguments.image_size, arguments.image_size)))
     return 0
 
@@ -136,9 +141,16 @@ def _describe(arguments: argparse.Namespace) -> int:
 def _settle(arguments: argparse.Namespace) -> int:
     from synthmed.provenance import settle, stop_if_stale
 
+    missing = [folder for folder in arguments.folders if not folder.is_dir()]
+    if arguments.check and missing:
+        raise InputError(f"{missing[0]}: no such folder, so nothing was checked")
     settled = settle(arguments.folders, remove=not arguments.check)
     if arguments.check:
-        stop_if_stale(settled)
+        try:
+            stop_if_stale(settled)
+        except InputError as error:
+            print(f"synthmed: {error}", file=sys.stderr)
+            return 1
     for name, reason in settled.stale.items():
         print(f"removed {name}: {reason}")
     print(f"{len(settled.current)} artefacts are current, {len(settled.stale)} were stale")
@@ -154,8 +166,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status: 0 done, 1 a check failed, 2 unusable input, 130 interrupted."""
-    # A cluster stops a job with SIGTERM: treat it as Ctrl-C, so that a training saves its state and says so.
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    # A cluster stops a job with SIGTERM: treat it as Ctrl-C, so that a training saves its state and says so. Not by
+    # copying the handler of SIGINT: in a background job that is "ignore".
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         arguments = _parser().parse_args(argv)
         people = {"images": _images, "describe": _describe, "settle": _settle, "doctor": _doctor}
@@ -167,5 +180,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         logger.error("%s", error) if logging.getLogger().handlers else print(f"synthmed: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
-        print(f"synthmed: {stop or 'interrupted; run the same command again'}", file=sys.stderr)
+        print(f"synthmed: {str(stop) or 'interrupted; run the same command again'}", file=sys.stderr)
         sys.exit(130)

@@ -112,7 +112,7 @@ def test_repro_after_an_edit_of_params_checkout_of_the_old_commit_and_back(clone
 
 
 def test_an_experiment_of_dvc(clone):
-    clone.run("dvc", "exp", "run", "-n", "other-seed", "-S", "experiments.tuberculosis.classifier.seeds=3")
+    clone.run("dvc", "exp", "run", "-n", "other-seed", "-S", "experiments.tuberculosis.classifier.training.seeds=3")
     assert (
         yaml.safe_load((clone.path / "params.yaml").read_text())["experiments"]["tuberculosis"]["classifier"]["seeds"]
         == 3

@@ -13,6 +13,7 @@ from synthmed.errors import InputError
 from synthmed.files import dump_json, write_text
 from synthmed.lock import hold
 from synthmed.steps import FIGURES, TABLES, step_code
+from synthmed.weights import WEIGHTS, available
 
 EXPERIMENTS = list(config["experiments"])
 ENVIRONMENT = f"{workflow.basedir}/envs/synthmed.yaml"
@@ -48,6 +49,25 @@ def relative(path):
     """Relative to the working directory when inside it, so that a moved checkout has the same file names."""
     path = Path(path)
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def stand_in():
+    """Leave out the extractors whose weights cannot be had here, say so, and let `domain` be the backbone instead.
+
+    What was used stands in every settings file and table.
+    """
+    for experiment, entry in config["experiments"].items():
+        for name in [name for name in entry["extractors"] if name in WEIGHTS]:
+            source, reasons = available(name)
+            if source is None and not entry["weights"]["download"] and name not in entry["weights"]["files"]:
+                print(
+                    f"{experiment}: no weights for the extractor {name} ({'; '.join(reasons)}); it is left out, and the "
+                    "small CNN trained on the real training images stands in",
+                    file=sys.stderr,
+                )
+                del entry["extractors"][name]
+                if entry["classifier"]["backbone"] == name:
+                    entry["classifier"]["backbone"] = "domain"
 
 
 def write_settings():

@@ -115,8 +115,6 @@ rule train_extractor:
     conda:
         ENVIRONMENT
     threads: lambda w: config["experiments"][w.experiment]["domain_extractor"]["threads"]
-    resources:
-        gpu=1,
     shell:
         "synthmed train-extractor --settings {input.settings} --train {input.train} --validation {input.validation}"
         " --weights {output.weights} --log {log}"
