@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 import yaml
@@ -72,11 +73,9 @@ def test_an_edited_source_file_retrains_that_generator_only(clone):
     source.write_text(source.read_text() + "\n# an edit\n")
     clone.snakemake("settle")
     done = clone.snakemake("-n", "--printshellcmds")
-    text = done.stdout + done.stderr
-    assert "train.fastgan.normal.json" in text
-    assert "train.dcgan.normal.json" not in text
-    assert "train.cyclegan_rf22" not in text
-    clone.git("checkout", "-q", "src")
+    trained = re.findall(r"synthmed train --settings \S*/train\.(\w+)\.\w+\.json", done.stdout + done.stderr)
+    assert set(trained) == {"fastgan"}
+    clone.git("checkout", "-q", ".")
     clone.run("dvc", "checkout", "--force")
     clone.snakemake("settle")
     assert clone.planned() == set()
