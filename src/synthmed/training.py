@@ -1,6 +1,7 @@
 """The only training loop: step, log, save, resume. It knows `GAN` and image sets, and no particular model."""
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -217,7 +218,8 @@ def catch_interruption() -> Iterator[Callable[[], bool]]:
         if marks:
             raise KeyboardInterrupt("training interrupted at once, without saving the step in progress")
         marks.append(number)
-        logger.info("finishing and saving the step in progress; a second signal stops at once")
+        # Not the logger: the signal may have come while it was writing.
+        os.write(2, b"finishing and saving the step in progress; a second signal stops at once\n")
 
     before = {number: signal.signal(number, mark) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

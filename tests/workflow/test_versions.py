@@ -112,10 +112,8 @@ def test_repro_after_an_edit_of_params_checkout_of_the_old_commit_and_back(clone
 
 def test_an_experiment_of_dvc(clone):
     clone.run("dvc", "exp", "run", "-n", "other-seed", "-S", "experiments.tuberculosis.classifier.training.seeds=3")
-    assert (
-        yaml.safe_load((clone.path / "params.yaml").read_text())["experiments"]["tuberculosis"]["classifier"]["seeds"]
-        == 3
-    )
+    experiment = yaml.safe_load((clone.path / "params.yaml").read_text())["experiments"]["tuberculosis"]
+    assert experiment["classifier"]["training"]["seeds"] == 3
     shown = clone.run("dvc", "exp", "show", "--csv").stdout
     assert "other-seed" in shown
     clone.run("synthmed", "settle", "--check", "results")
@@ -128,5 +126,5 @@ def test_a_stale_artefact_is_refused(clone):
     with open(path, "ab") as handle:
         handle.write(b"tampered")
     done = clone.run("synthmed", "settle", "--check", "results", check=False)
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "images/train.zip: its bytes are not the recorded ones" in done.stderr
