@@ -223,9 +223,11 @@ def _settle_time(name: str, records: Mapping[str, dict], root: Path, touched: se
 
 
 def stop_if_stale(settled: Settled) -> None:
-    """Raise InputError that lists the stale artefacts (the first ten) with their reasons."""
+    """Raise InputError that lists the stale artefacts (ten of them, causes first) with their reasons."""
     if settled.stale:
-        lines = [f"  {name}: {reason}" for name, reason in list(settled.stale.items())[:10]]
+        # What changed first, then what only follows from it.
+        ordered = sorted(settled.stale.items(), key=lambda item: item[1].endswith(" is stale"))
+        lines = [f"  {name}: {reason}" for name, reason in ordered[:10]]
         raise InputError(
             f"{len(settled.stale)} artefacts are stale; run `snakemake settle` and then snakemake again\n"
             + "\n".join(lines)
