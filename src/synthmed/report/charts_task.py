@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
@@ -87,14 +88,14 @@ def draw_roc(path: Path, roc: Sequence[Mapping[str, str]], titles: Mapping[str, 
         if row["arm"] in curves:
             curves[row["arm"]].append((float(row["false_positive_rate"]), float(row["true_positive_rate"])))
     shown = [arm for arm in titles if arm != real] or [real]
-    figure, axes = panels(len(shown), columns=4, width=2.3, height=2.4, sharex=True, sharey=True)
+    figure, axes = panels(len(shown), columns=4, width=2.3, height=2.55, sharex=True, sharey=True)
     for place, (axis, arm) in enumerate(zip(axes, shown, strict=True)):
         axis.plot([0, 1], [0, 1], color=GRID, lw=1)
         (behind,) = axis.plot(*np.array(curves[real]).T, color=MUTED, lw=1.4, ls=_DASHES)
         (front,) = axis.plot(*np.array(curves[arm]).T, color=SERIES[0])
         if place == 0:
             axis.legend([front, behind], ["this arm", titles[real]], loc="lower right", fontsize=7.5)
-        axis.set_title(titles[arm], fontsize=8.5)
+        axis.set_title(fill(titles[arm], 26), fontsize=8)
         axis.set_aspect("equal")
         axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         axis.grid()
@@ -108,7 +109,7 @@ def draw_roc(path: Path, roc: Sequence[Mapping[str, str]], titles: Mapping[str, 
 
 def draw_confusion(path: Path, arms: Mapping[str, Mapping], titles: Mapping[str, str], classes: Sequence[str]) -> None:
     """Confusion matrices on the real test set, mean over seeds: rows truth, columns decision."""
-    figure, axes = panels(len(arms), columns=5, width=1.84, height=2.0)
+    figure, axes = panels(len(arms), columns=5, width=1.84, height=2.2)
     for place, (axis, (arm, result)) in enumerate(zip(axes, arms.items(), strict=True)):
         matrix = np.array(result["confusion"], dtype=float)
         share = matrix / matrix.sum(axis=1, keepdims=True)
@@ -116,7 +117,7 @@ def draw_confusion(path: Path, arms: Mapping[str, Mapping], titles: Mapping[str,
         for (i, j), part in np.ndenumerate(share):
             words, ink = f"{matrix[i, j]:.1f}\n{100 * part:.0f} %", "white" if part > 0.55 else INK
             axis.text(j, i, words, ha="center", va="center", fontsize=8, color=ink)
-        axis.set_title(titles[arm].replace(" + ", " +\n"), fontsize=8.5, loc="center")
+        axis.set_title(fill(titles[arm], 20), fontsize=8, loc="center")
         axis.set_xticks(range(len(classes)), classes, fontsize=8)
         axis.set_yticks([])
         axis.tick_params(length=0)
