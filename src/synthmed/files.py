@@ -96,6 +96,15 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, object]], columns: S
             writer.writerow(row)
 
 
+def read_csv(path: str | Path) -> list[dict[str, str]]:
+    """Rows of a CSV file. Raises InputError when it is missing."""
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            return list(csv.DictReader(handle))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+
+
 def hash_file(path: str | Path) -> str:
     """sha256 of a file's bytes, as hexadecimal text."""
     with open(path, "rb") as handle:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from synthmed.data.needs import NeedsSettings, needs
 from synthmed.errors import InputError
 from synthmed.evaluation.arms import ArmSettings, Part, check_supply, compose, define_arms
 
@@ -131,3 +132,21 @@ def test_too_few_synthetic_images_are_named(parts):
 def test_impossible_settings_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         define_arms(settings(**changes), {"normal": 6, "abnormal": 5}, augmented=False)
+
+
+def test_what_is_checked_before_any_training_is_what_the_arms_ask_for():
+    real = {"normal": 61, "abnormal": 53}
+    arms = define_arms(settings(), real, augmented=True)
+    early = needs(
+        NeedsSettings(
+            samples={name: {} for name in ("fastgan", "fresh")},
+            translated_from={},
+            added_share=0.5,
+            added_counts=None,
+            sweep={"fastgan": (0.25, 0.5, 2.0)},
+            only_share=1.0,
+        ),
+        real,
+    )
+    asked = {(arm.source, label, count) for arm in arms if arm.source for label, count in arm.added.items()}
+    assert {(need.set, need.label, need.needed) for need in early} == {ask for ask in asked if ask[0] != "real"}

@@ -129,7 +129,7 @@ def test_unusable_input_is_refused_by_name(inputs, tmp_path):
 
     refuse("share 70 patients", test=inputs["validation"])
     refuse("1 synthetic feature files for 2 generators", synthetic=inputs["synthetic"][:1])
-    refuse("no such file", train=tmp_path / "missing.npz")
+    refuse("no such feature file", train=tmp_path / "missing.npz")
     (tmp_path / "broken.npz").write_bytes(b"PK not a zip")
     refuse(r"broken\.npz: not a readable feature file", train=tmp_path / "broken.npz")
     refuse("'fresh_x9' needs 270 'normal' images", dataclasses.replace(

@@ -6,7 +6,7 @@ from made_up_features import CLASSES, write_features
 
 from synthmed.errors import InputError
 from synthmed.evaluation import validate_verdict
-from synthmed.evaluation.feature_table import read_features
+from synthmed.evaluation.feature_files import read_features
 from synthmed.evaluation.validate_verdict import ValidateSettings, validate
 from synthmed.files import read_json
 

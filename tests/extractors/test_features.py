@@ -19,7 +19,6 @@ def settings(**changes):
     values = {
         "extractor": "domain",
         "input_size": None,
-        "weights_file": None,
         "draws": 0,
         "augmentation": {"horizontal_flip": True, "rotation": 36.0, "zoom": 0.1, "padding": "reflection"},
         "seed": 3,
@@ -124,7 +123,6 @@ def test_images_of_several_sizes_are_accepted(tmp_path, weights):
         ({"batch_size": 0}, "batch_size"),
         ({"input_size": 8}, "input_size"),
         ({"precision": "bf16"}, "precision"),
-        ({"weights_file": "other.pt"}, "given twice"),
     ],
 )
 def test_unusable_settings_are_input_errors(tmp_path, images, weights, changes, message):

@@ -9,23 +9,19 @@ from PIL import Image
 
 from synthmed.errors import InputError
 from synthmed.files import read_json, write_json
+from synthmed.report import FIGURES, TABLES
 from synthmed.report.figures import FiguresSettings, figures
 from synthmed.report.leaderboard import MetricsSettings, metrics
 from synthmed.report.page import PageSettings, page
-from synthmed.report.table_rows import COLUMNS
 from synthmed.report.tables import TablesSettings, tables
 from synthmed.settings import parse
 
 BASE = {"classes": ["normal", "abnormal"], "generators": GENERATORS}
-FIGURES = tuple(
-    f"figure_{name}"
-    for name in ("samples", "training", "fidelity", "sweep", "roc", "confusion", "verdicts", "validation")
-)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Every table and figure of the made-up results, as keywords of the page."""
+    """The made-up results with their tables and figures."""
     folder = tmp_path_factory.mktemp("page")
     inputs = write_all(folder / "in")
     csvs = {name: folder / f"{name}.csv" for name in ("sweep", "roc", "training_history", "effects")}
@@ -35,36 +31,40 @@ def made(tmp_path_factory):
         metrics_json=folder / "metrics.json",
         **csvs,
     )
-    table_files = {name: folder / f"{name}.csv" for name in (*COLUMNS, "table_data")}
+    table_files = [folder / f"{name}.csv" for name in TABLES]
     tables(
         parse(TablesSettings, BASE | {"references": "tuberculosis"}),
         **{
             name: inputs[name]
             for name in ("fidelity", "copies", "grid", "summary", "verdicts", "split_report", "validation")
         },
-        **table_files,
+        out=table_files,
     )
-    figure_files = {name: folder / f"{name}.png" for name in FIGURES}
+    figure_files = [folder / f"{name}.png" for name in FIGURES]
     figures(
         parse(FiguresSettings, BASE | {"positive": "abnormal", "examples": 2, "seed": 0}),
         **{name: inputs[name] for name in ("train", "synthetics", "fidelity", "summary", "verdicts", "validation")},
         roc=csvs["roc"],
         sweep=csvs["sweep"],
         history=csvs["training_history"],
-        **figure_files,
+        out=figure_files,
     )
     return inputs, table_files, figure_files
 
 
-def write_page(made, out, *, provider="phantom", references="tuberculosis", **changed):
+def write_page(
+    made, out, *, provider="phantom", references="tuberculosis", pseudo_labelled=(), generators=GENERATORS, **changed
+):
     inputs, table_files, figure_files = made
     settings = {"title": "Chest X-rays", "task": "tells a from b", "provider": provider, "positive": "abnormal"}
+    settings |= {"pseudo_labelled": list(pseudo_labelled), "generators": generators}
     given = {name: inputs[name] for name in ("summary", "verdicts", "validation", "split_report", "copies")}
-    given["copy_figures"] = [figure_files["figure_roc"]] * len(inputs["copies"])
-    given["settings_files"] = [inputs["split_report"]]
+    given["copy_figures"] = figure_files[: len(inputs["copies"])]
+    given |= {"settings_files": [inputs["split_report"]], "sections": [], "section_files": []}
+    given |= {"tables": table_files, "figures": figure_files}
     page(
         parse(PageSettings, BASE | settings | {"references": references}),
-        **given | table_files | figure_files | changed,
+        **given | changed,
         out=out,
     )
     return out.read_text(encoding="utf-8")
@@ -72,7 +72,7 @@ def write_page(made, out, *, provider="phantom", references="tuberculosis", **ch
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_a_picture_with_something_in_it(made, name):
-    with Image.open(made[2][name]) as picture:
+    with Image.open(made[2][FIGURES.index(name)]) as picture:
         assert picture.width > 500
         assert np.asarray(picture.convert("L")).std() > 5
 
@@ -112,7 +112,7 @@ def test_phantoms_are_called_phantoms_and_real_images_are_not(made, tmp_path):
 
 def test_references_stand_under_their_header_only(made, tmp_path):
     assert "document (its data and scale)" in write_page(made, tmp_path / "a.html")
-    tables_without = {name: made[0]["split_report"].parent / "none" / f"{name}.csv" for name in made[1]}
+    tables_without = [tmp_path / path.name for path in made[1]]
     inputs = made[0]
     tables(
         parse(TablesSettings, BASE | {"references": None}),
@@ -120,9 +120,9 @@ def test_references_stand_under_their_header_only(made, tmp_path):
             name: inputs[name]
             for name in ("fidelity", "copies", "grid", "summary", "verdicts", "split_report", "validation")
         },
-        **tables_without,
+        out=tables_without,
     )
-    html = write_page(made, tmp_path / "b.html", references=None, **tables_without)
+    html = write_page(made, tmp_path / "b.html", references=None, tables=tables_without)
     assert "document (its data and scale)" not in html
     assert "The document" not in html
 
@@ -140,4 +140,4 @@ def test_a_run_without_validation_says_so(made, tmp_path):
 def test_a_file_that_is_no_picture_is_refused(made, tmp_path):
     (tmp_path / "x.png").write_text("no picture")
     with pytest.raises(InputError, match="not a PNG"):
-        write_page(made, tmp_path / "a.html", figure_roc=tmp_path / "x.png")
+        write_page(made, tmp_path / "a.html", copy_figures=[tmp_path / "x.png"] * len(made[0]["copies"]))

@@ -7,13 +7,13 @@ from fabricated_results import EXTRACTORS, GENERATORS, write_all
 
 from synthmed.errors import InputError
 from synthmed.files import read_json, write_json
+from synthmed.report import TABLES
 from synthmed.report.references import TUBERCULOSIS
 from synthmed.report.table_rows import COLUMNS
 from synthmed.report.tables import TablesSettings, tables
 from synthmed.settings import parse
 
 INPUTS = ("fidelity", "copies", "grid", "summary", "verdicts", "split_report", "validation")
-NAMES = (*COLUMNS, "table_data")
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,10 @@ def make(inputs, folder, *, references="tuberculosis", generators=GENERATORS, **
     tables(
         settings,
         **{name: changed.get(name, inputs[name]) for name in INPUTS},
-        **{name: folder / f"{name}.csv" for name in NAMES},
+        out=[folder / f"{name}.csv" for name in TABLES],
     )
     found = {}
-    for name in NAMES:
+    for name in TABLES:
         with open(folder / f"{name}.csv", newline="") as handle:
             found[name] = list(csv.DictReader(handle))
     return found

@@ -8,13 +8,14 @@ spread over seeds contains the spread over draws. Draws are nested: a larger sha
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor
 from typing import Literal
 
 import numpy as np
 
 from synthmed.classifiers.frozen_backbone import seed_of
+from synthmed.data.needs import added_images, share_of
 from synthmed.errors import InputError
+from synthmed.evaluation.feature_files import Features
 
 Kind = Literal["real", "classic", "duplicates", "generator", "oracle", "label_shuffled", "sweep", "synthetic_only"]
 
@@ -76,9 +77,17 @@ class Part:
         return self.rows[self.labels == label]
 
 
-def share_of(share: float, counts: Mapping[str, int]) -> dict[str, int]:
-    """`share` of the count of each class, rounded down (0.5 of 355 are 177, as in the document)."""
-    return {label: floor(share * count + 1e-9) for label, count in counts.items()}
+def stack(files: Mapping[str, Features], classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, Part]]:
+    """features and squares, (T, D) each, of all files below each other, and where each file's images stand in them.
+
+    Raises InputError on a label that is not in `classes`, and on features without squares.
+    """
+    parts, start = {}, 0
+    for name, file in files.items():
+        parts[name] = Part(np.arange(start, start + len(file)), file.classes(classes))
+        start += len(file)
+    features = np.concatenate([file.features for file in files.values()])
+    return features, np.concatenate([file.needed_squares() for file in files.values()]), parts
 
 
 def define_arms(settings: ArmSettings, real: Mapping[str, int], augmented: bool) -> list[Arm]:
@@ -130,17 +139,7 @@ def _added(settings: ArmSettings, real: Mapping[str, int]) -> dict[str, int]:
         for name in names:
             if name not in settings.generators:
                 raise InputError(f"setting {where} names {name!r}; the generators are {list(settings.generators)}")
-    shares = [share for values in settings.sweep.values() for share in values]
-    for share in [*shares, settings.added_share, settings.only_share]:
-        if share is not None and share <= 0:
-            raise InputError(f"a share of synthetic images is {share}; it must be above 0")
-    if (settings.added_share is None) == (settings.added_counts is None):
-        raise InputError("settings added_share and added_counts: give one of them and make the other null")
-    if settings.added_share is not None:
-        return share_of(settings.added_share, real)
-    if sorted(settings.added_counts) != sorted(real) or min(settings.added_counts.values()) < 0:
-        raise InputError(f"setting added_counts must give a number of 0 or more for each of {sorted(real)}")
-    return {label: settings.added_counts[label] for label in real}
+    return added_images(settings.added_share, settings.added_counts, real)
 
 
 def check_supply(arms: Sequence[Arm], parts: Mapping[str, Part], classes: Sequence[str]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from synthmed.classifiers.frozen_backbone import Head, Schedule, TrainedHeads, seed_of, train_heads
 from synthmed.errors import InputError
-from synthmed.evaluation.arms import AUGMENTED, REAL, Arm, ArmSettings, Part, check_supply, compose, define_arms
-from synthmed.evaluation.feature_table import FeatureFile, check_apart, check_together, read_features, stack
+from synthmed.evaluation.arms import AUGMENTED, REAL, Arm, ArmSettings, Part, check_supply, compose, define_arms, stack
+from synthmed.evaluation.feature_files import Features, check_apart, check_together, read_features
 from synthmed.files import write_csv, write_json
 from synthmed.metrics.statistics import bootstrap_share, two_level_resamples
 
@@ -83,7 +83,7 @@ def classify(
     check_together([*files.values(), held_out])
     check_apart([files[REAL], files["validation"], held_out])
     features, squares, parts = stack(files, settings.classes)
-    arms = define_arms(settings.arms, files[REAL].counts(settings.classes), train_augmented is not None)
+    arms = define_arms(settings.arms, files[REAL].class_counts(settings.classes), train_augmented is not None)
     check_supply(arms, parts, settings.classes)
 
     schedule = Schedule(settings.steps, settings.batch_size, settings.check_every)
@@ -125,9 +125,9 @@ def classify(
             "seeds": settings.seeds,
             "selection": SELECTION,
             "images": {
-                "train": files[REAL].counts(settings.classes),
-                "validation": files["validation"].counts(settings.classes),
-                "test": held_out.counts(settings.classes),
+                "train": files[REAL].class_counts(settings.classes),
+                "validation": files["validation"].class_counts(settings.classes),
+                "test": held_out.class_counts(settings.classes),
             },
             "arms": described,
             "synthetic": {
@@ -232,7 +232,7 @@ def _describe(arm: Arm, size: int, real: int) -> dict:
 
 
 def _write_predictions(
-    path: Path, settings: ClassifySettings, arms: Sequence[Arm], test: FeatureFile, probabilities: np.ndarray
+    path: Path, settings: ClassifySettings, arms: Sequence[Arm], test: Features, probabilities: np.ndarray
 ) -> None:
     columns = [f"p_{name}" for name in settings.classes]
     by_arm = probabilities.reshape(len(arms), settings.seeds, *probabilities.shape[1:]).tolist()
@@ -248,7 +248,7 @@ def _write_predictions(
 
 
 def _accuracy_on(
-    synthetic: FeatureFile, trained: TrainedHeads, real: slice, settings: ClassifySettings
+    synthetic: Features, trained: TrainedHeads, real: slice, settings: ClassifySettings
 ) -> dict[str, dict]:
     """Accuracy of the real arm's classifiers on one synthetic set, all of it and by class: value, low, high, n.
 

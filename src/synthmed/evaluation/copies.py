@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from synthmed.data.imageset import ImageSet
 from synthmed.errors import InputError
-from synthmed.evaluation.feature_files import Features, check_extractors, read_features
+from synthmed.evaluation.feature_files import Features, check_together, read_features
 from synthmed.files import atomic_path, write_json
 from synthmed.metrics import copies as metrics
 
@@ -63,8 +63,8 @@ def copies(
         raise InputError(f"setting quantile is {settings.quantile}; it must lie between 0 and 1")
     sets = {"train": ImageSet(train), "held_out": ImageSet(held_out), "fake": ImageSet(fake)}
     files = {"train": train_features, "held_out": held_out_features, "fake": fake_features}
-    features = {name: _aligned(read_features(path), sets[name], path) for name, path in files.items()}
-    check_extractors({str(files[name]): item for name, item in features.items()})
+    features = {name: _aligned(read_features(path).as_is().in_double(), sets[name]) for name, path in files.items()}
+    check_together(list(features.values()))
     patients = np.array(sets["train"].column("patient"))
 
     spaces = {"features": _feature_space(features), "pixels": _pixel_space(sets, settings)}
@@ -97,13 +97,15 @@ def copies(
     _draw(pairs, sets, listed)
 
 
-def _aligned(features: Features, images: ImageSet, path: Path) -> Features:
+def _aligned(features: Features, images: ImageSet) -> Features:
     """Features in the order of the image set. Raises InputError when they are of other images."""
     position = {name: row for row, name in enumerate(features.names.tolist())}
     names = images.column("image")
     missing = [name for name in names if name not in position]
     if missing:
-        raise InputError(f"{path}: no features of {len(missing)} images of {images.path}, the first is {missing[0]!r}")
+        raise InputError(
+            f"{features.path}: no features of {len(missing)} images of {images.path}, the first is {missing[0]!r}"
+        )
     return features.take(np.array([position[name] for name in names]))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from synthmed.errors import InputError
-from synthmed.evaluation.feature_files import Features, check_extractors, read_features
+from synthmed.evaluation.feature_files import Features, check_together, read_features
 from synthmed.files import read_json, write_json
 from synthmed.metrics import fidelity as metrics
 from synthmed.metrics import resampling
@@ -64,8 +64,7 @@ def fidelity_floor(settings: FloorSettings, *, real: Path, held_out: Path, out: 
     against held-out images; no generator can be expected below it. `duplicate`: training images against a random draw
     of themselves: what a generator that only copies would score. Both use `counts` images of each label.
     """
-    train, other = read_features(real), read_features(held_out)
-    check_extractors({str(real): train, str(held_out): other})
+    train, other = _read(real, held_out)
     rng = np.random.default_rng(settings.metrics.seed)
     labels = set(settings.counts) & set(train.labels) & set(other.labels)
     if not labels:
@@ -96,8 +95,7 @@ def fidelity(settings: FidelitySettings, *, real: Path, fake: Path, floor: Path,
     as `groups` when it had as many): the numbers to hold beside the floor, because FID, precision, recall, density and
     coverage depend on the number of images. Raises InputError when the files come from different extractors.
     """
-    train, generated = read_features(real), read_features(fake)
-    check_extractors({str(real): train, str(fake): generated})
+    train, generated = _read(real, fake)
     reference = read_json(floor)
     if reference["extractor"] != train.extractor:
         raise InputError(
@@ -128,6 +126,13 @@ def fidelity(settings: FidelitySettings, *, real: Path, fake: Path, floor: Path,
             "duplicate": reference["duplicate"],
         },
     )
+
+
+def _read(*paths: Path) -> list[Features]:
+    """The images as they are, in double precision. Raises InputError when they come from different extractors."""
+    files = [read_features(path).as_is().in_double() for path in paths]
+    check_together(files)
+    return files
 
 
 def _bounded(features: Features, limit: int, rng: np.random.Generator) -> Features:

@@ -17,7 +17,7 @@ import numpy as np
 from synthmed.classifiers.frozen_backbone import Head, Schedule, seed_of, train_heads
 from synthmed.errors import InputError
 from synthmed.evaluation.arms import REAL, Arm, Part, compose, share_of
-from synthmed.evaluation.feature_table import FeatureFile, read_features
+from synthmed.evaluation.feature_files import Features, read_features
 from synthmed.files import write_json
 from synthmed.metrics.classification import clopper_pearson
 from synthmed.metrics.statistics import seeds_test
@@ -90,7 +90,7 @@ def validate(settings: ValidateSettings, *, pool: Path, out: Path) -> None:
     schedule = Schedule(settings.steps, settings.batch_size, settings.check_every)
     trained = train_heads(
         file.features,
-        file.squares,
+        file.needed_squares(),
         heads,
         schedule,
         classes=len(settings.classes),
@@ -151,7 +151,7 @@ def _arms(settings: ValidateSettings) -> dict[str, Arm]:
     }
 
 
-def _check(settings: ValidateSettings, file: FeatureFile, labels: np.ndarray, sizes: Mapping[str, int]) -> None:
+def _check(settings: ValidateSettings, file: Features, labels: np.ndarray, sizes: Mapping[str, int]) -> None:
     if settings.positive not in settings.classes:
         raise InputError(f"setting positive is {settings.positive!r}; the classes are {list(settings.classes)}")
     if min(settings.repetitions, settings.train, settings.validation, settings.test) < 1 or settings.seeds < 2:
@@ -168,7 +168,7 @@ def _check(settings: ValidateSettings, file: FeatureFile, labels: np.ndarray, si
             )
 
 
-def _patients_by_class(file: FeatureFile, labels: np.ndarray, classes: int) -> list[list[np.ndarray]]:
+def _patients_by_class(file: Features, labels: np.ndarray, classes: int) -> list[list[np.ndarray]]:
     """For each class the images of each of its patients. Raises InputError when a patient has images of two classes."""
     groups: list[list[np.ndarray]] = [[] for _ in range(classes)]
     _, patient = np.unique(file.patients, return_inverse=True)

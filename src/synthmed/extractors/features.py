@@ -27,14 +27,13 @@ class FeatureSettings:
     """Settings of the step `features`.
 
     extractor: a key of EXTRACTORS. input_size: side in pixels that images are brought to, None = the extractor's own.
-    weights_file: a file with pretrained weights, None = an installed package. draws: augmented versions of each image
-    on top of the image as it is (0 = none), drawn as `augmentation` says with `seed`. batch_size: images. threads: CPU
-    threads. device: "auto" takes a GPU where there is one. precision: bf16 is faster on some machines, changes values.
+    draws: augmented versions of each image on top of the image as it is (0 = none), drawn as `augmentation` says with
+    `seed`. batch_size: images. threads: CPU threads. device: "auto" takes a GPU where there is one. precision: bf16 is
+    faster on some machines, changes values.
     """
 
     extractor: Literal["inception", "vgg16", "efficientnet_lite0", "domain"]
     input_size: int | None
-    weights_file: str | None
     draws: int
     augmentation: ClassicAugmentation
     seed: int
@@ -45,17 +44,15 @@ class FeatureSettings:
 
 
 def load_extractor(settings: FeatureSettings, weights: Path | None) -> Extractor:
-    """The extractor that `settings` name. weights: the file of the DAG (for `domain`), or None.
+    """The extractor that `settings` name. weights: a file of the DAG, or None: those of an installed package.
 
-    Raises InputError when weights are missing or given twice.
+    Raises InputError when weights are missing.
     """
-    if weights is not None and settings.weights_file is not None:
-        raise InputError("weights are given twice, as a file of the pipeline and in the setting weights_file; keep one")
-    if settings.extractor == "domain" and weights is None and settings.weights_file is None:
+    if settings.extractor == "domain" and weights is None:
         raise InputError("the extractor domain needs its weights; make them with `synthmed train-extractor`")
     device = choose_device(settings.device)
     module = importlib.import_module(EXTRACTORS[settings.extractor])
-    return module.load(weights or settings.weights_file, settings.input_size, settings.precision, device)
+    return module.load(weights, settings.input_size, settings.precision, device)
 
 
 def choose_device(name: str) -> torch.device:

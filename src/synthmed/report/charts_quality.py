@@ -45,8 +45,10 @@ def draw_training(path: Path, history: Sequence[Mapping[str, str]]) -> None:
         return placeholder(path, "No generator was trained in this experiment.")
     losses = [name for name in dict.fromkeys(row["loss"] for row in history) if name != "diversity"]
     looks = {name: (SERIES[n % len(SERIES)], "-" if n < len(SERIES) else ":") for n, name in enumerate(losses)}
-    looks["diversity"] = (MUTED, (0, (4, 2)))
-    figure, axes = panels(len(trainings), columns=3, width=3.0, height=2.1)
+    if any(row["loss"] == "diversity" for row in history):
+        looks["diversity"] = (MUTED, (0, (4, 2)))
+    width = {1: 6.0, 2: 4.5}.get(len(trainings), 3.0)
+    figure, axes = panels(len(trainings), columns=3, width=width, height=2.1)
     for axis, training in zip(axes, trainings, strict=True):
         rows = [row for row in history if row["training"] == training]
         for name in dict.fromkeys(row["loss"] for row in rows):

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from synthmed.data.imageset import ImageSet
 from synthmed.errors import InputError
-from synthmed.files import read_json
+from synthmed.files import read_csv, read_json
+from synthmed.report import FIGURES
 from synthmed.report.charts_quality import draw_fidelity, draw_samples, draw_training
 from synthmed.report.charts_task import draw_confusion, draw_roc, draw_sweep, draw_validation, draw_verdicts
 from synthmed.report.results import (
     GeneratorEntry,
+    by_stem,
     check_generators,
     read_arms,
-    read_csv,
     read_verdicts,
     real_arm,
     validation_cases,
@@ -55,24 +56,19 @@ def figures(
     sweep: Path,
     history: Path,
     validation: Path | None,
-    figure_samples: Path,
-    figure_training: Path,
-    figure_fidelity: Path,
-    figure_sweep: Path,
-    figure_roc: Path,
-    figure_confusion: Path,
-    figure_verdicts: Path,
-    figure_validation: Path,
+    out: list[Path],
 ) -> None:
     """Draw every figure. `roc`, `sweep` and `history` are the CSVs of the step `metrics`.
 
-    A figure whose numbers do not exist becomes a picture that says so. Raises InputError when the synthetic sets are
-    not as many as the generators, or when verdicts and summary have different arms.
+    out: a file for each of report.FIGURES, by its stem. A figure whose numbers do not exist becomes a picture that says
+    so. Raises InputError when the synthetic sets are not as many as the generators, or when verdicts and summary have
+    different arms.
     """
     if len(synthetics) != len(settings.generators):
         raise InputError(
             f"synthetics: {len(synthetics)} image sets for {len(settings.generators)} generators; give one each"
         )
+    paths = by_stem(out, FIGURES, "out")
     titles = {name: entry.title for name, entry in settings.generators.items()}
     described = read_arms(summary, settings.generators)
     result = read_verdicts(verdicts, described)["arms"]
@@ -80,18 +76,19 @@ def figures(
     arms = {arm: result[arm] for arm in shown}
 
     draw_samples(
-        figure_samples, ImageSet(train), dict(zip(titles.values(), synthetics, strict=True)), settings.classes,
+        paths["figure_samples"], ImageSet(train), dict(zip(titles.values(), synthetics, strict=True)), settings.classes,
         count=settings.examples, seed=settings.seed,
     )  # fmt: skip
-    draw_training(figure_training, read_csv(history))
+    draw_training(paths["figure_training"], read_csv(history))
     quality = check_generators(fidelity, settings.generators)
-    draw_fidelity(figure_fidelity, quality, titles)
-    draw_sweep(figure_sweep, read_csv(sweep), titles)
-    draw_roc(figure_roc, read_csv(roc), shown, real_arm(described))
-    draw_confusion(figure_confusion, arms, shown, settings.classes)
-    draw_verdicts(figure_verdicts, arms, shown)
+    draw_fidelity(paths["figure_fidelity"], quality, titles)
+    draw_sweep(paths["figure_sweep"], read_csv(sweep), titles)
+    draw_roc(paths["figure_roc"], read_csv(roc), shown, real_arm(described))
+    draw_confusion(paths["figure_confusion"], arms, shown, settings.classes)
+    draw_verdicts(paths["figure_verdicts"], arms, shown)
     if validation is None:
-        placeholder(figure_validation, "The verdict was not validated in this run (that needs data with known truth).")
+        sentence = "The verdict was not validated in this run (that needs data with known truth)."
+        placeholder(paths["figure_validation"], sentence)
     else:
-        draw_validation(figure_validation, validation_cases(read_json(validation)))
+        draw_validation(paths["figure_validation"], validation_cases(read_json(validation)))
     logger.info("drew the figures of %d generators and %d arms", len(titles), len(arms))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from synthmed.errors import InputError
-from synthmed.files import write_csv, write_json
+from synthmed.files import read_csv, write_csv, write_json
 from synthmed.report.results import (
     Arm,
     GeneratorEntry,
@@ -17,7 +17,6 @@ from synthmed.report.results import (
     estimate,
     number,
     read_arms,
-    read_csv,
     read_verdicts,
     real_arm,
 )

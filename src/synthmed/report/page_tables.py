@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from synthmed.files import read_csv
 from synthmed.report.references import HEADER
-from synthmed.report.results import read_csv
 
 TITLES: Mapping[str, str] = {
     "receptive_field": "receptive field (px)",
@@ -29,15 +29,10 @@ TITLES: Mapping[str, str] = {
     "auroc_difference": "AUROC − real arm",
     "p_holm": "p (Holm)",
     "suspect_share": "share of suspects",
-    "reference_accuracy": "accuracy",
-    "reference_false_positives": "false pos.",
-    "reference_false_negatives": "false neg.",
-    "reference_inception_score": "IS",
-    "reference_fid": "FID",
     "false_positives": "false pos.",
     "false_negatives": "false neg.",
 }
-"""Column -> header, where the column's own name would not do."""
+"""Column -> header, where the column's own name would not do; `reference_x` is headed as `x`."""
 
 _TEXT = {
     "generator", "label", "extractor", "arm", "kind", "backbone", "verdict", "selected", "equivalent", "case",
@@ -51,10 +46,11 @@ _SAID_ONCE = {
     "n_fake": "Generated images",
 }
 _TAGS = {"helps": "helps", "harms": "harms", "no evidence of a difference": "none"}
-# Left to the CSV (FID∞ also to its figure), so that the document's columns stay in sight.
-_ONLY_IN_CSV = {
+GENERIC_ONLY_IN_CSV = frozenset({
     "kind", "sensitivity", "specificity", "synthetic_share", "equivalent", "n_real", "n_floor", "fid_infinity",
-}  # fmt: skip
+})  # fmt: skip
+"""Columns of the tables of every experiment that are left to the CSV (FID∞ also to its figure), so that the document's
+columns stay in sight."""
 
 
 def short(value: float) -> str:
@@ -71,51 +67,57 @@ def _format(column: str, text: str) -> str:
         return text
     value = float(text)
     if text.isdigit():  # a count: floats are written with a point
-        return text
+        return f"{int(text):,}"
     if column in ("learning_rate", "dropout"):
         return f"{value:g}"
     if column in ("false_positives", "false_negatives"):
         return f"{value:.1f}"
     if column.startswith("reference_"):
         return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
-    if column.startswith("auroc_difference"):
+    if "_difference" in column:
         return f"{value:+.3f}".replace("-", "−")
-    if column.startswith("p_"):
+    if column == "p" or column.startswith("p_"):
         return "< 0.001" if value < 0.001 else f"{value:.3f}"
     return short(value)
 
 
-def page_table(path: Path, caption: str, number: int) -> dict:
-    """What the template needs of one table: number, caption, headers, rows of cells, notes."""
+def page_table(path: Path, caption: str, *, references: bool, only_in_csv: frozenset[str]) -> dict | None:
+    """What the template needs of one table: caption, headers, rows of cells, notes. None when it has nothing to show.
+
+    references: whether the document's numbers (columns `reference_*`) are shown, last; only_in_csv: columns that are
+    not shown. Columns `x_low` and `x_high` become the interval below x; those of the floor stand below the value, too.
+    """
     rows = read_csv(path)
-    columns = list(rows[0])
-    notes = list(dict.fromkeys(row["note"] for row in rows if row["note"]))
+    columns = list(rows[0]) if rows else []
+    notes = list(dict.fromkeys(row["note"] for row in rows if row.get("note")))
     filled = [column for column in columns if any(row[column] for row in rows)]
     for column, words in _SAID_ONCE.items():
         values = {row[column] for row in rows} if column in filled else set()
         if len(values) == 1 and len(rows) > 1:
             caption += f" {words}: {values.pop()}." if words.endswith("images") else f" {words} {values.pop()}."
             filled.remove(column)
-    shown = [
-        column
-        for column in filled
-        if column not in ("note", "extractor", *_ONLY_IN_CSV)
-        and not column.endswith(("_low", "_high"))
-        and not column.startswith(("floor_", "matched_", "duplicate_"))
-    ]
+    below = {
+        f"{prefix}{column}{suffix}"
+        for column in columns
+        for prefix, suffix in (("", "_low"), ("", "_high"), ("floor_", ""), ("matched_", ""), ("duplicate_", ""))
+    }
+    shown = [column for column in filled if column not in ("note", "extractor", *only_in_csv, *below)]
+    theirs = [column for column in shown if column.startswith("reference_")]
+    shown = [column for column in shown if column not in theirs]
     if not shown:
-        caption += " Nothing to show in this run."
+        return None
+    shown += theirs if references else []
     # Several extractors: one block of rows each, because numbers of different extractors cannot be compared.
     extractors = dict.fromkeys(row["extractor"] for row in rows) if "extractor" in filled else {None: None}
+    numeric = {column for column in shown if all(_is_number(row[column]) for row in rows if row[column])} - _TEXT
     return {
-        "number": number,
         "caption": caption,
-        "headers": [{"text": TITLES.get(column, column.replace("_", " ")), "kind": _kind(column)} for column in shown],
+        "headers": [{"text": _header(column), "kind": _kind(column, numeric)} for column in shown],
         "groups": [
             {
                 "title": extractor and f"Features of {extractor}",
                 "rows": [
-                    [_cell(row, column) for column in shown]
+                    [_cell(row, column, numeric) for column in shown]
                     for row in rows
                     if extractor is None or row["extractor"] == extractor
                 ],
@@ -123,16 +125,21 @@ def page_table(path: Path, caption: str, number: int) -> dict:
             for extractor in extractors
         ],
         "notes": notes,
-        "references": sum(column.startswith("reference_") for column in shown),
+        "references": len(theirs) if references else 0,
         "reference_header": HEADER,
     }
 
 
-def _kind(column: str) -> str:
-    return "ref" if column.startswith("reference_") else "" if column in _TEXT else "n"
+def _header(column: str) -> str:
+    name = column.removeprefix("reference_")
+    return TITLES.get(name, name.replace("_", " "))
 
 
-def _cell(row: Mapping[str, str], column: str) -> dict:
+def _kind(column: str, numeric: set[str]) -> str:
+    return "ref" if column.startswith("reference_") else "n" if column in numeric else ""
+
+
+def _cell(row: Mapping[str, str], column: str, numeric: set[str]) -> dict:
     text, below = _format(column, row[column]), []
     low, high = row.get(f"{column}_low", ""), row.get(f"{column}_high", "")
     if text and low and high:
@@ -141,7 +148,7 @@ def _cell(row: Mapping[str, str], column: str) -> dict:
         below.append(f"of {row['n_floor']}: {_format(column, row[f'matched_{column}'])}")
     if row.get(f"floor_{column}"):
         below.append(f"floor {_format(column, row[f'floor_{column}'])}")
-    kind = _kind(column) + (" empty" if not text else "")
+    kind = _kind(column, numeric) + (" empty" if not text else "")
     return {"text": text or "–", "below": below, "kind": kind, "tag": _TAGS.get(text) if column == "verdict" else None}
 
 

@@ -68,12 +68,10 @@ PAGE = """<!doctype html>
 {%- if c.tag %}<span class="tag {{ c.tag }}">{{ c.text }}</span>{% else %}{{ c.text }}{% endif %}
 {%- for line in c.below %}<span class="ci">{{ line }}</span>{% endfor %}</td>
 {%- endmacro %}
-{%- macro table(key) -%}
-{%- set t = tables[key] %}
-<div class="table" id="{{ key }}">
-<p class="caption" id="{{ key }}-caption"><b>Table {{ t.number }}.</b> {{ t.caption }}</p>
-{% if t.headers %}
-<div class="scroll" tabindex="0" role="region" aria-labelledby="{{ key }}-caption"><table>
+{%- macro table(t) -%}
+<div class="table" id="{{ t.id }}">
+<p class="caption" id="{{ t.id }}-caption"><b>Table {{ t.number }}.</b> {{ t.caption }}</p>
+<div class="scroll" tabindex="0" role="region" aria-labelledby="{{ t.id }}-caption"><table>
 <thead>
 {% if t.references %}
 <tr><td colspan="{{ t.headers | length - t.references }}" class="bare"></td>
@@ -90,14 +88,12 @@ PAGE = """<!doctype html>
 {% endfor %}
 {% endfor %}
 </tbody></table></div>
-{% endif %}
 {% if t.notes %}
 <p class="note">{% for note in t.notes %}{{ note }}{% if not loop.last %}<br>{% endif %}{% endfor %}</p>
 {% endif %}</div>
 {%- endmacro %}
-{%- macro figure(key) -%}
-{%- set f = figures[key] %}
-<figure id="{{ key }}"><img src="{{ f.data }}" alt="{{ f.alt }}" width="{{ f.width }}" height="{{ f.height }}">
+{%- macro figure(f) -%}
+<figure id="{{ f.id }}"><img src="{{ f.data }}" alt="{{ f.alt }}" width="{{ f.width }}" height="{{ f.height }}">
 <figcaption><b>Figure {{ f.number }}.</b> {{ f.caption }}</figcaption></figure>
 {%- endmacro %}
 <body>
@@ -106,70 +102,27 @@ PAGE = """<!doctype html>
 <header>
 <h1>{{ title }}: does adding synthetic images help?</h1>
 <p class="meta">{{ subtitle }}</p>
-<nav aria-label="Sections">{% for id, name in sections %}<a href="#{{ id }}">{{ name }}</a> {% endfor %}</nav>
+<nav aria-label="Sections">{% for s in sections %}<a href="#{{ s.key }}">{{ s.link }}</a> {% endfor %}</nav>
 </header>
 
-<section id="question"><h2>Question</h2>
-{% for p in question %}<p>{{ p }}</p>{% endfor %}
-</section>
-
-<section id="answer"><h2>Answer</h2>
-<div class="answer">{% for p in answer %}<p>{{ p }}</p>{% endfor %}</div>
+{% for s in sections %}
+<section id="{{ s.key }}"><h2>{{ s.heading }}</h2>
+{% if s.key == "answer" %}
+<div class="answer">{% for p in s.paragraphs %}<p>{{ p }}</p>{% endfor %}</div>
 {% if phantom %}
 <p class="warning"><b>The images of this run are phantoms:</b> drawn by a program that plants the disease signs, so
 that the truth is known. They test the method. They say nothing about patients.</p>
 {% endif %}
-{{ figure("figure_verdicts") }}
-{{ table("table_4_2") }}
-</section>
+{% elif s.key == "limits" %}
+<ul>{% for p in s.paragraphs %}<li>{{ p }}</li>{% endfor %}</ul>
+{% else %}
+{% for p in s.paragraphs %}<p>{{ p }}</p>{% endfor %}
+{% endif %}
+{% for e in s.exhibits %}
+{% if e.kind == "table" %}{{ table(e) }}{% else %}{{ figure(e) }}{% endif %}
 
-<section id="data"><h2>Data</h2>
-{% for p in data %}<p>{{ p }}</p>{% endfor %}
-{{ table("table_data") }}
-{{ figure("figure_samples") }}
-</section>
-
-<section id="methods"><h2>Methods in brief</h2>
-{% for p in methods %}<p>{{ p }}</p>{% endfor %}
-{{ figure("figure_training") }}
-</section>
-
-<section id="quality"><h2>How good are the images?</h2>
-{% for p in quality %}<p>{{ p }}</p>{% endfor %}
-{{ figure("figure_fidelity") }}
-{{ table("table_3_1") }}
-{{ table("table_3_2") }}
-{{ table("table_quality") }}
-{{ table("table_4_4") }}
-</section>
-
-<section id="task"><h2>Do they help the classifier?</h2>
-{% for p in task %}<p>{{ p }}</p>{% endfor %}
-{{ table("table_4_1") }}
-{{ table("table_4_5") }}
-{{ figure("figure_sweep") }}
-{{ table("table_sweep") }}
-{{ figure("figure_roc") }}
-{{ figure("figure_confusion") }}
-</section>
-
-<section id="sharing"><h2>Is the synthetic set safe to share?</h2>
-{% for p in sharing %}<p>{{ p }}</p>{% endfor %}
-{{ table("table_copies") }}
-{% for key in copy_figures %}{{ figure(key) }}{% endfor %}
-</section>
-
-<section id="validation"><h2>Can the verdict be trusted?</h2>
-{% for p in validation %}<p>{{ p }}</p>{% endfor %}
-{% if "figure_validation" in figures %}{{ figure("figure_validation") }}{% endif %}
-{{ table("table_validation") }}
-</section>
-
-<section id="limits"><h2>Limits</h2>
-<ul>{% for p in limits %}<li>{{ p }}</li>{% endfor %}</ul>
-</section>
-
-<section id="provenance"><h2>Provenance</h2>
+{% endfor %}
+{% if s.key == "provenance" %}
 <p>Every number above stands in one of these files. Beside each lies a record
 (<code>.provenance.json</code>) with the hashes of the settings, inputs and source files it was made from.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Files this page was made from"><table>
@@ -183,7 +136,10 @@ that the truth is known. They test the method. They say nothing about patients.<
 {{ name }} {{ version }}{% if not loop.last %}, {% endif %}{% endfor %}.</p>
 {% for name, text in settings_texts %}<details><summary>Settings: {{ name }}</summary><pre>{{ text }}</pre></details>
 {% endfor %}
+{% endif %}
 </section>
+
+{% endfor %}
 </main>
 </body>
 </html>

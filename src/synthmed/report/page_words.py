@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from synthmed.report.references import DOCUMENTS, HEADER
+from synthmed.report.references import HEADER, Document
 from synthmed.report.results import Arm, estimate, real_arm
 
 VERDICTS = ("helps", "no evidence of a difference", "harms")
@@ -14,8 +14,8 @@ def joined(items: Sequence[str]) -> str:
 
 
 def counted(count: int, one: str, many: str) -> str:
-    """`1 generator`, `3 generators`."""
-    return f"{count} {one if count == 1 else many}"
+    """`1 generator`, `3 generators`, `1,200 generators`."""
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def percent(share: float) -> str:
@@ -40,14 +40,15 @@ def interval(node: Mapping, key: str) -> str:
 class Words:
     """The page's sentences for one experiment.
 
-    settings: PageSettings; arms: see read_arms; summary, verdicts, audits, validation, split: parsed result files;
-    trainings: settings of the training steps.
+    settings: PageSettings; document: whose numbers stand beside ours, if any; arms: see read_arms; summary, verdicts,
+    audits, validation, split: parsed result files; trainings: settings of the training steps.
     """
 
     def __init__(
         self,
         settings,
         *,
+        document: Document | None,
         arms: Mapping[str, Arm],
         summary: Mapping,
         verdicts: Mapping,
@@ -61,7 +62,22 @@ class Words:
         self.validation, self.split, self.trainings = validation, split, trainings
         self.results = verdicts["arms"]
         self.real = real_arm(arms)
-        self.document = DOCUMENTS[settings.references] if settings.references else None
+        self.document = document
+
+    def by_section(self) -> dict[str, list[str]]:
+        """Paragraphs of the page's own sections, by their keys."""
+        return {
+            "question": self.question(),
+            "answer": self.answer(),
+            "data": self.data(),
+            "methods": self.methods(),
+            "quality": self.quality(),
+            "task": self.task(),
+            "sharing": self.sharing(),
+            "validation": self.validated(),
+            "limits": self.limits(),
+            "provenance": [],
+        }
 
     def _arms(self, *kinds: str) -> list[str]:
         return [arm for arm, entry in self.arms.items() if entry.kind in kinds]
@@ -80,12 +96,14 @@ class Words:
         places = {
             "phantom": "phantom images with known truth",
             "download": "public data",
+            "kaggle": "public data",
+            "file": "images from a file of the user",
             "folder": "images from a folder of the user",
         }
         return (
             f"{counted(len(self.settings.generators), 'generator', 'generators')}, "
             f"{counted(len(self.arms), 'training set', 'training sets')} compared on the same real test images · "
-            f"{places.get(self.settings.provider, self.settings.provider)} · computed by synthmed"
+            f"{places[self.settings.provider]} · computed by synthmed"
         )
 
     def question(self) -> list[str]:
@@ -138,10 +156,14 @@ class Words:
     def _answer_in_short(self, total: int, helps: int, unclear: int, harms: int) -> str:
         if not total:
             return "No generator's images were added to the real ones in this run."
+        if helps and total == 1:
+            return "Yes: adding the generator's images to the real ones helps the classifier."
         if helps:
             return f"Yes, for {helps} of {total} generators: adding their images to the real ones helps the classifier."
         if harms == total:
             return f"No: adding generated images harms the classifier ({counted(total, 'generator', 'generators')})."
+        if total == 1:
+            return "Not shown: it is not shown that the generator's added images help the classifier."
         return (
             f"Not shown: with none of {counted(total, 'generator', 'generators')} do added images help the "
             f"classifier{f', with {harms} they harm it' if harms else ''}."
@@ -176,16 +198,19 @@ class Words:
     def data(self) -> list[str]:
         counts, patients = self.split["counts"], self.split["patients"]
         parts = [
-            f"{name} {sum(counts[part].values())} images of {counted(patients[part], 'patient', 'patients')}"
+            f"{name} {counted(sum(counts[part].values()), 'image', 'images')} of "
+            f"{counted(patients[part], 'patient', 'patients')}"
             for part, name in (("train", "training"), ("validation", "validation"), ("test", "test"))
         ]
         where = {
             "phantom": "The images are drawn by a program, in the file formats of the real data.",
             "download": "The images are public data, downloaded from their publishers.",
+            "kaggle": "The images are public data, downloaded from Kaggle.",
+            "file": "The images come from a file of the user.",
             "folder": "The images come from a folder of the user.",
         }
         paragraphs = [
-            f"{where.get(self.settings.provider, '')} They were divided by patient: {joined(parts)}. Generators and "
+            f"{where[self.settings.provider]} They were divided by patient: {joined(parts)}. Generators and "
             "classifiers learn from the training part; settings are chosen on the validation part; the test part "
             "is used once, for the results."
         ]
@@ -204,9 +229,10 @@ class Words:
         sentences = []
         for training in self.trainings:
             loop = training["training"]
+            images = counted(loop["batch_size"] * loop["accumulate"], "image", "images")
+            most = "at most " if training["config"].get("batch_limits") else ""  # fewer where it grows to large images
             sentences.append(
-                f"{training['model']} ({joined(list(training['labels']))}): {loop['steps']:,} steps of "
-                f"{loop['batch_size'] * loop['accumulate']} images"
+                f"{training['model']} ({joined(list(training['labels']))}): {loop['steps']:,} steps of {most}{images}"
             )
         paragraphs = [
             "Every generator learns from the training part only. "
@@ -237,9 +263,14 @@ class Words:
         ]
 
     def task(self) -> list[str]:
+        parts = [
+            "the choice of settings",
+            *(["classic augmentation"] if self._arms("classic") else []),
+            *(["the share of generated images"] if self._arms("sweep") else []),
+            "the curves behind the numbers",
+        ]
         return [
-            "The main result is Table 1 above. Here are what it rests on: the choice of settings, classic "
-            "augmentation, the share of generated images, and the curves behind the numbers. The positive class is "
+            f"The main result is Table 1 above. Here is what it rests on: {joined(parts)}. The positive class is "
             f"“{self.settings.positive}”."
         ]
 
@@ -294,8 +325,9 @@ class Words:
     def validated(self) -> list[str]:
         if self.validation is None:
             return [
-                "The verdict was not validated in this run: that needs data whose truth is known (phantoms). "
-                "Validation on phantoms tests the procedure, which is the same here."
+                "The verdict was not validated in this run: that needs a pool of further images from the very "
+                "distribution of the data, which only phantoms can have. The procedure is the same in every "
+                "experiment, and how often it is right stands in the report of one with such a pool."
             ]
         sentences = []
         for case in self.validation["cases"]:

@@ -1,12 +1,14 @@
 """Reading the pipeline's result files (JSON, CSV) for tables, figures and the page."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthmed.errors import InputError
 from synthmed.files import read_json
+
+NOTHING_TO_SHOW = "nothing to show"
+"""Description inside a PNG that stands for a figure without data (see style.placeholder); the page leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,15 @@ def number(text: str) -> float | None:
     return None if text == "" else float(text)
 
 
-def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """Rows of a CSV file. Raises InputError when it is missing."""
-    try:
-        with open(path, newline="", encoding="utf-8") as handle:
-            return list(csv.DictReader(handle))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+def by_stem(paths: Sequence[Path], stems: Sequence[str], what: str) -> dict[str, Path]:
+    """The files by their names without folder and ending. Raises InputError unless they are exactly `stems`."""
+    found = {path.stem: path for path in paths}
+    wrong = sorted(set(found) ^ set(stems))
+    if wrong or len(found) < len(paths):
+        raise InputError(
+            f"{what}: give one file for each of {list(stems)}; {wrong or 'one of them'} is missing, unknown or twice"
+        )
+    return found
 
 
 def check_generators(paths: Sequence[Path], generators: Mapping[str, GeneratorEntry]) -> list[dict]:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from synthmed.files import atomic_path
-from synthmed.report.results import Estimate
+from synthmed.report.results import NOTHING_TO_SHOW, Estimate
 
 DPI = 150
 INK = "#1f2328"
@@ -58,10 +58,13 @@ plt.rcParams.update(
 )
 
 
-def save(figure: Figure, path: str | Path) -> None:
-    """Write `figure` atomically as PNG at 150 dpi without metadata (equal figures are equal bytes) and close it."""
+def save(figure: Figure, path: str | Path, description: str | None = None) -> None:
+    """Write `figure` atomically as PNG at 150 dpi and close it.
+
+    No metadata (equal figures are equal bytes) but the `description`, if there is one.
+    """
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None, "Description": description})
     plt.close(figure)
 
 
@@ -84,8 +87,11 @@ def interval_point(axis: Axes, found: Estimate, y: float, colour: str, marker: s
 
 
 def placeholder(path: str | Path, sentence: str) -> None:
-    """A small picture that says why there is no figure: an output that a rule declares must exist and must not lie."""
+    """A small picture that says why there is no figure: an output that a rule declares must exist and must not lie.
+
+    The page leaves it out, by its description NOTHING_TO_SHOW.
+    """
     figure, axis = plt.subplots(figsize=(7, 1))
     axis.axis("off")
     axis.text(0.5, 0.5, sentence, ha="center", va="center", color=MUTED)
-    save(figure, path)
+    save(figure, path, NOTHING_TO_SHOW)

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthmed.errors import InputError
-from synthmed.files import read_json, write_csv
+from synthmed.files import read_csv, read_json, write_csv
+from synthmed.report import TABLES
 from synthmed.report import table_rows as rows_of
-from synthmed.report.references import DOCUMENTS, Document
-from synthmed.report.results import GeneratorEntry, check_generators, read_arms, read_csv, read_verdicts
+from synthmed.report.references import Document, document_of
+from synthmed.report.results import GeneratorEntry, by_stem, check_generators, read_arms, read_verdicts
 from synthmed.report.table_rows import COLUMNS
 
 logger = logging.getLogger(__name__)
@@ -45,26 +45,15 @@ def tables(
     verdicts: Path,
     split_report: Path,
     validation: Path | None,
-    table_3_1: Path,
-    table_3_2: Path,
-    table_quality: Path,
-    table_4_1: Path,
-    table_4_2: Path,
-    table_4_4: Path,
-    table_4_5: Path,
-    table_sweep: Path,
-    table_copies: Path,
-    table_data: Path,
-    table_validation: Path,
+    out: list[Path],
 ) -> None:
     """Write every table (COLUMNS). `grid`, `summary`: outputs of `classify`; `split_report`: of `split`.
 
-    A table without any row gets one whose note says why. Raises InputError when a file names a generator or arm that
-    the settings do not have, or lacks one that they do.
+    out: a file for each of report.TABLES, by its stem. A table without any row gets one whose note says why. Raises
+    InputError when a file names a generator or arm that the settings do not have, or lacks one that they do.
     """
-    if settings.references is not None and settings.references not in DOCUMENTS:
-        raise InputError(f"setting references is {settings.references!r}; choose one of {list(DOCUMENTS)} or null")
-    document = DOCUMENTS[settings.references] if settings.references else _NO_DOCUMENT
+    document = document_of(settings.references) or _NO_DOCUMENT
+    paths = by_stem(out, TABLES, "out")
     quality = check_generators(fidelity, settings.generators)
     arms = read_arms(summary, settings.generators)
     result = read_verdicts(verdicts, arms)["arms"]
@@ -101,11 +90,6 @@ def tables(
         "table_copies": "no generator was audited in this experiment",
         "table_validation": "the verdict was not validated in this run",
     }
-    paths = {
-        "table_3_1": table_3_1, "table_3_2": table_3_2, "table_quality": table_quality, "table_4_1": table_4_1,
-        "table_4_2": table_4_2, "table_4_4": table_4_4, "table_4_5": table_4_5, "table_sweep": table_sweep,
-        "table_copies": table_copies, "table_data": table_data, "table_validation": table_validation,
-    }  # fmt: skip
     columns = COLUMNS | {"table_data": ("part", *settings.classes, "images", "patients", "note")}
     for name, path in paths.items():
         write_csv(path, rows[name] or [{"note": empty[name]}], columns[name])
