@@ -16,13 +16,18 @@ LUNG_DENSITY = 0.26
 class Anatomy:
     """What the beam meets. Maps are float32 (h, w) in cm; `lungs` is uint8 (h, w): 1 right lung, 2 left.
 
-    air: length of lung in the beam (its density is LUNG_DENSITY); tissue: everything but the lungs' missing weight.
+    air: length of lung in the beam (its density is LUNG_DENSITY); tissue: everything but the lungs' missing weight;
+    vessels: blood in the lungs that `air` leaves out; ribs: the part of `tissue` that is ribs; below: no length but a
+    share, 0 above the diaphragm … 1 under it.
     """
 
     patient: Patient
     tissue: np.ndarray
     air: np.ndarray
     lungs: np.ndarray
+    vessels: np.ndarray
+    ribs: np.ndarray
+    below: np.ndarray
 
     def path(self) -> np.ndarray:
         """Path of water in cm, float32 (h, w), never negative."""
@@ -131,7 +136,8 @@ def render(rng: np.random.Generator, patient: Patient, grid: Grid) -> Anatomy:
     tissue = np.array(grid.enlarged(tissue))
     air = np.zeros(grid.shape, np.float32)
     lungs = np.zeros(grid.shape, np.uint8)
-    below = np.zeros(grid.shape, np.float32)  # 1 under the diaphragm
+    ribs = np.zeros(grid.shape, np.float32)
+    below = np.zeros(grid.shape, np.float32)
     row = grid.y[:, 0] / height
     depth = np.interp(row, *DEPTH) * patient.depth * (row > 0)
     medial = as_column(np.interp(row, *MEDIAL) * half)
@@ -158,17 +164,18 @@ def render(rng: np.random.Generator, patient: Patient, grid: Grid) -> Anatomy:
         below[rows, columns] = cut
         lungs[:, columns] = (side_air > 0.5) * np.uint8(side)
         lungs[rows, columns] *= cut < 0.5
-        add_ribs(rng, patient, grid, tissue, columns)
+        add_ribs(rng, patient, grid, tissue, ribs, columns)
     vessels = _vessels(rng, patient, grid)
     texture = grid.enlarged(texture)
     lungs[texture < 0.41] = 0  # where heart and vessels take more than 4 cm, a reader would not draw lung
     air *= texture
     # Blood in a vessel takes the place of lung.
-    air -= np.minimum(vessels, air)
+    vessels = np.minimum(vessels, air)
+    air -= vessels
     add_spine_and_airways(rng, patient, grid, tissue)
     add_girdle(rng, patient, grid, tissue)
     _stomach(rng, patient, grid, tissue, below)
-    return Anatomy(patient, np.maximum(tissue, 0), air, lungs)
+    return Anatomy(patient, np.maximum(tissue, 0), air, lungs, vessels, ribs, below)
 
 
 def _soft_parts(rng: np.random.Generator, patient: Patient, grid: Grid, tissue: np.ndarray) -> None:

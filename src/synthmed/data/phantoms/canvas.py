@@ -4,6 +4,7 @@ Every map is float32 (h, w) and holds a path length in centimetres of water alon
 behind each other simply add up (Beer-Lambert, see film.py).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -147,6 +148,19 @@ def smooth_noise(rng: np.random.Generator, grid: Grid, scale: float) -> np.ndarr
     coarse = rng.standard_normal((rows, columns), dtype=np.float32)
     # Bicubic interpolation between grid points lowers the standard deviation to about two thirds.
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)) * np.float32(1.5)
+
+
+def rotated(values: np.ndarray, angle: float, height: int, width: int, resample: Image.Resampling) -> np.ndarray:
+    """The middle (height, width) of `values` (h, w), rotated by `angle` radians around the centre."""
+    cosine, sine = math.cos(angle), math.sin(angle)
+    rows, columns = values.shape
+    # PIL wants the map from output to input pixels.
+    c = columns / 2 - cosine * width / 2 + sine * height / 2
+    f = rows / 2 - sine * width / 2 - cosine * height / 2
+    image = Image.fromarray(values)
+    return np.asarray(
+        image.transform((width, height), Image.Transform.AFFINE, (cosine, -sine, c, sine, cosine, f), resample)
+    )
 
 
 def smooth_step(value: np.ndarray) -> np.ndarray:

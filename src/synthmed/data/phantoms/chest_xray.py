@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from synthmed.data.phantoms import film
 from synthmed.data.phantoms.anatomy import Anatomy, render
-from synthmed.data.phantoms.canvas import Grid, make_grid
+from synthmed.data.phantoms.canvas import Grid, make_grid, rotated
 from synthmed.data.phantoms.devices import add_devices, burn_text
 from synthmed.data.phantoms.findings import FINDINGS, ROOM, TUBERCULOSIS, harmless_shadows, plant, severity
 from synthmed.data.phantoms.patient import draw_patient
@@ -90,7 +90,7 @@ def _plant_tuberculosis(
     wanted = int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15]))
     while len(kinds) < wanted:
         kind = TUBERCULOSIS[rng.integers(len(TUBERCULOSIS))]
-        one = np.minimum(FINDINGS[kind](rng, anatomy, grid, severity(rng, difficulty)), ROOM * anatomy.air)
+        one = np.minimum(FINDINGS[kind](rng, anatomy, grid, severity(rng, difficulty, 0.0)), ROOM * anatomy.air)
         inside = (one > 0.3 * one.max()) & (numbers == 0)
         # A place outside the film or wholly inside an earlier finding does not count; another one is drawn.
         if inside.sum() * grid.pixel**2 > 0.5:
@@ -98,19 +98,6 @@ def _plant_tuberculosis(
             numbers[inside] = len(kinds)
             water += one
     return water, numbers, kinds
-
-
-def _rotated(values: np.ndarray, angle: float, height: int, width: int, resample: Image.Resampling) -> np.ndarray:
-    """The middle (height, width) of `values` (h, w), rotated by `angle` radians around the centre."""
-    cosine, sine = math.cos(angle), math.sin(angle)
-    rows, columns = values.shape
-    # PIL wants the map from output to input pixels.
-    c = columns / 2 - cosine * width / 2 + sine * height / 2
-    f = rows / 2 - sine * width / 2 - cosine * height / 2
-    image = Image.fromarray(values)
-    return np.asarray(
-        image.transform((width, height), Image.Transform.AFFINE, (cosine, -sine, c, sine, cosine, f), resample)
-    )
 
 
 def _framed(values: np.ndarray, shape: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
@@ -178,12 +165,12 @@ def draw(rng: np.random.Generator, settings: PhantomSettings, label: str) -> Pha
     devices = add_devices(extras, patient, grid, path) if has_device else ()
 
     # The picture.
-    path = _rotated(path, angle, height, width, Image.Resampling.BILINEAR)
-    pixels = np.rint(film.expose(exposing, path, film.draw_exposure(exposing)) * np.float32(255)).astype(np.uint8)
+    path = rotated(path, angle, height, width, Image.Resampling.BILINEAR)
+    pixels = np.rint(film.expose(exposing, path, film.draw_exposure(exposing), 1024) * np.float32(255)).astype(np.uint8)
     if extras.random() < settings.text_share:
         pixels = burn_text(extras, pixels)
-    lungs = _rotated(anatomy.lungs, angle, height, width, Image.Resampling.NEAREST)
-    numbers = _rotated(numbers, angle, height, width, Image.Resampling.NEAREST)
+    lungs = rotated(anatomy.lungs, angle, height, width, Image.Resampling.NEAREST)
+    numbers = rotated(numbers, angle, height, width, Image.Resampling.NEAREST)
     if bordered:
         pixels, lungs, numbers = (_framed(values, outer, corner) for values in (pixels, lungs, numbers))
     boxes = ndimage.find_objects(numbers, max_label=len(kinds))

@@ -1,5 +1,6 @@
 """What is not the patient: pacemakers, tubes, electrodes with their wires, and letters that are burnt into the film."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -121,4 +122,20 @@ def burn_text(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
         words = str(rng.choice(["PORTABLE", "PA ERECT", "AP", "STANDING", "12:41"]))
         place = (width * rng.uniform(0.02, 0.7), height * rng.uniform(0.9, 0.95))
         draw.text(place, words, fill=grey, font=_font(max(6, round(0.6 * size))))
+    return np.asarray(image)
+
+
+def burn_lines(rng: np.random.Generator, pixels: np.ndarray, lines: Sequence[str]) -> np.ndarray:
+    """Lines of text in white in a corner of the film, as machines of a certain age write name, number and date.
+
+    pixels: uint8 (h, w); returns a new array.
+    """
+    height, width = pixels.shape
+    image = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(image)
+    size = max(7, round(0.028 * height))
+    x = width * (0.02 if rng.random() < 0.5 else 0.6)
+    y = height * rng.uniform(0.02, 0.05) if rng.random() < 0.5 else height * 0.97 - 1.25 * size * len(lines)
+    for number, line in enumerate(lines):
+        draw.text((x, y + 1.25 * size * number), line, fill=255, font=_font(size))
     return np.asarray(image)

@@ -44,8 +44,11 @@ def _low_pass(values: np.ndarray) -> np.ndarray:
     return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def expose(rng: np.random.Generator, path: np.ndarray, exposure: Exposure) -> np.ndarray:
-    """Radiograph of `path` (float32 (h, w), cm of water): float32 (h, w) in [0, 1], bone bright, air dark."""
+def expose(rng: np.random.Generator, path: np.ndarray, exposure: Exposure, levels: int) -> np.ndarray:
+    """Radiograph of `path` (float32 (h, w), cm of water): float32 (h, w) in [0, 1], bone bright, air dark.
+
+    levels: how many different values the film's curve has, 1024 (10 bit) for films that are kept in 8 bits.
+    """
     height, width = path.shape
     primary = np.exp(np.float32(-ATTENUATION) * path)
     # Scatter is so broad that it follows the mean brightness around a point, not the point.
@@ -68,7 +71,7 @@ def expose(rng: np.random.Generator, path: np.ndarray, exposure: Exposure) -> np
     density -= np.float32(black)
     density *= np.float32(1 / (white - black))
     value = np.minimum(np.maximum(density, 0, out=density), 1, out=density)
-    value *= 1023
-    curve = np.linspace(0, 1, 1024, dtype=np.float32) ** np.float32(exposure.gamma)
+    value *= levels - 1
+    curve = np.linspace(0, 1, levels, dtype=np.float32) ** np.float32(exposure.gamma)
     curve += np.float32(exposure.contrast) * (curve * curve * (3 - 2 * curve) - curve)
     return curve[value.astype(np.int16)]

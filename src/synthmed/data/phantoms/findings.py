@@ -21,14 +21,15 @@ class Severity:
     size: float  # factor on the diameter
 
 
-def severity(rng: np.random.Generator, difficulty: float) -> Severity:
+def severity(rng: np.random.Generator, difficulty: float, faintest: float) -> Severity:
     """Severity of one finding at `difficulty` 0 (plain) … 1 (at the limit of what is visible).
 
-    The spread between findings is the same at every difficulty: each set has plainer and fainter cases.
+    The spread between findings is the same at every difficulty: each set has plainer and fainter cases. faintest: the
+    thickness of the faintest relative to the middle one, 0 for no such limit.
     """
     # The power spreads the useful range; benchmarks/phantom_learning_curve.py shows what the values mean.
     hidden = difficulty**1.4
-    spread = float(np.exp(rng.normal(0, 0.3)))
+    spread = max(faintest, float(np.exp(rng.normal(0, 0.3))))
     return Severity(thickness=spread * math.exp(-2.6 * hidden), size=rng.uniform(0.85, 1.15) * (1 - 0.5 * hidden))
 
 
@@ -40,9 +41,7 @@ def upper_zone(rng: np.random.Generator, anatomy: Anatomy) -> tuple[float, float
     return side * rng.uniform(0.27, 0.36 + 0.9 * down) * half, down * height
 
 
-def _blob(
-    rng: np.random.Generator, grid: Grid, centre: tuple[float, float], radius: float, ragged: float
-) -> np.ndarray:
+def blob(rng: np.random.Generator, grid: Grid, centre: tuple[float, float], radius: float, ragged: float) -> np.ndarray:
     """Cloud with a ragged outline, 0..1, float32 (h, w)."""
     cloud = np.zeros(grid.shape, np.float32)
     axes = (1.5 * radius * rng.uniform(0.8, 1.2), 1.5 * radius * rng.uniform(0.65, 1.0))
@@ -60,7 +59,7 @@ def _blob(
 
 def apical_opacity(rng: np.random.Generator, anatomy: Anatomy, grid: Grid, level: Severity) -> np.ndarray:
     """Consolidation of an apex: one ragged cloud of 2-4 cm radius."""
-    cloud = _blob(rng, grid, upper_zone(rng, anatomy), rng.uniform(2.0, 3.6) * level.size, 0.35)
+    cloud = blob(rng, grid, upper_zone(rng, anatomy), rng.uniform(2.0, 3.6) * level.size, 0.35)
     return cloud * np.float32(5.0 * level.thickness)
 
 
@@ -74,7 +73,7 @@ def nodular_infiltrate(rng: np.random.Generator, anatomy: Anatomy, grid: Grid, l
         drawing.disc(spot, rng.uniform(0.18, 0.5), min(4, rng.uniform(1.8, 3.6)))
     strands = rng.normal(0, 0.5, (6, 2, 2)) * reach + np.array([x, y])
     drawing.strokes(strands, np.full(6, 0.15), np.full(6, 1.5))
-    haze = _blob(rng, grid, (x, y), reach, 0.3) * np.float32(1.6)
+    haze = blob(rng, grid, (x, y), reach, 0.3) * np.float32(1.6)
     return (drawing.map() + haze) * np.float32(level.thickness)
 
 
@@ -87,7 +86,7 @@ def cavity(rng: np.random.Generator, anatomy: Anatomy, grid: Grid, level: Severi
     ring = np.zeros(grid.shape, np.float32)
     add_ellipsoid(ring, grid, (x, y), (radius, stretch * radius), angle, 2 * radius)
     add_ellipsoid(ring, grid, (x, y), (radius - wall, stretch * radius - wall), angle, -2 * (radius - wall))
-    haze = _blob(rng, grid, (x + rng.normal(0, 0.5), y + rng.normal(0, 0.5)), 1.5 * radius, 0.4)
+    haze = blob(rng, grid, (x + rng.normal(0, 0.5), y + rng.normal(0, 0.5)), 1.5 * radius, 0.4)
     inner = np.zeros(grid.shape, np.float32)
     add_ellipsoid(inner, grid, (x, y), (radius - wall, stretch * radius - wall), angle, 1)
     return (1.8 * ring + 1.5 * haze * (1 - inner)) * np.float32(level.thickness)

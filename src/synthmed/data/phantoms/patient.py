@@ -47,6 +47,7 @@ class Patient:
     heart_width: float  # cardiothoracic ratio
     bone: float  # mineral content, 1 = young adult
     breast: float  # thickness of a breast in the beam, 0 in men
+    blades_inwards: float  # how far the shoulder blades lie over the lungs, 0 when the arms are turned inwards (PA)
 
 
 def draw_patient(rng: np.random.Generator) -> Patient:
@@ -70,4 +71,5 @@ def draw_patient(rng: np.random.Generator) -> Patient:
         heart_width=float(np.clip(rng.normal(0.46 + 0.0008 * (age - 40) + 0.012 * build, 0.035), 0.37, 0.6)),
         bone=float(np.clip(rng.normal(1.05 - 0.004 * max(age - 45, 0) - (0.06 if female else 0), 0.1), 0.65, 1.3)),
         breast=float(np.clip(1.9 + 0.9 * build + rng.normal(0, 0.6), 0.5, 4.5)) if female else 0.0,
+        blades_inwards=0.0,
     )

@@ -46,8 +46,10 @@ def _rib_profile(rng: np.random.Generator, first: float, spacing: float, half: f
     return (strength * tube * (1 + 0.25 * np.sign(offset))).astype(np.float32)
 
 
-def add_ribs(rng: np.random.Generator, patient: Patient, grid: Grid, tissue: np.ndarray, columns: slice) -> None:
-    """Posterior and anterior ribs of one side (the columns given), added in place."""
+def add_ribs(
+    rng: np.random.Generator, patient: Patient, grid: Grid, tissue: np.ndarray, ribs: np.ndarray, columns: slice
+) -> None:
+    """Posterior and anterior ribs of one side (the columns given), added to `tissue` and written to `ribs` in place."""
     height = patient.lung_height
     rows = grid.window(0, 0, -3.5, 1.4 * height)[0]
     x, y = np.abs(grid.x[:, columns]), grid.y[rows]
@@ -91,6 +93,7 @@ def add_ribs(rng: np.random.Generator, patient: Patient, grid: Grid, tissue: np.
     front *= np.minimum(np.maximum(ratio, 0, out=ratio), 1, out=ratio)
     bone += front
     bone *= inside
+    ribs[rows, columns] = bone
     tissue[rows, columns] += bone
 
 
@@ -103,7 +106,7 @@ def add_girdle(rng: np.random.Generator, patient: Patient, grid: Grid, tissue: n
     rims = SoftDrawing(grid, full=1.5, soft=0.3)
     for side in (-1, 1):
         # Shoulder blade, turned out of the lungs more or less.
-        out = rng.normal(1.0, 0.9)
+        out = rng.normal(1.0, 0.9) - patient.blades_inwards
         corners = np.array(
             [(11.2, 0.2), (13.5, -1.6), (16.3, -0.6), (16.6, 3.0), (14.9, 6.5), (13.4, 12.2), (12.4, 12.6), (11.6, 7)]
         )

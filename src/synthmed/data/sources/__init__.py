@@ -18,9 +18,11 @@ from types import ModuleType
 from synthmed.errors import InputError
 
 SOURCES = {
+    "chest_dicom": "synthmed.data.sources.chest_dicom",
     "folder": "synthmed.data.sources.folder",
     "medmnist": "synthmed.data.sources.medmnist",
     "montgomery_shenzhen": "synthmed.data.sources.montgomery_shenzhen",
+    "vindr_cxr": "synthmed.data.sources.vindr_cxr",
 }
 
 

@@ -1,0 +1,400 @@
+"""Chest films as DICOM files with a table of findings: phantoms, or a folder of your own.
+
+Raw file: one archive `dicom.zip` (stored) with films/… (DICOM), labels.csv, boxes.csv and, for phantoms, masks/*.png.
+labels.csv: file, patient (may be empty: then the tag PatientID counts), findings (";"-joined, empty: normal), device
+(yes, no, empty: unknown), mask, split, source. boxes.csv: file, finding, x_min, y_min, x_max, y_max in pixels of the
+stored film, the upper ends exclusive.
+"""
+
+import csv
+import io
+import logging
+import string
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from synthmed.data.archives import Archive, DamagedMember
+from synthmed.data.boxes import Box
+from synthmed.data.film_archive import BOX_COLUMNS, BOXES, LABEL_COLUMNS, LABELS, FilmEntry, write_film_archive
+from synthmed.data.sources.finding_labels import (
+    NORMAL,
+    check_all_mapped,
+    check_all_occur,
+    check_names,
+    checked_box,
+    columns,
+    label,
+    tally,
+)
+from synthmed.data.sources.raw_image import RawImage
+from synthmed.errors import InputError
+from synthmed.settings import parse
+
+logger = logging.getLogger(__name__)
+
+LICENCE = "phantoms: none needed; your own data: their terms are yours to know"
+CITATION = "none"
+PROVIDERS = {
+    "phantom": ("synthmed.data.phantoms.dicom_films",),
+    "folder": ("synthmed.data.sources.chest_dicom",),
+}
+
+ARCHIVE = "dicom.zip"
+
+ENDINGS = (".dcm", ".dicom", ".dic", ".ima")
+"""Endings of DICOM files; a file with another ending or none is one when it has the letters DICM after its preamble."""
+
+DEVICE = ("yes", "no", "")
+_PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "": ""}
+
+
+@dataclass(frozen=True)
+class BoxColumns:
+    """Columns of a box in pixels of the stored film; x_max and y_max are exclusive. Empty cells: no box in this row."""
+
+    x_min: str
+    y_min: str
+    x_max: str
+    y_max: str
+
+
+@dataclass(frozen=True)
+class DicomCsvSettings:
+    """How a CSV lists the films; a film may have several rows. Columns are named as the first line names them.
+
+    name: the CSV file, below the folder; file: column of the DICOM file, or a pattern such as "{study}/{film}.dcm";
+    patient: column of the patient, null: the tag PatientID; findings: column of one finding or several (";" between
+    them); device: column that says whether there is a device (yes, no, empty: unknown), null: unknown for all; boxes:
+    columns of the box around the row's one finding, null: none; split: column with train, validation, test, null: none.
+    """
+
+    name: str
+    file: str
+    patient: str | None
+    findings: str
+    device: str | None
+    boxes: BoxColumns | None
+    split: str | None
+
+
+@dataclass(frozen=True)
+class DicomFolderSettings:
+    """path: the folder; name: what the column `source` says; csv: the table; finding_names: its names of findings ->
+    ours, "normal" for what means that nothing is found, null for findings that a film is left out for.
+    """
+
+    path: str
+    name: str
+    csv: DicomCsvSettings
+    finding_names: dict[str, str | None]
+
+
+def raw_files(settings: Mapping[str, object]) -> list[str]:
+    """One archive, drawn or packed from the folder."""
+    return [ARCHIVE]
+
+
+def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> None:
+    """Draw the phantoms, or pack the folder. Raises InputError on all that is wrong with settings, folder and CSV."""
+    if provider == "phantom":
+        from synthmed.data.phantoms.chest_findings import ChestSettings
+        from synthmed.data.phantoms.dicom_films import write_films
+
+        write_films(parse(ChestSettings, options, "options"), raw[0])
+    else:
+        _pack(parse(DicomFolderSettings, options, "options"), raw[0])
+
+
+# ------------------------------------------------------------------------------------------------------------ folder
+@dataclass
+class _Film:
+    """What the rows of one film say together."""
+
+    line: int  # the first of them
+    patient: str
+    device: str
+    split: str
+    names: set[str] = field(default_factory=set)  # of the table
+    findings: set[str] = field(default_factory=set)  # ours, without NORMAL
+    boxes: list[Box] = field(default_factory=list)
+
+
+def _pack(settings: DicomFolderSettings, target: Path) -> None:
+    folder = Path(settings.path)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder (setting options.path)")
+    check_names(settings.finding_names)
+    table = folder / settings.csv.name
+    films = _films_of_csv(table, folder, settings)
+    _check_folder(folder, table, films)
+    _check_parts(table, films)
+    kept = {file: film for file, film in films.items() if film.findings or _normal(film, settings.finding_names)}
+    findings = [sorted(film.findings) for film in kept.values()]
+    write_film_archive(target, (_entry(folder, file, film, settings.name) for file, film in sorted(kept.items())))
+    boxes = sum(len(film.boxes) for film in kept.values())
+    logger.info("%s: packed %d films (%s), %d boxes", folder, len(kept), tally(findings), boxes)
+    if len(kept) < len(films):
+        logger.warning("%s: %d films left out, their only findings are null", table, len(films) - len(kept))
+    if settings.csv.patient is None:
+        logger.info("%s: no column of patients; the tag PatientID of each file counts", table)
+
+
+def _entry(folder: Path, file: str, film: _Film, source: str) -> FilmEntry:
+    """A film of the folder as the archive takes it."""
+    try:
+        content = (folder / file).read_bytes()
+    except PermissionError as error:
+        raise InputError(f"{folder / file}: no permission to read it; change its rights") from error
+    name = f"films/{file}"
+    label = {
+        "file": name,
+        "patient": film.patient,
+        "findings": ";".join(sorted(film.findings)),
+        "device": film.device,
+        "mask": "",
+        "split": film.split,
+        "source": source,
+    }
+    boxes = [dict(zip(BOX_COLUMNS, (name, *box), strict=True)) for box in sorted(film.boxes)]
+    return FilmEntry({name: content}, label, boxes)
+
+
+def _normal(film: _Film, names: Mapping[str, str | None]) -> bool:
+    return not film.findings and all(names[name] == NORMAL for name in film.names)
+
+
+def _films_of_csv(path: Path, folder: Path, settings: DicomFolderSettings) -> dict[str, _Film]:
+    """What the CSV says of every film: path below the folder -> film."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file (setting options.csv.name)") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error}); save the table as CSV UTF-8") from error
+    reader = csv.DictReader(io.StringIO(text))
+    names = list(reader.fieldnames or [])
+    _check_columns(path, names, settings.csv)
+    films: dict[str, _Film] = {}
+    rows = list(enumerate(reader, start=2))
+    for line, cells in rows:
+        if None in cells or None in cells.values():
+            raise InputError(f"{path}, line {line}: it has not {len(names)} cells as the first line has")
+    cells_of = [_names_of(cells[settings.csv.findings]) for _line, cells in rows]
+    occurring = {name for names in cells_of for name in names}
+    check_all_mapped(settings.finding_names, occurring, str(path))
+    check_all_occur(settings.finding_names, occurring, str(path))
+    for (line, cells), said in zip(rows, cells_of, strict=True):
+        where = f"{path}, line {line}"
+        file = _member(_filled(settings.csv.file, cells), folder, where)
+        row = _Film(
+            line,
+            patient=cells[settings.csv.patient].strip() if settings.csv.patient else "",
+            device=_device(cells, settings.csv.device, where),
+            split=_part(cells, settings.csv.split, where),
+        )
+        film = films.setdefault(file, row)
+        for what in ("patient", "device", "split"):
+            if getattr(film, what) != getattr(row, what):
+                raise InputError(
+                    f"{where}: {file!r} has {what} {getattr(row, what)!r} here and {getattr(film, what)!r} in line "
+                    f"{film.line}; a film has one"
+                )
+        film.names |= set(said)
+        ours = {settings.finding_names[name] for name in said}
+        film.findings |= {name for name in ours if name not in (NORMAL, None)}
+        if (
+            any(settings.finding_names[name] == NORMAL for name in film.names)
+            and len({settings.finding_names[name] for name in film.names}) > 1
+        ):
+            raise InputError(
+                f"{where}: {file!r} is normal and has a finding ({', '.join(sorted(film.names))}, first in line "
+                f"{film.line}); it can have one of these labels only"
+            )
+        if settings.csv.boxes is not None:
+            film.boxes += _box(cells, settings.csv.boxes, said, settings.finding_names, where)
+    if not films:
+        raise InputError(f"{path}: no rows below the first line")
+    return films
+
+
+def _names_of(cell: str) -> list[str]:
+    """Names in a cell; an empty cell is the name ""."""
+    return [name.strip() for name in cell.split(";")]
+
+
+def _device(cells: Mapping[str, str], column: str | None, where: str) -> str:
+    value = cells[column].strip().lower() if column else ""
+    if value not in DEVICE:
+        raise InputError(f"{where}: {column} is {value!r}; it must be yes, no or empty")
+    return value
+
+
+def _part(cells: Mapping[str, str], column: str | None, where: str) -> str:
+    value = cells[column].strip().lower() if column else ""
+    if value not in _PARTS:
+        raise InputError(f"{where}: {column} is {value!r}; known are train, validation, test")
+    return _PARTS[value]
+
+
+def _box(
+    cells: Mapping[str, str], names: BoxColumns, said: Sequence[str], ours: Mapping[str, str | None], where: str
+) -> list[Box]:
+    """The row's box as a list of one, or of none."""
+    texts = [cells[column].strip() for column in (names.x_min, names.y_min, names.x_max, names.y_max)]
+    if not any(texts):
+        return []
+    if len(said) != 1 or ours[said[0]] == NORMAL:
+        raise InputError(f"{where}: a box needs one finding in its row, this has {'; '.join(said)!r}")
+    name = ours[said[0]]
+    return [] if name is None else [checked_box(name, texts, where)]
+
+
+def _placeholders(pattern: str) -> list[str]:
+    return [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+
+
+def _filled(pattern: str, cells: Mapping[str, str]) -> str:
+    if "{" not in pattern:
+        return cells[pattern].strip()
+    return pattern.format_map({column: cells[column].strip() for column in _placeholders(pattern)})
+
+
+def _check_columns(path: Path, names: Sequence[str], settings: DicomCsvSettings) -> None:
+    wanted = [settings.patient, settings.findings, settings.device, settings.split]
+    wanted += _placeholders(settings.file) if "{" in settings.file else [settings.file]
+    if settings.boxes is not None:
+        wanted += [settings.boxes.x_min, settings.boxes.y_min, settings.boxes.x_max, settings.boxes.y_max]
+    for column in wanted:
+        if column is not None and column not in names:
+            hint = "; it is separated by semicolons: save it with commas" if len(names) == 1 and ";" in names[0] else ""
+            raise InputError(f"{path}: no column {column!r} (settings options.csv); it has {list(names)}{hint}")
+
+
+def _member(file: str, folder: Path, where: str) -> str:
+    """`file` as a clean path below `folder`. Raises InputError when it leaves the folder or does not exist."""
+    relative = PurePosixPath(file.replace("\\", "/"))
+    if not file or relative.is_absolute() or ".." in relative.parts:
+        raise InputError(f"{where}: {file!r} is not the name of a file below {folder}")
+    if not (folder / relative).is_file():
+        raise InputError(f"{where}: {folder / relative} does not exist; a row needs its film")
+    return relative.as_posix()
+
+
+def _check_folder(folder: Path, table: Path, films: Mapping[str, _Film]) -> None:
+    """Raise InputError when the folder has DICOM files without a row."""
+    without = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != table):
+        relative = path.relative_to(folder).as_posix()
+        if relative not in films and _is_dicom(path):
+            without.append(relative)
+    if without:
+        raise InputError(
+            f"{folder}: {len(without)} DICOM files have no row in {table.name}, the first is {without[0]!r}; add rows "
+            "or take the files out of the folder"
+        )
+
+
+def _is_dicom(path: Path) -> bool:
+    if path.suffix.lower() in ENDINGS:
+        return True
+    try:
+        with open(path, "rb") as handle:
+            return handle.read(132)[128:] == b"DICM"
+    except PermissionError as error:
+        raise InputError(f"{path}: no permission to read it; change its rights") from error
+
+
+def _check_parts(table: Path, films: Mapping[str, _Film]) -> None:
+    """Raise InputError when a patient has films in two parts of the official split."""
+    seen: dict[str, tuple[str, str]] = {}
+    for file, film in films.items():
+        if film.patient and film.split:
+            other, part = seen.setdefault(film.patient, (file, film.split))
+            if part != film.split:
+                raise InputError(
+                    f"{table}: patient {film.patient!r} is in two parts, {other!r} in {part} and {file!r} in "
+                    f"{film.split}; a patient belongs to one part, or set options.csv.split to null and let the step "
+                    "split do it"
+                )
+
+
+# ----------------------------------------------------------------------------------------------------------- reading
+@contextmanager
+def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
+    """All films of the archive in the order of labels.csv; the archive is open inside the `with` block.
+
+    Labels: normal, abnormal. Extra columns: findings, device, boxes (see finding_labels.columns). RawImage.patient is
+    "" where the table names none. Raises InputError when a table is missing or says what cannot be: a film twice, a
+    film or mask that is not there, a film without a row, a box of an unknown film or of a finding that its film has
+    not.
+    """
+    with Archive(raw[0]) as archive:
+        labels = _table(archive, LABELS, LABEL_COLUMNS)
+        boxes = _boxes_of(archive, labels)
+        members = set(archive.names)
+        found, seen = [], {}
+        for number, row in enumerate(labels, start=1):
+            where = f"{archive.path}:{LABELS}, line {number + 1}"
+            _check_row(row, seen, number + 1, members, where)
+            findings = [finding for finding in row["findings"].split(";") if finding]
+            found.append(
+                RawImage(
+                    file=f"{archive.path.name}:{row['file']}",
+                    name=f"film_{number:05d}",
+                    label=label(findings),
+                    patient=row["patient"],
+                    split=row["split"],
+                    source=row["source"],
+                    load=partial(archive.read, row["file"]),
+                    masks=(partial(archive.read, row["mask"]),) if row["mask"] else (),
+                    extra=columns(findings, row["device"], boxes[row["file"]]),
+                )
+            )
+        without = sorted(name for name in members if name.startswith("films/") and name not in seen)
+        if without:
+            raise InputError(
+                f"{archive.path}: {len(without)} films have no row in {LABELS}, the first is {without[0]!r}"
+            )
+        yield found
+
+
+def _table(archive: Archive, name: str, names: Sequence[str]) -> list[dict[str, str]]:
+    if name not in archive.names:
+        raise InputError(f"{archive.path}: no {name} inside; it was not made by the step fetch")
+    try:
+        reader = csv.DictReader(io.StringIO(archive.read(name).decode()))
+    except (DamagedMember, UnicodeDecodeError) as error:
+        raise InputError(f"{archive.path}:{name}: {error}; delete the archive and run fetch again") from error
+    if tuple(reader.fieldnames or ()) != tuple(names):
+        raise InputError(f"{archive.path}:{name}: its columns are {reader.fieldnames}, not {list(names)}")
+    return list(reader)
+
+
+def _check_row(row: Mapping[str, str], seen: dict[str, int], line: int, members: set[str], where: str) -> None:
+    if row["file"] in seen:
+        raise InputError(f"{where}: {row['file']!r} stands in line {seen[row['file']]} already; one line a film")
+    seen[row["file"]] = line
+    for what in ("file", "mask"):
+        if row[what] and row[what] not in members:
+            raise InputError(f"{where}: {what} {row[what]!r} is not in the archive")
+    if row["device"] not in DEVICE:
+        raise InputError(f"{where}: device is {row['device']!r}; it must be yes, no or empty")
+
+
+def _boxes_of(archive: Archive, labels: Sequence[Mapping[str, str]]) -> dict[str, list[Box]]:
+    """Boxes of every film."""
+    findings = {row["file"]: row["findings"].split(";") for row in labels}
+    boxes = defaultdict(list)
+    for line, row in enumerate(_table(archive, BOXES, BOX_COLUMNS), start=2):
+        where = f"{archive.path}:{BOXES}, line {line}"
+        if row["file"] not in findings:
+            raise InputError(f"{where}: {row['file']!r} has no row in {LABELS}")
+        if row["finding"] not in findings[row["file"]]:
+            raise InputError(f"{where}: {row['file']!r} has no finding {row['finding']!r} in {LABELS}")
+        texts = [row[column] for column in BOX_COLUMNS[2:]]
+        boxes[row["file"]].append(checked_box(row["finding"], texts, where))
+    return boxes
