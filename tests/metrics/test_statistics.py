@@ -10,7 +10,8 @@ from synthmed.metrics import statistics as s
 
 # DeLong, DeLong & Clarke-Pearson 1988: 43 complete patients with ovarian cancer and bowel obstruction, as printed in
 # the SAS/STAT User's Guide, PROC LOGISTIC, "Comparing Receiver Operating Characteristic Curves": albumin, total
-# protein, K-G score, outcome (0 is the event).
+# protein, K-G score, outcome (0 is the event). The data were compared with support.sas.com (statug 63347, example 8);
+# its printed results below were not among what could be read there, so ASAH is the example with confirmed results.
 OVARIAN = np.fromstring(
     """3.0 5.8 10 0 3.2 6.3 5 1 3.9 6.8 3 1 2.8 4.8 6 0 3.2 5.8 3 1 0.9 4.0 5 0 2.5 5.7 8 0 1.6 5.6 5 1 3.8 5.7 5 1
     3.7 6.7 6 1 3.2 5.4 4 1 3.8 6.6 6 1 4.1 6.6 5 1 3.6 5.7 5 1 4.3 7.0 4 1 3.6 6.7 4 0 2.3 4.4 6 1 4.2 7.6 4 0
@@ -19,6 +20,41 @@ OVARIAN = np.fromstring(
     2.9 5.7 9 0 2.1 4.8 7 1 2.8 6.2 8 0 4.0 7.0 7 1 3.3 5.7 6 1 3.7 6.9 5 1 3.6 6.6 5 1""",
     sep=" ",
 ).reshape(-1, 4)
+
+
+# Turck et al. 2010, Intensive Care Med 36:107: 113 patients with aneurysmal subarachnoid haemorrhage, the data set aSAH
+# of the R package pROC: poor outcome / S100β × 100 / WFNS grade / NDKA × 100.
+ASAH = np.fromstring(
+    """0/13/1/301 0/14/1/854 0/10/1/809 0/4/1/1042 1/13/3/1740 1/10/2/1275 0/47/5/600 1/16/4/1320 0/18/1/1554
+    0/10/2/601 1/12/5/1596 0/10/2/1786 1/44/5/518 1/71/5/890 0/4/1/1341 0/8/2/2075 1/49/5/1160 0/4/2/1611 1/7/2/3237
+    1/33/5/5482 1/9/2/3241 0/9/1/4994 1/7/1/4034 0/11/1/947 0/7/1/629 0/17/2/1253 0/7/1/654 0/11/2/630 0/13/1/8030
+    0/19/1/1280 0/5/3/980 0/16/4/981 1/41/2/985 0/14/1/1821 0/34/4/503 1/35/5/1404 1/48/4/2193 0/9/1/802 1/96/4/742
+    1/25/2/838 0/50/5/659 0/46/5/963 0/16/1/1312 0/7/1/796 0/43/2/1434 0/45/4/4143 0/11/1/763 0/8/1/706 0/9/2/1259
+    1/86/5/1356 1/52/5/387 0/8/2/944 0/6/1/766 0/13/2/1298 1/207/5/41919 0/10/1/2719 0/14/2/2227 0/15/2/995
+    1/7/2/2122 0/6/1/1173 1/77/5/1040 0/5/1/5883 0/9/1/639 1/30/2/1109 1/3/5/1222 1/9/2/1367 0/4/1/1721 1/23/4/2263
+    1/70/5/1290 0/9/2/970 1/27/4/2157 1/71/4/823 1/8/1/7257 1/26/4/1554 0/8/1/1051 0/16/2/1060 0/9/1/1457 1/13/4/519
+    1/10/2/963 0/8/1/461 1/11/2/2148 0/33/3/1730 0/11/2/1271 0/28/4/944 0/7/2/1107 0/10/1/1946 0/32/4/1083
+    1/22/5/537 0/7/1/1197 0/5/1/775 0/24/5/983 0/38/4/1055 0/10/2/2849 0/15/2/853 0/8/1/1257 0/14/1/1290 0/10/1/4683
+    0/7/3/1168 0/4/1/1267 0/19/2/901 1/56/5/957 1/14/2/3406 1/58/2/1172 1/32/5/1426 1/82/5/4761 1/74/5/1167
+    0/15/2/2458 0/47/4/1033 0/17/4/1387 1/44/5/1589 0/15/1/2243 0/50/1/679 0/48/1/1345""".replace("/", " "),
+    dtype=int,
+    sep=" ",
+).reshape(-1, 4)
+
+# Hanley & McNeil 1983, Table I: r between two areas, by the mean correlation of the scores (first column) and the mean
+# area (first row); every tenth row, from a public copy (github.com/jpbruehw/research-roc-utils).
+HANLEY_MCNEIL_TABLE = np.array(
+    [
+        [0.00, 0.70, 0.725, 0.75, 0.775, 0.80, 0.825, 0.85, 0.875, 0.90, 0.925, 0.95, 0.975],
+        [0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.01, 0.01, 0.01, 0.01, 0.01],
+        [0.20, 0.18, 0.18, 0.18, 0.17, 0.17, 0.17, 0.16, 0.15, 0.15, 0.14, 0.12, 0.10],
+        [0.40, 0.37, 0.37, 0.36, 0.36, 0.35, 0.35, 0.34, 0.33, 0.32, 0.30, 0.28, 0.24],
+        [0.50, 0.47, 0.46, 0.46, 0.45, 0.45, 0.44, 0.43, 0.42, 0.41, 0.39, 0.37, 0.32],
+        [0.60, 0.57, 0.56, 0.56, 0.55, 0.55, 0.54, 0.53, 0.52, 0.51, 0.49, 0.47, 0.42],
+        [0.80, 0.77, 0.77, 0.77, 0.76, 0.76, 0.76, 0.75, 0.74, 0.73, 0.72, 0.70, 0.67],
+        [0.90, 0.88, 0.88, 0.88, 0.88, 0.87, 0.87, 0.87, 0.86, 0.86, 0.85, 0.84, 0.82],
+    ]
+)
 
 
 def cases(n=120, k=4, seed=0, decimals=1):
@@ -42,6 +78,24 @@ def test_delong_gives_the_published_values_of_the_ovarian_cancer_data():
     test = s.delong_test(score, -albumin, fails, patients)
     assert test.difference == pytest.approx(0.01075, abs=5e-6)
     assert test.p == pytest.approx(2 * stats.norm.sf(0.01075269 / 0.09534362), abs=1e-5)
+
+
+def test_delong_gives_the_values_of_the_r_package_proc():
+    """tests/testthat/test-roc.test.R and helper-roc-expected.R of github.com/xrobin/pROC: areas, Z and p."""
+    poor, patients = ASAH[:, 0] == 1, np.arange(len(ASAH))
+    s100b, wfns, ndka = ASAH[:, 1:].T
+    areas, _ = s.auroc_covariance(np.stack([s100b, wfns, ndka]), poor, patients)
+    assert areas == pytest.approx([0.731368563685637, 0.823678861788618, 0.611957994579946], abs=1e-12)
+    for first, second, z, p, low, high in (
+        (s100b, wfns, 2.20898359144091, 0.0271757822291882, 0.0104061769564846, 0.174214419249478),
+        (ndka, wfns, 2.79777591868904, 0.00514557970691098, 0.0634011709339876, 0.3600405634833566),
+        (s100b, ndka, -1.39077002573558, 0.164295175223054, -0.2876917446341914, 0.0488706064228094),
+    ):
+        test = s.delong_test(first, second, poor, patients)
+        assert test.difference / test.error == pytest.approx(z, rel=1e-10)
+        assert test.p == pytest.approx(p, rel=1e-9)
+        half = stats.norm.ppf(0.975) * test.error
+        assert (test.difference - half, test.difference + half) == pytest.approx((low, high), rel=1e-9)
 
 
 def test_delong_equals_its_definition_with_ties():
@@ -84,19 +138,66 @@ def test_delong_of_equal_and_of_perfect_classifiers():
         s.auroc_covariance(np.arange(3.0), np.array([True, False, False]), np.arange(3))
 
 
-def test_hanley_mcneil():
+def test_hanley_mcneil_1982():
+    # Table I of the paper: ratings 1 to 5 of 58 normal and 51 abnormal CT images; area 0.893, standard error 0.032.
+    ratings = np.repeat(np.tile(np.arange(1, 6), 2), [33, 6, 6, 11, 2, 3, 2, 2, 11, 33])
+    abnormal = np.arange(109) >= 58
+    area = roc_auc_score(abnormal, ratings)
+    assert area == pytest.approx(0.893, abs=5e-4)
+    assert s.hanley_mcneil_error(area, 51, 58) == pytest.approx(0.032, abs=5e-4)
     # At an area of one half the formula is the null variance of the Mann-Whitney statistic, (m + n + 1) / 12mn.
     assert s.hanley_mcneil_error(0.5, 30, 40) ** 2 == pytest.approx(71 / (12 * 1200))
-    # Hanley & McNeil 1982, 51 abnormal and 58 normal CT images: area 0.893, standard error 0.032.
-    assert s.hanley_mcneil_error(0.893, 51, 58) == pytest.approx(0.032, abs=1e-3)
+    apart = s.hanley_mcneil_independent(0.8, 0.9, (50, 50), (40, 60))
+    error = np.hypot(s.hanley_mcneil_error(0.8, 50, 50), s.hanley_mcneil_error(0.9, 40, 60))
+    assert apart == pytest.approx((0.1, error, 2 * stats.norm.sf(0.1 / error)))
+    with pytest.raises(InputError, match="impossible"):
+        s.hanley_mcneil_error(1.2, 30, 40)
+
+
+def test_hanley_mcneil_1983_gives_the_published_table():
+    printed = HANLEY_MCNEIL_TABLE[1:, 1:]
+    found = [
+        [s.area_correlation(row[0], area, 100) for area in HANLEY_MCNEIL_TABLE[0, 1:]]
+        for row in HANLEY_MCNEIL_TABLE[1:]
+    ]
+    assert np.array(found) == pytest.approx(printed, abs=0.007)  # two decimals are printed
+    assert s.area_correlation(1.0, 0.85, 80) == pytest.approx(1)
+    assert s.area_correlation(0.0, 0.85, 80) == pytest.approx(0, abs=1e-12)
+    assert s.area_correlation(-1.0, 0.85, 80) < 0
+    assert 0 < s.area_correlation(0.5, 1.0, 80) < 0.5
+    with pytest.raises(InputError, match="impossible"):
+        s.area_correlation(1.5, 0.85, 80)
+
+
+def test_hanley_mcneil_1983_agrees_with_delong_in_their_model():
+    rng = np.random.default_rng(0)
+    positive, patients = np.arange(3000) < 1200, np.arange(3000)
+    common = rng.standard_normal(3000)
+    first, second = (0.8 * common + 0.6 * rng.standard_normal(3000) + shift * positive for shift in (1.2, 1.4))
+    correlation = s.hanley_mcneil_correlation(first, second, positive)
+    areas, covariance = s.auroc_covariance(np.stack([first, second]), positive, patients)
+    assert correlation == pytest.approx(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]), abs=0.03)
+    paired = s.hanley_mcneil_paired(*areas, (1200, 1800), correlation)
+    delong = s.delong_test(first, second, positive, patients)
+    assert paired.difference == pytest.approx(delong.difference)
+    assert paired.error == pytest.approx(delong.error, rel=0.12)  # their Q1, Q2 suppose exponential scores
+    # As the areas, r does not change when scores are transformed.
+    assert s.hanley_mcneil_correlation(np.exp(first), second**3, positive) == pytest.approx(correlation)
+
+
+def test_hanley_mcneil_paired():
     apart = s.hanley_mcneil_independent(0.8, 0.9, (50, 50), (50, 50))
-    assert apart.error == pytest.approx(
-        np.hypot(s.hanley_mcneil_error(0.8, 50, 50), s.hanley_mcneil_error(0.9, 50, 50))
-    )
     assert s.hanley_mcneil_paired(0.8, 0.9, (50, 50), 0.0) == pytest.approx(apart)
-    assert s.hanley_mcneil_paired(0.8, 0.9, (50, 50), 0.6).p < apart.p
+    a, b = s.hanley_mcneil_error(0.8, 50, 50), s.hanley_mcneil_error(0.9, 50, 50)
+    paired = s.hanley_mcneil_paired(0.8, 0.9, (50, 50), 0.6)
+    assert paired.error**2 == pytest.approx(a**2 + b**2 - 1.2 * a * b)
+    assert paired.p < apart.p
     with pytest.raises(InputError, match="impossible"):
         s.hanley_mcneil_paired(0.8, 0.9, (50, 50), 1.6)
+    with pytest.raises(InputError, match="2 cases of each class"):
+        s.hanley_mcneil_correlation(np.arange(3.0), np.arange(3.0), np.array([True, False, False]))
+    constant = np.array([0.5, 0.5, 0.1, 0.2])
+    assert s.hanley_mcneil_correlation(constant, constant, np.array([True, True, False, False])) > 0
 
 
 def test_mcnemar_by_hand():
@@ -107,10 +208,12 @@ def test_mcnemar_by_hand():
     assert found.exact == pytest.approx(112 / 1024)  # 2 (1 + 10 + 45) / 2^10
     assert found.exact == pytest.approx(stats.binomtest(2, 10).pvalue)
     assert found.mid_p == pytest.approx((112 - 45) / 1024)
-    # Fagerland, Lydersen & Laake 2013, airway hyper-responsiveness: 1 and 7 discordant; exact .0703, mid-p .0391.
+    # Fagerland, Lydersen & Laake 2013, airway hyper-responsiveness in 21 children: 1 and 7 discordant, 2 · 9/256 and
+    # that minus 8/256; their supplement gives 1 − P(X = b)/2 for equal counts.
     published = s.mcnemar(np.arange(8) < 1, np.arange(8) >= 1)
     assert published.exact == pytest.approx(0.0703, abs=5e-5)
     assert published.mid_p == pytest.approx(0.0391, abs=5e-5)
+    assert s.mcnemar(np.arange(4) < 2, np.arange(4) >= 2)[2:] == (1, pytest.approx(1 - 6 / 16 / 2))
     assert s.mcnemar(first, first)[2:] == (1, 1)
 
 
@@ -155,6 +258,51 @@ def test_seeds_test_of_identical_arms():
     assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
     with pytest.raises(InputError, match="same ≥ 2 seeds"):
         s.seeds_test(scores[:1], scores[:1], positive, np.arange(120), level=0.95)
+
+
+def test_seeds_area_equals_its_formula_written_out():
+    scores, positive = cases(n=90, k=5)
+    found = s.seeds_area(scores, positive, np.arange(90), level=0.95)
+    areas, covariance = s.auroc_covariance(scores, positive, np.arange(90))
+    pairs = [covariance[i, j] for i in range(5) for j in range(5) if i != j]
+    variance = areas.var(ddof=1) / 5 + max(0, np.mean(pairs))
+    degrees = 4 * (variance / (areas.var(ddof=1) / 5)) ** 2
+    half = stats.t.ppf(0.975, degrees) * np.sqrt(variance)
+    assert (found.value, found.error) == pytest.approx((areas.mean(), np.sqrt(variance)))
+    assert (found.low, found.high) == pytest.approx((areas.mean() - half, areas.mean() + half))
+    with pytest.raises(InputError, match="at least 2 seeds"):
+        s.seeds_area(scores[:1], positive, np.arange(90), level=0.95)
+
+
+def test_seeds_area_has_no_interval_without_an_error_and_stays_below_one():
+    positive = np.arange(20) < 10
+    perfect = s.seeds_area(np.tile(positive * 1.0, (3, 1)), positive, np.arange(20), level=0.95)
+    assert (perfect.value, perfect.low, perfect.high) == (1, None, None)
+    almost = np.tile(positive * 1.0, (3, 1))
+    almost[0, 0] = -1
+    assert s.seeds_area(almost, positive, np.arange(20), level=0.95).high == 1
+
+
+def test_seeds_independent_is_welchs_test():
+    one, two = s.SeedArea(0.9, 0.85, 0.95, 0.03, 12.0), s.SeedArea(0.8, 0.7, 0.9, 0.05, 8.0)
+    found = s.seeds_independent(one, two, level=0.9)
+    degrees = (0.03**2 + 0.05**2) ** 2 / (0.03**4 / 12 + 0.05**4 / 8)
+    error = np.hypot(0.03, 0.05)
+    assert (found.difference, found.error, found.degrees) == pytest.approx((-0.1, error, degrees))
+    assert found.p == pytest.approx(2 * stats.t.sf(0.1 / error, degrees))
+    assert found.high == pytest.approx(-0.1 + stats.t.ppf(0.95, degrees) * error)
+    perfect = s.SeedArea(1.0, None, None, 0.0, 2.0)
+    assert s.seeds_independent(perfect, perfect, level=0.9)[:4] == (0, 0, 0, 1)
+
+
+def test_mean_interval():
+    values = [0.1, 0.4, 0.3, 0.6]
+    found = s.mean_interval(values, level=0.95)
+    low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((0.35, low, high))
+    assert s.mean_interval([0.5], level=0.95) == {"value": 0.5, "low": None, "high": None}
+    with pytest.raises(InputError, match="at least one"):
+        s.mean_interval([], level=0.95)
 
 
 def test_bootstrap_auroc_equals_the_auroc_of_each_resample():

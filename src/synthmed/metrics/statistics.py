@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from synthmed.errors import InputError
-from synthmed.metrics.classification import midranks
+from synthmed.metrics.classification import auroc, midranks
 
 
 class Test(NamedTuple):
@@ -96,16 +96,67 @@ def hanley_mcneil_independent(
 
 
 def hanley_mcneil_paired(first: float, second: float, counts: tuple[int, int], correlation: float) -> Test:
-    """Test of two areas from the *same* cases, given the correlation r of the areas (Hanley & McNeil 1983, eq. 1).
+    """Test of two areas from the *same* cases (Hanley & McNeil 1983, eq. 1).
 
-    Their table turns the average rank correlation of the scores in each class, and the average area, into r; from
-    scores, delong_test estimates the same quantity without a table.
+    counts: (positives, negatives). correlation: r between the two areas, from hanley_mcneil_correlation. delong_test
+    estimates the same standard error without a model of the scores, and with patients of several images.
     """
     if not -1 <= correlation <= 1:
         raise InputError(f"a correlation of {correlation} is impossible")
     a, b = hanley_mcneil_error(first, *counts), hanley_mcneil_error(second, *counts)
     error = float(np.sqrt(max(0.0, a**2 + b**2 - 2 * correlation * a * b)))
     return Test(second - first, error, _normal_p(second - first, error))
+
+
+def area_correlation(score_correlation: float, area: float, cases: int) -> float:
+    """Correlation r of two areas from the same cases, from that of the scores: Table I of Hanley & McNeil 1983.
+
+    score_correlation: mean over the classes of the correlation ρ of the two scores; area: mean A of the two areas;
+    cases: positives and negatives together, N. Their binormal model, with equal variances, gives exactly
+
+        r = (c(ρ) + (N − 2) c(ρ/2)) / (c(1) + (N − 2) c(1/2)),   c(x) = P(U ≤ Φ⁻¹(A), V ≤ Φ⁻¹(A)) − A²,
+
+    U and V normal with correlation x. With N = 100 that is their table (areas 0.70 to 0.975, two decimals) to 0.007 in
+    every entry (tests/metrics/test_statistics.py). At an area of 0 or 1 the limit is taken just inside.
+    """
+    if not -1 <= score_correlation <= 1 or not 0 <= area <= 1:
+        raise InputError(f"a correlation of {score_correlation} with an area of {area} is impossible")
+    area = min(max(area, 1e-6), 1 - 1e-6)
+    deviate = special.ndtri(area)
+
+    def covariance(correlation: float) -> float:
+        if correlation == -1:
+            return max(0.0, 2 * area - 1) - area**2
+        # Owen's T: P(U ≤ d, V ≤ d) = Φ(d) − 2 T(d, √((1 − x)/(1 + x))).
+        both = area - 2 * special.owens_t(deviate, np.sqrt((1 - correlation) / (1 + correlation)))
+        return float(both) - area**2
+
+    return (covariance(score_correlation) + (cases - 2) * covariance(score_correlation / 2)) / (
+        covariance(1.0) + (cases - 2) * covariance(0.5)
+    )
+
+
+def hanley_mcneil_correlation(first: np.ndarray, second: np.ndarray, positive: np.ndarray) -> float:
+    """The r that hanley_mcneil_paired needs, from scores (N,) of the same N cases and positive, bool (N,).
+
+    Within each class the scores are replaced by normal scores, Φ⁻¹((rank − 3/8)/(n + 1/4)), which estimate the
+    correlation in Hanley & McNeil's binormal model and, like the areas, do not change when the scores are transformed;
+    their correlations are averaged and turned into r (area_correlation). Constant scores of a class correlate by 0.
+    """
+    positive = np.asarray(positive, dtype=bool)
+    correlations = []
+    for where in (positive, ~positive):
+        count = int(where.sum())
+        if count < 2:
+            raise InputError(f"a correlation needs 2 cases of each class; one class has {count}")
+        ranks = midranks(np.stack([first[where], second[where]]))
+        normal = special.ndtri((ranks - 0.375) / (count + 0.25))
+        normal -= normal.mean(axis=1, keepdims=True)
+        length = np.sqrt((normal**2).sum(axis=1))
+        correlations.append(float(normal[0] @ normal[1] / (length[0] * length[1])) if length.min() > 0 else 0.0)
+    areas = [auroc(scores, positive) for scores in (first, second)]
+    mean = float(np.clip(np.mean(correlations), -1, 1))
+    return area_correlation(mean, float(np.mean(areas)), len(positive))
 
 
 # ------------------------------------------------------------------------------- training seeds as readers of the cases
@@ -146,6 +197,52 @@ def seeds_test(
     return _t_test(float(differences.mean()), between_seeds, max(0.0, shared), seeds, level)
 
 
+class SeedArea(NamedTuple):
+    """Seed-averaged area with its t interval (ends cut at 0 and 1), standard error and degrees of freedom.
+
+    The ends are None when the error is 0: no case was ordered wrongly in any training, so nothing can be estimated.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    error: float
+    degrees: float
+
+
+def seeds_area(scores: np.ndarray, positive: np.ndarray, patients: np.ndarray, *, level: float) -> SeedArea:
+    """Area under the curve of one arm, for new trainings *and* new patients: scores (S, N) of S ≥ 2 trainings.
+
+    The variance and degrees of freedom of seeds_test, for an area instead of a difference.
+    """
+    seeds = len(scores)
+    if seeds < 2:
+        raise InputError(f"an interval over trainings needs at least 2 seeds, there are {seeds}; add seeds")
+    areas, covariance = auroc_covariance(scores, positive, patients)
+    between_seeds = float(areas.var(ddof=1)) / seeds
+    shared = float((covariance.sum() - np.trace(covariance)) / (seeds * (seeds - 1)))
+    found = _t_test(float(areas.mean()), between_seeds, max(0.0, shared), seeds, level)
+    if found.error == 0:
+        return SeedArea(found.difference, None, None, 0.0, found.degrees)
+    return SeedArea(found.difference, max(0.0, found.low), min(1.0, found.high), found.error, found.degrees)
+
+
+def seeds_independent(first: SeedArea, second: SeedArea, *, level: float) -> SeedTest:
+    """Difference (second − first) of two areas that were measured on different cases by different trainings.
+
+    Welch's t: the variances add, with Satterthwaite's degrees of freedom.
+    """
+    variances = first.error**2, second.error**2
+    error, difference = float(np.sqrt(sum(variances))), second.value - first.value
+    if error <= 1e-12:
+        p = 1.0 if abs(difference) <= 1e-12 else 0.0
+        return SeedTest(difference, difference, difference, p, 0.0, first.degrees + second.degrees)
+    degrees = error**4 / sum(v**2 / arm.degrees for v, arm in zip(variances, (first, second), strict=True))
+    half = float(special.stdtrit(degrees, (1 + level) / 2)) * error
+    p = float(2 * special.stdtr(degrees, -abs(difference) / error))
+    return SeedTest(difference, difference - half, difference + half, p, error, float(degrees))
+
+
 def _t_test(difference: float, between_seeds: float, shared: float, seeds: int, level: float) -> SeedTest:
     variance = between_seeds + shared
     error = float(np.sqrt(variance))
@@ -157,6 +254,18 @@ def _t_test(difference: float, between_seeds: float, shared: float, seeds: int, 
     half = float(special.stdtrit(degrees, (1 + level) / 2)) * error
     p = float(2 * special.stdtr(degrees, -abs(difference) / error))
     return SeedTest(difference, difference - half, difference + half, p, error, float(degrees))
+
+
+def mean_interval(values: np.ndarray, *, level: float) -> dict[str, float | None]:
+    """Mean of independent values (N,) with its t interval: value, low, high; low and high are None below 2 values."""
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) == 0:
+        raise InputError("a mean needs at least one value")
+    mean = float(values.mean())
+    if len(values) < 2:
+        return {"value": mean, "low": None, "high": None}
+    half = float(special.stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / np.sqrt(len(values)))
+    return {"value": mean, "low": mean - half, "high": mean + half}
 
 
 # --------------------------------------------------------------------------------------------------------- decisions
@@ -172,8 +281,9 @@ class McNemar(NamedTuple):
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> McNemar:
     """McNemar's test of paired decisions: bool (N,) each, whether the decision on a case was right.
 
-    Exact two-sided binomial p, and mid-p (Fagerland, Lydersen & Laake 2013). Without a discordant case both are 1. It
-    counts cases as independent: with several images a patient it is too optimistic.
+    Exact two-sided binomial p, and mid-p (Fagerland, Lydersen & Laake 2013, supplement, eq. 1 and 2, and the text below
+    for equal counts). Without a discordant case both are 1. It counts cases as independent: with several images a
+    patient it is too optimistic.
     """
     first_right, second_right = np.asarray(first_right, dtype=bool), np.asarray(second_right, dtype=bool)
     b, c = int((first_right & ~second_right).sum()), int((~first_right & second_right).sum())
@@ -183,7 +293,7 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> McNemar:
     tail = float(special.bdtr(fewer, total, 0.5))
     point = tail - (float(special.bdtr(fewer - 1, total, 0.5)) if fewer else 0.0)
     exact = min(1.0, 2 * tail)
-    mid = 1.0 if b == c else exact - point
+    mid = 1 - point / 2 if b == c else exact - point
     return McNemar(b, c, exact, mid)
 
 

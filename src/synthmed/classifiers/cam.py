@@ -1,0 +1,22 @@
+"""Where a classifier looks: Grad-CAM (Selvaraju et al. 2017), by captum."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def grad_cam(model: nn.Module, layer: nn.Module, images: Tensor, target: int) -> Tensor:
+    """Class activation maps of the output `target`, at the size of the images: float32 (N, H, W), 0 or more.
+
+    model: (N, C, H, W) → logits (N, T), in eval mode. layer: the module whose output is mapped, as a rule
+    Classifier.last_convolution(model). images: (N, C, H, W) in [-1, 1]. A map is the ReLU of the sum of the layer's
+    channels, each weighted by the mean of its gradient (equations 1 and 2), enlarged bilinearly. It is zero everywhere
+    when nothing speaks for the target.
+    """
+    from captum.attr._core.layer.grad_cam import LayerGradCam  # not captum.attr, which imports much more
+
+    # No weight of the network wants a gradient; that the images do makes the gradients of the layer known.
+    inputs = images.detach().clone().requires_grad_(True)
+    with torch.enable_grad():
+        maps = LayerGradCam(model, layer).attribute(inputs, target=target, relu_attributions=True)
+    return F.interpolate(maps.detach().float(), images.shape[2:], mode="bilinear", align_corners=False)[:, 0]

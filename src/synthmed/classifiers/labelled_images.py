@@ -1,0 +1,177 @@
+"""The images of a classifier's training: which rows of a set, with which targets, at which size; their augmentation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from synthmed.classifiers.network_settings import NetworkSettings
+from synthmed.data.imageset import ImageSet
+from synthmed.data.split import draw
+from synthmed.errors import InputError
+from synthmed.gan import derived_seed
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images of one part: pixels uint8 (N, C, H, W); targets float32 (N, T), 0 or 1; patients: N names."""
+
+    pixels: Tensor
+    targets: Tensor
+    patients: list[str]
+
+
+def read_targets(image_set: ImageSet, settings: NetworkSettings) -> dict[int, list[int]]:
+    """Row of the manifest → its targets (0 or 1), for the rows that can be used; see NetworkSettings.
+
+    Raises InputError on an empty cell when settings say so, and on a target that no cell names.
+    """
+    cells = image_set.column(settings.target_column)
+    empty = [index for index, cell in enumerate(cells) if not cell.strip()]
+    if empty and settings.missing == "error":
+        raise InputError(
+            f"{image_set.path}: {len(empty)} of {len(cells)} images have no {settings.target_column}, the first is "
+            f"{image_set.rows[empty[0]]['image']!r}; fill it in, or set missing to 'skip' or 'normal'"
+        )
+    found = {}
+    for index, cell in enumerate(cells):
+        names = _names(cell, settings)
+        if names:  # else the settings say to skip it
+            found[index] = [int(target in names) for target in settings.targets]
+    return found
+
+
+def _names(cell: str, settings: NetworkSettings) -> set[str]:
+    names = {name.strip() for name in cell.split(";") if name.strip()}
+    return names or ({"normal"} if settings.missing == "normal" else set())
+
+
+def _check_known(paths: Sequence[Path], sets: Sequence[ImageSet], settings: NetworkSettings) -> None:
+    cells = {cell for images in sets for cell in images.column(settings.target_column)}
+    known = {name for cell in cells for name in _names(cell, settings)}
+    unknown = [target for target in settings.targets if target not in known]
+    if unknown:
+        raise InputError(
+            f"{paths[0]}: unknown target {unknown[0]!r}; the column {settings.target_column!r} names {sorted(known)}"
+        )
+
+
+def read_parts(settings: NetworkSettings, train: Path, validation: Path) -> tuple[Part, Part]:
+    """The training and the validation part. Raises InputError when a part is unusable, see `train`."""
+    same = Path(train).resolve() == Path(validation).resolve()
+    if settings.holdout is not None and not same:
+        raise InputError(
+            f"setting holdout is {settings.holdout}, which takes the validation part from {train}; then the input "
+            f"validation must be that file too, not {validation}; or set holdout to null"
+        )
+    train_set = ImageSet(train)
+    validation_set = train_set if same else ImageSet(validation)
+    _check_known([train], [train_set, validation_set], settings)
+    rows = [read_targets(train_set, settings), read_targets(validation_set, settings)]
+    if settings.holdout is not None:
+        chosen = list(rows[0])
+        patients = [train_set.rows[index]["patient"] for index in chosen]
+        patterns = ["".join(map(str, rows[0][index])) for index in chosen]
+        drawn = draw(patients, patterns, {"validation": settings.holdout}, derived_seed(settings.seed, "holdout"))
+        rows = [
+            {index: rows[0][index] for index, part in zip(chosen, drawn, strict=True) if part == name}
+            for name in ("train", "validation")
+        ]
+    elif settings.part_column is not None:
+        rows = [
+            {index: values for index, values in found.items() if part_of[index] == name}
+            for found, part_of, name in zip(
+                rows,
+                [images.column(settings.part_column) for images in (train_set, validation_set)],
+                ("train", "validation"),
+                strict=True,
+            )
+        ]
+    parts = []
+    for name, images, found in zip(("training", "validation"), (train_set, validation_set), rows, strict=True):
+        _check_part(images.path, name, np.array(list(found.values())).reshape(-1, len(settings.targets)), settings)
+        parts.append(_decoded(images, found, settings.image_size))
+    shared = sorted({*parts[0].patients} & {*parts[1].patients})
+    if shared:
+        raise InputError(
+            f"{train}, {validation}: {len(shared)} patients are in the training and in the validation part, the first "
+            f"is {shared[0]!r}; split by patient"
+        )
+    if parts[0].pixels.shape[1:] != parts[1].pixels.shape[1:]:
+        raise InputError(
+            f"{train} has images of {tuple(parts[0].pixels.shape[1:])} (channels, height, width), {validation} of "
+            f"{tuple(parts[1].pixels.shape[1:])}; prepare them alike"
+        )
+    return parts[0], parts[1]
+
+
+def _check_part(path: Path, name: str, targets: np.ndarray, settings: NetworkSettings) -> None:
+    if len(targets) < (settings.batch_size if name == "training" else 2):
+        raise InputError(
+            f"{path}: {len(targets)} images in the {name} part are too few (batch_size is {settings.batch_size}); add "
+            "images or lower batch_size"
+        )
+    for target, positives in zip(settings.targets, targets.sum(axis=0).tolist(), strict=True):
+        if positives in (0, len(targets)):
+            lacking = "positive" if positives == 0 else "negative"
+            raise InputError(
+                f"{path}: the {name} part ({len(targets)} images) has no {lacking} image of the target {target!r}; add "
+                "some, or take the target out of the settings"
+            )
+
+
+def _decoded(images: ImageSet, found: dict[int, list[int]], size: int | None) -> Part:
+    rows = list(found)
+    decoded = np.empty((0,), np.uint8)
+    for place, (row, pixels, *_) in enumerate(images.entries(rows)):
+        if size is not None and min(pixels.shape[:2]) < size:
+            raise InputError(
+                f"{images.path}: {row['image']} has {pixels.shape[0]} × {pixels.shape[1]} pixels, less than the "
+                f"setting image_size, {size}; lower it"
+            )
+        image = (pixels if size is None else resized(pixels, size)).transpose(2, 0, 1)
+        if place == 0:  # one array from the start, so that memory holds the images once
+            decoded = np.empty((len(rows), *image.shape), np.uint8)
+        if image.shape != decoded.shape[1:] or image.shape[1] != image.shape[2]:
+            raise InputError(
+                f"{images.path}: {row['image']} has the shape {image.shape} and the first image {decoded.shape[1:]} "
+                "(channels, height, width); all must be squares of one size: prepare them so"
+            )
+        decoded[place] = image
+    targets = torch.tensor([found[index] for index in rows], dtype=torch.float32)
+    return Part(torch.from_numpy(decoded), targets, [images.rows[index]["patient"] for index in rows])
+
+
+def augmented(images: Tensor, flip: bool, shift: float, rng: torch.Generator) -> Tensor:
+    """Mirror half of the images and shift each by whole pixels within ± shift × side; the border repeats.
+
+    images: uint8 (N, C, H, W) → the same. rng: a CPU generator, from which all randomness comes.
+    """
+    if flip:
+        mirrored = torch.rand(len(images), generator=rng) < 0.5
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    reach = round(shift * images.shape[3])
+    if reach:
+        height, width = images.shape[2:]
+        corners = torch.randint(0, 2 * reach + 1, (len(images), 2), generator=rng).tolist()
+        padded = F.pad(images.float(), (reach,) * 4, mode="replicate").to(torch.uint8)
+        images = torch.stack(
+            [
+                image[:, top : top + height, left : left + width]
+                for image, (top, left) in zip(padded, corners, strict=True)
+            ]
+        )
+    return images
+
+
+def resized(pixels: np.ndarray, size: int) -> np.ndarray:
+    """One image uint8 (H, W, C), C = 1 or 3, reduced to (size, size, C): bilinear with antialiasing (Pillow)."""
+    if pixels.shape[:2] == (size, size):
+        return pixels
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)).reshape(size, size, pixels.shape[2])

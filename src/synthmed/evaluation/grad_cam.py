@@ -1,0 +1,285 @@
+"""Where the classifiers (real) and (synthetic) look on real test images, above all where they are wrong (Figure 11).
+
+Maps are Grad-CAM of the positive output: what speaks for the finding, also in an image that was called negative. A
+classifier's map is the mean of its seeds' maps, each divided by its sum, so that every training weighs the same.
+"""
+
+import csv
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from synthmed.classifiers import network
+from synthmed.classifiers.cam import grad_cam as maps_of
+from synthmed.data.boxes import parse_boxes
+from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.errors import InputError
+from synthmed.evaluation.three_steps import REAL, SYNTHETIC
+from synthmed.files import read_json, write_json
+from synthmed.gan import choose_device, to_model
+from synthmed.metrics import localisation, statistics
+
+logger = logging.getLogger(__name__)
+
+OUTCOMES = ("true positive", "false negative", "false positive", "true negative")
+
+
+@dataclass(frozen=True)
+class GradCamSettings:
+    """positive: output of both classifiers whose evidence is mapped; the label of positive images.
+
+    shown: most wrong images shown of each kind (false negatives and false positives of either classifier, right
+    positives of both). batch_size: images at once; threads: CPU threads.
+    """
+
+    positive: str
+    shown: int
+    batch_size: int
+    threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Of one classifier on the real test images: likelihood (N,), mean over seeds; called (N,) bool, by most of the
+    seeds (a tie by the mean likelihood against the mean threshold)."""
+
+    likelihood: np.ndarray
+    called: np.ndarray
+
+
+def grad_cam(
+    settings: GradCamSettings,
+    *,
+    real_classifier: Path,
+    synthetic_classifier: Path,
+    test: Path,
+    predictions: Path,
+    summary: Path,
+    out: Path,
+    maps: Path,
+) -> None:
+    """Map what both classifiers see in the real test images that either of them gets wrong, and in those with boxes.
+
+    test: the real test images; their column `boxes`, where there is one, holds the annotated findings (data/boxes.py).
+    predictions, summary: from `three-steps` with the same classifiers and images.
+
+    out: JSON. `outcomes`: images of each outcome by classifier. `inside`: by classifier and outcome (positive images
+    with boxes only), n, the mean share of the map's sum that lies inside the boxes, the mean share of the image that
+    the boxes cover (what a map without aim reaches), the mean difference with its t interval, and how many maps were
+    empty (nothing speaks for the finding; counted as chance). `shown`: the images of Figure 11: kind, image, label,
+    boxes (in pixels of the test images), likelihoods. maps: image set, two 8-bit maps for each shown image (columns
+    `origin`, `classifier`, `kind`), scaled so that the maximum is 255.
+
+    Raises InputError when predictions and images do not belong together or a box is malformed.
+    """
+    if min(settings.shown, settings.batch_size, settings.threads) < 1:
+        raise InputError("settings shown, batch_size and threads must be 1 or more")
+    torch.set_num_threads(settings.threads)
+    images = ImageSet(test)
+    level = 1 - read_json(summary)["alpha"]
+    thresholds = {
+        name: read_json(summary)["experiments"][f"{name}_on_real"]["thresholds"] for name in (REAL, SYNTHETIC)
+    }
+    decisions = {name: read_decisions(predictions, name, images, thresholds[name]) for name in (REAL, SYNTHETIC)}
+    positive = np.array([label == settings.positive for label in images.column("label")])
+    outcome = {name: outcomes(positive, found.called) for name, found in decisions.items()}
+    cells = images.column("boxes") if "boxes" in images.rows[0] else [""] * len(images)
+    boxes = {}
+    for row, cell in enumerate(cells):
+        try:
+            boxes[row] = parse_boxes(cell)
+        except InputError as error:
+            raise InputError(f"{test}: image {images.rows[row]['image']!r}: {error}") from error
+    shown = choose(positive, decisions, outcome, settings.shown)
+    boxed = [row for row in range(len(images)) if positive[row] and boxes[row]]
+    wanted = sorted({*boxed, *(row for _, row in shown)})
+
+    found = {}
+    for name, path in ((REAL, real_classifier), (SYNTHETIC, synthetic_classifier)):
+        trained = network.load(path).to(choose_device(settings.device))
+        found[name] = dict(zip(wanted, class_maps(trained, settings, images, wanted), strict=True))
+        logger.info("maps of %d images by the classifier (%s)", len(wanted), name)
+
+    height, width = images[0].shape[:2]
+    write_image_set(
+        maps,
+        (
+            (
+                {
+                    "image": f"{Path(images.rows[row]['image']).stem}.{name}.png",
+                    "label": images.rows[row]["label"],
+                    "patient": images.rows[row]["patient"],
+                    "source": "grad-cam",
+                    "origin": images.rows[row]["image"],
+                    "classifier": name,
+                    "kind": kind,
+                },
+                as_pixels(found[name][row], (height, width)),
+            )
+            for kind, row in shown
+            for name in (REAL, SYNTHETIC)
+        ),
+    )
+    write_json(
+        out,
+        {
+            "positive": settings.positive,
+            "level": level,
+            "outcomes": {
+                name: {which: int((outcome[name] == which).sum()) for which in OUTCOMES} for name in (REAL, SYNTHETIC)
+            },
+            "boxed": len(boxed),
+            "inside": {
+                name: {
+                    which: shares(
+                        [found[name][row] for row in boxed if which in (outcome[name][row], "every")],
+                        [boxes[row] for row in boxed if which in (outcome[name][row], "every")],
+                        (height, width),
+                        level,
+                    )
+                    for which in ("every", "true positive", "false negative")
+                }
+                for name in (REAL, SYNTHETIC)
+            },
+            "shown": [
+                {
+                    "kind": kind,
+                    "image": images.rows[row]["image"],
+                    "label": images.rows[row]["label"],
+                    "boxes": [list(box) for box in boxes[row]],
+                    "likelihood": {name: float(decisions[name].likelihood[row]) for name in (REAL, SYNTHETIC)},
+                    "outcome": {name: str(outcome[name][row]) for name in (REAL, SYNTHETIC)},
+                    "share_inside": {
+                        name: _inside(found[name][row], boxes[row], (height, width)) for name in (REAL, SYNTHETIC)
+                    },
+                }
+                for kind, row in shown
+            ],
+        },
+    )
+
+
+# ------------------------------------------------------------------------------------------------- which images
+def read_decisions(path: Path, classifier: str, images: ImageSet, thresholds: Sequence[float]) -> Decisions:
+    """What `classifier` ("real" or "synthetic") said of the real test images, in the order of `images`.
+
+    Raises InputError unless the CSV holds every image of the set, with every seed, and no other.
+    """
+    place = {row["image"]: number for number, row in enumerate(images.rows)}
+    likelihood = np.full((len(thresholds), len(images)), np.nan)
+    with open(path, newline="", encoding="utf-8") as handle:
+        for row in csv.DictReader(handle):
+            if row["classifier"] != classifier or row["test"] != REAL:
+                continue
+            if row["image"] not in place or int(row["seed"]) >= len(thresholds):
+                raise InputError(f"{path}: image {row['image']!r}, seed {row['seed']} does not belong to {images.path}")
+            likelihood[int(row["seed"]), place[row["image"]]] = float(row["likelihood"])
+    if np.isnan(likelihood).any():
+        missing = images.rows[int(np.argwhere(np.isnan(likelihood))[0, 1])]["image"]
+        raise InputError(
+            f"{path}: no prediction of image {missing!r} of {images.path}; run three-steps on these images"
+        )
+    mean = likelihood.mean(axis=0)
+    called = (likelihood >= np.array(thresholds)[:, None]).astype(int)
+    fallback = (mean >= np.mean(thresholds)).astype(int)
+    return Decisions(mean, statistics.majority(called, 2, fallback) == 1)
+
+
+def outcomes(positive: np.ndarray, called: np.ndarray) -> np.ndarray:
+    """One of OUTCOMES for each image, (N,) text. positive, called: bool (N,)."""
+    names = np.array(["true negative", "false positive", "false negative", "true positive"])
+    return names[2 * positive.astype(int) + called.astype(int)]
+
+
+def choose(
+    positive: np.ndarray, decisions: dict[str, Decisions], outcome: dict[str, np.ndarray], count: int
+) -> list[tuple[str, int]]:
+    """(kind, position) of the images of Figure 11, each once: at most `count` of every kind, the most wrong first.
+
+    Kinds: false negatives and false positives of either classifier, then the right positives of both, most certain
+    first. When there is no such image at all, the image that the classifier (real) finds most suspect.
+    """
+    chosen: dict[int, str] = {}
+    for name in (REAL, SYNTHETIC):
+        for which, sign in (("false negative", 1), ("false positive", -1)):
+            order = np.argsort(sign * decisions[name].likelihood, kind="stable").tolist()
+            rows = [row for row in order if outcome[name][row] == which and row not in chosen]
+            for row in rows[:count]:
+                both = outcome[REAL][row] == outcome[SYNTHETIC][row]
+                chosen[row] = f"{which} of both" if both else f"{which} of classifier ({name})"
+    certain = np.argsort(-np.minimum(*(found.likelihood for found in decisions.values())), kind="stable").tolist()
+    both = [row for row in certain if all(outcome[name][row] == "true positive" for name in outcome)]
+    chosen |= {row: "true positive of both" for row in both[:count]}
+    if not chosen:
+        row = int(np.argmax(decisions[REAL].likelihood))
+        chosen[row] = f"{outcome[REAL][row]} of classifier ({REAL})"
+    return [(kind, row) for row, kind in chosen.items()]
+
+
+# --------------------------------------------------------------------------------------------------------- the maps
+def class_maps(
+    trained: network.Classifier, settings: GradCamSettings, images: ImageSet, rows: Sequence[int]
+) -> list[np.ndarray]:
+    """The classifier's map of each image, float32 (h, w) at the classifier's size, its sum 1, or 0 where no training
+    finds anything that speaks for the positive class."""
+    output, found = trained.position(settings.positive), []
+    size = trained.image_shape[1]
+    device = next(trained.models[0].parameters()).device
+    for start in range(0, len(rows), settings.batch_size):
+        entries = images.entries(rows[start : start + settings.batch_size])
+        pixels = np.stack([network.resized(pixels, size) for _, pixels, *_mask in entries])
+        batch = to_model(torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).to(device))
+        total = np.zeros((len(batch), *trained.image_shape[1:]))
+        weight = np.zeros(len(batch))
+        for model in trained.models:
+            of_seed = maps_of(model, trained.last_convolution(model), batch, output).double().cpu().numpy()
+            sums = of_seed.sum(axis=(1, 2))
+            some = sums > 0
+            total[some] += of_seed[some] / sums[some, None, None]
+            weight += some
+        found += list((total / np.maximum(weight, 1)[:, None, None]).astype(np.float32))
+    return found
+
+
+def as_pixels(map_: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A map (h, w) as uint8 (H, W): bilinear, its maximum 255 (a map of zeros stays zeros)."""
+    enlarged = _enlarged(map_, shape)
+    return np.round(255 * enlarged / max(float(enlarged.max()), np.finfo(np.float32).tiny)).astype(np.uint8)
+
+
+def _enlarged(map_: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    if map_.shape == shape:
+        return map_
+    return np.asarray(Image.fromarray(map_).resize(shape[::-1], Image.Resampling.BILINEAR))
+
+
+def _inside(map_: np.ndarray, boxes: Sequence, shape: tuple[int, int]) -> float | None:
+    """Share of the map's sum inside the boxes (of an image of `shape`); None without boxes or with an empty map."""
+    if not boxes or not map_.any():
+        return None
+    return localisation.share_inside(_enlarged(map_, shape), localisation.box_region([box[1:] for box in boxes], shape))
+
+
+def shares(maps: Sequence[np.ndarray], boxes: Sequence[Sequence], shape: tuple[int, int], level: float) -> dict:
+    """How much of the maps lies inside the boxes, see grad_cam; without any image, all is None."""
+    if not maps:
+        return {"n": 0, "share_inside": None, "chance": None, "difference": None, "empty": 0}
+    regions = [localisation.box_region([box[1:] for box in own], shape) for own in boxes]
+    inside = np.array(
+        [localisation.share_inside(_enlarged(map_, shape), region) for map_, region in zip(maps, regions, strict=True)]
+    )
+    chance = np.array([localisation.chance(region) for region in regions])
+    return {
+        "n": len(maps),
+        "share_inside": float(inside.mean()),
+        "chance": float(chance.mean()),
+        "difference": statistics.mean_interval(inside - chance, level=level),
+        "empty": sum(not map_.any() for map_ in maps),
+    }

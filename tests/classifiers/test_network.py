@@ -1,0 +1,407 @@
+"""Classifiers that learn all their weights: what they learn, that they continue bit for bit, what they refuse."""
+
+import csv
+import logging
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from made_up_images import SIDE, image_set, rows
+from synthmed import weights as registry
+from synthmed.classifiers import network
+from synthmed.classifiers.architectures import ResNet50, SmallCNN, build
+from synthmed.classifiers.labelled_images import augmented, read_parts
+from synthmed.classifiers.network import NetworkSettings, PredictSettings, likelihoods, load, predict, train
+from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.errors import InputError
+from synthmed.files import read_json
+from synthmed.metrics.classification import auroc
+from synthmed.settings import parse
+
+VALUES = {
+    "targets": ["abnormal"],
+    "target_column": "label",
+    "missing": "error",
+    "part_column": None,
+    "holdout": None,
+    "architecture": "small_cnn",
+    "channels": [4, 8],
+    "dropout": 0.2,
+    "image_size": None,
+    "pretrained": None,
+    "seed": 1,
+    "seeds": 2,
+    "epochs": 4,
+    "batch_size": 16,
+    "learning_rate": 1.0e-2,
+    "schedule": "cosine",
+    "class_weights": "balanced",
+    "flip": True,
+    "shift": 0.05,
+    "select": "loss",
+    "precision": "fp32",
+    "channels_last": False,
+    "save_every": 1,
+    "threads": 1,
+    "device": "cpu",
+}
+
+
+def settings(**changes):
+    return parse(NetworkSettings, VALUES | changes)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sets")
+    return {
+        "train": image_set(folder / "train.zip", 60, seed=1),
+        "validation": image_set(folder / "validation.zip", 30, seed=2),
+    }
+
+
+def run(folder, sets, chosen=None, weights=None):
+    folder.mkdir(exist_ok=True)
+    train(chosen or settings(), **sets, weights=weights, classifier=folder / "c.pt", report=folder / "r.json")
+    return folder / "c.pt"
+
+
+@pytest.fixture(scope="module")
+def trained(sets, tmp_path_factory):
+    return run(tmp_path_factory.mktemp("trained"), sets)
+
+
+# --------------------------------------------------------------------------------------------------------- the result
+def test_it_learns_and_reports_what_it_did(sets, trained):
+    classifier = load(trained)
+    assert classifier.targets == ("abnormal",)
+    assert classifier.image_shape == (1, SIDE, SIDE)
+    assert classifier.thresholds.shape == (2, 1)
+    assert len(classifier.models) == 2
+    assert not any(model.training for model in classifier.models)
+    assert not any(p.requires_grad for model in classifier.models for p in model.parameters())
+    validation = ImageSet(sets["validation"])
+    positive = np.array(validation.column("label")) == "abnormal"
+    found = likelihoods(classifier, validation.pixels, 7)
+    assert found.shape == (2, 30, 1)
+    assert found.dtype == np.float64
+    assert auroc(found.mean(axis=0)[:, 0], positive) > 0.95
+
+    report = read_json(trained.with_name("r.json"))
+    assert report["images"]["train"] == {"images": 60, "patients": 60, "positives": {"abnormal": 30}}
+    assert report["images"]["validation"]["positives"] == {"abnormal": 15}
+    assert report["parameters"] == sum(p.numel() for p in classifier.models[0].parameters())
+    for seed, entry in enumerate(report["seeds"]):
+        of_target = entry["validation"]["abnormal"]
+        scores, threshold = found[seed, :, 0], classifier.thresholds[seed, 0]
+        assert of_target["auroc"] == pytest.approx(auroc(scores, positive))
+        assert of_target["threshold"] == threshold
+        assert of_target["true_positives"] == (scores[positive] >= threshold).sum()
+        assert of_target["false_positives"] == (scores[~positive] >= threshold).sum()
+        assert of_target["true_positives"] + of_target["false_negatives"] == 15
+        assert of_target["false_positives"] + of_target["true_negatives"] == 15
+        losses = [row["validation_loss"] for row in entry["history"]]
+        assert [row["epoch"] for row in entry["history"]] == [1, 2, 3, 4]
+        assert entry["best_epoch"] == 1 + int(np.argmin(losses))
+        assert entry["validation_loss"] == min(losses)
+    assert report["seeds"][0]["history"] != report["seeds"][1]["history"]
+
+
+def test_equal_settings_give_equal_bytes_and_another_seed_does_not(tmp_path, sets, trained):
+    assert run(tmp_path / "a", sets).read_bytes() == trained.read_bytes()
+    assert (tmp_path / "a" / "r.json").read_bytes() == trained.with_name("r.json").read_bytes()
+    assert run(tmp_path / "b", sets, settings(seed=2)).read_bytes() != trained.read_bytes()
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"channels_last": True}, {"select": "auroc"}])
+def test_ways_to_run(tmp_path, sets, trained, changes):
+    path = run(tmp_path / "a", sets, settings(**changes, seeds=1, epochs=8))
+    pixels = ImageSet(sets["validation"]).pixels
+    found = likelihoods(load(path), pixels, 30)[0, :, 0]
+    positive = np.arange(30) % 2 == 1
+    assert auroc(found, positive) > 0.9
+    if "select" in changes:
+        (entry,) = read_json(tmp_path / "a" / "r.json")["seeds"]
+        best = max(entry["history"], key=lambda row: (row["validation_auroc"], -row["validation_loss"]))
+        assert entry["best_epoch"] == best["epoch"]
+
+
+def test_the_learning_rate_follows_the_schedule(tmp_path, sets):
+    run(tmp_path / "a", sets, settings(seeds=1))
+    (entry,) = read_json(tmp_path / "a" / "r.json")["seeds"]
+    # 60 images are 3 batches of 16; the rate of the last step of each epoch, steps 2, 5, 8, 11 of 12.
+    expected = [0.01 * (1 + np.cos(np.pi * step / 12)) / 2 for step in (2, 5, 8, 11)]
+    assert [row["learning_rate"] for row in entry["history"]] == pytest.approx(expected)
+    run(tmp_path / "b", sets, settings(seeds=1, schedule="constant"))
+    (entry,) = read_json(tmp_path / "b" / "r.json")["seeds"]
+    assert {row["learning_rate"] for row in entry["history"]} == {0.01}
+
+
+def test_balanced_weights_count_each_class_alike(tmp_path, sets):
+    few = [entry for entry in rows(60, "t", 1) if entry[0]["label"] == "normal" or int(entry[0]["image"][1:4]) % 6 == 1]
+    write_image_set(tmp_path / "few.zip", few)
+    parts = read_parts(settings(), tmp_path / "few.zip", sets["validation"])
+    assert parts[0].targets.sum() == 10  # of 40
+    logits, targets = torch.tensor([[0.5], [-1.0]]), torch.tensor([[1.0], [0.0]])
+    for weights, factor in (("balanced", 3.0), ("none", 1.0)):
+        training = network.Training(settings(class_weights=weights), 0, parts, None, torch.device("cpu"))
+        own = factor * F.softplus(torch.tensor(-0.5)) + F.softplus(torch.tensor(-1.0))
+        assert training.loss(logits, targets).item() == pytest.approx(own.item() / 2)
+
+
+# ------------------------------------------------------------------------------------------------- stop and continue
+@pytest.mark.parametrize("stop", [2, 8, 12, 13])
+def test_a_stopped_training_continues_as_if_nothing_had_happened(tmp_path, sets, trained, monkeypatch, stop, caplog):
+    """Stopped in the first epoch, inside a later one, at the end of the first seed (step 12), in the second."""
+    steps, advance = [0], network.Training.advance
+
+    def counted(self):
+        steps[0] += 1
+        if steps[0] == stop:
+            signal.raise_signal(signal.SIGTERM)
+        return advance(self)
+
+    monkeypatch.setattr(network.Training, "advance", counted)
+    with pytest.raises(KeyboardInterrupt, match="run the same command again"):
+        run(tmp_path / "a", sets)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["c.resume.pt"]
+    caplog.set_level(logging.INFO)
+    steps[0] = stop
+    path = run(tmp_path / "a", sets)
+    assert steps[0] == 24  # no step was made twice
+    assert path.read_bytes() == trained.read_bytes()
+    assert (tmp_path / "a" / "r.json").read_bytes() == trained.with_name("r.json").read_bytes()
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["c.pt", "r.json"]
+
+
+def test_a_killed_training_continues_from_the_last_saved_epoch(tmp_path, sets, trained, monkeypatch):
+    steps, advance = [0], network.Training.advance
+
+    def killed(self):
+        steps[0] += 1
+        if steps[0] == 8:  # in the third epoch of the first seed
+            raise SystemError
+        return advance(self)
+
+    monkeypatch.setattr(network.Training, "advance", killed)
+    with pytest.raises(SystemError):
+        run(tmp_path / "a", sets)
+    assert run(tmp_path / "a", sets).read_bytes() == trained.read_bytes()
+    assert steps[0] == 8 + (24 - 6)  # two epochs were saved
+
+
+def test_a_resume_state_of_other_settings_is_refused(tmp_path, sets):
+    state = network.ResumeState(tmp_path / "c.pt", {"epochs": 7})
+    state.save({"results": [], "training": None})
+    with pytest.raises(InputError, match=r"c\.resume\.pt.*epochs was 7, is 4.*delete it"):
+        run(tmp_path, sets)
+
+
+# ------------------------------------------------------------------------------------------------- which images it uses
+def test_targets_come_from_a_list_of_findings(tmp_path, sets):
+    several = [
+        (fields | {"findings": ["", "square", "square; line", "line"][number % 4]}, pixels)
+        for number, (fields, pixels) in enumerate(rows(24, "v", 3))
+    ]
+    write_image_set(tmp_path / "v.zip", several)
+    chosen = settings(targets=["normal", "square", "line"], target_column="findings", missing="normal")
+    write_image_set(
+        tmp_path / "t.zip", [({**f, "image": "t" + f["image"], "patient": "t" + f["patient"]}, p) for f, p in several]
+    )
+    part, _ = read_parts(chosen, tmp_path / "t.zip", tmp_path / "v.zip")
+    assert part.targets[:4].tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1]]
+    skipping, _ = read_parts(
+        settings(targets=["line"], target_column="findings", missing="skip"), tmp_path / "t.zip", tmp_path / "v.zip"
+    )
+    assert len(skipping.targets) == 18
+    assert skipping.targets[:3, 0].tolist() == [0, 1, 1]
+    with pytest.raises(InputError, match="6 of 24 images have no findings"):
+        read_parts(settings(targets=["line"], target_column="findings"), tmp_path / "t.zip", tmp_path / "v.zip")
+
+
+def test_parts_of_one_set_come_from_a_column(tmp_path):
+    names = ["train", "train", "validation", "validation", "test", "test"] * 10
+    given = [(f | {"part": part}, p) for part, (f, p) in zip(names, rows(60, "s", 1), strict=True)]
+    write_image_set(tmp_path / "s.zip", given)
+    parts = read_parts(settings(part_column="part"), tmp_path / "s.zip", tmp_path / "s.zip")
+    assert [len(part.targets) for part in parts] == [20, 20]
+    assert parts[0].patients[:4] == ["s0", "s1", "s6", "s7"]
+    assert parts[1].patients[:4] == ["s2", "s3", "s8", "s9"]
+
+
+def test_a_holdout_is_drawn_by_patient_and_target(tmp_path):
+    given = [(f | {"patient": f"p{number // 4}"}, p) for number, (f, p) in enumerate(rows(80, "s", 1))]
+    write_image_set(tmp_path / "s.zip", given)
+    train_part, held_out = read_parts(settings(holdout=0.2), tmp_path / "s.zip", tmp_path / "s.zip")
+    assert not {*train_part.patients} & {*held_out.patients}
+    assert len(held_out.targets) == 16
+    assert held_out.targets.sum() == 8
+    again = read_parts(settings(holdout=0.2), tmp_path / "s.zip", tmp_path / "s.zip")[1]
+    assert again.patients == held_out.patients
+    other = read_parts(settings(holdout=0.2, seed=5), tmp_path / "s.zip", tmp_path / "s.zip")[1]
+    assert other.patients != held_out.patients
+
+
+def test_images_are_reduced_alike_in_training_and_use(tmp_path, sets):
+    path = run(tmp_path / "a", sets, settings(image_size=16, seeds=1, epochs=1))
+    classifier = load(path)
+    assert classifier.image_shape == (1, 16, 16)
+    pixels = ImageSet(sets["validation"]).pixels
+    small = np.stack([network.resized(image, 16) for image in pixels])
+    assert np.array_equal(likelihoods(classifier, pixels, 8), likelihoods(classifier, small, 8))
+    assert abs(int(small[0].mean()) - int(pixels[0].mean())) <= 1
+    with pytest.raises(InputError, match="32 × 32 pixels and 3 channels do not fit"):
+        likelihoods(classifier, np.repeat(pixels, 3, axis=3), 8)
+    with pytest.raises(InputError, match="do not fit"):
+        likelihoods(classifier, pixels[:, :10, :10], 8)
+
+
+def test_augmentation_mirrors_half_and_shifts_with_the_border_repeated():
+    images = torch.arange(200 * 4 * 4).remainder(251).to(torch.uint8).view(200, 1, 4, 4)
+    assert torch.equal(augmented(images, False, 0.0, torch.Generator()), images)
+    flipped = augmented(images, True, 0.0, torch.Generator().manual_seed(0))
+    mirrored = [torch.equal(one, two.flip(2)) for one, two in zip(flipped, images, strict=True)]
+    as_is = [torch.equal(one, two) for one, two in zip(flipped, images, strict=True)]
+    assert sum(mirrored) + sum(as_is) == 200
+    assert 70 < sum(mirrored) < 130
+    padded = F.pad(images.float(), (1, 1, 1, 1), mode="replicate").to(torch.uint8)
+    seen = set()
+    for one, source in zip(augmented(images, False, 0.3, torch.Generator().manual_seed(0)), padded, strict=True):
+        places = [(y, x) for y in range(3) for x in range(3) if torch.equal(one, source[:, y : y + 4, x : x + 4])]
+        assert places
+        seen.update(places)
+    assert len(seen) == 9  # every shift by up to round(0.3 · 4) = 1 pixel
+
+
+# ------------------------------------------------------------------------------------------------------------- refusals
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"targets": ["ill"]}, "unknown target 'ill'; the column 'label' names .'abnormal', 'normal'"),
+        ({"targets": []}, "setting targets"),
+        ({"target_column": "finding"}, "no column 'finding'"),
+        ({"part_column": "part"}, "no column 'part'"),
+        ({"batch_size": 61}, "60 images in the training part are too few"),
+        ({"batch_size": 1}, "batch_size is 1"),
+        ({"channels": None}, "setting channels"),
+        ({"architecture": "resnet50"}, "setting channels"),
+        ({"channels": [4] * 6}, "too small for 6 stages"),
+        ({"pretrained": "resnet50"}, "no such weights of the small CNN"),
+        ({"architecture": "resnet50", "channels": None, "pretrained": "resnet50"}, "pretrained is 'resnet50', and the"),
+        ({"holdout": 0.2}, "must be that file too"),
+        ({"holdout": 1.2}, "holdout is 1.2"),
+        ({"holdout": 0.2, "part_column": "part"}, "exclude each other"),
+        ({"image_size": 64}, "less than the setting image_size, 64"),
+        ({"image_size": 8}, "image_size is 8"),
+        ({"dropout": 1.0}, "dropout 1.0"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"learning_rate": 1.0e30, "class_weights": "none"}, "no longer finite after step 3; lower learning_rate"),
+    ],
+)
+def test_unusable_settings_are_refused(tmp_path, sets, changes, words):
+    with pytest.raises(InputError, match=words):
+        run(tmp_path / "a", sets, settings(**changes))
+    assert not list((tmp_path / "a").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("part", "label", "words"),
+    [
+        ("train", "normal", "the training part .* has no positive image of the target 'abnormal'"),
+        ("train", "abnormal", "the training part .* has no negative image"),
+        ("validation", "abnormal", "the validation part .* has no negative image"),
+    ],
+)
+def test_a_part_with_one_class_is_refused(tmp_path, sets, part, label, words):
+    write_image_set(tmp_path / "one.zip", [(f, p) for f, p in rows(80, "one", 1) if f["label"] == label])
+    with pytest.raises(InputError, match=words):
+        run(tmp_path / "a", sets | {part: tmp_path / "one.zip"})
+
+
+def test_a_patient_in_both_parts_is_refused(tmp_path, sets):
+    with pytest.raises(InputError, match="60 patients are in the training and in the validation part"):
+        run(tmp_path / "a", {"train": sets["train"], "validation": sets["train"]})
+
+
+def test_images_of_different_sizes_are_refused(tmp_path, sets):
+    mixed = [*rows(40, "a", 1), *rows(2, "b", 1, size=40)]
+    write_image_set(tmp_path / "mixed.zip", mixed)
+    with pytest.raises(InputError, match=r"b000\.png has the shape \(1, 40, 40\) and the first image"):
+        run(tmp_path / "a", sets | {"train": tmp_path / "mixed.zip"})
+    image_set(tmp_path / "large.zip", 30, size=40)
+    with pytest.raises(InputError, match="prepare them alike"):
+        run(tmp_path / "a", sets | {"validation": tmp_path / "large.zip"})
+
+
+def test_another_file_is_no_classifier(tmp_path, trained):
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="no classifier"):
+        load(tmp_path / "other.pt")
+    with pytest.raises(InputError, match="no such file"):
+        load(tmp_path / "absent.pt")
+    content = torch.load(trained, weights_only=True)
+    torch.save(content | {"format": 99}, tmp_path / "new.pt")
+    with pytest.raises(InputError, match="format 99"):
+        load(tmp_path / "new.pt")
+    with pytest.raises(InputError, match="no output 'ill'; it has"):
+        load(trained).position("ill")
+
+
+# -------------------------------------------------------------------------------------------------------------- predict
+def test_predict_writes_the_mean_over_seeds(tmp_path, sets, trained):
+    out = tmp_path / "l.csv"
+    predict(PredictSettings(7, 1, "cpu"), classifier=trained, images=sets["validation"], likelihoods=out)
+    with open(out, newline="") as handle:
+        found = list(csv.DictReader(handle))
+    images = ImageSet(sets["validation"])
+    expected = likelihoods(load(trained), images.pixels, 30).mean(axis=0)[:, 0]
+    assert list(found[0]) == ["image", "abnormal"]
+    assert [row["image"] for row in found] == images.column("image")
+    assert [float(row["abnormal"]) for row in found] == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(InputError, match="batch_size"):
+        predict(PredictSettings(0, 1, "cpu"), classifier=trained, images=sets["validation"], likelihoods=out)
+
+
+# ------------------------------------------------------------------------------------------------------------- networks
+def test_the_last_map_of_the_small_cnn():
+    torch.manual_seed(0)
+    model = build("small_cnn", [4, 8, 16], 2, (1, 64, 64), 0.0)
+    assert isinstance(model, SmallCNN)
+    maps = []
+    model.last_convolution.register_forward_hook(lambda module, inputs, output: maps.append(output))
+    assert model(torch.zeros(3, 1, 64, 64)).shape == (3, 2)
+    assert maps[0].shape == (3, 16, 8, 8)  # 64 / 2^3
+
+
+def test_resnet50_takes_grey_images_and_published_weights(tmp_path):
+    torch.manual_seed(0)
+    model = build("resnet50", None, 6, (1, 32, 32), 0.0).eval()
+    assert isinstance(model, ResNet50)
+    # He et al. 2016: 25.6 million with 1000 classes; torchvision's 25,557,032 minus its last layer plus ours.
+    assert sum(p.numel() for p in model.parameters()) == 25_557_032 - 2049 * 1000 + 2049 * 6
+    grey = torch.rand(2, 1, 32, 32) * 2 - 1
+    with torch.no_grad():
+        logits = model(grey)
+        assert logits.shape == (2, 6)
+        assert torch.allclose(logits, model(grey.repeat(1, 3, 1, 1)), atol=1e-5)
+        # ImageNet's statistics are for images in [0, 1].
+        standardised = (grey.repeat(1, 3, 1, 1) / 2 + 0.5 - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)) / (
+            torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+        )
+        assert torch.allclose(logits, model.net(standardised), atol=1e-4)
+
+    published = {name: tensor + 1 for name, tensor in model.net.state_dict().items() if not name.startswith("fc.")}
+    published |= {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
+    torch.save(published, tmp_path / "resnet50.pt")
+    state, _ = registry.load("resnet50", tmp_path / "resnet50.pt")
+    model.load_imagenet(state)
+    assert torch.equal(model.net.conv1.weight, published["conv1.weight"])
+    assert torch.equal(model.net.layer4[2].bn3.running_var, published["layer4.2.bn3.running_var"])
+    assert model.net.fc[1].weight.shape == (6, 2048)
+    with pytest.raises(InputError, match=r"not the weights of ResNet-50: bn1\.bias"):
+        model.load_imagenet({"conv1.weight": state["conv1.weight"]})
+    with pytest.raises(InputError, match=r"grey \(1\) or RGB \(3\)"):
+        build("resnet50", None, 1, (2, 32, 32), 0.0)
