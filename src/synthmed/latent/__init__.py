@@ -1,0 +1,1 @@
+"""Directions in the latent space of a generator: find them, move along them, measure what changes."""

@@ -1,0 +1,111 @@
+"""Many samples of a generator, judged by a classifier: the data that the axes of diseases are found in."""
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from synthmed.classifiers import network
+from synthmed.errors import InputError
+from synthmed.files import hash_file
+from synthmed.gan import GAN, choose_device, derived_seed, to_pixels
+from synthmed.latent.sample_file import LatentSamples, write_samples
+from synthmed.latent.space import SpaceName, draw_codes, images_of, restore
+from synthmed.resume import ResumeState, catch_interruption
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LatentSamplesSettings:
+    """model: name in generators.GENERATORS; generator: its name in this experiment; space: see latent.space; count:
+    samples (seed 004: 30,000); seed: of the codes; batch_size: images made and judged at once; save_every: images
+    between two savings of an unfinished run; threads: CPU threads."""
+
+    model: str
+    generator: str
+    space: SpaceName
+    count: int
+    seed: int
+    batch_size: int
+    save_every: int
+    threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
+def latent_samples(settings: LatentSamplesSettings, *, checkpoint: Path, classifier: Path, samples: Path) -> None:
+    """Draw codes, make their images, and keep what the classifier says of them (.npz, see sample_file; no image).
+
+    checkpoint: of a generator with a latent vector; classifier: of `synthmed train-classifier`, one output a disease
+    and one for normal. The codes depend on the seed only; the likelihoods on the batch size by rounding alone. Memory
+    holds one batch of images. A run that is interrupted or killed goes on from `<samples stem>.resume.pt` beside the
+    output, on a CPU with the same bytes at the end. Raises InputError when the files do not fit each other or the
+    settings, and when the unfinished run had other settings or files.
+    """
+    if min(settings.count, settings.batch_size, settings.save_every, settings.threads) < 1:
+        raise InputError("settings count, batch_size, save_every and threads must be 1 or more")
+    torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device)
+    gan = restore(checkpoint, settings.model, device)
+    judge = network.load(classifier).to(device)
+    check_fit(gan, judge, checkpoint, classifier)
+    codes = draw_codes(gan, settings.space, settings.count, derived_seed(settings.seed, "latent samples"))
+
+    hashes = {"checkpoint": hash_file(checkpoint), "classifier": hash_file(classifier)}
+    unfinished = ResumeState(samples, asdict(settings) | hashes)
+    per_seed = np.empty((len(judge.models), settings.count, len(judge.targets)), dtype=np.float32)
+    done = 0
+    if (before := unfinished.load()) is not None:
+        done = before.shape[1]
+        per_seed[:, :done] = before.numpy()
+        logger.info("%s: going on after %d samples", samples, done)
+    saved = done
+    progress = tqdm(total=settings.count, initial=done, unit="image", desc="latent samples", disable=None)
+    with progress, catch_interruption() as interrupted:
+        while done < settings.count:
+            batch = codes[done : done + settings.batch_size]
+            pixels = pixels_of(gan, settings.space, batch)
+            per_seed[:, done : done + len(batch)] = network.likelihoods(judge, pixels, len(pixels))
+            done += len(batch)
+            progress.update(len(batch))
+            if interrupted() or done - saved >= settings.save_every:
+                unfinished.save(torch.from_numpy(per_seed[:, :done].copy()))
+                saved = done
+            if interrupted():
+                raise KeyboardInterrupt(f"stopped after {done} of {settings.count} samples; run the same command again")
+    found = LatentSamples(
+        codes=codes,
+        likelihoods=per_seed.mean(axis=0, dtype=np.float64),
+        per_seed=per_seed,
+        targets=judge.targets,
+        generator=settings.generator,
+        model=settings.model,
+        space=settings.space,
+        seed=settings.seed,
+        **hashes,
+    )
+    write_samples(samples, found)
+    unfinished.remove()
+    logger.info("%s: judged %d samples of %s for %s", samples, done, settings.generator, ", ".join(judge.targets))
+
+
+def check_fit(gan: GAN, judge: network.Classifier, checkpoint: Path, classifier: Path) -> None:
+    """Raises InputError when the generator's images are smaller than the classifier's, or of other channels."""
+    (channels, *size), (wanted_channels, *wanted) = gan.image_shape, judge.image_shape
+    if channels != wanted_channels or min(size) < max(wanted):
+        raise InputError(
+            f"{checkpoint} makes images of {gan.image_shape} (channels, height, width), but {classifier} was trained "
+            f"on {judge.image_shape}; train both on images of one kind and size"
+        )
+
+
+def pixels_of(gan: GAN, space: SpaceName, codes: np.ndarray) -> np.ndarray:
+    """uint8 (N, H, W, C) images of `codes` (N, D). Raises InputError when the generator's images are not finite."""
+    images = images_of(gan, space, torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32)).to(gan.device))
+    if not torch.isfinite(images).all():
+        raise InputError("the generator's images are not finite; train it again with a lower learning rate")
+    return to_pixels(images).permute(0, 2, 3, 1).cpu().numpy()
