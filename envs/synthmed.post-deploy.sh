@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Snakemake runs this inside the new environment, from the folder in which it was started.
+# Snakemake runs this inside the new environment, from the working directory (--directory), so the workflow says in
+# SYNTHMED_REPOSITORY where the repository is.
 set -euo pipefail
-repository=${SYNTHMED_REPOSITORY:-$PWD}
-python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$repository/requirements.lock"
-python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable "$repository"
+# Not packages that lie in ~/.local: pip would take them for installed ones.
+export PYTHONNOUSERSITE=1
+pip="$CONDA_PREFIX/bin/python -m pip install --quiet --disable-pip-version-check --no-input"
+$pip --require-hashes -r "$SYNTHMED_REPOSITORY/requirements.lock"
+$pip --no-deps --no-build-isolation --editable "$SYNTHMED_REPOSITORY"
