@@ -9,7 +9,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -41,13 +41,17 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 def write_image_set(
     path: str | Path,
-    rows: Iterable[tuple[Mapping[str, object], np.ndarray] | tuple[Mapping[str, object], np.ndarray, np.ndarray]],
+    rows: Iterable[
+        tuple[Mapping[str, object], np.ndarray | bytes]
+        | tuple[Mapping[str, object], np.ndarray | bytes, np.ndarray | bytes]
+    ],
 ) -> None:
     """Write an image set atomically.
 
     rows: tuples (fields, pixels) or (fields, pixels, mask). `fields` needs `image` (a name without folder, ending in
         .png), `label` and `patient`; `split`, `source` and further columns are free; `mask` is set here. Pixels and
-        masks are uint8, (H, W) or (H, W, C). They are consumed one at a time, so a generator keeps memory bounded.
+        masks are uint8, (H, W) or (H, W, C), or what encode_png made of them (in another process, say). They are
+        consumed one at a time, so a generator keeps memory bounded.
     Raises InputError on a duplicate or unsafe image name, a missing label or patient, or an empty set.
     """
     manifest: list[dict[str, str]] = []
@@ -62,17 +66,19 @@ def write_image_set(
                 row = {key: "" if value is None else str(value) for key, value in fields.items()}
                 name = row.get("image", "")
                 if not _SAFE_NAME.fullmatch(name):
-                    raise InputError(f"{path}: image name {name!r} must be letters, digits, '.', '_', '-' and end in .png")
+                    raise InputError(
+                        f"{path}: image name {name!r} must be letters, digits, '.', '_', '-' and end in .png"
+                    )
                 if name in seen:
                     raise InputError(f"{path}: the image name {name!r} occurs twice; names must be unique")
                 for column in ("label", "patient"):
                     if not row.get(column):
                         raise InputError(f"{path}: image {name!r} has no {column}")
                 seen.add(name)
-                add(f"images/{name}", encode_png(pixels))
+                add(f"images/{name}", pixels if isinstance(pixels, bytes) else encode_png(pixels))
                 row["mask"] = name if mask else ""
                 if mask:
-                    add(f"masks/{name}", encode_png(mask[0]))
+                    add(f"masks/{name}", mask[0] if isinstance(mask[0], bytes) else encode_png(mask[0]))
                 manifest.append(row)
             if not manifest:
                 raise InputError(f"{path}: an image set needs at least one image")
@@ -151,6 +157,12 @@ class ImageSet(Sequence):
         with zipfile.ZipFile(self.path) as archive:
             return self._decode(archive, f"images/{self.rows[index]['image']}")
 
+    def decoder(self) -> Callable[[int], np.ndarray]:
+        """A function that does what self[index] does, for many images: it keeps the archive open. Several threads may
+        call it at the same time."""
+        archive = zipfile.ZipFile(self.path)
+        return lambda index: self._decode(archive, f"images/{self.rows[index]['image']}")
+
     def _stack(self, names: list[str]) -> np.ndarray:
         def part(chunk: list[str]) -> list[np.ndarray]:
             with zipfile.ZipFile(self.path) as archive:
@@ -163,7 +175,9 @@ class ImageSet(Sequence):
             decoded = [pixels for chunk in chunks for pixels in chunk]
         shapes = {pixels.shape for pixels in decoded}
         if len(shapes) > 1:
-            raise InputError(f"{self.path}: images of different shapes {sorted(shapes)}; prepare them to one size first")
+            raise InputError(
+                f"{self.path}: images of different shapes {sorted(shapes)}; prepare them to one size first"
+            )
         return np.stack(decoded)
 
     @cached_property

@@ -1,0 +1,230 @@
+"""What preparing photographs and preparing DICOM share: which images, image files, borders, masks, resize, rejects."""
+
+import io
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from synthmed.data.archives import DamagedMember
+from synthmed.data.sources.raw_image import Load, RawImage
+from synthmed.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+BLACK = 16
+"""Pixels (of 0..255) up to this count as black when a border is looked for."""
+BORDER_CONTENT = 0.02
+"""A row or column belongs to the border when less than this share of it is brighter than BLACK (burnt-in letters)."""
+
+Resample = Literal["lanczos", "bicubic", "box"]
+_RESAMPLE = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "box": Image.Resampling.BOX,
+}
+
+
+class Rejected(Exception):
+    """This one image cannot be used; the message says why."""
+
+
+class CommonSettings(Protocol):
+    """Settings that every preparation has (see PrepareSettings in images.py)."""
+
+    source: str
+    labels: dict[str, str | None]
+    image_size: int
+    min_size: int
+    max_rejects: float
+    workers: int
+
+
+def check(settings: CommonSettings) -> None:
+    """Raises InputError when a setting that every preparation has is out of range."""
+    for name in ("image_size", "min_size", "workers"):
+        if getattr(settings, name) < 1:
+            raise InputError(f"setting {name} is {getattr(settings, name)}; it must be at least 1")
+    if not 0 <= settings.max_rejects <= 1:
+        raise InputError(f"setting max_rejects is {settings.max_rejects}; it is a share from 0 to 1")
+
+
+def wanted(found: Sequence[RawImage], settings: CommonSettings) -> list[RawImage]:
+    """The images whose label has a class. Everything that can be wrong with the list is found before any decoding.
+
+    Raises InputError on a label that settings.labels does not know, on two images of one name, and on a class without
+    images.
+    """
+    names: dict[str, str] = {}
+    for image in found:
+        if image.label not in settings.labels:
+            raise InputError(
+                f"{image.file}: unknown label {image.label!r}; setting labels knows "
+                f"{sorted(settings.labels)} (null leaves a label out)"
+            )
+        if image.name in names:
+            raise InputError(
+                f"{image.file} and {names[image.name]} would both become the image {image.name!r}; rename one of them"
+            )
+        names[image.name] = image.file
+    chosen = [image for image in found if settings.labels[image.label] is not None]
+    if len(chosen) < len(found):
+        logger.info("%d of %d images left out because their label maps to null", len(found) - len(chosen), len(found))
+    classes = {label for label in settings.labels.values() if label is not None}
+    empty = sorted(classes - {settings.labels[image.label] for image in chosen})
+    if empty:
+        present = dict(Counter(image.label for image in found))
+        raise InputError(f"source {settings.source!r} has no image of the class {empty[0]!r}; its labels are {present}")
+    return chosen
+
+
+def stop_if_too_many(rejected: Sequence[dict[str, str]], total: int, limit: float) -> None:
+    """Raises InputError when all of `total` images or more than the share `limit` were rejected."""
+    if len(rejected) == total or len(rejected) > limit * total:
+        listed = "".join(f"\n  {reject['file']}: {reject['reason']}" for reject in rejected[:10])
+        raise InputError(
+            f"{len(rejected)} of {total} images cannot be used (setting max_rejects allows a share of {limit:g}); "
+            f"repair or remove them, or allow more:{listed}"
+        )
+
+
+# ------------------------------------------------------------------------------------------------------- image files
+def loaded(load: Load) -> bytes | np.ndarray:
+    """What `load` gives. Raises Rejected when it is damaged inside its archive."""
+    try:
+        return load()
+    except DamagedMember as error:
+        raise Rejected(str(error)) from error
+
+
+def decode(content: bytes | np.ndarray, channels: int) -> np.ndarray:
+    """Pixels of one image: uint8, (H, W) for channels=1 or (H, W, 3).
+
+    content: the bytes of an image file, or an array uint8 (H, W) or (H, W, 3). Deep images (16 or 32 bit, float) are
+    scaled from their own lowest and highest value to 0..255, because 12-bit films stored as 16 bit would be black
+    otherwise (of 16-bit RGB Pillow keeps the high bytes); palettes go through RGB; transparent pixels are laid on
+    black; grey is the luma of ITU-R BT.601; the orientation that a camera noted is applied.
+    Raises Rejected with the reason when there is no such image.
+    """
+    if isinstance(content, np.ndarray):
+        return np.asarray(_to_channels(Image.fromarray(content), channels))
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            # Cameras put a preview behind the photograph (MPO); several frames otherwise mean a film or a stack.
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+                raise Rejected(f"{image.n_frames} frames in one file")
+            image.load()
+            return np.asarray(_to_channels(ImageOps.exif_transpose(image), channels))
+    except UnidentifiedImageError as error:
+        raise Rejected("not an image") from error
+    except Image.DecompressionBombError as error:  # beyond 179 million pixels; the largest X-rays here have 20
+        raise Rejected(f"too large: {error}") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises all of these on damaged files
+        raise Rejected(f"truncated or damaged: {error}") from error
+
+
+def _to_channels(image: Image.Image, channels: int) -> Image.Image:
+    target = "L" if channels == 1 else "RGB"
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_scale_deep(np.asarray(image)))
+    elif image.mode in ("LA", "PA", "RGBA") or (image.mode == "P" and "transparency" in image.info):
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    elif image.mode == "L" and "transparency" in image.info:
+        # One grey value is declared transparent; black is what it is laid on.
+        pixels = np.asarray(image)
+        image = Image.fromarray(np.where(pixels == image.info["transparency"], 0, pixels).astype(np.uint8))
+    return image if image.mode == target else image.convert(target)
+
+
+def _scale_deep(pixels: np.ndarray) -> np.ndarray:
+    values = pixels.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise Rejected("pixels that are not finite numbers")
+    low, high = values.min(), values.max()
+    if low == high:
+        raise Rejected(f"constant: every pixel is {low:g}")
+    return np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def joined_mask(masks: Sequence[Load], shape: tuple[int, int]) -> np.ndarray:
+    """All parts of a mask OR-ed: uint8 (H, W) = shape, 0 or 255.
+
+    Raises Rejected when a part cannot be read or has another shape.
+    """
+    whole = np.zeros(shape, dtype=bool)
+    for mask in masks:
+        try:
+            part = decode(loaded(mask), 1) > 0
+        except Rejected as error:
+            raise Rejected(f"its mask: {error}") from error
+        if part.shape != shape:
+            raise Rejected(f"its mask has {part.shape[1]}×{part.shape[0]} pixels, the image {shape[1]}×{shape[0]}")
+        whole |= part
+    return np.where(whole, np.uint8(255), np.uint8(0))
+
+
+# ---------------------------------------------------------------------------------------------------------- geometry
+def refuse_small(shape: tuple[int, ...], min_size: int) -> None:
+    """Raises Rejected when the shorter side of an image (H, W, …) has fewer than `min_size` pixels."""
+    if min(shape[:2]) < min_size:
+        raise Rejected(f"too small: {shape[1]}×{shape[0]} pixels, the shorter side must have {min_size}")
+
+
+def content_box(pixels: np.ndarray) -> tuple[int, int, int, int] | None:
+    """The box (top, bottom, left, right; ends exclusive) inside the black border; None when everything is black.
+
+    pixels: uint8, (H, W) or (H, W, 3). See BLACK and BORDER_CONTENT.
+    """
+    bright = (pixels if pixels.ndim == 2 else pixels.max(axis=2)) > BLACK
+    top, bottom, left, right = 0, bright.shape[0], 0, bright.shape[1]
+    # Borders on all sides dilute each other's shares, so cut until nothing changes.
+    while True:
+        inside = bright[top:bottom, left:right]
+        rows = np.flatnonzero(inside.mean(axis=1) >= BORDER_CONTENT)
+        columns = np.flatnonzero(inside.mean(axis=0) >= BORDER_CONTENT)
+        if len(rows) == 0 or len(columns) == 0:
+            return None
+        box = (top + rows[0], top + rows[-1] + 1, left + columns[0], left + columns[-1] + 1)
+        if box == (top, bottom, left, right):
+            return tuple(int(edge) for edge in box)
+        top, bottom, left, right = box
+
+
+def kept_box(pixels: np.ndarray, crop_black_borders: bool, min_size: int) -> tuple[int, int, int, int]:
+    """The part of an image that is kept: (top, bottom, left, right; ends exclusive), the whole of it without cropping.
+
+    Raises Rejected when nothing, or less than `min_size` pixels in a direction, lies inside the black border.
+    """
+    if not crop_black_borders:
+        return 0, pixels.shape[0], 0, pixels.shape[1]
+    box = content_box(pixels)
+    if box is None:
+        raise Rejected("black throughout")
+    top, bottom, left, right = box
+    if min(bottom - top, right - left) < min_size:
+        raise Rejected(f"too small inside its black border: {right - left}×{bottom - top} pixels")
+    return box
+
+
+def resized(pixels: np.ndarray, box: tuple[int, int, int, int], side: int, resample: Resample) -> np.ndarray:
+    """The part `box` (top, bottom, left, right) of `pixels` (uint8, (H, W) or (H, W, 3)), as a square of `side` pixels.
+
+    The resize is plain: it does not keep the aspect ratio, as in the studies repeated here, because padding would bring
+    back the borders that tell one hospital from another.
+    """
+    top, bottom, left, right = box
+    part = Image.fromarray(np.ascontiguousarray(pixels[top:bottom, left:right]))
+    return np.asarray(part.resize((side, side), _RESAMPLE[resample]))
+
+
+def resized_mask(mask: np.ndarray, box: tuple[int, int, int, int], side: int) -> np.ndarray:
+    """The part `box` of `mask` (uint8 (H, W)), as a square of `side` pixels, each the nearest one's value."""
+    top, bottom, left, right = box
+    part = Image.fromarray(np.ascontiguousarray(mask[top:bottom, left:right]))
+    return np.asarray(part.resize((side, side), Image.Resampling.NEAREST))

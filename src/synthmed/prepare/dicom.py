@@ -1,0 +1,323 @@
+"""Step `prepare-dicom`: raw DICOM films to one anonymised image set of 8-bit grey, and a table of those that cannot be.
+
+Each file, in this order: read it, refuse what is no single grey picture, decode (dicom_file.py); padding, modality LUT,
+VOI LUT, MONOCHROME1, percentiles (dicom_grey.py); black borders, resize, mask and boxes with them; age, sex, view and
+manufacturer, everything else is left behind (anonymise.py). Files are spread over processes.
+"""
+
+import logging
+import multiprocessing
+import sys
+import warnings
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from synthmed.data import sources
+from synthmed.data.archives import DamagedMember
+from synthmed.data.boxes import Box, format_boxes, parse_boxes
+from synthmed.data.imageset import COLUMNS, encode_png, write_image_set
+from synthmed.data.progress import Progress
+from synthmed.data.sources.raw_image import Load, RawImage
+from synthmed.errors import InputError
+from synthmed.files import write_csv
+from synthmed.prepare.anonymise import age, manufacturer, pseudonym, read_salt, sex, view
+from synthmed.prepare.burnt_in import burnt_in
+from synthmed.prepare.common import (
+    Rejected,
+    Resample,
+    check,
+    joined_mask,
+    kept_box,
+    refuse_small,
+    resized,
+    resized_mask,
+    stop_if_too_many,
+    wanted,
+)
+from synthmed.prepare.dicom_file import read_film, text
+from synthmed.prepare.dicom_grey import Voi, levels_of, to_grey, whole_range
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PrepareDicomSettings:
+    """source, labels, image_size, crop_black_borders, resample, masks, min_size, max_rejects, prefix: as in `prepare`
+    (images.py).
+
+    keep: further columns of the source that the manifest gets; where such a cell is not empty it wins over the file's
+    tag; `boxes` are brought to pixels of the prepared image. voi: "lut_or_window" applies the file's VOI LUT, or else
+    its window, "none" neither; voi_number: which one of several, from 1. lower_percentile, upper_percentile (0 … 100):
+    of the pixels, become 0 and 255. detect_burnt_in: look for burnt-in letters where the tag says nothing. salt (a
+    text) or salt_file (a file that holds it): of all hashes, exactly one; the other null. file_names: "hidden" names
+    files in the table of rejects and in the log by number and hash, "shown" as the source does. workers: processes.
+    """
+
+    source: str
+    labels: dict[str, str | None]
+    keep: tuple[str, ...]
+    image_size: int
+    crop_black_borders: bool
+    resample: Resample
+    masks: bool
+    min_size: int
+    voi: Voi
+    voi_number: int
+    lower_percentile: float
+    upper_percentile: float
+    detect_burnt_in: bool
+    salt: str | None
+    salt_file: str | None
+    file_names: Literal["hidden", "shown"]
+    max_rejects: float
+    workers: int
+    prefix: str
+
+
+def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Path, rejects: Path) -> None:
+    """Write the image set `images` of all usable films, and the table `rejects` (file, reason) of the others.
+
+    raw: files of the step fetch, in its order. Films are named film_<number in the source>_<hash of its file name> and
+    stay in the source's order, so equal raw files give equal bytes whatever the number of workers. Columns beside those
+    of every image set: age, sex, view, manufacturer, photometric, transfer_syntax, bits_stored, burnt_in ("yes", "no",
+    "" unknown), and those of settings.keep. patient: salted hash of the source's patient, or else of PatientID.
+
+    Raises InputError on settings out of range, an unknown label, a class without films, a box or a kept column that
+    the source does not have, or more rejects than settings.max_rejects.
+    """
+    _check(settings)
+    salt = read_salt(settings.salt, settings.salt_file)
+    raw = [Path(path) for path in raw]
+    rejected: list[dict[str, str]] = []
+    patients: set[str] = set()
+    flagged: Counter[str] = Counter()
+    with sources.load(settings.source).read(raw) as found:
+        named = [_named(image, number, salt) for number, image in enumerate(found, start=1)]
+        places = {image.name: place for place, image in enumerate(named)}
+        films = wanted(named, settings)
+        _check_columns(films, settings)
+
+        def rows() -> Iterator[tuple]:
+            results = _in_processes([places[film.name] for film in films], raw, settings, salt)
+            with Progress("prepared", len(films), "film") as progress:
+                for film, result in zip(films, results, strict=True):
+                    progress.add(1)
+                    if isinstance(result, Rejected):
+                        name = found[places[film.name]].file if settings.file_names == "shown" else film.name
+                        rejected.append({"file": name, "reason": str(result)})
+                        continue
+                    fields = {
+                        **result.fields,
+                        "image": f"{settings.prefix}{film.name}.png",
+                        "label": settings.labels[film.label],
+                        "split": film.split,
+                        "source": film.source,
+                    }
+                    patients.add(result.fields["patient"])
+                    flagged[result.fields["burnt_in"]] += 1
+                    yield (fields, result.pixels) if result.mask is None else (fields, result.pixels, result.mask)
+            # Raised inside write_image_set, which then leaves no image set behind.
+            stop_if_too_many(rejected, len(films), settings.max_rejects)
+
+        write_image_set(images, rows())
+    write_csv(rejects, rejected, ["file", "reason"])
+    logger.info(
+        "%s: %d films of %d patients, %d rejected; burnt-in letters: %d yes, %d no, %d unknown",
+        images,
+        len(films) - len(rejected),
+        len(patients),
+        len(rejected),
+        *(flagged[answer] for answer in ("yes", "no", "")),
+    )
+    for reject in rejected:
+        logger.warning("rejected %s: %s", reject["file"], reject["reason"])
+
+
+def _check(settings: PrepareDicomSettings) -> None:
+    check(settings)
+    if settings.voi_number < 1:
+        raise InputError(f"setting voi_number is {settings.voi_number}; it counts from 1")
+    if not 0 <= settings.lower_percentile < settings.upper_percentile <= 100:
+        raise InputError(
+            f"settings lower_percentile and upper_percentile are {settings.lower_percentile:g} and "
+            f"{settings.upper_percentile:g}; both are percentiles, 0 to 100, in this order"
+        )
+    for column in settings.keep:
+        if column in COLUMNS:
+            raise InputError(f"setting keep names {column!r}, a column that every image set has anyway")
+
+
+def _check_columns(films: Sequence[RawImage], settings: PrepareDicomSettings) -> None:
+    for film in films:
+        for column in settings.keep:
+            if column not in film.extra:
+                raise InputError(
+                    f"setting keep: {film.file} has no column {column!r} in source {settings.source!r}; "
+                    f"it has {sorted(film.extra)}"
+                )
+        try:
+            parse_boxes(film.extra.get("boxes", ""))
+        except InputError as error:
+            raise InputError(f"{film.file}: {error}") from error
+
+
+def _named(image: RawImage, number: int, salt: bytes) -> RawImage:
+    """The image under a name that says nothing: names of files, too, carry names and numbers of patients."""
+    name = f"film_{number:05d}_{pseudonym(salt, 'file', image.file, 8)}"
+    return replace(image, file=name, name=name)
+
+
+# ------------------------------------------------------------------------------------------------------- one film
+@dataclass(frozen=True)
+class Prepared:
+    """fields: columns that the file decides; pixels, mask: PNG (encode_png)."""
+
+    fields: dict[str, str]
+    pixels: bytes
+    mask: bytes | None
+
+
+def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -> Prepared:
+    film = read_film(_load(image.load))
+    patient = image.patient or text(film.tags, "PatientID")
+    if not patient:
+        raise Rejected("no patient: neither the source nor the tag PatientID names one")
+    shape = film.stored.shape
+    refuse_small(shape, settings.min_size)
+    mask = (
+        joined_mask([partial(_load, part) for part in image.masks], shape) if settings.masks and image.masks else None
+    )
+    levels = levels_of(film.stored)
+    pixels = to_grey(
+        levels,
+        film.tags,
+        voi=settings.voi,
+        voi_number=settings.voi_number,
+        lower=settings.lower_percentile,
+        upper=settings.upper_percentile,
+    )
+    box = kept_box(pixels, settings.crop_black_borders, settings.min_size)
+    side = settings.image_size
+    fields = {
+        "age": age(film.tags),
+        "sex": sex(film.tags),
+        "view": view(film.tags),
+        "manufacturer": manufacturer(film.tags),
+        "photometric": text(film.tags, "PhotometricInterpretation"),
+        "transfer_syntax": film.transfer_syntax,
+        "bits_stored": text(film.tags, "BitsStored"),
+        "burnt_in": burnt_in(film.tags, partial(whole_range, levels, film.tags) if settings.detect_burnt_in else None),
+        "patient": f"{settings.prefix}{pseudonym(salt, 'patient', patient, 16)}",
+    }
+    for column in settings.keep:
+        cell = image.extra[column] if column != "boxes" else _boxes(image.extra[column], box, side)
+        fields[column] = cell or fields.get(column, "")
+    return Prepared(
+        fields,
+        encode_png(resized(pixels, box, side, settings.resample)),
+        None if mask is None else encode_png(resized_mask(mask, box, side)),
+    )
+
+
+def _load(load: Load) -> bytes:
+    try:
+        content = load()
+    except DamagedMember as error:  # whose words may hold the name of the member
+        raise Rejected("damaged inside its archive") from error
+    if not isinstance(content, bytes):
+        raise Rejected("not DICOM: its source gives pixels")
+    return content
+
+
+def _boxes(cell: str, kept: tuple[int, int, int, int], side: int) -> str:
+    """Boxes in pixels of the raw film → in pixels of the square made of its part `kept` (top, bottom, left, right).
+
+    Boxes are cut at its rims; one that lies wholly outside would be a finding on black, so the film is rejected.
+    """
+    top, bottom, left, right = kept
+    moved = []
+    for box in parse_boxes(cell):
+        inside = Box(
+            box.finding,
+            *(max(box.left, left) - left, max(box.top, top) - top),
+            *(min(box.right, right) - left, min(box.bottom, bottom) - top),
+        )
+        if inside.left >= inside.right or inside.top >= inside.bottom:
+            raise Rejected("wrong box: it lies outside of the film or in its black border")
+        moved.append(inside.scaled(side / (right - left), side / (bottom - top)))
+    return format_boxes(moved)
+
+
+# -------------------------------------------------------------------------------------------------------- processes
+_worker: dict = {}
+"""Of a worker process: its own reader of the raw files, because two processes must not share an open file."""
+
+
+def _start_worker(raw: list[Path], settings: PrepareDicomSettings, salt: bytes) -> None:
+    # Warnings of pydicom and its decoders quote values of tags; what is wrong with a file stands in the rejects.
+    warnings.simplefilter("ignore")
+    for name in ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "rle"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    stack = ExitStack()
+    images = stack.enter_context(sources.load(settings.source).read(raw))
+    _worker.update(images=images, settings=settings, salt=salt, stack=stack)
+
+
+def _work(number: int) -> Prepared | Rejected:
+    try:
+        return _prepare_one(_worker["images"][number], _worker["settings"], _worker["salt"])
+    except Rejected as error:
+        return Rejected(str(error))  # without its cause, which may not travel between processes
+
+
+def _in_processes(
+    numbers: Sequence[int], raw: list[Path], settings: PrepareDicomSettings, salt: bytes
+) -> Iterator[Prepared | Rejected]:
+    """What becomes of the source's images `numbers`, in this order; at most 2·workers wait, to bound memory.
+
+    A file that kills its process (decoders are C and C++) is rejected like any other; the run goes on.
+    """
+
+    # Where it is safe, forked: a new Python would first import pydicom and four decoders, for more than half a second.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+
+    def start(workers: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(raw, settings, salt))
+
+    todo, waiting = deque(numbers), deque()
+    pool = start(settings.workers)
+    try:
+        while todo or waiting:
+            try:
+                while todo and len(waiting) < 2 * settings.workers:
+                    waiting.append((todo[0], pool.submit(_work, todo[0])))
+                    todo.popleft()
+                result = waiting[0][1].result()
+                waiting.popleft()
+            except BrokenProcessPool:
+                # One of those that wait did it; nobody knows which. So each goes again, in a process of its own.
+                pool.shutdown()
+                suspects = [number for number, _ in waiting]
+                waiting.clear()
+                for number in suspects:
+                    yield _alone(start(1), number)
+                pool = start(settings.workers)
+            else:
+                yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _alone(pool: ProcessPoolExecutor, number: int) -> Prepared | Rejected:
+    with pool:
+        try:
+            return pool.submit(_work, number).result()
+        except BrokenProcessPool:
+            return Rejected("its decoder crashed")
