@@ -1,0 +1,1 @@
+"""Anomaly detection with a generator of normal images (AnoGAN): search, encoder, evaluation."""

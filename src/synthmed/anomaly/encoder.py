@@ -1,0 +1,244 @@
+"""f-AnoGAN's encoder: from an image straight to the z from which the generator makes the nearest image.
+
+Schlegl, Seeböck, Waldstein, Langs and Schmidt-Erfurth, "f-AnoGAN: Fast unsupervised anomaly detection with generative
+adversarial networks", Medical Image Analysis 54, 2019, section 2.2, the variant izi_f: image → encoder → frozen
+generator → image, with the residual and the discriminator's features as loss. Its variant ziz, z → image → encoder → z,
+can be added by a weight: it never runs out of images, where izi_f sees the same few again and again.
+"""
+
+import logging
+import math
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from synthmed import checkpoint as checkpoints
+from synthmed.anomaly.inputs import check_model, choose_images, read_images
+from synthmed.data.imageset import ImageSet
+from synthmed.errors import InputError
+from synthmed.files import hash_file, write_csv
+from synthmed.gan import GAN, choose_device, derived_seed, to_model
+from synthmed.generators.sampling import load_generator
+from synthmed.optimizer import Adam
+from synthmed.resume import ResumeState
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+_GROUPS = 4
+"""Of the group normalisation: statistics of one image only, so a batch of one gives the same z."""
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """Settings of `train-encoder`.
+
+    model: name of the generator in generators.GENERATORS. labels: the images of the set to train on (the normal ones);
+    limit: at most so many of each label, drawn by chance, None = all; they are held in memory. channels: feature maps
+    after each convolution, which halves the side; multiples of 4. steps, batch_size: of the training. learning_rate: of
+    Adam at the first step, falling to 0 as half a cosine. feature_weight: κ of izi_f. latent_weight: of the mean
+    squared error of z in ziz, 0 = izi_f alone. log_every, save_every: steps between rows of the history, and between
+    resume states.
+    """
+
+    model: str
+    seed: int
+    labels: tuple[str, ...]
+    limit: int | None
+    channels: tuple[int, ...]
+    steps: int
+    batch_size: int
+    learning_rate: float
+    feature_weight: float
+    latent_weight: float
+    precision: Literal["fp32", "bf16"]
+    log_every: int
+    save_every: int
+    threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+    def check(self) -> None:
+        """Raise InputError when a value is out of range."""
+        for name in ("steps", "batch_size", "log_every", "save_every", "threads"):
+            if getattr(self, name) < 1:
+                raise InputError(f"setting {name} is {getattr(self, name)}; it must be 1 or more")
+        if self.save_every % self.log_every:
+            raise InputError(
+                f"setting save_every is {self.save_every}; make it a multiple of log_every, {self.log_every}, so that "
+                "no losses wait for their row of the history"
+            )
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"setting limit is {self.limit}; it must be 1 or more, or null for all images")
+        if not self.channels or any(count < _GROUPS or count % _GROUPS for count in self.channels):
+            raise InputError(f"setting channels is {list(self.channels)}; give multiples of {_GROUPS}")
+        if not self.labels:
+            raise InputError("setting labels is empty; name the label of the normal images")
+        if self.learning_rate <= 0 or min(self.feature_weight, self.latent_weight) < 0:
+            raise InputError("setting learning_rate must be above 0, feature_weight and latent_weight 0 or more")
+
+
+class Encoder(nn.Module):
+    """(N, C, H, W) in [-1, 1] → z (N, latent_size), unbounded. Convolutions of stride 2 with group normalisation and
+    LeakyReLU(0.2), then one dense layer."""
+
+    def __init__(self, image_shape: tuple[int, int, int], channels: tuple[int, ...], latent_size: int):
+        super().__init__()
+        inputs, height, width = image_shape
+        side = 2 ** len(channels)
+        if height % side or width % side:
+            raise InputError(
+                f"setting channels has {len(channels)} entries, each halves the image, but {height}×{width} pixels "
+                f"cannot be divided by {side}; give fewer"
+            )
+        layers: list[nn.Module] = []
+        for before, after in pairwise((inputs, *channels)):
+            layers += [
+                nn.Conv2d(before, after, 4, 2, 1, bias=False),
+                nn.GroupNorm(_GROUPS, after),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        self.layers = nn.Sequential(*layers)
+        self.project = nn.Linear(channels[-1] * (height // side) * (width // side), latent_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.project(self.layers(images).flatten(1))
+
+
+def load_encoder(path: Path, checkpoint: Path, model: GAN) -> Encoder:
+    """The encoder that `train-encoder` wrote, on the CPU, in eval mode, without gradients of its weights.
+
+    Raises InputError when the file is none, or was trained with another generator than that of `checkpoint`.
+    """
+    remedy = "make it with `synthmed train-encoder`"
+    content = checkpoints.read_torch(path, remedy)
+    if not isinstance(content, dict) or set(content) != {"format", "generator", "channels", "state"}:
+        raise InputError(f"{path}: no encoder; {remedy}")
+    if content["format"] != FORMAT:
+        raise InputError(f"{path}: encoder format {content['format']}, this version reads {FORMAT}; {remedy}")
+    if content["generator"] != hash_file(checkpoint):
+        raise InputError(f"{path}: trained with another generator than {checkpoint}; train the encoder again")
+    encoder = Encoder(model.image_shape, tuple(content["channels"]), model.latent_size)
+    encoder.load_state_dict(content["state"])
+    return encoder.eval().requires_grad_(False)
+
+
+# ------------------------------------------------------------------------------------------------------------ training
+class EncoderTraining:
+    """The encoder, its optimiser, and one step. The batches of a step depend on the seed and the step alone, so that a
+    resumed training needs no state of random generators."""
+
+    def __init__(self, model: GAN, pixels: Tensor, settings: EncoderSettings):
+        """model: frozen; pixels: uint8 (N, C, H, W) on the CPU."""
+        self.model, self.pixels, self.settings = model, pixels, settings
+        torch.manual_seed(derived_seed(settings.seed, "weights of the encoder"))
+        self.encoder = Encoder(model.image_shape, settings.channels, model.latent_size).to(model.device)
+        self.optimizer = Adam(self.encoder.parameters(), settings.learning_rate, (0.5, 0.999))
+        self.step = 0
+        self.rows: list[dict[str, float]] = []
+
+    def losses(self, images: Tensor, z: Tensor | None) -> dict[str, Tensor]:
+        """Already weighted losses of real images (N, C, H, W) in [-1, 1] and, for ziz, of latent vectors (M, L)."""
+        with self.model.autocast():
+            made = self.model.synthesise(self.encoder(images).float()).float()
+        # Halved: residuals are given in the units of images in 0 … 1.
+        losses = {"residual": ((images - made) / 2).square().mean()}
+        if self.settings.feature_weight > 0:
+            with self.model.autocast():
+                wanted, got = (self.model.discriminator_features(batch).float() for batch in (images, made))
+            losses["features"] = self.settings.feature_weight * (wanted - got).square().mean()
+        if z is not None:
+            with torch.no_grad(), self.model.autocast():
+                from_z = self.model.synthesise(z).float()
+            with self.model.autocast():
+                back = self.encoder(from_z)
+            losses["latent"] = self.settings.latent_weight * (z - back.float()).square().mean()
+        return losses
+
+    def advance(self) -> dict[str, float]:
+        """One step. Returns the losses. Raises InputError when one is not finite."""
+        settings = self.settings
+        rng = torch.Generator().manual_seed(derived_seed(settings.seed, f"batch {self.step}"))
+        chosen = torch.randperm(len(self.pixels), generator=rng)[: settings.batch_size]
+        z = None
+        if settings.latent_weight > 0:
+            z = torch.randn(settings.batch_size, self.model.latent_size, generator=rng).to(self.model.device)
+        self.optimizer.param_groups[0]["lr"] = (
+            settings.learning_rate * (1 + math.cos(math.pi * self.step / settings.steps)) / 2
+        )
+        self.optimizer.zero_grad()
+        losses = self.losses(to_model(self.pixels[chosen].to(self.model.device)), z)
+        torch.stack(list(losses.values())).sum().backward()
+        self.optimizer.step()
+        self.step += 1
+        values = {name: loss.item() for name, loss in losses.items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise InputError(
+                    f"encoder training step {self.step}: the loss {name!r} is {value}; lower the setting learning_rate"
+                )
+        return values
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "encoder": self.encoder.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "rows": self.rows,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.encoder.load_state_dict(state["encoder"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.rows = state["step"], state["rows"]
+
+
+def train_encoder(settings: EncoderSettings, *, checkpoint: Path, images: Path, encoder: Path, history: Path) -> None:
+    """Train the encoder for the generator of `checkpoint` on the normal images of the set `images`.
+
+    Writes encoder (.pt, loads with weights_only) and history (.csv: step, mean losses since the row before; `residual`
+    is the mean squared residual of images in 0 … 1, the others are weighted). While it runs, `<encoder stem>.resume.pt`
+    beside it holds everything; after an interruption the same call goes on from there, on a CPU bit for bit as if
+    nothing had happened. Raises InputError before the first step on unusable input.
+    """
+    settings.check()
+    torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device)
+    image_set = ImageSet(images)
+    keep = choose_images(image_set, settings.labels, settings.limit, settings.seed)
+    if len(keep) < settings.batch_size:
+        raise InputError(
+            f"{images}: {len(keep)} images of {list(settings.labels)}, fewer than the batch_size {settings.batch_size}"
+            "; lower batch_size or add images"
+        )
+    model = load_generator(checkpoint)
+    check_model(model, checkpoint, settings.model, image_set)
+    model.to(device)
+    model.precision = settings.precision
+    training = EncoderTraining(model, read_images(image_set, keep), settings)
+    generator_hash = hash_file(checkpoint)
+    made_from = asdict(settings) | {"images": hash_file(images), "checkpoint": generator_hash}
+    resume = ResumeState(Path(encoder), made_from)
+    if (state := resume.load()) is not None:
+        training.load_state(state)
+        logger.info(f"continuing {resume.path} after step {training.step}")
+
+    since: list[dict[str, float]] = []
+    while training.step < settings.steps:
+        since.append(training.advance())
+        step, last = training.step, training.step == settings.steps
+        if step % settings.log_every == 0 or last:
+            means = {name: math.fsum(row[name] for row in since) / len(since) for name in since[0]}
+            training.rows.append({"step": step, **means})
+            since = []
+            logger.info(f"step {step}/{settings.steps}  {'  '.join(f'{name} {v:.5f}' for name, v in means.items())}")
+            if not last and step % settings.save_every == 0:
+                resume.save(training.state())
+    write_csv(history, training.rows, list(training.rows[0]))
+    state = {name: value.detach().cpu().contiguous() for name, value in training.encoder.state_dict().items()}
+    content = {"format": FORMAT, "generator": generator_hash, "channels": list(settings.channels), "state": state}
+    checkpoints.write_torch(encoder, content)
+    resume.remove()

@@ -1,0 +1,163 @@
+"""f-AnoGAN's encoder: what it minimises, that it learns, stops and goes on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small_generators import write_generator, write_images
+
+from synthmed.anomaly import encoder as encoders
+from synthmed.anomaly.encoder import EncoderSettings, EncoderTraining, load_encoder, train_encoder
+from synthmed.data.imageset import ImageSet
+from synthmed.errors import InputError
+from synthmed.files import read_csv
+from synthmed.gan import to_model, to_pixels
+from synthmed.generators.sampling import load_generator
+
+SETTINGS = EncoderSettings(
+    model="dcgan",
+    seed=2,
+    labels=("normal",),
+    limit=None,
+    channels=(4, 8),
+    steps=40,
+    batch_size=4,
+    learning_rate=0.01,
+    feature_weight=0.0,
+    latent_weight=0.0,
+    precision="fp32",
+    log_every=5,
+    save_every=10,
+    threads=1,
+    device="cpu",
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A generator and images that it can make, as normal ones, beside others."""
+    model = load_generator(write_generator(tmp_path / "g.pt"))
+    made = model.synthesise(torch.randn(30, 8, generator=torch.Generator().manual_seed(7)))
+    noise = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1), dtype=np.uint8)
+    pixels = np.concatenate([to_pixels(made).permute(0, 2, 3, 1).numpy(), noise])
+    write_images(tmp_path / "set.zip", pixels, ["normal"] * 30 + ["abnormal"] * 4)
+    return tmp_path
+
+
+def step(folder, name="encoder", **changes):
+    train_encoder(
+        replace(SETTINGS, **changes),
+        checkpoint=folder / "g.pt",
+        images=folder / "set.zip",
+        encoder=folder / f"{name}.pt",
+        history=folder / f"{name}.csv",
+    )
+    return folder / f"{name}.pt"
+
+
+def test_it_learns_to_find_z_and_gives_the_same_bytes_again(folder):
+    path = step(folder, steps=150, log_every=50, save_every=50)
+    history = [float(row["residual"]) for row in read_csv(folder / "encoder.csv")]
+    model = load_generator(folder / "g.pt")
+    network = load_encoder(path, folder / "g.pt", model)
+    images = to_model(torch.from_numpy(ImageSet(folder / "set.zip").pixels[:30].transpose(0, 3, 1, 2).copy()))
+    untrained = ((images - model.synthesise(torch.zeros(30, 8))) / 2).square().mean()
+    with torch.no_grad():
+        trained = ((images - model.synthesise(network(images))) / 2).square().mean()
+    assert trained < 0.5 * untrained
+    assert history[-1] < history[0]
+    again = step(folder, "again", steps=150, log_every=50, save_every=50)
+    assert path.read_bytes() == again.read_bytes()
+    assert [row["step"] for row in read_csv(folder / "again.csv")] == ["50", "100", "150"]
+
+
+def test_an_image_is_encoded_the_same_in_any_batch(folder):
+    path = step(folder)
+    model = load_generator(folder / "g.pt")
+    network = load_encoder(path, folder / "g.pt", model)
+    images = torch.rand(5, 1, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    alone = torch.cat([network(image[None]) for image in images])
+    assert torch.allclose(network(images), alone, atol=1e-5)
+
+
+def test_a_killed_training_goes_on_bit_for_bit(folder, monkeypatch):
+    whole = step(folder, "whole", latent_weight=0.1).read_bytes()
+    original = EncoderTraining.advance
+
+    def killed(training):
+        if training.step == 23:
+            raise KeyboardInterrupt
+        return original(training)
+
+    monkeypatch.setattr(encoders.EncoderTraining, "advance", killed)
+    with pytest.raises(KeyboardInterrupt):
+        step(folder, latent_weight=0.1)
+    monkeypatch.undo()
+    assert (folder / "encoder.resume.pt").exists()
+    with pytest.raises(InputError, match="seed was 2, is 3"):
+        step(folder, latent_weight=0.1, seed=3)
+    steps = []
+    monkeypatch.setattr(
+        encoders.EncoderTraining, "advance", lambda training: steps.append(training.step) or original(training)
+    )
+    assert step(folder, latent_weight=0.1).read_bytes() == whole
+    assert steps == list(range(20, 40))
+    assert (folder / "encoder.csv").read_bytes() == (folder / "whole.csv").read_bytes()
+    assert not (folder / "encoder.resume.pt").exists()
+
+
+def test_the_losses_are_those_of_the_paper(folder):
+    write_generator(folder / "g.pt", "pggan")
+    model = load_generator(folder / "g.pt")
+    settings = replace(SETTINGS, model="pggan", feature_weight=0.5, latent_weight=2.0)
+    pixels = torch.from_numpy(ImageSet(folder / "set.zip").pixels[:6].transpose(0, 3, 1, 2).copy())
+    training = EncoderTraining(model, pixels, settings)
+    images, z = to_model(pixels), torch.randn(3, 8, generator=torch.Generator().manual_seed(3))
+    losses = training.losses(images, z)
+    made = model.synthesise(training.encoder(images))
+    assert torch.allclose(losses["residual"], ((images - made) / 2).square().mean())
+    features = model.discriminator_features(images) - model.discriminator_features(made)
+    assert torch.allclose(losses["features"], 0.5 * features.square().mean())
+    back = training.encoder(model.synthesise(z))
+    assert torch.allclose(losses["latent"], 2 * (z - back).square().mean())
+    assert list(training.losses(images, None)) == ["residual", "features"]
+
+
+def test_only_the_encoder_learns(folder):
+    before = load_generator(folder / "g.pt").inference_state()
+    training = EncoderTraining(
+        model := load_generator(folder / "g.pt"), torch.zeros(8, 1, 16, 16, dtype=torch.uint8), SETTINGS
+    )
+    first = {name: value.clone() for name, value in training.encoder.state_dict().items()}
+    training.advance()
+    assert all(torch.equal(value, before[name]) for name, value in model.inference_state().items())
+    assert not torch.equal(first["project.weight"], training.encoder.state_dict()["project.weight"])
+
+
+def test_unusable_input_is_refused_before_the_training(folder):
+    refusals = [
+        ("no image", {"labels": ("healthy",)}),
+        ("30 images of .*fewer than the batch_size 31", {"batch_size": 31}),
+        ("3 images of .*fewer", {"limit": 3}),
+        ("multiples of 4", {"channels": (4, 6)}),
+        ("cannot be divided by 32", {"channels": (4, 4, 4, 4, 4)}),
+        ("multiple of log_every", {"save_every": 12}),
+        ("hold no discriminator", {"feature_weight": 1.0}),
+        ("the setting model is 'pggan'", {"model": "pggan"}),
+        ("steps is 0", {"steps": 0}),
+        ("learning_rate", {"learning_rate": 0.0}),
+        ("labels is empty", {"labels": ()}),
+    ]
+    for message, changes in refusals:
+        with pytest.raises(InputError, match=message):
+            step(folder, **changes)
+    assert not list(folder.glob("encoder*"))
+
+
+def test_files_that_are_no_encoder_are_refused(folder):
+    model = load_generator(folder / "g.pt")
+    with pytest.raises(InputError, match="no such file"):
+        load_encoder(folder / "none.pt", folder / "g.pt", model)
+    with pytest.raises(InputError, match="no encoder"):
+        load_encoder(folder / "g.pt", folder / "g.pt", model)
