@@ -15,6 +15,7 @@ from torch.optim import Adam
 
 from synthmed.augment import diff_augment
 from synthmed.gan import GAN, Batch
+from synthmed.generators import pggan
 from synthmed.layers import UpsamplingConvolution
 
 Step = Callable[[Batch], dict[str, Tensor]]
@@ -25,14 +26,21 @@ def plain_step(name: str, model: GAN) -> Step:
     for layer in model.modules():
         if isinstance(layer, UpsamplingConvolution):
             layer.forward = types.MethodType(_two_layers, layer)
+        elif isinstance(layer, pggan.UpsamplingConvolution):
+            layer.forward = types.MethodType(_two_equalised_layers, layer)
     optimizers = {
         key: Adam(ours.parameters, ours.param_groups[0]["lr"], ours.betas) for key, ours in model.optimizers.items()
     }
-    return {"dcgan": _dcgan, "cyclegan": _cyclegan, "fastgan": _fastgan}[name](model, optimizers)
+    return {"dcgan": _dcgan, "cyclegan": _cyclegan, "fastgan": _fastgan, "pggan": _pggan}[name](model, optimizers)
 
 
 def _two_layers(layer: UpsamplingConvolution, x: Tensor) -> Tensor:
     return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, padding=1)
+
+
+def _two_equalised_layers(layer: pggan.UpsamplingConvolution, x: Tensor) -> Tensor:
+    x = F.interpolate(x, scale_factor=2, mode="nearest")
+    return F.conv2d(x, layer.weight * layer.scale, layer.bias, padding=1)
 
 
 def _dcgan(model: GAN, optimizers: dict[str, Adam]) -> Step:
@@ -98,7 +106,10 @@ def _fastgan(model: GAN, optimizers: dict[str, Adam]) -> Step:
     policy = model.config.augmentation
 
     def step(batch: Batch) -> dict[str, Tensor]:
-        fake = model.generator(model.noise(len(batch.images), model.config.latent_size), model.rng)
+        count = len(batch.images)
+        fake = model.generator(
+            model.noise(count, model.config.latent_size), lambda side: model.noise(count, 1, side, side)
+        )
         model.generator.zero_grad()
         generator = -model.discriminator(diff_augment(fake, policy, model.rng))[0].mean()
         generator.backward()
@@ -120,6 +131,42 @@ def _fastgan(model: GAN, optimizers: dict[str, Adam]) -> Step:
             "discriminator_real": on_real,
             "discriminator_fake": on_fake,
             "reconstruction": reconstruction,
+        }
+
+    return step
+
+
+def _pggan(model: GAN, optimizers: dict[str, Adam]) -> Step:
+    config, growth = model.config, model.growth()
+
+    def step(batch: Batch) -> dict[str, Tensor]:
+        count, real = len(batch.images), model.at_growth(batch.images)
+        model.discriminator.zero_grad()
+        fake = model.generator(model.noise(count, config.latent_size), *growth).detach()
+        on_real = model.discriminator(real, *growth)
+        drift = config.drift * on_real.square().mean()
+        (drift - on_real.mean()).backward()
+        on_fake = model.discriminator(fake, *growth).mean()
+        on_fake.backward()
+        share = torch.rand(count, 1, 1, 1, generator=model.rng)
+        mixed = (fake + share * (real - fake)).requires_grad_(True)
+        scores = model.discriminator(mixed, *growth)
+        (gradients,) = torch.autograd.grad(scores.sum(), mixed, create_graph=True)
+        penalty = config.gradient_penalty * (gradients.flatten(1).norm(dim=1) - 1).square().mean()
+        penalty.backward()
+        optimizers["discriminator"].step()
+        model.generator.zero_grad()
+        generator = -model.discriminator(
+            model.generator(model.noise(count, config.latent_size), *growth), *growth
+        ).mean()
+        generator.backward()
+        optimizers["generator"].step()
+        model.ema_update(model.generator_ema, model.generator, config.ema_decay)
+        return {
+            "discriminator": on_fake - on_real.mean(),
+            "gradient_penalty": penalty,
+            "drift": drift,
+            "generator": generator,
         }
 
     return step

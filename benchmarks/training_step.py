@@ -1,13 +1,14 @@
 """Images/s of one training step of every generator: as configured, against the textbook step of the same networks.
 
-    python benchmarks/training_step.py [--models dcgan fastgan cyclegan] [--overlay workflow/scales/paper.yaml]
-                                       [--steps 2] [--repeats 5] [--threads 1]
+    python benchmarks/training_step.py [--experiment tuberculosis] [--models dcgan fastgan cyclegan]
+                                       [--overlay workflow/scales/paper.yaml] [--steps 2] [--repeats 5] [--threads 1]
 
-Configurations are those of params.yaml (the first entry of each model, with the overlay). The reference is the textbook
-step (plain_steps.py) in eager fp32, contiguous; ours follows in both precisions and memory formats, on the CPU. The
-repeats are interleaved and CPU seconds are counted, so other load on the machine hits all alike. With more than one
-thread the numbers are images a CPU second, not a second. The losses of our first step in fp32, contiguous, must agree
-with the reference's to 1e-3, else the benchmark fails: both do the same work.
+Configurations are those of params.yaml (the first entry of each model, with the overlay); a model that grows is
+measured at its full size. The reference is the textbook step (plain_steps.py) in eager fp32, contiguous; ours follows
+in both precisions and memory formats, on the CPU. The repeats are interleaved and CPU seconds are counted, so other
+load on the machine hits all alike. With more than one thread the numbers are images a CPU second, not a second. The
+losses of our first step in fp32, contiguous, must agree with the reference's to 1e-3, else the benchmark fails: both do
+the same work.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from plain_steps import plain_step
 
 from synthmed import generators
 from synthmed.gan import GAN, Batch, choose_device, to_model
+from synthmed.generators import pggan
 from synthmed.settings import parse
 
 VARIANTS = {
@@ -41,7 +43,7 @@ def entry_of(model: str, experiment: dict) -> tuple[str, dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=list(generators.GENERATORS), choices=list(generators.GENERATORS))
+    parser.add_argument("--models", nargs="+", choices=list(generators.GENERATORS), help="default: all it has")
     parser.add_argument("--experiment", default="tuberculosis")
     parser.add_argument("--overlay", type=Path, help="a file of workflow/scales/")
     parser.add_argument("--steps", type=int, default=2, help="training steps of one repeat")
@@ -52,7 +54,8 @@ def main() -> None:
     experiment = read_params(arguments.overlay)["experiments"][arguments.experiment]
     choose_device("cpu")
     print(f"{machine()}, torch {torch.__version__}")
-    for model in arguments.models:
+    configured = {entry["model"] for entry in experiment["generators"].values() if entry is not None}
+    for model in arguments.models or [model for model in generators.GENERATORS if model in configured]:
         name, entry = entry_of(model, experiment)
         measure(name, entry, experiment, arguments)
 
@@ -68,7 +71,9 @@ def measure(name: str, entry: dict, experiment: dict, arguments: argparse.Namesp
     shape = (experiment["prepare"]["channels"], size, size)
     classes = tuple(experiment["classes"]) if model_class.batch_per_class else ("one",)
     per_step = training["batch_size"] * (len(classes) if model_class.batch_per_class else 1)
-    pixels = torch.randint(0, 256, (per_step, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    drawn = (per_step, size, size, experiment["prepare"]["channels"])  # as images are read: channels last
+    pixels = torch.randint(0, 256, drawn, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = pixels.permute(0, 3, 1, 2)
     labels = torch.arange(len(classes)).repeat_interleave(per_step // len(classes))
 
     def built(precision: str, memory_format: torch.memory_format) -> tuple[GAN, Batch]:
@@ -76,6 +81,8 @@ def measure(name: str, entry: dict, experiment: dict, arguments: argparse.Namesp
         model = model_class(config, shape, classes).to(memory_format=memory_format)
         model.rng.manual_seed(0)
         model.precision, model.total_steps = precision, 10**9
+        if isinstance(model, pggan.Model):
+            model.images_seen = 10**9
         return model, Batch(to_model(pixels).contiguous(memory_format=memory_format), labels)
 
     def several(step: Callable[[], dict]) -> None:

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from synthmed.errors import InputError
-from synthmed.files import atomic_path, dump_json, hash_file, read_json, write_csv, write_json, write_text
+from synthmed.files import atomic_path, dump_json, hash_file, read_csv, read_json, write_csv, write_json, write_text
 
 
 def test_a_file_appears_whole_in_a_folder_that_is_made(tmp_path):
@@ -75,3 +75,10 @@ def test_json_that_is_missing_or_cut_is_named(tmp_path):
 def test_hash(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert hash_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_csv_rows_come_back_and_a_missing_file_is_named(tmp_path):
+    write_csv(tmp_path / "t.csv", [{"a": 1, "b": None}], ["a", "b"])
+    assert read_csv(tmp_path / "t.csv") == [{"a": "1", "b": ""}]
+    with pytest.raises(InputError, match=r"none\.csv: no such file"):
+        read_csv(tmp_path / "none.csv")

@@ -22,7 +22,7 @@ from synthmed.generators import dcgan
 from synthmed.monitor import History, TrainingError, diversity
 from synthmed.optimizer import Adam
 from synthmed.settings import parse
-from synthmed.training import RealImages, Shuffled, TrainSettings, train
+from synthmed.training import TrainSettings, train
 
 CONFIG = {
     "latent_size": 8,
@@ -145,37 +145,7 @@ def test_accumulated_micro_batches_equal_one_large_batch():
     assert step(1.0, 3.0) == (pytest.approx((1 + 9) / 2), pytest.approx((2 + 18) / 2))
 
 
-# ------------------------------------------------------------------------------------------------------------- the data
-def test_every_epoch_shows_every_image_once():
-    order, rng = Shuffled(torch.arange(7)), torch.Generator().manual_seed(0)
-    taken = torch.cat([order.take(3, rng) for _ in range(7)])
-    for epoch in range(3):
-        assert sorted(taken[7 * epoch : 7 * epoch + 7].tolist()) == list(range(7))
-    assert taken[:7].tolist() != taken[7:14].tolist()
-
-
-def test_batches_per_class_come_class_after_class(images):
-    chosen = parse(TrainSettings, values() | {"labels": ["abnormal", "normal"]})
-    data = RealImages(images, chosen, per_class=True)
-    batch = data.batch(torch.device("cpu"), torch.contiguous_format)
-    assert batch.labels.tolist() == [0] * 4 + [1] * 4
-    assert batch.images.shape == (8, 1, 16, 16)
-    assert -1 <= batch.images.min() < batch.images.max() <= 1
-
-
-def test_flip_mirrors_about_half(images):
-    plain = RealImages(images, settings(flip=False), per_class=False)
-    batch = plain.batch(torch.device("cpu"), torch.contiguous_format)
-    real = plain.pixels.float() / 127.5 - 1
-    assert all(any(torch.equal(image, other) for other in real) for image in batch.images)
-    flipping = RealImages(images, settings(flip=True), per_class=False)
-    seen = torch.cat([flipping.batch(torch.device("cpu"), torch.contiguous_format).images for _ in range(10)])
-    as_is = sum(any(torch.equal(image, other) for other in real) for image in seen)
-    mirrored = sum(any(torch.equal(image.flip(2), other) for other in real) for image in seen)
-    assert as_is + mirrored == 40
-    assert 8 < mirrored < 32
-
-
+# ---------------------------------------------------------------------------------------------------------- wrong input
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -282,17 +252,27 @@ def wait_for(process, words):
 LONG = {"steps": 150, "save_every": 7, "log_every": 5, "sample_every": 10}
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    """The image set and what a training of LONG makes of it."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    images = image_set(folder / "train.zip", {"normal": 10, "abnormal": 6})
-    return images, run(folder / "whole", images, settings(**LONG))
+# Fades in 8×8 in steps 11 to 20, which the resume states of steps 14 and on lie in, and 16×16 in steps 31 to 40.
+GROWING = {
+    "latent_size": 8,
+    "fmap_base": 32,
+    "fmap_max": 8,
+    "stable_kimg": 0.04,
+    "fade_kimg": 0.04,
+    "batch_limits": {"16": 2},
+    "minibatch_group": 4,
+    "gradient_penalty": 10.0,
+    "drift": 0.001,
+    "learning_rate": 1.0e-3,
+    "ema_decay": 0.9,
+    "gradient_checkpointing": False,
+}
 
 
-def test_killed_and_continued_equals_uninterrupted(tmp_path, uninterrupted):
+def test_a_growing_model_killed_and_continued_equals_uninterrupted(tmp_path, images):
     """kill -9 at whatever moment after a save it hits, then continue to the end: same bytes as never interrupted."""
-    (images, whole), chosen = uninterrupted, values(**LONG)
+    chosen = values(**LONG) | {"model": "pggan", "config": GROWING}
+    whole = run(tmp_path / "whole", images, parse(TrainSettings, chosen))
     folder = tmp_path / "killed"
     process = start(folder, images, chosen)
     wait_for(process, "saved the resume state of step 14")
@@ -311,8 +291,8 @@ def test_a_file_half_written_by_a_killed_process_is_cleared_away(tmp_path, image
     assert set(run(folder, images)) == {"c.pt", "h.csv", "s.png"}
 
 
-def test_ctrl_c_saves_and_says_how_to_continue(tmp_path, uninterrupted):
-    (images, whole), chosen = uninterrupted, values(**LONG | {"save_every": 10_000})
+def test_ctrl_c_saves_and_says_how_to_continue(tmp_path, images):
+    whole, chosen = run(tmp_path / "whole", images, settings(**LONG)), values(**LONG | {"save_every": 10_000})
     folder = tmp_path / "stopped"
     process = start(folder, images, chosen)
     wait_for(process, "step 5/150")

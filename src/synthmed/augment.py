@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from synthmed.distributed import draw
+
 DiffAugmentPolicy = Literal["color", "translation", "cutout"]
 
 
 def _uniform(images: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
     """One number in [low, high) per image, (N, 1, 1, 1)."""
-    return (torch.rand(len(images), 1, 1, 1, generator=generator) * (high - low) + low).to(images)
+    return (draw(torch.rand, len(images), 1, 1, 1, generator=generator) * (high - low) + low).to(images)
 
 
 def color(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -34,8 +36,8 @@ def translation(images: Tensor, generator: torch.Generator) -> Tensor:
     """Shift by whole pixels within ± 1/8 of height and width, zeros (mid-grey) move in. Zhao et al. 2020."""
     height, width = images.shape[2:]
     reach_y, reach_x = round(height / 8), round(width / 8)
-    ys = torch.randint(0, 2 * reach_y + 1, (len(images),), generator=generator).tolist()
-    xs = torch.randint(0, 2 * reach_x + 1, (len(images),), generator=generator).tolist()
+    ys = draw(torch.randint, len(images), low=0, high=2 * reach_y + 1, generator=generator).tolist()
+    xs = draw(torch.randint, len(images), low=0, high=2 * reach_x + 1, generator=generator).tolist()
     # Unbinding first keeps the gradient of a slice as small as one image.
     padded = F.pad(images, (reach_x, reach_x, reach_y, reach_y)).unbind(0)
     shifted = [image[:, y : y + height, x : x + width] for image, y, x in zip(padded, ys, xs, strict=True)]
@@ -46,7 +48,7 @@ def cutout(images: Tensor, generator: torch.Generator) -> Tensor:
     """A square of half the side is set to zero (mid-grey); its centre is anywhere in the image. Zhao et al. 2020."""
     masks = []
     for dim, size in ((2, images.shape[2]), (3, images.shape[3])):
-        centre = torch.randint(0, size, (len(images), 1), generator=generator)
+        centre = draw(torch.randint, len(images), 1, low=0, high=size, generator=generator)
         start = centre - size // 4
         position = torch.arange(size)
         inside = (position >= start) & (position < start + size // 2)

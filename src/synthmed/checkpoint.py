@@ -84,8 +84,8 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     write_torch(path, content)
 
 
-def load(path: str | Path, *, model: str, config: Mapping[str, Any] | None = None) -> Checkpoint:
-    """Read the checkpoint of a `model`; `config`, where given, are the settings it must have been trained with.
+def load(path: str | Path, *, model: str | None, config: Mapping[str, Any] | None = None) -> Checkpoint:
+    """Read a checkpoint. `model` and `config`, where given, are what it must be of and have been trained with.
 
     Raises InputError when the file is missing, corrupt, of another format, of another model or of another config.
     """
@@ -96,7 +96,7 @@ def load(path: str | Path, *, model: str, config: Mapping[str, Any] | None = Non
         raise InputError(
             f"{path}: checkpoint format {content['format']}, this version reads {FORMAT}; train the generator again"
         )
-    if content["model"] != model:
+    if model is not None and content["model"] != model:
         raise InputError(f"{path}: checkpoint of {content['model']!r}, but the setting model is {model!r}")
     if config is not None and (differing := differences(content["config"], plain(config))):
         raise InputError(f"{path}: checkpoint of another config ({'; '.join(differing)}); train the generator again")

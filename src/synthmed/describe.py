@@ -32,8 +32,8 @@ class Layer:
 def layers(model: GAN) -> list[Layer]:
     """The layers of all networks of `model` that a training step runs, in the order in which they first run.
 
-    A layer is a module without children or with parameters of its own. The model takes one training step on noise, so
-    what is listed is what runs; EMA copies do not run and are left out.
+    A layer is a module without children or with parameters of its own. The model runs on noise, as in a training step,
+    so what is listed is what runs; EMA copies do not run and are left out.
     """
     found: dict[str, Layer] = {}
 
@@ -59,7 +59,7 @@ def layers(model: GAN) -> list[Layer]:
     labels = torch.arange(len(model.classes)).repeat_interleave(-(-count // len(model.classes)))[:count]
     model.total_steps = 1
     try:
-        model.train_step([Batch(images, labels)])
+        model.run_all_layers(Batch(images, labels))
     finally:
         for hook in hooks:
             hook.remove()

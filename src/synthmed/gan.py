@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from synthmed import distributed
 from synthmed.errors import InputError
 from synthmed.optimizer import Adam
 
@@ -69,9 +70,10 @@ class GAN(nn.Module):
     """Base class of the generators.
 
     A subclass makes its networks, EMA copies (`ema_copy`) and `self.optimizers` in __init__, and implements
-    `train_step` and `sample`. Networks are attributes of the module, so that their state is saved without further code;
-    state that is no tensor of a module is added in `training_state` and `load_training_state`. The loop never switches
-    modes: the networks stay in training mode, the EMA copies in eval mode.
+    `train_step` and, with a latent vector, `synthesise`, else `sample`. Networks are attributes of the module, so that
+    their state is saved without further code; state that is no tensor of a module is added in `training_state` and
+    `load_training_state`. The loop never switches modes: the networks stay in training mode, the EMA copies in eval
+    mode.
     """
 
     Config: ClassVar[type]
@@ -82,7 +84,10 @@ class GAN(nn.Module):
     conditional: ClassVar[bool] = False
     """True: sample() makes any of several trained classes; False (and no `translates`): one training per class."""
     inference_modules: ClassVar[tuple[str, ...]] = ("generator_ema",)
-    """Names of the modules that sample() uses; they are what the checkpoint carries."""
+    """Names of the modules that sample() and discriminator_features() use; they are what the checkpoint carries."""
+
+    latent_size: int | None = None
+    """Length of the latent vector z, set in __init__; None: there is none (CycleGAN), and no synthesise()."""
 
     optimizers: dict[str, Adam]
 
@@ -113,6 +118,15 @@ class GAN(nn.Module):
         none is noted."""
         raise InputError(f"{cls.__module__}: no settings of the paper are noted; give the settings of a training")
 
+    def batch_size(self, setting: int) -> int:
+        """Images of the next micro-batch (of each class where the model says batch_per_class), of all ranks together:
+        the setting training.batch_size, or fewer where a model that grows asks for it."""
+        return setting
+
+    def run_all_layers(self, batch: Batch) -> None:
+        """Run every layer once, for `synthmed describe`. Here: one training step."""
+        self.train_step([batch])
+
     # ------------------------------------------------------------------------------------------ to be implemented
     def train_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """One optimiser step of every network.
@@ -122,11 +136,33 @@ class GAN(nn.Module):
         """
         raise NotImplementedError
 
+    def synthesise(self, z: Tensor) -> Tensor:
+        """Images of the latent vectors `z`: the EMA generator in eval mode, differentiable in z.
+
+        z: (N, latent_size) float32 on the model's device, standard normal in training. Returns (N, C, H, W) float32 in
+        [-1, 1]; an image depends on its own z only. Raises InputError when the model has no latent vector.
+        """
+        raise InputError(f"{type(self).__module__} has no latent vector, so nothing can be searched or moved in it")
+
+    @torch.no_grad()
     def sample(self, count: int, label: str, noise: torch.Generator, source: Tensor | None) -> Tensor:
         """`count` synthetic images of class `label`: (count, C, H, W) float32 in [-1, 1], no gradient, EMA weights in
         eval mode. All randomness comes from `noise` (a CPU generator). `source`: (count, C, H, W) in [-1, 1], the
-        images to translate, for models with `translates`; None for the others."""
-        raise NotImplementedError
+        images to translate, for models with `translates`; None for the others. Here: synthesise() of normal noise."""
+        if self.latent_size is None:
+            raise NotImplementedError
+        return self.synthesise(torch.randn(count, self.latent_size, generator=noise).to(self.device))
+
+    def discriminator_features(self, images: Tensor) -> Tensor:
+        """What the discriminator sees in each image, for losses that match features (AnoGAN): (N, D) float32 of images
+        (N, C, H, W) in [-1, 1], differentiable in the images.
+
+        Raises InputError unless the model keeps its discriminator in the checkpoint (`inference_modules`).
+        """
+        raise InputError(
+            f"the checkpoints of {type(self).__module__} hold no discriminator, so there are no features to match; "
+            "set the weight of feature matching to 0 or take another model"
+        )
 
     # ---------------------------------------------------------------------------------------- tools for train_step
     def autocast(self) -> torch.autocast:
@@ -134,8 +170,9 @@ class GAN(nn.Module):
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     def noise(self, *shape: int) -> Tensor:
-        """Standard normal noise from `self.rng`: drawn on the CPU so that every device sees the same numbers."""
-        return torch.randn(shape, generator=self.rng).to(self.device)
+        """Standard normal noise from `self.rng`, shape (images, …): drawn on the CPU so that every device sees the same
+        numbers; with several ranks, this rank's part of the noise of the whole batch."""
+        return distributed.draw(torch.randn, *shape, generator=self.rng).to(self.device)
 
     def update(
         self,
@@ -147,7 +184,8 @@ class GAN(nn.Module):
 
         `loss_fn` runs under autocast and returns named, already weighted scalar losses; their sum is minimised. The
         parameters of the other optimisers are frozen meanwhile, so no gradient is computed that nobody uses (and fakes
-        for a discriminator's step need no `detach`). Returns the losses, averaged over the micro-batches, detached.
+        for a discriminator's step need no `detach`). With several ranks gradients and losses are averaged over them.
+        Returns the losses, averaged over the micro-batches, detached.
         """
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
         others = [
@@ -169,6 +207,8 @@ class GAN(nn.Module):
                 (total / len(batches)).backward()
                 for name, loss in losses.items():
                     means[name] = means.get(name, 0.0) + loss.detach().float() / len(batches)
+            gradients = [parameter.grad for parameter in optimizer.parameters if parameter.grad is not None]
+            distributed.average([*gradients, *means.values()])
             optimizer.step()
         finally:
             for parameter in others:

@@ -133,24 +133,30 @@ class SkipLayerExcitation(nn.Module):
         return self.gate(x_low) * x_high
 
 
-class UpsamplingConvolution(nn.Conv2d):
-    """Nearest-neighbour upsampling × 2, then a 3×3 convolution without bias: (N, in, h, w) → (N, out, 2h, 2w).
+def upsampling_convolution(x: Tensor, weight: Tensor) -> Tensor:
+    """Nearest-neighbour upsampling × 2, then a 3×3 convolution: (N, in, h, w) and (out, in, 3, 3) → (N, out, 2h, 2w).
 
     Upsampled pixels come in equal 2×2 squares, so the pair equals one transposed convolution of stride 2 with the 4×4
     kernel that is the sum of the 3×3 kernel at four offsets: 4 products an output pixel instead of 9, and the upsampled
     map is never stored. Below 16 px the two-step way is faster (measured on a CPU) and is taken.
     """
 
+    if x.shape[2] < 16:
+        return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, padding=1)
+    padded = F.pad(weight, (1, 1, 1, 1))
+    rows = padded[:, :, :-1] + padded[:, :, 1:]
+    kernel = rows[..., :-1] + rows[..., 1:]
+    return F.conv_transpose2d(x, kernel.flip(2, 3).transpose(0, 1), stride=2, padding=1)
+
+
+class UpsamplingConvolution(nn.Conv2d):
+    """upsampling_convolution with a weight of its own and no bias: (N, in, h, w) → (N, out, 2h, 2w)."""
+
     def __init__(self, inputs: int, outputs: int):
         super().__init__(inputs, outputs, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[2] < 16:
-            return super().forward(F.interpolate(x, scale_factor=2, mode="nearest"))
-        padded = F.pad(self.weight, (1, 1, 1, 1))
-        rows = padded[:, :, :-1] + padded[:, :, 1:]
-        kernel = rows[..., :-1] + rows[..., 1:]
-        return F.conv_transpose2d(x, kernel.flip(2, 3).transpose(0, 1), stride=2, padding=1)
+        return upsampling_convolution(x, self.weight)
 
 
 class NoiseInjection(nn.Module):

@@ -3,6 +3,7 @@
 import logging
 import math
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,9 @@ class Samples:
     0 when they are all the same.
     """
 
-    def __init__(self, model: GAN, real: Tensor, labels: Tensor, seed: int):
-        """real: uint8 (N, C, H, W); labels: (N,) positions in the model's classes."""
+    def __init__(self, model: GAN, real: Callable[[Tensor], Tensor], labels: Tensor, seed: int):
+        """real: positions (n,) → real images, uint8 (n, C, H, W); labels: of all of them, (N,) positions in the model's
+        classes."""
         self.model, self.seed = model, seed
         self.final: list[Tensor] = []
         """For each class the last drawn samples, uint8 (n, C, H, W)."""
@@ -125,12 +127,12 @@ class Samples:
         self.sources: list[Tensor | None] = []
         self.real_diversity: list[float] = []
         for position, label in enumerate(model.classes):
-            own = real[torch.nonzero(labels == position)[: ROWS * COLUMNS, 0]]
+            own = real(torch.nonzero(labels == position)[: ROWS * COLUMNS, 0])
             if len(own) < 2 or diversity(own) == 0:
                 raise InputError(f"the real images of {label!r} are all the same; a generator needs different images")
             self.real_diversity.append(diversity(to_model(own)))
             others = torch.nonzero(labels != position)[: ROWS * COLUMNS, 0]
-            self.sources.append(real[others] if model.translates else None)
+            self.sources.append(real(others) if model.translates else None)
 
     def draw(self) -> list[Tensor]:
         """For each class the samples of the fixed noise: float32 (n, C, H, W) on the CPU."""

@@ -29,6 +29,11 @@ def build(shape=(1, 32, 32), **changes):
     return model
 
 
+def noise_maps(count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda side: torch.randn(count, 1, side, side, generator=generator)
+
+
 def batch(shape=(1, 32, 32), count=2, seed=0):
     images = torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     return Batch(images, torch.zeros(count, dtype=torch.int64))
@@ -55,7 +60,7 @@ def test_networks_fit_every_size_and_number_of_channels(size, channels):
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_generator_makes_images_of_its_size(size):
-    made = Generator(8, 2, 3, size)(torch.randn(2, 8), torch.Generator())
+    made = Generator(8, 2, 3, size)(torch.randn(2, 8), noise_maps(2))
     assert made.shape == (2, 3, size, size)
 
 
@@ -99,12 +104,24 @@ def test_injected_noise_matters_once_its_strength_is_learned():
     generator, z = Generator(8, 2, 1, 32).eval(), torch.randn(2, 8)
 
     def made(seed):
-        return generator(z, torch.Generator().manual_seed(seed))
+        return generator(z, noise_maps(2, seed))
 
     assert torch.equal(made(0), made(1))
     for injection in generator.blocks["8"].injections:
         nn.init.ones_(injection.weight)
     assert not torch.equal(made(0), made(1))
+
+
+def test_synthesised_images_all_get_the_same_noise():
+    model = build()
+    for injection in model.generator_ema.blocks["8"].injections:
+        nn.init.ones_(injection.weight)
+    z = torch.randn(1, 8).expand(2, 8)
+    first, second = model.synthesise(z)
+    assert torch.allclose(first, second, atol=1e-6)
+    assert torch.allclose(first, model.synthesise(z[:1])[0], atol=1e-6)
+    drawn, again = model.generator_ema(z, noise_maps(2))
+    assert not torch.allclose(drawn, again, atol=1e-6)
 
 
 def test_hinge_losses_by_hand():
@@ -206,7 +223,7 @@ def test_samples_come_from_the_average_weights_with_the_average_running_statisti
     average = without_injected_noise(model.generator_ema)
     z = torch.randn(4, 8, generator=torch.Generator().manual_seed(3))
     made = model.sample(4, "normal", torch.Generator().manual_seed(3), None)
-    assert torch.equal(made, average(z, torch.Generator()))
+    assert torch.equal(made, average(z, noise_maps(4)))
     norm, live = model.generator_ema.start[1], model.generator.start[1]
     assert not norm.training
     assert not torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean))
@@ -227,7 +244,7 @@ def test_one_image_sampled_alone_equals_the_same_image_in_a_batch():
     model.train_step([batch()])
     z = torch.randn(3, 8)
     average = without_injected_noise(model.generator_ema)
-    together, alone = average(z, torch.Generator()), average(z[:1], torch.Generator())
+    together, alone = average(z, noise_maps(3)), average(z[:1], noise_maps(1))
     assert torch.allclose(together[:1], alone, rtol=1e-4, atol=1e-7)  # eval mode: no batch statistics
 
 

@@ -99,20 +99,26 @@ def test_samples_depend_on_the_noise_given_and_on_nothing_else(name):
         assert not torch.equal(first, draw(model, seed=6))
 
 
-def test_a_step_is_finite_and_gives_every_parameter_a_gradient(name):
+def test_steps_are_finite_and_give_every_parameter_a_gradient(name):
     model = build(name)
-    (losses,) = steps(model, 0, 1)
-    assert losses
-    for loss in losses.values():
-        assert loss.ndim == 0
-        assert not loss.requires_grad
-        assert torch.isfinite(loss)
     trained = {id(p) for o in model.optimizers.values() for group in o.param_groups for p in group["params"]}
-    for path, parameter in model.named_parameters():
-        assert (id(parameter) in trained) == parameter.requires_grad, path
-        if parameter.requires_grad:
-            assert parameter.grad is not None, f"{path} got no gradient"
-            assert torch.isfinite(parameter.grad).all(), path
+    without = {path for path, parameter in model.named_parameters() if id(parameter) in trained}
+    assert without
+    for step in range(10):  # more than one for a model that grows
+        (losses,) = steps(model, step, step + 1)
+        assert losses
+        for loss in losses.values():
+            assert loss.ndim == 0
+            assert not loss.requires_grad
+            assert torch.isfinite(loss)
+        for path, parameter in model.named_parameters():
+            assert (id(parameter) in trained) == parameter.requires_grad, path
+            if parameter.grad is not None:
+                assert torch.isfinite(parameter.grad).all(), path
+                without.discard(path)
+        if not without:
+            break
+    assert not without, "got no gradient"
 
 
 def test_saved_and_resumed_equals_uninterrupted_bit_for_bit(name, tmp_path):
@@ -135,6 +141,41 @@ def test_saved_and_resumed_equals_uninterrupted_bit_for_bit(name, tmp_path):
     for key, value in whole.state_dict().items():
         assert torch.equal(value, after.state_dict()[key]), key
     assert torch.equal(draw(whole), draw(after))
+
+
+def test_a_latent_vector_makes_the_same_image_in_any_batch_and_has_a_gradient(name):
+    model = build(name)
+    if model.latent_size is None:
+        with pytest.raises(InputError, match="no latent vector"):
+            model.synthesise(torch.zeros(1, 1))
+        return
+    steps(model, 0, 3)
+    z = torch.randn(3, model.latent_size, generator=torch.Generator().manual_seed(1)).requires_grad_(True)
+    images = model.synthesise(z)
+    assert images.shape == (3, *model.image_shape)
+    assert images.dtype == torch.float32
+    assert images.abs().max() <= 1
+    assert torch.allclose(model.synthesise(z[1:2]), images[1:2], atol=1e-5)
+    (gradient,) = torch.autograd.grad(images[0].sum(), z)
+    assert gradient[0].abs().max() > 0
+    assert gradient[1:].abs().max() == 0
+
+
+def test_discriminator_features_are_there_when_the_checkpoint_has_them(name):
+    model = build(name)
+    images = batches(model)[0].images[:2].requires_grad_(True)
+    if "discriminator" not in model.inference_modules:
+        with pytest.raises(InputError, match="hold no discriminator"):
+            model.discriminator_features(images)
+        return
+    steps(model, 0, 3)
+    features = model.discriminator_features(images)
+    assert features.ndim == 2
+    assert features.dtype == torch.float32
+    assert torch.allclose(model.discriminator_features(images[1:]), features[1:], atol=1e-5)
+    (gradient,) = torch.autograd.grad(features[0].sum(), images)
+    assert gradient[0].abs().max() > 0
+    assert gradient[1:].abs().max() == 0
 
 
 def test_checkpoint_brings_back_the_samples(name, tmp_path):

@@ -11,9 +11,9 @@ from synthmed import generators
 from synthmed.checkpoint import Checkpoint, save
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.errors import InputError
-from synthmed.gan import GAN
+from synthmed.gan import GAN, derived_seed, to_pixels
 from synthmed.generators.dcgan import Config, Model
-from synthmed.generators.sampling import SampleSettings, sample
+from synthmed.generators.sampling import SampleSettings, load_generator, sample
 from synthmed.settings import parse
 
 CONFIG = Config(8, (8, 4), (4, 8), 4, 1e-3, 0.5, 0.0, 0.9)
@@ -193,6 +193,51 @@ def test_samples_that_are_not_finite_are_refused(tmp_path, images, pair, monkeyp
     monkeypatch.setattr(Model, "sample", lambda self, count, *rest: torch.full((count, 1, 16, 16), float("nan")))
     with pytest.raises(InputError, match="not finite"):
         sample(settings(), checkpoints=pair, images=images, synthetic=tmp_path / "s.zip")
+
+
+# --------------------------------------------------------------------------------------------------------- unlabelled
+def test_a_model_of_several_classes_makes_unlabelled_samples(tmp_path, images):
+    both = [checkpoint(tmp_path / "b.pt", ("normal", "abnormal"))]
+    chosen = settings(trainings={"both": ["normal", "abnormal"]}, samples={"unlabelled": 5})
+    sample(chosen, checkpoints=both, images=images, synthetic=tmp_path / "s.zip")
+    made = ImageSet(tmp_path / "s.zip")
+    assert made.column("label") == ["unlabelled"] * 5
+    assert made.column("image") == [f"dcgan_64_unlabelled_{i:05d}.png" for i in (1, 2, 3, 4, 5)]
+    assert len({image.tobytes() for image in made.pixels}) == 5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trainings": {"n": ["normal"]}},
+        {"trainings": {"n": ["normal"], "a": ["abnormal"]}},
+        {"trainings": {"both": ["normal", "abnormal"], "n": ["normal"]}},
+        {"trainings": {"both": ["normal", "abnormal"]}, "model": "inverter"},
+    ],
+)
+def test_where_the_label_can_be_known_unlabelled_is_refused(tmp_path, images, changes):
+    both = [checkpoint(tmp_path / f"{i}.pt", ("normal", "abnormal")) for i in range(len(changes["trainings"]))]
+    chosen = settings(samples={"unlabelled": 5}, **changes)
+    with pytest.raises(InputError, match=r"samples\.unlabelled is only for one training of an unconditional model"):
+        sample(chosen, checkpoints=both, images=images, synthetic=tmp_path / "s.zip")
+    assert not (tmp_path / "s.zip").exists()
+
+
+# ------------------------------------------------------------------------------------------------- the latent vector
+def test_a_generator_is_loaded_by_its_file_alone_frozen_and_makes_the_samples(tmp_path, images, pair):
+    sample(settings(samples={"normal": 2}), checkpoints=pair, images=images, synthetic=tmp_path / "s.zip")
+    generator = load_generator(pair[0])
+    assert (generator.latent_size, generator.image_shape, generator.classes) == (8, (1, 16, 16), ("normal",))
+    assert not generator.training
+    assert not any(parameter.requires_grad for parameter in generator.parameters())
+    noise = torch.Generator().manual_seed(derived_seed(1, "samples of normal"))
+    z = torch.randn(2, 8, generator=noise).requires_grad_(True)
+    made = generator.synthesise(z)
+    assert np.array_equal(to_pixels(made).permute(0, 2, 3, 1).numpy(), ImageSet(tmp_path / "s.zip").pixels)
+    made.sum().backward()
+    assert z.grad.abs().max() > 0
+    with pytest.raises(InputError, match="no such file; train the generator again"):
+        load_generator(tmp_path / "absent.pt")
 
 
 def test_registry_loads_only_what_is_asked():

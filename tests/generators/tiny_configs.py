@@ -47,4 +47,22 @@ TINY = {
             "ema_decay": 0.99,
         },
     },
+    # In batches of 4: one step at 4×4, two steps of fading in 8×8, one as it is, two of fading in 16×16.
+    "pggan": {
+        "shape": (1, 16, 16),
+        "config": {
+            "latent_size": 8,
+            "fmap_base": 32,
+            "fmap_max": 8,
+            "stable_kimg": 0.004,
+            "fade_kimg": 0.008,
+            "batch_limits": {},
+            "minibatch_group": 2,
+            "gradient_penalty": 10.0,
+            "drift": 0.001,
+            "learning_rate": 1.0e-3,
+            "ema_decay": 0.99,
+            "gradient_checkpointing": False,
+        },
+    },
 }

@@ -8,6 +8,7 @@ GENERATORS = {
     "dcgan": "synthmed.generators.dcgan",
     "cyclegan": "synthmed.generators.cyclegan",
     "fastgan": "synthmed.generators.fastgan",
+    "pggan": "synthmed.generators.pggan",
 }
 """Name in the settings → module with `Config` and `Model`."""
 

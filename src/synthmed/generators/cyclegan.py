@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from synthmed.distributed import gather, own_rows
 from synthmed.errors import InputError
 from synthmed.gan import GAN, Batch
 from synthmed.layers import PatchGAN, ResidualBlock, initialise_normal
@@ -210,9 +211,13 @@ class Model(GAN):
             }
 
         losses = self.update(self.optimizers["generators"], generator_loss, batches)
+        # The pools hold the fakes of all ranks, so they are the same in each.
         pooled = iter(
             [
-                (self.pool_first.exchange(first, self.rng), self.pool_second.exchange(second, self.rng))
+                (
+                    own_rows(self.pool_first.exchange(gather(first), self.rng)),
+                    own_rows(self.pool_second.exchange(gather(second), self.rng)),
+                )
                 for first, second in fakes
             ]
         )

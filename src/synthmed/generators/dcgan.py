@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -116,6 +115,7 @@ class Model(GAN):
         )
         self.apply(initialise)
         self.generator_ema = self.ema_copy(self.generator)
+        self.latent_size = config.latent_size
         betas = (config.beta1, 0.999)
         self.optimizers = {
             name: Adam(network.parameters(), config.learning_rate, betas)
@@ -180,7 +180,5 @@ class Model(GAN):
         self.ema_update(self.generator_ema, self.generator, self.config.ema_decay)
         return losses
 
-    @torch.no_grad()
-    def sample(self, count: int, label: str, noise: torch.Generator, source: Tensor | None) -> Tensor:
-        z = torch.randn(count, self.config.latent_size, generator=noise).to(self.device)
+    def synthesise(self, z: Tensor) -> Tensor:
         return self.generator_ema(z).float()

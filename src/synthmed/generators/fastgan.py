@@ -4,7 +4,7 @@ synthesis", ICLR 2021 (arXiv:2101.04775), sections 3.1 and 3.2, figures 3 and 4;
 Unconditional: one training per class. Works on square images of 32 to 1024 px with any number of channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -50,6 +50,10 @@ class Config:
     ema_decay: float
 
 
+Noise = Callable[[int], Tensor]
+"""Side in pixels → standard normal noise (N, 1, side, side), or (1, 1, side, side) for the same in every image."""
+
+
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> nn.Conv2d:
     # A norm follows everywhere, which would cancel a bias.
     return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
@@ -69,12 +73,11 @@ class UpBlock(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(2 * outputs) for _ in range(convolutions))
         self.injections = nn.ModuleList(NoiseInjection() for _ in range(convolutions if convolutions > 1 else 0))
 
-    def forward(self, x: Tensor, noise: torch.Generator) -> Tensor:
+    def forward(self, x: Tensor, noise: Noise) -> Tensor:
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             x = convolution(x)
             if self.injections:
-                drawn = torch.randn(len(x), 1, *x.shape[2:], generator=noise).to(x)
-                x = self.injections[number](x, drawn)
+                x = self.injections[number](x, noise(x.shape[2]).to(x))
             x = F.glu(norm(x), dim=1)
         return x
 
@@ -114,8 +117,8 @@ class Generator(nn.Module):
         )
         self.to_image = nn.Sequential(nn.Conv2d(channels[size], image_channels, 3, padding=1), nn.Tanh())
 
-    def forward(self, z: Tensor, noise: torch.Generator) -> Tensor:
-        """z: (N, latent_size); noise: CPU generator of the injected noise."""
+    def forward(self, z: Tensor, noise: Noise) -> Tensor:
+        """z: (N, latent_size); noise gives the maps that are injected."""
         x = self.start(z[:, :, None, None])
         maps = {4: x}
         for resolution, block in ((int(name), block) for name, block in self.blocks.items()):
@@ -278,6 +281,7 @@ class Model(GAN):
             for layer in [layer for layer in self.discriminator.modules() if isinstance(layer, nn.Conv2d)]:
                 spectral_norm(layer)
         self.generator_ema = self.ema_copy(self.generator)
+        self.latent_size = config.latent_size
         self.optimizers = {
             name: Adam(network.parameters(), config.learning_rate, (config.beta1, 0.999))
             for name, network in (("generator", self.generator), ("discriminator", self.discriminator))
@@ -337,7 +341,10 @@ class Model(GAN):
         fakes: list[Tensor] = []
 
         def generator_loss(batch: Batch) -> dict[str, Tensor]:
-            fake = self.generator(self.noise(len(batch.images), self.config.latent_size), self.rng)
+            count = len(batch.images)
+            fake = self.generator(
+                self.noise(count, self.config.latent_size), lambda side: self.noise(count, 1, side, side)
+            )
             fakes.append(fake.detach().float())
             logits, _, _ = self.discriminator(diff_augment(fake.float(), policy, self.rng))
             return {"generator": -logits.float().mean()}
@@ -358,10 +365,16 @@ class Model(GAN):
 
         return losses | self.update(self.optimizers["discriminator"], discriminator_loss, batches)
 
+    def synthesise(self, z: Tensor) -> Tensor:
+        """The injected noise is always the same, so that an image depends on z alone; sample() draws it afresh."""
+        fixed = torch.Generator().manual_seed(0)
+        with self.autocast():
+            return self.generator_ema(z, lambda side: torch.randn(1, 1, side, side, generator=fixed)).float()
+
     @torch.no_grad()
     def sample(self, count: int, label: str, noise: torch.Generator, source: Tensor | None) -> Tensor:
         """`count` images of the moving-average generator: (count, C, H, W) in [-1, 1]. The model knows one kind of
         image, so `label` changes nothing."""
         z = torch.randn(count, self.config.latent_size, generator=noise).to(self.device)
         with self.autocast():
-            return self.generator_ema(z, noise).float()
+            return self.generator_ema(z, lambda side: torch.randn(count, 1, side, side, generator=noise)).float()

@@ -18,12 +18,15 @@ from synthmed.settings import parse
 
 logger = logging.getLogger(__name__)
 
+UNLABELLED = "unlabelled"
+"""Label of the samples of an unconditional model that was trained on several classes: their class is not known."""
+
 
 @dataclass(frozen=True)
 class SampleSettings:
     """model: name in generators.GENERATORS; generator: name of this entry, part of the image names; classes: all
     classes of the experiment; trainings: name → labels of each training, in the order of the checkpoints; samples:
-    label → number of images; batch_size: images drawn at once; threads: CPU threads."""
+    label (or UNLABELLED) → number of images; batch_size: images drawn at once; threads: CPU threads."""
 
     model: str
     generator: str
@@ -44,7 +47,21 @@ def restore(path: Path, model: str, labels: tuple[str, ...]) -> GAN:
     saved = checkpoint.load(path, model=model)
     if saved.classes != labels:
         raise InputError(f"{path}: trained on {list(saved.classes)}, but the settings say {list(labels)}")
-    model_class = generators.load(model)
+    return _build(path, saved)
+
+
+def load_generator(path: Path) -> GAN:
+    """The generator of the checkpoint `path`, whatever its model and classes, to use its latent vector: on the CPU, in
+    eval mode, all weights frozen.
+
+    `.latent_size`, `.synthesise(z)`, `.discriminator_features(images)`, `.image_shape` and `.classes` are what it is
+    for. Raises InputError when the checkpoint is unreadable or its model unknown.
+    """
+    return _build(path, checkpoint.load(path, model=None)).eval().requires_grad_(False)
+
+
+def _build(path: Path, saved: checkpoint.Checkpoint) -> GAN:
+    model_class = generators.load(saved.model)
     config = parse(model_class.Config, saved.config, f"{path}: config")
     restored = model_class(config, saved.image_shape, saved.classes)
     restored.step = saved.step
@@ -58,23 +75,33 @@ def restore(path: Path, model: str, labels: tuple[str, ...]) -> GAN:
 def find_trainings(settings: SampleSettings, model_class: type[GAN]) -> dict[str, str]:
     """Label → name of the training that makes it.
 
-    Raises InputError when a label has none or several, or cannot be asked for (an unconditional model that was trained
-    on several classes).
+    An unconditional model that was trained on several classes cannot be asked for one of them: its only label is
+    UNLABELLED. Raises InputError when a label has no training or several, or cannot be asked for.
     """
     found = {}
+    unconditional = not (model_class.conditional or model_class.translates)
     for label, count in settings.samples.items():
-        if label not in settings.classes:
+        if label not in (*settings.classes, UNLABELLED):
             raise InputError(f"setting samples.{label}: the classes are {list(settings.classes)}")
         if count < 1:
             raise InputError(f"setting samples.{label} is {count}; ask for 1 or more, or leave the label out")
+        if label == UNLABELLED:
+            (only, labels), *others = settings.trainings.items()
+            if others or len(labels) < 2 or not unconditional:
+                raise InputError(
+                    f"setting samples.{UNLABELLED} is only for one training of an unconditional model on several "
+                    f"classes, but {settings.model} has the trainings {dict(settings.trainings)}; ask for their labels"
+                )
+            found[label] = only
+            continue
         names = [name for name, labels in settings.trainings.items() if label in labels]
         if len(names) != 1:
             raise InputError(f"setting samples.{label}: {len(names)} trainings have this label ({names}), it needs one")
-        several = len(settings.trainings[names[0]]) > 1
-        if several and not (model_class.conditional or model_class.translates):
+        if unconditional and len(settings.trainings[names[0]]) > 1:
             raise InputError(
                 f"setting trainings.{names[0]} is {list(settings.trainings[names[0]])}, but {settings.model} is "
-                f"unconditional and cannot be asked for {label!r}; train it on one class at a time"
+                f"unconditional and cannot be asked for {label!r}; train it on one class at a time, or ask for "
+                f"{UNLABELLED!r}"
             )
         found[label] = names[0]
     return found
