@@ -6,6 +6,10 @@ min_version("9.0")
 configfile: f"{workflow.basedir}/params.yaml"
 
 
+# An overlay leaves an experiment out by setting it to null.
+config["experiments"] = {name: entry for name, entry in config["experiments"].items() if entry is not None}
+
+
 validate(config, "workflow/schemas/params.schema.yaml")
 
 
@@ -18,11 +22,9 @@ include: "workflow/rules/common.smk"
 stand_in()
 
 
-include: "workflow/rules/data.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/sample.smk"
-include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/summary.smk"
+for rules in ("data", "selection", "train", "sample", "evaluate", "three_steps", "disease_axes", "anomaly", "summary"):
+
+    include: f"workflow/rules/{rules}.smk"
 
 
 write_settings()

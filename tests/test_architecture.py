@@ -11,11 +11,11 @@ PACKAGE = Path(__file__).parents[1] / "src" / "synthmed"
 LEVELS = [
     {"errors"},
     {"files"},
-    {"settings", "provenance", "lock"},
+    {"settings", "provenance", "lock", "distributed"},
     {"data.imageset"},
     {"data", "layers", "augment", "optimizer", "metrics"},
     {"weights", "checkpoint", "gan"},
-    {"monitor"},
+    {"monitor", "resume", "real_images"},
     {"prepare", "generators", "segmenters", "classifiers", "extractors"},
     {"training", "describe", "latent", "anomaly", "readers", "evaluation", "report"},
     {"steps", "doctor"},

@@ -32,25 +32,40 @@ class Step:
         return function, hints["settings"]
 
 
-TABLES = (
-    *("table_3_1", "table_3_2", "table_quality", "table_4_1", "table_4_2", "table_4_4", "table_4_5"),
-    *("table_sweep", "table_copies", "table_data", "table_validation"),
-)
-FIGURES = (
-    *("figure_samples", "figure_training", "figure_fidelity", "figure_sweep", "figure_roc", "figure_confusion"),
-    *("figure_verdicts", "figure_validation"),
-)
-
 STEPS: dict[str, Step] = {
     "fetch": Step("get the raw files of a data set", "synthmed.data.fetch:fetch", (), ("raw*",)),
     "prepare": Step(
         "turn raw files into one image set", "synthmed.prepare.images:prepare", ("raw*",), ("images", "rejects")
+    ),
+    "prepare-dicom": Step(
+        "turn raw DICOM files into one image set, anonymised",
+        "synthmed.prepare.dicom:prepare",
+        ("raw*",),
+        ("images", "rejects"),
+    ),
+    "exclude": Step(
+        "leave out what the study does not want, every exclusion counted",
+        "synthmed.prepare.exclusions:exclude",
+        ("images", "device_likelihoods?", "device_report?"),
+        ("selected", "report"),
+    ),
+    "set-aside": Step(
+        "the images that the exclusions set aside for the anomaly test",
+        "synthmed.prepare.exclusions:set_aside",
+        ("images", "exclusions"),
+        ("set_aside",),
     ),
     "split": Step(
         "split an image set by patient",
         "synthmed.data.split:split",
         ("images",),
         ("train", "validation", "test", "report"),
+    ),
+    "check-needs": Step(
+        "whether arms and translations can have the images that they ask for",
+        "synthmed.data.needs:check_needs",
+        ("split_report",),
+        ("out",),
     ),
     "train": Step("train a generator", "synthmed.training:train", ("images",), ("checkpoint", "history", "samples")),
     "sample": Step(
@@ -113,6 +128,72 @@ STEPS: dict[str, Step] = {
         ("pool",),
         ("out",),
     ),
+    "train-classifier": Step(
+        "train a classifier, every weight of it",
+        "synthmed.classifiers.network:train",
+        ("train", "validation", "weights?"),
+        ("classifier", "report"),
+    ),
+    "predict": Step(
+        "what a classifier says of every image of a set",
+        "synthmed.classifiers.network:predict",
+        ("classifier", "images"),
+        ("likelihoods",),
+    ),
+    "pseudo-label": Step(
+        "label generated images by a classifier that was trained on real ones",
+        "synthmed.evaluation.pseudo_labels:pseudo_label",
+        ("unlabelled", "classifier", "train", "validation", "test"),
+        ("synthetic", "report"),
+    ),
+    "three-steps": Step(
+        "classifiers trained on real and on synthetic images, on the same real test images",
+        "synthmed.evaluation.three_steps:three_steps",
+        ("real_classifier", "synthetic_classifier", "test", "synthetic"),
+        ("predictions", "summary"),
+    ),
+    "grad-cam": Step(
+        "where two classifiers look when they are wrong",
+        "synthmed.evaluation.grad_cam:grad_cam",
+        ("real_classifier", "synthetic_classifier", "test", "predictions", "summary"),
+        ("out", "maps"),
+    ),
+    "latent-samples": Step(
+        "latent vectors, and what a classifier says of their images",
+        "synthmed.latent.samples:latent_samples",
+        ("checkpoint", "classifier"),
+        ("samples",),
+    ),
+    "disease-axes": Step(
+        "directions of diseases in latent space",
+        "synthmed.latent.axes:disease_axes",
+        ("samples",),
+        ("axes", "report"),
+    ),
+    "move-along-axes": Step(
+        "move normal images along the axes of diseases",
+        "synthmed.latent.paths:move_along_axes",
+        ("checkpoint", "classifier", "samples", "axes", "axes_report"),
+        ("images", "cams", "out"),
+    ),
+    "train-encoder": Step(
+        "train the encoder that starts the search of AnoGAN",
+        "synthmed.anomaly.encoder:train_encoder",
+        ("checkpoint", "images"),
+        ("encoder", "history"),
+    ),
+    "anomaly-search": Step(
+        "the nearest image that a generator of normals can make",
+        "synthmed.anomaly.search:anomaly_search",
+        ("checkpoint", "encoder?", "images"),
+        ("found", "times"),
+    ),
+    "anomaly-evaluate": Step(
+        "detection and localisation of anomalies",
+        "synthmed.anomaly.evaluate:anomaly_evaluate",
+        ("held_out_images", "held_out*", "query_images*", "queries*", "classifier", "classifier_report"),
+        ("out", "cases", "examples"),
+    ),
     "metrics": Step(
         "the numbers that DVC and the figures read",
         "synthmed.report.leaderboard:metrics",
@@ -123,21 +204,44 @@ STEPS: dict[str, Step] = {
         "the tables of the report",
         "synthmed.report.tables:tables",
         ("fidelity*", "copies*", "grid", "summary", "verdicts", "split_report", "validation?"),
-        TABLES,
+        ("out*",),
     ),
     "figures": Step(
         "the figures of the report",
         "synthmed.report.figures:figures",
         ("train", "synthetics*", "fidelity*", "summary", "verdicts", "roc", "sweep", "history", "validation?"),
-        FIGURES,
+        ("out*",),
+    ),
+    "section-selection": Step(
+        "the report's section on who was studied",
+        "synthmed.report.section_selection:section",
+        ("exclusions", "rejects", "train", "validation", "test"),
+        ("section", "out*"),
+    ),
+    "section-three-steps": Step(
+        "the report's section on the three steps",
+        "synthmed.report.section_three_steps:section",
+        ("pseudo_labels", "summary", "cam", "maps", "test", "synthetic"),
+        ("section", "out*"),
+    ),
+    "section-disease-axes": Step(
+        "the report's section on the axes of diseases",
+        "synthmed.report.section_disease_axes:section",
+        ("axes_report", "paths", "images", "cams"),
+        ("section", "out*"),
+    ),
+    "section-anomaly": Step(
+        "the report's section on anomaly detection",
+        "synthmed.report.section_anomaly:section",
+        ("results", "cases", "examples", "times*"),
+        ("section", "out*"),
     ),
     "page": Step(
         "the report",
         "synthmed.report.page:page",
         (
             *("verdicts", "validation?", "split_report", "summary", "copies*", "copy_figures*", "settings_files*"),
-            *TABLES,
-            *FIGURES,
+            *("tables*", "figures*", "sections*", "section_files*"),
         ),
         ("out",),
     ),

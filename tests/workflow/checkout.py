@@ -23,6 +23,10 @@ CARRIED = (
 )
 
 
+# Variables of the calling process that are none of the checkout's business; without byte code everything starts slowly.
+FOREIGN = ("SNAKEMAKE", "DVC", "GIT_", "PYTHONDONTWRITEBYTECODE")
+
+
 def merge(base: dict, overlay: dict) -> dict:
     """The overlay wins, recursively; null in the overlay removes the key."""
     merged = {key: value for key, value in base.items() if overlay.get(key, "") is not None}
@@ -41,10 +45,13 @@ class Checkout:
         self.path = path
         binaries = Path(sys.executable).parent
         self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith(("SNAKEMAKE", "DVC", "GIT_"))},
+            **{
+                key: value
+                for key, value in os.environ.items()
+                if not key.startswith(("SNAKEMAKE", "DVC", "GIT_", "PYTHONDONTWRITE"))
+            },
             "PATH": f"{binaries}:{os.environ['PATH']}",
             "PYTHONPATH": str(path / "src"),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
             "HOME": str(path.parent / "home"),
             "XDG_CACHE_HOME": str(path.parent / "home" / ".cache"),
@@ -101,12 +108,13 @@ class Checkout:
         (self.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
-def tiny_params() -> dict:
+def tiny_params(overlay: str = "tiny.yaml") -> dict:
     base = yaml.safe_load((ROOT / "params.yaml").read_text())
-    return merge(base, yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text()))
+    return merge(base, yaml.safe_load((Path(__file__).parent / overlay).read_text()))
 
 
-def new_checkout(folder: Path) -> Checkout:
+def new_checkout(folder: Path, overlay: str = "tiny.yaml") -> Checkout:
+    """overlay: which tiny settings, a file beside this one."""
     folder.mkdir(parents=True)
     for name in CARRIED:
         source = ROOT / name
@@ -116,7 +124,7 @@ def new_checkout(folder: Path) -> Checkout:
             )
         elif source.exists():
             shutil.copy(source, folder / name)
-    (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(), sort_keys=False))
+    (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(overlay), sort_keys=False))
     checkout = Checkout(folder)
     checkout.git("init", "-q", "-b", "main")
     checkout.git("config", "user.name", "test")

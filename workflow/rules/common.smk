@@ -3,20 +3,35 @@
 # One idea: the settings of a step are a small file, results/<experiment>/settings/<step>.json, written here only when
 # their content changes. So data, settings and code are all files, and an artefact is current when every file that it was
 # made from still has the recorded hash (synthmed settle).
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
+from synthmed.data.needs import check_mirror
 from synthmed.data.sources import raw_files
 from synthmed.errors import InputError
 from synthmed.files import dump_json, write_text
 from synthmed.lock import hold
-from synthmed.steps import FIGURES, TABLES, step_code
+from synthmed.report import FIGURES, SECTIONS, TABLES
+from synthmed.steps import step_code
 from synthmed.weights import WEIGHTS, available
 
+SECTION_FILES = {
+    section: [
+        (
+            f"results/{{experiment}}/tables/{stem}.csv"
+            if stem.startswith("table")
+            else f"results/{{experiment}}/figures/{stem}.png"
+        )
+        for stem in stems
+    ]
+    for section, stems in SECTIONS.items()
+}
 EXPERIMENTS = list(config["experiments"])
 ENVIRONMENT = f"{workflow.basedir}/envs/synthmed.yaml"
+os.environ.update(SYNTHMED_REPOSITORY=workflow.basedir)  # for envs/synthmed.post-deploy.sh
 SETTINGS = {}  # path of a settings file -> (verb, content)
 
 
@@ -70,6 +85,16 @@ def stand_in():
                     entry["classifier"]["backbone"] = "domain"
 
 
+def check_settings():
+    """Settings of different steps that must agree."""
+    for experiment, entry in config["experiments"].items():
+        flips = {name: generator["training"]["flip"] for name, generator in trained_generators(experiment).items()}
+        try:
+            check_mirror(flips, entry["copies"]["mirror"])
+        except InputError as error:
+            raise WorkflowError(f"{experiment}: {error}")
+
+
 def write_settings():
     """Write the declared settings that changed, and remove those that are declared no more.
 
@@ -78,6 +103,7 @@ def write_settings():
     """
     if not workflow.is_main_process:
         return
+    check_settings()
     # Unsorted: the order of generators and trainings in params.yaml is their order everywhere.
     wanted = {Path(path): dump_json(content, sort_keys=False) for path, (_verb, content) in SETTINGS.items()}
     present = {path for folder in ("data", "results") for path in Path(folder).glob("**/settings/*.json")}
@@ -93,9 +119,16 @@ def write_settings():
         path.unlink()
 
 
+def trained_generators(experiment):
+    """Everything that the training loop trains: the generators by name, and that of the anomaly search as `anomaly`."""
+    entry = config["experiments"][experiment]
+    anomaly = {"anomaly": entry["anomaly"]["generator"]} if "anomaly" in entry else {}
+    return {**entry["generators"], **anomaly}
+
+
 def trainings(experiment, generator):
     """Names of the trainings of one generator: one per class, or one for all."""
-    return list(config["experiments"][experiment]["generators"][generator]["trainings"])
+    return list(trained_generators(experiment)[generator]["trainings"])
 
 
 def generators(experiment):
@@ -130,19 +163,43 @@ def has_pool(experiment):
     return dataset_of(experiment)["pool"] is not None
 
 
+def needs(experiment):
+    """How many synthetic images there will be, and what the arms take of them."""
+    entry = config["experiments"][experiment]
+    samples = {name: generator["sampling"]["samples"] for name, generator in entry["generators"].items()}
+    sweep = entry["arms"]["sweep"]
+    if has_pool(experiment):
+        pool = dataset_of(experiment)["pool"]
+        samples["oracle"] = {label: pool[label] for label in entry["classes"]}
+        sweep = {**sweep, "oracle": entry["arms"]["oracle_sweep"]}
+    translated = {
+        name: {
+            label: [other for other in training["labels"] if other != label]
+            for training in generator["trainings"].values()
+            for label in training["labels"]
+        }
+        for name, generator in entry["generators"].items()
+        if generator["model"] == "cyclegan"
+    }
+    shares = {key: entry["arms"][key] for key in ("added_share", "added_counts", "only_share")}
+    return {"samples": samples, "translated_from": translated, "sweep": sweep, **shares}
+
+
 def perceptual_weights(experiment, generator):
     """The file of weights that a generator's perceptual loss needs, or []."""
-    return config["experiments"][experiment]["generators"][generator]["config"].get("perceptual_weights") or []
+    return trained_generators(experiment)[generator]["config"].get("perceptual_weights") or []
 
 
 def pretrained(experiment):
     """Names of the pretrained weights that an experiment uses."""
-    losses = [perceptual_weights(experiment, name) for name in generators(experiment)]
+    losses = [perceptual_weights(experiment, name) for name in trained_generators(experiment)]
+    starts = [settings["pretrained"] for settings in trained_classifiers(experiment).values()]
     names = [
         *config["experiments"][experiment]["extractors"],
         *(Path(path).stem for path in losses if path),
+        *starts,
     ]
-    return [name for name in dict.fromkeys(names) if name != "domain"]
+    return [name for name in dict.fromkeys(names) if name not in ("domain", None)]
 
 
 def plain(images):
@@ -186,6 +243,146 @@ def with_validation(wildcards, input):
     return f"--validation {input.validation}" if input.validation else ""
 
 
-def as_options(names, paths):
-    """Command-line options `--name path`."""
-    return " ".join(f"--{name.replace('_', '-')} {path}" for name, path in zip(names, paths))
+# ------------------------------------------------------------------------ methods that only some experiments ask for
+def having(method):
+    """Names of the experiments that ask for `method`."""
+    return [name for name, entry in config["experiments"].items() if method in entry]
+
+
+def prepared_by(experiment):
+    """The verb that turns the raw files of an experiment into an image set."""
+    return {"images": "prepare", "dicom": "prepare-dicom"}[config["experiments"][experiment]["prepare"]["format"]]
+
+
+def studied(wildcards):
+    """The image set that is split: all images, or what the exclusions leave."""
+    chosen = "selected" if "selection" in config["experiments"][wildcards.experiment] else "raw"
+    return f"results/{wildcards.experiment}/images/{chosen}.zip"
+
+
+def pseudo_labelled(experiment):
+    """Generators of several classes that cannot be asked for one: their samples get labels from a classifier."""
+    entries = config["experiments"][experiment]["generators"].items()
+    return [name for name, entry in entries if "unlabelled" in entry["sampling"]["samples"]]
+
+
+# Where the pseudo-labelled sets lie, as a pattern; one that nothing matches where there are none.
+PSEUDO_LABELLED = "|".join(
+    f"{experiment}/images/synthetic/{name}[.]" for experiment in EXPERIMENTS for name in pseudo_labelled(experiment)
+)
+PSEUDO_LABELLED = PSEUDO_LABELLED or "(?!)"
+
+
+def trained_classifiers(experiment):
+    """Classifiers of which every weight is trained, by name, with their settings.
+
+    `real` and `synthetic` are one network, trained on real and on pseudo-labelled images (E3).
+    """
+    entry = config["experiments"][experiment]
+    found = {name: settings for name, settings in entry.get("classifiers", {}).items() if settings is not None}
+    if "three_steps" in entry:
+        found["real"] = entry["three_steps"]["classifier"]
+        found["synthetic"] = {**found["real"], "part_column": "part"}
+    return found
+
+
+def classifier_weights(wildcards):
+    """Pretrained weights that the training of a classifier starts from, or []."""
+    name = trained_classifiers(wildcards.experiment)[wildcards.classifier]["pretrained"]
+    return f"results/{wildcards.experiment}/extractors/{name}.pt" if name else []
+
+
+def classifier_images(part):
+    """Input function: the images that a classifier is trained on, or validated with."""
+
+    def images(wildcards):
+        if wildcards.classifier == "device":  # its settings say which patients are held out
+            return f"results/{wildcards.experiment}/images/raw.zip"
+        if wildcards.classifier == "synthetic":  # the column `part` tells them apart
+            return three_steps_images(wildcards)
+        return f"results/{wildcards.experiment}/images/{part}.zip"
+
+    return images
+
+
+def three_steps_images(wildcards):
+    generator = config["experiments"][wildcards.experiment]["three_steps"]["generator"]
+    return f"results/{wildcards.experiment}/images/synthetic/{generator}.zip"
+
+
+def three_steps_labels(wildcards):
+    return three_steps_images(wildcards).removesuffix(".zip") + ".labels.json"
+
+
+def axes_checkpoint(wildcards):
+    """The one training of the generator whose latent space is searched for axes."""
+    generator = config["experiments"][wildcards.experiment]["disease_axes"]["generator"]
+    (part,) = trainings(wildcards.experiment, generator)
+    return f"results/{wildcards.experiment}/generators/{generator}/{part}.pt"
+
+
+def anomaly_checkpoint(wildcards):
+    (part,) = trainings(wildcards.experiment, "anomaly")
+    return f"results/{wildcards.experiment}/generators/anomaly/{part}.pt"
+
+
+def findings(experiment):
+    """Names of the findings that are studied: the outputs of the classifier of findings but the first, `normal`."""
+    return trained_classifiers(experiment)["findings"]["targets"][1:]
+
+
+def set_aside(experiment):
+    """Findings that are not studied, for the anomaly test only."""
+    return config["experiments"][experiment].get("selection", {}).get("set_aside_findings") or []
+
+
+def kinds(experiment):
+    """All findings that the anomaly search is tested on: the studied ones, and those that were set aside."""
+    return [*findings(experiment), *set_aside(experiment)]
+
+
+def searches(experiment):
+    return list(config["experiments"][experiment]["anomaly"]["searches"])
+
+
+def query_sets(experiment):
+    """Image sets of the anomaly test: the test part, and the films that were set aside for it."""
+    return ["test", "set_aside"] if set_aside(experiment) else ["test"]
+
+
+def search_encoder(wildcards):
+    """The encoder that starts a search, or [] where chance does."""
+    settings = config["experiments"][wildcards.experiment]["anomaly"]["searches"][wildcards.search]
+    return f"results/{wildcards.experiment}/anomaly/encoder.pt" if settings["start"] == "encoder" else []
+
+
+def searched(suffix):
+    """Input function: results of all searches of the query images, search after search."""
+    return lambda w: [
+        f"results/{w.experiment}/anomaly/{search}/{images}.{suffix}"
+        for search in searches(w.experiment)
+        for images in query_sets(w.experiment)
+    ]
+
+
+def device(suffix):
+    """Input function: a file of the classifier that finds devices, or [] where there is none."""
+    return lambda w: (
+        f"results/{w.experiment}/classifiers/device.{suffix}" if "device" in trained_classifiers(w.experiment) else []
+    )
+
+
+def sections(wildcards):
+    chosen = [name for name in SECTIONS if name in config["experiments"][wildcards.experiment]]
+    return [f"results/{wildcards.experiment}/sections/{name}.json" for name in chosen]
+
+
+def section_files(wildcards):
+    """Tables and figures of all sections."""
+    entry = config["experiments"][wildcards.experiment]
+    return [
+        path.format(experiment=wildcards.experiment)
+        for name in SECTIONS
+        if name in entry
+        for path in SECTION_FILES[name]
+    ]

@@ -49,10 +49,13 @@ for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
     prepare = {**entry["prepare"], "source": dataset_of(experiment)["source"]}
-    declare("prepare", f"{folder}/prepare.raw.json", {**prepare, "prefix": ""})
-    if dataset_of(experiment)["pool"] is not None:
-        declare("prepare", f"{folder}/prepare.pool.json", {**prepare, "prefix": "pool_"})
+    del prepare["format"]
+    verb = prepared_by(experiment)
+    declare(verb, f"{folder}/prepare.raw.json", {**prepare, "prefix": ""})
+    if has_pool(experiment):
+        declare(verb, f"{folder}/prepare.pool.json", {**prepare, "prefix": "pool_"})
     declare("split", f"{folder}/split.json", entry["split"])
+    declare("check-needs", f"{folder}/check_needs.json", needs(experiment))
 
 
 rule prepare:
@@ -69,15 +72,17 @@ rule prepare:
         "logs/{experiment}/prepare.{kind}.benchmark.tsv"
     conda:
         ENVIRONMENT
+    params:
+        verb=lambda w: prepared_by(w.experiment),
     shell:
-        "synthmed prepare --settings {input.settings} --raw {input.raw}"
+        "synthmed {params.verb} --settings {input.settings} --raw {input.raw}"
         " --images {output.images} --rejects {output.rejects} --log {log}"
 
 
 rule split:
     input:
         settings="results/{experiment}/settings/split.json",
-        images="results/{experiment}/images/raw.zip",
+        images=studied,
         code=code("results/{experiment}/settings/split.json"),
     output:
         train="results/{experiment}/images/train.zip",
@@ -94,3 +99,21 @@ rule split:
         "synthmed split --settings {input.settings} --images {input.images}"
         " --train {output.train} --validation {output.validation} --test {output.test}"
         " --report {output.report} --log {log}"
+
+
+# Before hours of training: whether the arms can have the images that they ask for.
+rule check_needs:
+    input:
+        settings="results/{experiment}/settings/check_needs.json",
+        split_report="results/{experiment}/images/split.json",
+        code=code("results/{experiment}/settings/check_needs.json"),
+    output:
+        out="results/{experiment}/images/needs.json",
+    log:
+        "logs/{experiment}/check_needs.log",
+    benchmark:
+        "logs/{experiment}/check_needs.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed check-needs --settings {input.settings} --split-report {input.split_report} --out {output.out} --log {log}"

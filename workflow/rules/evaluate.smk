@@ -18,7 +18,6 @@ for experiment in EXPERIMENTS:
         shared = {
             **settings,
             "extractor": extractor,
-            "weights_file": None,
             "seed": entry["seed"],
             "augmentation": entry["classic_augmentation"],
         }

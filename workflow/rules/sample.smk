@@ -31,6 +31,8 @@ rule sample:
         "logs/{experiment}/sample.{generator}.log",
     benchmark:
         "logs/{experiment}/sample.{generator}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=f"(?!{PSEUDO_LABELLED})[a-z0-9_]+",
     conda:
         ENVIRONMENT
     threads: lambda w: config["experiments"][w.experiment]["generators"][w.generator]["sampling"]["threads"]
@@ -39,3 +41,15 @@ rule sample:
     shell:
         "synthmed sample --settings {input.settings} --checkpoints {input.checkpoints} --images {input.images}"
         " --synthetic {output.synthetic} --log {log}"
+
+
+# The same for a generator that cannot be asked for a class; the rule pseudo_label finds the labels.
+use rule sample as sample_unlabelled with:
+    output:
+        synthetic="results/{experiment}/images/unlabelled/{generator}.zip",
+    log:
+        "logs/{experiment}/sample_unlabelled.{generator}.log",
+    benchmark:
+        "logs/{experiment}/sample_unlabelled.{generator}.benchmark.tsv"
+    wildcard_constraints:
+        experiment="[a-z0-9_]+",

@@ -42,6 +42,7 @@ for experiment in EXPERIMENTS:
             "title": entry["title"],
             "task": entry["task"],
             "provider": dataset_of(experiment)["provider"],
+            "pseudo_labelled": pseudo_labelled(experiment),
         },
     )
 
@@ -109,11 +110,10 @@ rule tables:
         ENVIRONMENT
     params:
         validation=with_validation,
-        tables=lambda w, output: as_options(TABLES, output),
     shell:
         "synthmed tables --settings {input.settings} --fidelity {input.fidelity} --copies {input.copies}"
         " --grid {input.grid} --summary {input.summary} --verdicts {input.verdicts}"
-        " --split-report {input.split_report} {params.validation} {params.tables} --log {log}"
+        " --split-report {input.split_report} {params.validation} --out {output} --log {log}"
 
 
 rule figures:
@@ -147,11 +147,10 @@ rule figures:
         ENVIRONMENT
     params:
         validation=with_validation,
-        figures=lambda w, output: as_options(FIGURES, output),
     shell:
         "synthmed figures --settings {input.settings} --train {input.train} --synthetics {input.synthetics}"
         " --fidelity {input.fidelity} --summary {input.summary} --verdicts {input.verdicts} --roc {input.roc}"
-        " --sweep {input.sweep} --history {input.history} {params.validation} {params.figures} --log {log}"
+        " --sweep {input.sweep} --history {input.history} {params.validation} --out {output} --log {log}"
 
 
 rule page:
@@ -166,6 +165,8 @@ rule page:
         settings_files=settings_files,
         tables=expand("results/{{experiment}}/tables/{table}.csv", table=TABLES),
         figures=expand("results/{{experiment}}/figures/{figure}.png", figure=FIGURES),
+        sections=sections,
+        section_files=section_files,
         code=code("results/{experiment}/settings/page.json"),
     output:
         out=report(
@@ -182,12 +183,11 @@ rule page:
         ENVIRONMENT
     params:
         validation=with_validation,
-        tables=lambda w, input: as_options(TABLES, input.tables),
-        figures=lambda w, input: as_options(FIGURES, input.figures),
     shell:
         "synthmed page --settings {input.settings} --verdicts {input.verdicts} {params.validation}"
         " --split-report {input.split_report} --summary {input.summary} --copies {input.copies}"
-        " --copy-figures {input.copy_figures} --settings-files {input.settings_files} {params.tables} {params.figures}"
+        " --copy-figures {input.copy_figures} --settings-files {input.settings_files} --tables {input.tables}"
+        " --figures {input.figures} --sections {input.sections} --section-files {input.section_files}"
         " --out {output.out} --log {log}"
 
 

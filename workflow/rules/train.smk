@@ -1,7 +1,7 @@
 # Training of every generator, each on its part of the training images.
 for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
-    for name, generator in entry["generators"].items():
+    for name, generator in trained_generators(experiment).items():
         for part, training in generator["trainings"].items():
             declare(
                 "train",
@@ -21,6 +21,8 @@ rule train:
     input:
         settings="results/{experiment}/settings/train.{generator}.{part}.json",
         images="results/{experiment}/images/train.zip",
+        # A condition, no ingredient: a changed arm is checked again, but no generator is trained again.
+        needs=ancient("results/{experiment}/images/needs.json"),
         perceptual_weights=lambda w: perceptual_weights(w.experiment, w.generator),
         code=code("results/{experiment}/settings/train.{generator}.{part}.json"),
     output:
@@ -33,7 +35,7 @@ rule train:
         "logs/{experiment}/train.{generator}.{part}.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: lambda w: config["experiments"][w.experiment]["generators"][w.generator]["training"]["threads"]
+    threads: lambda w: trained_generators(w.experiment)[w.generator]["training"]["threads"]
     resources:
         gpu=1,
     shell:

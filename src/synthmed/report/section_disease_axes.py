@@ -15,6 +15,7 @@ from PIL import Image
 from synthmed.data.imageset import ImageSet
 from synthmed.errors import InputError
 from synthmed.files import read_json, write_csv
+from synthmed.report import SECTIONS
 from synthmed.report.page_words import counted, joined
 from synthmed.report.results import by_stem, estimate
 from synthmed.report.section import write_section
@@ -22,10 +23,7 @@ from synthmed.report.style import INK, MUTED, SERIES, panels, placeholder, plt, 
 
 logger = logging.getLogger(__name__)
 
-FILES = (
-    *("table_axis_counts", "table_axis_scores", "table_axis_side_effects"),
-    *("figure_10", "figure_12", "figure_axis_likelihoods"),
-)
+FILES = SECTIONS["disease_axes"]
 """Stems of the outputs `out`."""
 
 # Seed 004, results, section 2: of 30,000 samples those that show one pattern alone.
@@ -341,7 +339,7 @@ def _title(entry: Mapping) -> str:
 def draw_paths(path: Path, walked: Sequence[Mapping], images: ImageSet, cams: ImageSet) -> None:
     """Figure 10: two rows an axis, the images of one start and their activation maps; likelihoods printed below."""
     steps, height = len(walked[0]["path"]), 2.28
-    figure, axis = plt.subplots(figsize=(1.55 + 0.95 * steps, 0.35 + 0.95 * height * len(walked)))
+    figure, axis = plt.subplots(figsize=(1.8 + 0.95 * steps, 0.35 + 0.95 * height * len(walked)))
     for number, entry in enumerate(walked):
         top = number * height
         (start, shown), *_ = _rows_of(images, entry["target"]).items()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from synthmed.data.imageset import ImageSet
 from synthmed.files import read_csv, read_json, write_csv
+from synthmed.report import SECTIONS
 from synthmed.report.flow_chart import Box, draw_flow_chart
 from synthmed.report.page_words import counted, joined, percent
 from synthmed.report.results import by_stem
@@ -15,7 +16,7 @@ from synthmed.report.section import write_section
 
 logger = logging.getLogger(__name__)
 
-FILES = ("figure_1", "table_exclusions", "table_1", "table_2", "table_rejects")
+FILES = SECTIONS["selection"]
 """Stems of the outputs `out`."""
 
 PARTS = ("train", "validation", "test")

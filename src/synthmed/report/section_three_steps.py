@@ -10,6 +10,7 @@ import numpy as np
 from synthmed.data.imageset import ImageSet
 from synthmed.errors import InputError
 from synthmed.files import read_json, write_csv
+from synthmed.report import SECTIONS
 from synthmed.report.charts_three_steps import draw_cams, draw_examples, draw_roc
 from synthmed.report.page_words import interval, percent, signed
 from synthmed.report.results import by_stem
@@ -17,10 +18,7 @@ from synthmed.report.section import write_section
 
 logger = logging.getLogger(__name__)
 
-FILES = (
-    *("table_3", "table_4", "table_5", "table_three_steps", "table_auroc_tests", "table_pseudo_labels", "table_cam"),
-    *("figure_7", "figure_8", "figure_9", "figure_11", "figure_13"),
-)
+FILES = SECTIONS["three_steps"]
 """Stems of the outputs `out`."""
 
 # Experiment → (its table, its figure, its name).

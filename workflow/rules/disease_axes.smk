@@ -1,0 +1,101 @@
+# Directions of diseases in the latent space of a generator.
+for experiment in having("disease_axes"):
+    entry = config["experiments"][experiment]
+    folder = f"results/{experiment}/settings"
+    axes = entry["disease_axes"]
+    model = entry["generators"][axes["generator"]]["model"]
+    seed = {"seed": entry["seed"]}
+    generator = {**seed, "generator": axes["generator"], "model": model}
+    declare("latent-samples", f"{folder}/latent_samples.json", {**axes["samples"], **generator})
+    declare("disease-axes", f"{folder}/disease_axes.json", {**axes["axes"], **seed})
+    declare("move-along-axes", f"{folder}/move_along_axes.json", {**axes["paths"], **generator})
+    declare("section-disease-axes", f"{folder}/section.disease_axes.json", {"examples": entry["figures"]["examples"]})
+
+
+rule latent_samples:
+    input:
+        settings="results/{experiment}/settings/latent_samples.json",
+        checkpoint=axes_checkpoint,
+        classifier="results/{experiment}/classifiers/findings.pt",
+        code=code("results/{experiment}/settings/latent_samples.json"),
+    output:
+        samples="results/{experiment}/disease_axes/samples.npz",
+    log:
+        "logs/{experiment}/latent_samples.log",
+    benchmark:
+        "logs/{experiment}/latent_samples.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=1,
+    shell:
+        "synthmed latent-samples --settings {input.settings} --checkpoint {input.checkpoint}"
+        " --classifier {input.classifier} --samples {output.samples} --log {log}"
+
+
+rule disease_axes:
+    input:
+        settings="results/{experiment}/settings/disease_axes.json",
+        samples="results/{experiment}/disease_axes/samples.npz",
+        code=code("results/{experiment}/settings/disease_axes.json"),
+    output:
+        axes="results/{experiment}/disease_axes/axes.npz",
+        report="results/{experiment}/disease_axes/axes.json",
+    log:
+        "logs/{experiment}/disease_axes.log",
+    benchmark:
+        "logs/{experiment}/disease_axes.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed disease-axes --settings {input.settings} --samples {input.samples}"
+        " --axes {output.axes} --report {output.report} --log {log}"
+
+
+rule move_along_axes:
+    input:
+        settings="results/{experiment}/settings/move_along_axes.json",
+        checkpoint=axes_checkpoint,
+        classifier="results/{experiment}/classifiers/findings.pt",
+        samples="results/{experiment}/disease_axes/samples.npz",
+        axes="results/{experiment}/disease_axes/axes.npz",
+        axes_report="results/{experiment}/disease_axes/axes.json",
+        code=code("results/{experiment}/settings/move_along_axes.json"),
+    output:
+        images="results/{experiment}/disease_axes/manipulated.zip",
+        cams="results/{experiment}/disease_axes/cams.zip",
+        out="results/{experiment}/disease_axes/paths.json",
+    log:
+        "logs/{experiment}/move_along_axes.log",
+    benchmark:
+        "logs/{experiment}/move_along_axes.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=1,
+    shell:
+        "synthmed move-along-axes --settings {input.settings} --checkpoint {input.checkpoint}"
+        " --classifier {input.classifier} --samples {input.samples} --axes {input.axes}"
+        " --axes-report {input.axes_report} --images {output.images} --cams {output.cams} --out {output.out} --log {log}"
+
+
+rule section_disease_axes:
+    input:
+        settings="results/{experiment}/settings/section.disease_axes.json",
+        axes_report="results/{experiment}/disease_axes/axes.json",
+        paths="results/{experiment}/disease_axes/paths.json",
+        images="results/{experiment}/disease_axes/manipulated.zip",
+        cams="results/{experiment}/disease_axes/cams.zip",
+        code=code("results/{experiment}/settings/section.disease_axes.json"),
+    output:
+        section="results/{experiment}/sections/disease_axes.json",
+        out=SECTION_FILES["disease_axes"],
+    log:
+        "logs/{experiment}/section.disease_axes.log",
+    benchmark:
+        "logs/{experiment}/section.disease_axes.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        "synthmed section-disease-axes --settings {input.settings} --axes-report {input.axes_report}"
+        " --paths {input.paths} --images {input.images} --cams {input.cams} --section {output.section} --out {output.out} --log {log}"
