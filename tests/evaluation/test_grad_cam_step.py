@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 import torch
-from made_up_classifiers import classifier, plan
 
+from made_up_classifiers import classifier, plan
 from synthmed.classifiers import network
 from synthmed.data.imageset import ImageSet
 from synthmed.errors import InputError

@@ -3,8 +3,8 @@
 from collections import Counter
 
 import pytest
-from made_up_classifiers import classifier, plan
 
+from made_up_classifiers import classifier, plan
 from synthmed.classifiers import network
 from synthmed.data.imageset import ImageSet
 from synthmed.errors import InputError

@@ -4,9 +4,9 @@ import csv
 
 import numpy as np
 import pytest
-from made_up_classifiers import classifier, plan
 from scipy import stats
 
+from made_up_classifiers import classifier, plan
 from synthmed.classifiers import network
 from synthmed.errors import InputError
 from synthmed.evaluation import three_steps as module

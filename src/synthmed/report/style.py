@@ -64,7 +64,9 @@ def save(figure: Figure, path: str | Path, description: str | None = None) -> No
     No metadata (equal figures are equal bytes) but the `description`, if there is one.
     """
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None, "Description": description})
+        # Tight, so that a legend wider than its one panel is not cut off.
+        words = {"Software": None, "Description": description}
+        figure.savefig(temporary, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.08, metadata=words)
     plt.close(figure)
 
 
