@@ -351,7 +351,7 @@ def test_a_stopped_process_leaves_nothing_behind(tmp_path, number, deaf_to_ctrl_
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if deaf_to_ctrl_c else None,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN if deaf_to_ctrl_c else signal.SIG_DFL),
     )
     try:
         first = process.stderr.readline()

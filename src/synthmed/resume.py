@@ -53,8 +53,10 @@ class ResumeState:
 
         Raises InputError when the file is corrupt or comes from other settings or inputs.
         """
-        for leftover in self.path.parent.glob(f".{self.path.stem}.*.part.pt"):  # of a process killed while it wrote
-            leftover.unlink(missing_ok=True)
+        distributed.collect(None)  # no rank goes on before rank 0 has written what an earlier call saved
+        if distributed.rank() == 0:
+            for leftover in self.path.parent.glob(f".{self.path.stem}.*.part.pt"):  # of a process killed while it wrote
+                leftover.unlink(missing_ok=True)
         if not self.path.exists():
             return None
         remedy = "delete it to start this training anew"

@@ -101,7 +101,9 @@ rule split:
         " --report {output.report} --log {log}"
 
 
-# Before hours of training: whether the arms can have the images that they ask for.
+# Whether the arms can have the images that they ask for. First of all that is ready, so that it says so at once and not
+# after hours of training; no input of the training, which would then be repeated for every changed arm. (As an input
+# marked ancient() it would make Snakemake 9.27 overlook other changes behind it.)
 rule check_needs:
     input:
         settings="results/{experiment}/settings/check_needs.json",
@@ -113,6 +115,7 @@ rule check_needs:
         "logs/{experiment}/check_needs.log",
     benchmark:
         "logs/{experiment}/check_needs.benchmark.tsv"
+    priority: 100
     conda:
         ENVIRONMENT
     shell:

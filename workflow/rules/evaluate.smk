@@ -208,6 +208,7 @@ rule copies:
 rule classify:
     input:
         settings="results/{experiment}/settings/classify.json",
+        needs="results/{experiment}/images/needs.json",
         train=plain("train"),
         validation=plain("validation"),
         test=plain("test"),

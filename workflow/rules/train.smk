@@ -21,8 +21,6 @@ rule train:
     input:
         settings="results/{experiment}/settings/train.{generator}.{part}.json",
         images="results/{experiment}/images/train.zip",
-        # A condition, no ingredient: a changed arm is checked again, but no generator is trained again.
-        needs=ancient("results/{experiment}/images/needs.json"),
         perceptual_weights=lambda w: perceptual_weights(w.experiment, w.generator),
         code=code("results/{experiment}/settings/train.{generator}.{part}.json"),
     output:
