@@ -32,6 +32,7 @@ LOOP = {
     "channels_last": False,
     "flip": True,
     "threads": 1,
+    "processes": 1,
     "log_every": 1,
     "sample_every": 3,
     "save_every": 100,
@@ -112,6 +113,7 @@ def made(tmp_path_factory):
     (folder / "two").mkdir()
     for name, values in RUNS.items():
         (folder / "two" / name).mkdir()
+        values = values | {"training": values["training"] | {"processes": 2}}
         (folder / "two" / f"{name}.json").write_text(json.dumps(values))
     (folder / "worker.py").write_text(WORKER)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -155,6 +157,39 @@ def test_the_first_process_writes_every_file_and_the_provenance(made):
         assert written == sorted([*("c.pt", "h.csv", "s.png"), *(f"{x}{SUFFIX}" for x in ("c.pt", "h.csv", "s.png"))])
     log = (made / "log").read_text()
     assert log.count("training fastgan on cpu: 10 images of (1, 32, 32), 8 a step, 2 processes") == 1
+
+
+def test_the_verb_starts_the_processes_that_the_settings_ask_for(made):
+    out = made / "verb"
+    command = [
+        sys.executable,
+        "-m",
+        "synthmed",
+        "train",
+        "--settings",
+        made / "two" / "dcgan.json",
+        "--log",
+        out / "log",
+    ]
+    command += ["--images", made / "dcgan.zip", "--checkpoint", out / "c.pt", "--history", out / "h.csv"]
+    environment = os.environ | {"PYTHONPATH": str(Path(synthmed.__file__).parents[1])}
+    done = subprocess.run(
+        [*command, "--samples", out / "s.png"], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "8 a step, 2 processes" in (out / "log").read_text()
+    for file in ("c.pt", "h.csv", "s.png"):
+        assert (out / file).read_bytes() == (made / "two" / "dcgan" / file).read_bytes(), file
+    for file in ("c.pt", "h.csv", "s.png"):
+        assert json.loads((out / f"{file}{SUFFIX}").read_text())["settings"]["training"]["processes"] == 2
+
+
+def test_processes_that_nobody_started_are_refused(made, tmp_path):
+    values = json.loads((made / "two" / "dcgan.json").read_text())
+    outputs = {"checkpoint": tmp_path / "c.pt", "history": tmp_path / "h.csv", "samples": tmp_path / "s.png"}
+    with pytest.raises(InputError, match=r"training\.processes is 2, but 1 work on this training"):
+        train(parse(TrainSettings, values), images=made / "dcgan.zip", **outputs)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_signal_to_one_process_stops_both_after_the_same_step_and_both_continue_bit_for_bit(made):

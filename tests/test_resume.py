@@ -31,7 +31,7 @@ def test_other_settings_and_broken_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="no resume state"):
         ResumeState(tmp_path / "model.pt", {"steps": 3}).load()
     (tmp_path / "model.resume.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(InputError, match="delete it to start this training anew"):
+    with pytest.raises(InputError, match="delete it to begin anew"):
         ResumeState(tmp_path / "model.pt", {"steps": 3}).load()
 
 

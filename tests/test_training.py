@@ -42,6 +42,7 @@ LOOP = {
     "channels_last": False,
     "flip": True,
     "threads": 1,
+    "processes": 1,
     "log_every": 5,
     "image_size": None,
     "sample_every": 4,
@@ -360,7 +361,7 @@ def test_other_images_do_not_continue(interrupted, tmp_path):
 def test_a_broken_resume_state_is_named(interrupted, images):
     path = interrupted / "c.resume.pt"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"c\.resume\.pt: not readable.*delete it to start this training anew"):
+    with pytest.raises(InputError, match=r"c\.resume\.pt: not readable.*delete it to begin anew"):
         run(interrupted, images)
 
 

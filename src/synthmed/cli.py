@@ -80,7 +80,7 @@ def _log_to(path: Path | None, name: str) -> None:
     logging.captureWarnings(True)
 
 
-def _run_step(verb: str, arguments: argparse.Namespace) -> None:
+def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from synthmed import provenance
     from synthmed.files import read_json
     from synthmed.settings import parse
@@ -95,6 +95,11 @@ def _run_step(verb: str, arguments: argparse.Namespace) -> None:
     missing = [path for path in inputs if not path.exists()]
     if missing:
         raise InputError(f"{missing[0]}: no such file")
+    if verb == "train" and settings.training.processes > 1:
+        from synthmed import distributed
+
+        if not distributed.launched():
+            distributed.launch(argv, settings.training.processes, settings.training.threads)
     function(settings, **given)
     provenance.record(
         _paths(given, step.outputs), step=verb, inputs=inputs, code=step_code(verb, values), settings=values
@@ -169,13 +174,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     # A cluster stops a job with SIGTERM: treat it as Ctrl-C, so that a training saves its state and says so. Not by
     # copying the handler of SIGINT: in a background job that is "ignore".
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    argv = sys.argv[1:] if argv is None else argv
     try:
         arguments = _parser().parse_args(argv)
         people = {"images": _images, "describe": _describe, "settle": _settle, "doctor": _doctor}
         if arguments.verb in people:
             sys.exit(people[arguments.verb](arguments))
         _log_to(arguments.log, arguments.verb)
-        _run_step(arguments.verb, arguments)
+        _run_step(arguments.verb, arguments, argv)
     except InputError as error:
         logger.error("%s", error) if logging.getLogger().handlers else print(f"synthmed: {error}", file=sys.stderr)
         sys.exit(2)

@@ -6,9 +6,11 @@ started, and every function here returns at once what it was given.
 """
 
 import logging
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,18 @@ from synthmed.errors import InputError
 def launched() -> bool:
     """Whether torchrun started this process."""
     return group.is_available() and group.is_torchelastic_launched()
+
+
+def launch(arguments: Sequence[str], processes: int, threads: int) -> NoReturn:
+    """Become torchrun, which runs `synthmed` with these arguments in several processes on this machine.
+
+    threads: CPU threads of each. Signals to this process reach all of them; when one fails, torchrun stops the others
+    and ends with status 1.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    sys.stdout.flush()
+    os.execv(sys.executable, [*command, "-m", "--", "synthmed", *arguments])
 
 
 @contextmanager
@@ -37,8 +51,8 @@ def ranks(device: torch.device) -> Iterator[None]:
         local = group.get_node_local_rank()
         if local >= torch.cuda.device_count():
             raise InputError(
-                f"torchrun started more processes on this machine than it has GPUs ({torch.cuda.device_count()}); "
-                "lower --nproc-per-node, or set device to 'cpu'"
+                "setting training.processes asks for more GPUs, one for each, than this machine has "
+                f"({torch.cuda.device_count()}); lower it, or set device to 'cpu'"
             )
         torch.cuda.set_device(local)
     if started:

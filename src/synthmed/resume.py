@@ -59,13 +59,13 @@ class ResumeState:
                 leftover.unlink(missing_ok=True)
         if not self.path.exists():
             return None
-        remedy = "delete it to start this training anew"
+        remedy = "delete it to begin anew"
         content = checkpoints.read_torch(self.path, remedy)
         if not isinstance(content, dict) or set(content) != {"made_from", "state"}:
-            raise InputError(f"{self.path}: no resume state of a training; {remedy}")
+            raise InputError(f"{self.path}: no resume state; {remedy}")
         if differing := checkpoints.differences(content["made_from"], self.made_from):
             raise InputError(
-                f"{self.path}: the interrupted training had other settings ({'; '.join(differing)}); set them back to "
+                f"{self.path}: the interrupted run had other settings ({'; '.join(differing)}); set them back to "
                 f"continue it, or {remedy}"
             )
         return content["state"]
@@ -88,7 +88,7 @@ def catch_interruption() -> Iterator[Callable[[], bool]]:
 
     def mark(number: int, frame: object) -> None:
         if marks and distributed.size() == 1:
-            raise KeyboardInterrupt("training interrupted at once, without saving the step in progress")
+            raise KeyboardInterrupt("interrupted at once, without saving the step in progress")
         marks.append(number)
         # Not the logger: the signal may have come while it was writing.
         os.write(2, b"finishing and saving the step in progress; a second signal stops at once\n")

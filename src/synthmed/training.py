@@ -1,7 +1,7 @@
 """The only training loop: step, log, save, resume. It knows `GAN` and image sets, and no particular model.
 
-`torchrun --nproc-per-node N -m synthmed train …` runs it in N processes, each on its part of every batch
-(distributed.py): gradients and losses are averaged, rank 0 writes. The settings stay those of the whole training.
+Where the settings ask for several processes, each works on its part of every batch (distributed.py): gradients and
+losses are averaged, rank 0 writes. All other settings stay those of the whole training.
 """
 
 import logging
@@ -35,8 +35,9 @@ class LoopSettings:
     """steps: optimiser steps; batch_size: images of a micro-batch, of all ranks together (of each class where the model
     says batch_per_class; a model that grows may take fewer); image_size: side in pixels that the images are reduced to
     for this generator, None = as they are; accumulate: micro-batches per optimiser step; flip: mirror real images
-    left-right with probability 1/2; threads: CPU threads of each process; log_every, sample_every, save_every: steps
-    between history rows, sample grids, resume states."""
+    left-right with probability 1/2; threads: CPU threads of each process; processes: how many train together, by
+    torchrun, which `synthmed train` starts; log_every, sample_every, save_every: steps between history rows, sample
+    grids, resume states."""
 
     steps: int
     batch_size: int
@@ -46,6 +47,7 @@ class LoopSettings:
     channels_last: bool
     flip: bool
     threads: int
+    processes: int
     log_every: int
     sample_every: int
     save_every: int
@@ -98,6 +100,11 @@ def train(settings: TrainSettings, *, images: Path, checkpoint: Path, history: P
     torch.set_num_threads(loop.threads)
     device = choose_device(loop.device)
     with distributed.ranks(device):
+        if distributed.size() != loop.processes:
+            raise InputError(
+                f"setting training.processes is {loop.processes}, but {distributed.size()} work on this training; "
+                "`synthmed train` starts as many as it says"
+            )
         _train(settings, device, Path(images), Path(checkpoint), Path(history), Path(samples))
         first = distributed.rank() == 0
     if not first:
@@ -155,9 +162,7 @@ def _train(
         data.load_state(state["data"])
         record.load_state(state["history"])
         pictures.load_state(state["samples"])
-        # With more ranks than before the new ones begin theirs.
-        if distributed.rank() < len(state["rngs"]):
-            set_random_state(state["rngs"][distributed.rank()])
+        set_random_state(state["rngs"][distributed.rank()])
         logger.info(f"continuing {resume.path} after step {model.step}")
     logger.info(
         f"training {settings.model} on {device}: {len(data)} images of {model.image_shape}, "

@@ -120,6 +120,8 @@ def test_the_paper_scale_is_a_whole_dag(tmp_path):
     text = done.stdout + done.stderr
     assert "synthmed train" in text
     assert "report.html" in text
+    # As the document did, two GPUs train each PGGAN: that of the arms, and that of the anomaly search.
+    assert text.count("gpu=2") == 2
 
 
 def test_the_report_of_snakemake(finished, tmp_path):

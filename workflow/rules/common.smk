@@ -126,6 +126,11 @@ def trained_generators(experiment):
     return {**entry["generators"], **anomaly}
 
 
+def training_of(w):
+    """Settings of the training loop of the rule's generator."""
+    return trained_generators(w.experiment)[w.generator]["training"]
+
+
 def trainings(experiment, generator):
     """Names of the trainings of one generator: one per class, or one for all."""
     return list(trained_generators(experiment)[generator]["trainings"])

@@ -33,9 +33,9 @@ rule train:
         "logs/{experiment}/train.{generator}.{part}.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: lambda w: trained_generators(w.experiment)[w.generator]["training"]["threads"]
+    threads: lambda w: training_of(w)["threads"] * training_of(w)["processes"]
     resources:
-        gpu=1,
+        gpu=lambda w: training_of(w)["processes"],
     shell:
         "synthmed train --settings {input.settings} --images {input.images}"
         " --checkpoint {output.checkpoint} --history {output.history} --samples {output.samples} --log {log}"
