@@ -110,7 +110,7 @@ def test_with_the_documents_findings_its_numbers_stand_beside_ours(tmp_path, inp
     pneumothorax = next(row for row in rows if row["diagnosis"] == "pneumothorax")
     assert (pneumothorax["reference_cases"], pneumothorax["reference_detected"]) == (9, 8)
     assert pneumothorax["reference_sensitivity"] == 0.889
-    assert "100.0 % (8/9)" in pneumothorax["note"]
+    assert "100.0 % (8/9)" in pneumothorax["reference_note"]
     assert (rows[-1]["reference_detected"], rows[-1]["reference_cases"]) == (90, 100)
     write_json(inputs["results"], result)
     written, paths = run(tmp_path, inputs)

@@ -22,9 +22,9 @@ def one(tmp_path):
     """One section with a table and a figure: the paths of its JSON and of its files."""
     rows = [
         {"finding": "nodule", "images": 12345, "sensitivity": 0.5, "sensitivity_low": 0.25, "sensitivity_high": 0.75,
-         "reference_sensitivity": 0.9, "note": "twelve cases"},
+         "reference_sensitivity": 0.9, "reference_note": "theirs: ten cases", "note": "twelve cases"},
         {"finding": "effusion", "images": 7, "sensitivity": None, "sensitivity_low": None, "sensitivity_high": None,
-         "reference_sensitivity": None, "note": ""},
+         "reference_sensitivity": None, "reference_note": "", "note": ""},
     ]  # fmt: skip
     write_csv(tmp_path / "table_6.csv", rows, list(rows[0]))
     Image.new("L", (300, 200), 90).save(tmp_path / "figure_9.png")
@@ -32,8 +32,8 @@ def one(tmp_path):
         tmp_path / "section.json",
         key="anomaly",
         title="Can anomalies be found?",
-        paragraphs=["Half of the nodules were found."],
-        tables=[(tmp_path / "table_6.csv", "Sensitivity of each finding.")],
+        paragraphs=["Half of the nodules were found.", "[[The document found nine tenths.]]"],
+        tables=[(tmp_path / "table_6.csv", "Sensitivity of each finding. [[The document's Table 6.]]")],
         figures=[(tmp_path / "figure_9.png", "Difference maps.")],
     )
     return tmp_path / "section.json", [tmp_path / "figure_9.png", tmp_path / "table_6.csv"]
@@ -128,7 +128,16 @@ def test_the_documents_numbers_stand_under_its_header_and_not_at_all_without_ref
     assert "document (its data and scale)" in with_document
     assert "The document's Table" not in with_document  # none of the general tables is in that document
     assert "University of Ulsan" in with_document
-    assert "0.90<" not in page_of(made, tmp_path / "b.html", **given)
+    own = page_of(made, tmp_path / "b.html", **given)
+    for words in (
+        "(The document found nine tenths.)",
+        "each finding. (The document&#39;s Table 6.)",
+        "theirs: ten cases",
+    ):
+        assert words in with_document
+    assert "Sensitivity of each finding.<" in own
+    for words in ("0.90<", "The document", "theirs", "[[", "<p></p>"):
+        assert words not in own, words
 
 
 def test_a_section_may_follow_the_data(made, one, tmp_path):

@@ -115,9 +115,9 @@ def test_confusion_matrices_stand_in_the_documents_form(results, tmp_path):
     # Seed 004, Tables 3 and 5, as printed.
     printed = [[row[f"reference_{c}"] for c in ("normal", "abnormal", "total")] for row in read_csv(paths["table_3"])]
     assert printed == [["1312", "92", "1404"], ["109", "1540", "1549"], ["1321", "1632", "3053"]]
-    assert "1,421, not 1,321" in read_csv(paths["table_3"])[0]["note"]
+    assert "1,421, not 1,321" in read_csv(paths["table_3"])[0]["reference_note"]
     assert [row["reference_total"] for row in read_csv(paths["table_5"])] == ["1286", "1767", "3053"]
-    assert not read_csv(paths["table_5"])[0]["note"]
+    assert not read_csv(paths["table_5"])[0]["reference_note"]
 
 
 def test_results_and_tests_stand_beside_the_documents(results, tmp_path):

@@ -6,6 +6,7 @@ from the same starts.
 """
 
 import logging
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from synthmed.latent.eye import Eye, Walk, mean_distance
 from synthmed.latent.sample_file import LatentSamples, read_samples
 from synthmed.latent.samples import check_fit
 from synthmed.latent.space import restore
+from synthmed.metrics.statistics import holm
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,8 @@ class PathsSettings:
     which stays that of a usual code (a normal code of D dimensions lies near the sphere of radius √D; PGGAN divides by
     the length anyhow). random_directions: of the control. shown: starts whose class activation maps are kept. min_rise:
     least mean steadiness of the rise, see rises(), −1 to 1. min_gain: least mean gain of the likelihood.
-    alpha: largest p against the random directions. level: of the intervals; resamples: of the starts, for them."""
+    alpha: largest p against the random directions, after Holm over the axes. level: of the intervals; resamples: of the
+    starts, for them."""
 
     model: str
     generator: str
@@ -97,7 +100,7 @@ def rule_text(settings: PathsSettings) -> str:
     return (
         f"the likelihood of its disease rises steadily along it (mean gamma at least {settings.min_rise:g}), by at "
         f"least {settings.min_gain:g} on average, and by more than along random directions of the same length (p at "
-        f"most {settings.alpha:g})"
+        f"most {settings.alpha:g} after Holm's adjustment for the number of axes)"
     )
 
 
@@ -135,6 +138,7 @@ def move_along_axes(
     gan = restore(checkpoint, settings.model, device)
     judge = network.load(classifier).to(device)
     check_fit(gan, judge, checkpoint, classifier)
+    _check_directions(settings, len(found.targets))
     eye = Eye(gan, judge, drawn.space, settings.batch_size)
 
     rng = np.random.default_rng([settings.seed, *b"paths"])
@@ -145,9 +149,16 @@ def move_along_axes(
     if found.targets:
         walks, randoms, between = _walk_all(settings, eye, drawn, found, starts, rng)
         resampled = rng.integers(len(starts), size=(settings.resamples, len(starts)))
-        for name, walk in zip(found.targets, walks, strict=True):
-            target, normal = drawn.targets.index(name), drawn.targets.index(found.normal)
-            results[name] = _scores(settings, drawn.targets, target, normal, walk, randoms, between, resampled)
+        indices = [drawn.targets.index(name) for name in found.targets]
+        p = [
+            control_p(_gains(walk, target).mean(), np.array([_gains(random, target).mean() for random in randoms]))
+            for walk, target in zip(walks, indices, strict=True)
+        ]
+        normal = drawn.targets.index(found.normal)
+        for name, target, walk, plain, adjusted in zip(found.targets, indices, walks, p, holm(p), strict=True):
+            scores = _scores(settings, drawn.targets, target, normal, walk, randoms, between, resampled)
+            reason = _not_found(settings, scores["scores"], float(adjusted))
+            results[name] = {"found": reason is None, "reason": reason, "p": plain, "p_holm": float(adjusted), **scores}
     for name, axis, scale in zip(found.targets, found.axes, found.scales, strict=True):
         codes = path_codes(starts, axis, scale, settings.distances, settings.keep_length)
         tracks.append(_Track(name, name, codes, settings.distances, results[name]["found"]))
@@ -173,10 +184,16 @@ def _check(settings: PathsSettings) -> None:
     steps = settings.distances
     if len(steps) < 3 or steps[0] != 0 or any(b <= a for a, b in pairwise(steps)):
         raise InputError(f"setting distances is {list(steps)}; it must begin with 0, rise, and have at least 3 entries")
-    if not 0 < settings.alpha < 1 or 1 / (1 + settings.random_directions) > settings.alpha:
+    if not 0 < settings.alpha < 1:
+        raise InputError(f"setting alpha is {settings.alpha}; it must lie between 0 and 1")
+
+
+def _check_directions(settings: PathsSettings, axes: int) -> None:
+    if axes / (1 + settings.random_directions) > settings.alpha:
         raise InputError(
-            f"setting random_directions is {settings.random_directions}: p is at least 1 / (1 + random_directions), so "
-            f"it can never be {settings.alpha} (alpha) or less; draw more directions"
+            f"setting random_directions is {settings.random_directions}: p is at least 1 / (1 + random_directions) "
+            f"and, adjusted for {axes} axes, can never be {settings.alpha} (alpha) or less; draw at least "
+            f"{math.ceil(axes / settings.alpha) - 1}"
         )
 
 
@@ -232,12 +249,17 @@ def _walk_all(
 
 
 # ---------------------------------------------------------------------------------------------------------- the scores
+def _gains(walk: Walk, target: int) -> np.ndarray:
+    """Gain of a likelihood from the first step to the last, for each start (S,)."""
+    return walk.likelihoods[-1, :, target] - walk.likelihoods[0, :, target]
+
+
 def _changes(walk: Walk, target: int, normal: int, between: tuple[float, float]) -> dict[str, np.ndarray | None]:
     """What changed from the first step to the last, for each start (S,); None: it cannot be said."""
     change = walk.likelihoods[-1] - walk.likelihoods[0]
     others = [t for t in range(change.shape[1]) if t not in (target, normal)]
     return {
-        "gain": change[:, target],
+        "gain": _gains(walk, target),
         "others": np.abs(change[:, others]).mean(axis=1) if others else None,
         "normal": change[:, normal],
         "rise": rises(walk.likelihoods[:, :, target]),
@@ -281,7 +303,6 @@ def _scores(
         # Over directions, not starts: where an axis without any meaning would come to lie.
         means = np.array([changes[name].mean() for changes in control])
         scores[f"random_{name}"] = _interval(means.mean(), means, settings.level)
-    p = control_p(own["gain"].mean(), np.array([changes["gain"].mean() for changes in control]))
     bands = np.array([random.likelihoods[:, :, target].mean(axis=1) for random in randoms])
     path = []
     for step, distance in enumerate(settings.distances):
@@ -296,15 +317,21 @@ def _scores(
                 "random": _interval(bands[:, step].mean(), bands[:, step], settings.level),
             }
         )
+    return {"scores": scores, "path": path}
+
+
+def _not_found(settings: PathsSettings, scores: dict[str, dict], p_holm: float) -> str | None:
+    """Why an axis is not found, in words; None: it is."""
     rise, gain = scores["rise"]["value"], scores["gain"]["value"]
-    reason = None
     if rise < settings.min_rise:
-        reason = f"the likelihood does not rise steadily (mean gamma {rise:.2f}, below {settings.min_rise:g})"
-    elif gain < settings.min_gain:
-        reason = f"the likelihood rises by {gain:.3f} only, less than {settings.min_gain:g}"
-    elif p > settings.alpha:
-        reason = f"random directions of the same length do as well (p = {p:.3f}, above {settings.alpha:g})"
-    return {"found": reason is None, "reason": reason, "p": p, "scores": scores, "path": path}
+        return f"the likelihood does not rise steadily (mean gamma {rise:.2f}, below {settings.min_rise:g})"
+    if gain < settings.min_gain:
+        return f"the likelihood rises by {gain:.3f} only, less than {settings.min_gain:g}"
+    if p_holm > settings.alpha:
+        return (
+            f"random directions of the same length do as well (p = {p_holm:.3f} after Holm, above {settings.alpha:g})"
+        )
+    return None
 
 
 def _result(
@@ -313,7 +340,7 @@ def _result(
     axes = []
     for entry in report["axes"]:
         name = entry["target"]
-        missing = {"found": False, "reason": entry["reason"], "p": None, "scores": None, "path": None}
+        missing = {"found": False, "reason": entry["reason"], "p": None, "p_holm": None, "scores": None, "path": None}
         axes.append({"target": name, "estimated": name in results, **results.get(name, missing)})
     return {
         "generator": settings.generator,

@@ -5,6 +5,7 @@ import io
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +30,7 @@ from synthmed.report.results import (
     read_arms,
     read_verdicts,
 )
-from synthmed.report.section import Section, read_sections
+from synthmed.report.section import Section, read_sections, spoken
 
 logger = logging.getLogger(__name__)
 
@@ -185,14 +186,15 @@ def _in_order(
         )
         for section in added:
             if section.after == key:
-                tables = [_table(path, caption, document, frozenset()) for path, caption in section.tables]
-                figures = [_figure(path, caption) for path, caption in section.figures]
+                say = partial(spoken, references=document is not None)
+                tables = [_table(path, say(caption), document, frozenset()) for path, caption in section.tables]
+                figures = [_figure(path, say(caption)) for path, caption in section.figures]
                 found.append(
                     {
                         "key": section.key,
                         "link": section.title,
                         "heading": section.title,
-                        "paragraphs": section.paragraphs,
+                        "paragraphs": [words for words in map(say, section.paragraphs) if words],
                         "exhibits": figures + tables if section.figures_first else tables + figures,
                     }
                 )

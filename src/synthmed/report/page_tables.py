@@ -44,6 +44,8 @@ _SAID_ONCE = {
     "backbone": "Classifier on",
     "n_real": "Real images",
     "n_fake": "Generated images",
+    "n_train": "Training images",
+    "n_held_out": "Held-out images",
 }
 _TAGS = {"helps": "helps", "harms": "harms", "no evidence of a difference": "none"}
 GENERIC_ONLY_IN_CSV = frozenset({
@@ -84,12 +86,14 @@ def _format(column: str, text: str) -> str:
 def page_table(path: Path, caption: str, *, references: bool, only_in_csv: frozenset[str]) -> dict | None:
     """What the template needs of one table: caption, headers, rows of cells, notes. None when it has nothing to show.
 
-    references: whether the document's numbers (columns `reference_*`) are shown, last; only_in_csv: columns that are
-    not shown. Columns `x_low` and `x_high` become the interval below x; those of the floor stand below the value, too.
+    references: whether the document's numbers (columns `reference_*`) are shown, last, and what `reference_note` says
+    of them; only_in_csv: columns that are not shown. Columns `x_low` and `x_high` become the interval below x; those of
+    the floor stand below the value, too.
     """
     rows = read_csv(path)
     columns = list(rows[0]) if rows else []
-    notes = list(dict.fromkeys(row["note"] for row in rows if row.get("note")))
+    speaking = ("note", "reference_note") if references else ("note",)
+    notes = list(dict.fromkeys(row[column] for column in speaking for row in rows if row.get(column)))
     filled = [column for column in columns if any(row[column] for row in rows)]
     for column, words in _SAID_ONCE.items():
         values = {row[column] for row in rows} if column in filled else set()
@@ -101,7 +105,7 @@ def page_table(path: Path, caption: str, *, references: bool, only_in_csv: froze
         for column in columns
         for prefix, suffix in (("", "_low"), ("", "_high"), ("floor_", ""), ("matched_", ""), ("duplicate_", ""))
     }
-    shown = [column for column in filled if column not in ("note", "extractor", *only_in_csv, *below)]
+    shown = [column for column in filled if column not in ("note", "reference_note", "extractor", *only_in_csv, *below)]
     theirs = [column for column in shown if column.startswith("reference_")]
     shown = [column for column in shown if column not in theirs]
     if not shown:

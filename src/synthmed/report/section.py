@@ -1,5 +1,6 @@
 """Sections of the report that belong to one experiment: a study's step writes its section, the page shows it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from synthmed.files import read_json, write_json
 Place = Literal["data", "task"]
 """Key of the page's own section that a study's section follows: how the images were chosen follows the data,
 results follow the effect on the classifier."""
+
+_OF_THE_DOCUMENT = re.compile(r"(^|\s+)\[\[(.+?)\]\]")
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,11 @@ def write_section(
 ) -> None:
     """Write a section as JSON. tables, figures: (file, caption), in the order they are shown.
 
+    What a text says of the document whose numbers stand beside ours is written in [[…]]: see spoken().
+
     The JSON holds the base names of the files only, so that results can be moved. Table: a CSV as `write_csv` writes
-    it; `x_low` and `x_high` are shown as interval below `x`, columns `reference_*` under their own header, `note` below
-    the table; a table whose cells are all empty but for its notes is left out of the page.
+    it; `x_low` and `x_high` are shown as interval below `x`, columns `reference_*` under their own header, `note` and
+    `reference_note` below the table; a table whose cells are all empty but for its notes is left out of the page.
     """
     write_json(
         path,
@@ -58,6 +63,12 @@ def write_section(
             "figures": [{"file": file.name, "caption": caption} for file, caption in figures],
         },
     )
+
+
+def spoken(text: str, references: bool) -> str:
+    """A caption or paragraph as the page shows it: [[…]] in round brackets where the experiment has `references`,
+    left out where it has none."""
+    return _OF_THE_DOCUMENT.sub(r"\1(\2)" if references else "", text)
 
 
 def read_sections(sections: Sequence[Path], files: Sequence[Path]) -> list[Section]:

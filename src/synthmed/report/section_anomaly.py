@@ -162,7 +162,8 @@ def finding_rows(result: Mapping) -> list[dict]:
                 "reference_cases": theirs and theirs[0],
                 "reference_detected": theirs and theirs[1],
                 "reference_sensitivity": theirs and round(theirs[1] / theirs[0], 3),
-                "note": DOCUMENT_SLIPS.get(name, "") if theirs else "",
+                "reference_note": DOCUMENT_SLIPS.get(name, "") if theirs else "",
+                "note": "",
             }
         )
     return rows
@@ -189,7 +190,8 @@ def comparison_rows(result: Mapping) -> list[dict]:
                 **_cells("AUROC_classifier", areas["supervised"]),
                 "reference_search": theirs[0] and round(theirs[0][1] / theirs[0][0], 3),
                 "reference_classifier": theirs[1] and round(theirs[1][1] / theirs[1][0], 3),
-                "note": f"{DOCUMENT_HOW}." if theirs[0] and name == "all" else "",
+                "reference_note": f"{DOCUMENT_HOW}." if theirs[0] and name == "all" else "",
+                "note": "",
             }
         )
     return rows
@@ -393,7 +395,7 @@ def paragraphs(
             for own, other in [(_group_of_document(name), DOCUMENT_CLASSIFIER[name])]
         )
         texts.append(
-            f"{DOCUMENT_HOW}; ours cannot be set against them. Detected by its AnoGAN and its classifier: {theirs}."
+            f"[[{DOCUMENT_HOW}; ours cannot be set against them. Detected by its AnoGAN and its classifier: {theirs}.]]"
         )
     return texts
 
@@ -462,7 +464,7 @@ def table_captions(result: Mapping) -> dict[str, str]:
             f"Detection by finding, with exact {level} intervals (cases taken as independent). Trained: the classifier "
             "saw this finding in its training."
             + (f" {counted(several, 'case', 'cases')} with several findings count under each." if several else "")
-            + " (The document's Table 6.)"
+            + " [[The document's Table 6.]]"
         ),
         "table_anomaly_comparison": (
             f"Search and classifier at the same false-positive rate on held-out normal images; exact {level} "
@@ -492,7 +494,7 @@ def figure_captions(result: Mapping) -> dict[str, str]:
         "boxes in orange. Drawn by chance, not picked."
     )
     return {
-        "figure_14": f"Abnormal cases: {columns} (The document's Figure 14.)",
-        "figure_15": f"Normal cases: {columns} (The document's Figure 15.)",
+        "figure_14": f"Abnormal cases: {columns} [[The document's Figure 14.]]",
+        "figure_15": f"Normal cases: {columns} [[The document's Figure 15.]]",
         "figure_anomaly_roc": "ROC of search and classifier against the normal test images.",
     }

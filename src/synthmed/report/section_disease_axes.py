@@ -144,6 +144,7 @@ def score_row(found: Mapping, moved: Mapping) -> dict:
         **_cells("gain", scores, "gain"),
         **_cells("gain_of_random_directions", scores, "random_gain"),
         "p": moved["p"],
+        "p_holm": moved["p_holm"],
         **_cells("steadiness", scores, "rise"),
         "reference_likelihood_at_end": DOCUMENT_LIKELIHOOD.get(moved["target"]),
         "reference_reader": DOCUMENT_READER.get(moved["target"], ""),
@@ -233,7 +234,7 @@ def _along(entry: Mapping, moved: Mapping) -> str:
         f"Along the axis of {entry['target']} its likelihood goes from {_decimals(first['value'])} to {_range(last)} "
         f"within {path[-1]['distance']:g} standard deviations, mean over {starts}; along "
         f"{moved['random_directions']} random directions it gains {_range(scores['random_gain'])}, "
-        f"p = {entry['p']:.3f}."
+        f"p = {entry['p']:.3f} ({entry['p_holm']:.3f} after Holm)."
     )
     if scores["others"]["value"] is not None:
         words += (
@@ -269,16 +270,16 @@ def _table_captions(report: Mapping, moved: Mapping) -> dict[str, str]:
     return {
         "table_axis_counts": (
             f"Samples with each pattern: where it is the likeliest, where its likelihood is at least "
-            f"{report['at_least']:g}, and where it is alone. The document's numbers are of {DOCUMENT_SAMPLES:,} "
-            "samples."
+            f"{report['at_least']:g}, and where it is alone. [[The document's numbers are of "
+            f"{DOCUMENT_SAMPLES:,} samples.]]"
         ),
         "table_axis_scores": (
             "The axes. Cosine of halves: between the axes of two disjoint halves of the samples, 0 for noise. AUROC in "
             "other half: disease against normal, by the axis of one half in the other. Likelihood and gain with "
             f"{interval}; random directions of the same length with the central {100 * moved['level']:g} % of them. p: "
-            "share of directions that gain as much. Steadiness: Goodman and Kruskal's gamma, 1 when the likelihood "
-            "never falls. (The document gives likelihoods of the images it shows, which rise from 0, and what one "
-            "radiologist saw at the end.)"
+            "share of directions that gain as much, the axis among them; p (Holm): adjusted for the number of axes. "
+            "Steadiness: Goodman and Kruskal's gamma, 1 when the likelihood never falls. [[The document gives "
+            "likelihoods of the images it shows, which rise from 0, and what one radiologist saw at the end.]]"
         ),
         "table_axis_side_effects": (
             "What else changes from start to end, and along random directions of the same length: mean absolute change "
@@ -294,9 +295,9 @@ def _figure_captions(moved: Mapping) -> dict[str, str]:
     return {
         "figure_10": (
             "One normal sample moved along each axis, with its class activation maps and the classifier's likelihood "
-            f"of the disease; the start is {drawn}. Distances in standard deviations. (The document's Figure 10.)"
+            f"of the disease; the start is {drawn}. Distances in standard deviations. [[The document's Figure 10.]]"
         ),
-        "figure_12": f"Further starts along each axis, {drawn}. (The document's Figure 12.)",
+        "figure_12": f"Further starts along each axis, {drawn}. [[The document's Figure 12.]]",
         "figure_axis_likelihoods": (
             f"The classifier's likelihoods along each axis, mean over {counted(moved['starts'], 'start', 'starts')} "
             f"with {level} interval. Grey: the disease's likelihood along random directions of the same length, mean "

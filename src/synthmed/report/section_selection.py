@@ -102,21 +102,21 @@ def section(
             (
                 paths["table_exclusions"],
                 "Films that each rule excluded, and those left after it, in the order of the rules. A film without a "
-                "value is counted apart, and excluded or kept as the settings say. (The document's section 1.1 gives "
-                "its first and last row.)",
+                "value is counted apart, and excluded or kept as the settings say. [[The document's section 1.1 "
+                "gives its first and last row.]]",
             ),
             (
                 paths["table_1"],
-                "Films that each generator learnt from: those of the training part. (The document's Table 1.)",
+                "Films that each generator learnt from: those of the training part. [[The document's Table 1.]]",
             ),
             (
                 paths["table_2"],
                 "Films with each finding, by part; a film with two findings counts in two rows. Set aside: films that "
-                "only the anomaly test sees. (The document's Table 2, with its two hospitals.)",
+                "only the anomaly test sees. [[The document's Table 2, with its two hospitals.]]",
             ),
             (paths["table_rejects"], "Files that could not be used, by reason."),
         ],
-        figures=[(paths["figure_1"], "Selection of the films. (The document's Figure 1.)")],
+        figures=[(paths["figure_1"], "Selection of the films. [[The document's Figure 1.]]")],
     )
     logger.info("wrote %s", section)
 

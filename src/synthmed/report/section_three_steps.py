@@ -121,8 +121,8 @@ def section(
                 (
                     paths[figure],
                     f"ROC of the {title}: each training thin, their mean thick (averaged at equal false-positive "
-                    "rates), and the points at the thresholds chosen on validation images. (The document's Figure "
-                    f"{figure.rpartition('_')[2]}.)",
+                    "rates), and the points at the thresholds chosen on validation images. [[The document's Figure "
+                    f"{figure.rpartition('_')[2]}.]]",
                 )
                 for _, figure, title in SHOWN.values()
             ],
@@ -130,12 +130,13 @@ def section(
                 paths["figure_11"],
                 "Grad-CAM of the positive output on real test images that a classifier gets wrong, the most wrong "
                 "first: the image with its annotated boxes, the map of the classifier (real), that of the classifier "
-                "(synthetic). p is the likelihood. Each map is scaled to its own maximum. (The document's Figure 11.)",
+                "(synthetic). p is the likelihood. Each map is scaled to its own maximum. [[The document's Figure "
+                "11.]]",
             ),
             (
                 paths["figure_13"],
                 "Images of the generator that were labelled, drawn at random, with the likelihood that labelled them. "
-                "(The document's Figure 13.)",
+                "[[The document's Figure 13.]]",
             ),
         ],
     )
@@ -153,16 +154,16 @@ def captions(result: Mapping, labelled: Mapping) -> dict[str, str]:
     for table, _, title in SHOWN.values():
         found[table] = (
             f"Confusion matrix of the {title}: means over {result['seeds']} trainings, what one training is expected "
-            "to give; each is called at the threshold with the largest Youden index on its own validation images. (The "
-            f"document's Table {table.rpartition('_')[2]}.)"
+            "to give; each is called at the threshold with the largest Youden index on its own validation images. "
+            f"[[The document's Table {table.rpartition('_')[2]}.]]"
         )
     found["table_three_steps"] = (
         "The experiments side by side: means over the trainings, with intervals that count chance in the trainings and "
-        "in the patients. (Numbers of the document's section 1.)"
+        "in the patients. [[Its numbers are of the document's section 1.]]"
     )
     found["table_auroc_tests"] = (
         "Differences of areas under the ROC curve. 'Trainings as readers' decides; the others test the likelihood "
-        "averaged over the trainings and take these as given. (The document reports one such p.)"
+        "averaged over the trainings and take these as given. [[The document reports one such p.]]"
     )
     found["table_cam"] = (
         "Share of the Grad-CAM map inside the annotated boxes of abnormal real test images, against the share of the "
@@ -187,7 +188,8 @@ def confusion_rows(result: Mapping, key: str) -> list[dict]:
                 **{column: _count(value) for column, value in zip(classes, values, strict=True)},
                 "total": _count(sum(values)),
                 **{f"reference_{column}": printed.get(column) for column in (*classes, "total")},
-                "note": DOCUMENT_NOTES.get(key, "") if reference else "",
+                "reference_note": DOCUMENT_NOTES.get(key, "") if reference else "",
+                "note": "",
             }
         )
     return rows
@@ -361,9 +363,9 @@ def _verdict(result: Mapping) -> list[str]:
     second = (
         "On the likelihoods averaged over the trainings, DeLong's test of the same cases gives p "
         f"{_p(tests['delong']['p'])} and that of Hanley and McNeil (1983) p {_p(tests['hanley_mcneil_1983']['p'])}. "
-        "The document reports p < 0.0001 for this comparison (0.9830 against 0.8810) and reads it as no statistical "
-        "difference; a p value that small says the opposite, whatever its size in practice. Nor would a large p mean "
-        "equality: a difference that is not significant is not equality."
+        "A large p would not mean equality: a difference that is not significant is not equality. [[The document "
+        "reports p < 0.0001 for this comparison, 0.9830 against 0.8810, and reads it as no statistical difference; a p "
+        "value that small says the opposite, whatever the difference means in practice.]]"
     )
     return [first, second]
 
