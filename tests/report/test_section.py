@@ -11,6 +11,7 @@ from synthmed.errors import InputError
 from synthmed.files import read_json, write_csv, write_json
 from synthmed.report import FIGURES, TABLES
 from synthmed.report.figures import FiguresSettings, figures
+from synthmed.report.page_tables import page_table
 from synthmed.report.section import read_sections, write_section
 from synthmed.report.style import placeholder
 from synthmed.report.tables import TablesSettings, tables
@@ -202,3 +203,13 @@ def test_a_name_of_the_pages_own_is_refused(made, one, tmp_path):
 def test_tables_and_figures_must_be_complete(made, tmp_path):
     with pytest.raises(InputError, match="table_4_2"):
         page_of(made, tmp_path / "r.html", tables=[path for path in made[1] if path.stem != "table_4_2"])
+
+
+def test_means_of_counts_keep_one_decimal_all_along_their_column(tmp_path):
+    rows = [{"predicted": "normal", "total": 94, "share": -0.25}, {"predicted": "abnormal", "total": 8.2, "share": 0.5}]
+    write_csv(tmp_path / "t.csv", rows, list(rows[0]))
+    table = page_table(tmp_path / "t.csv", "Counts.", references=False, only_in_csv=frozenset())
+    assert [[cell["text"] for cell in row] for row in table["groups"][0]["rows"]] == [
+        ["normal", "94.0", "−0.250"],
+        ["abnormal", "8.2", "0.500"],
+    ]

@@ -85,8 +85,9 @@ def full(tmp_path_factory):
 
 
 def test_table_of_exclusions_has_one_row_a_rule_and_the_documents_ends(full):
+    age, view, aside = "younger than 19 years", "view other than PA", "patients set aside for the anomaly test"
     rows = {row["step"]: row for row in table(full[1], "table_exclusions")}
-    assert list(rows) == ["all films", "age", "view", "set aside", "studied"]
+    assert list(rows) == ["all films", age, view, aside, "studied"]
 
     def cells(step, *columns):
         return [rows[step][column] for column in columns]
@@ -94,13 +95,13 @@ def test_table_of_exclusions_has_one_row_a_rule_and_the_documents_ends(full):
     assert cells("all films", "left_normal", "left_abnormal", "images", "patients") == ["20", "12", "32", "31"]
     assert cells("all films", "excluded_normal", "without_value_kept") == ["", ""]
     values = ("excluded_normal", "excluded_abnormal", "without_value_excluded", "without_value_kept", "images")
-    assert cells("age", *values) == ["1", "0", "1", "0", "30"]
-    assert cells("view", *values) == ["1", "0", "0", "3", "29"]
-    assert cells("set aside", *values) == ["0", "2", "0", "0", "27"]
+    assert cells(age, *values) == ["1", "0", "1", "0", "30"]
+    assert cells(view, *values) == ["1", "0", "0", "3", "29"]
+    assert cells(aside, *values) == ["0", "2", "0", "0", "27"]
     assert cells("studied", "left_normal", "left_abnormal", "patients") == ["18", "9", "27"]
     assert rows["all films"]["reference_images"] == "217924"
     assert rows["studied"]["reference_images"] == "164101"
-    assert rows["age"]["reference_images"] == ""
+    assert rows[age]["reference_images"] == ""
 
 
 def test_table_1_counts_the_training_part(full):

@@ -1,6 +1,7 @@
 """From the CSV tables to the tables of the page: headers in words, intervals under their values, notes as footnotes."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from synthmed.files import read_csv
@@ -57,18 +58,17 @@ columns stay in sight."""
 
 def short(value: float) -> str:
     """A number with the digits a reader can use: 4 significant ones, at most 3 decimals."""
-    if abs(value) >= 100:
-        return f"{value:.1f}"
-    if abs(value) >= 10:
-        return f"{value:.2f}"
-    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
+    decimals = 1 if abs(value) >= 100 else 2 if abs(value) >= 10 else 3
+    text = f"{value:.{decimals}f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
+    return text.replace("-", "−")
 
 
-def _format(column: str, text: str) -> str:
+def _format(column: str, text: str, tenths: bool = False) -> str:
+    """One value for people. tenths: its column holds means of counts, all given to one decimal."""
     if column in _TEXT or not _is_number(text):
         return text
     value = float(text)
-    if text.isdigit():  # a count: floats are written with a point
+    if text.isdigit() and not tenths:  # a count: floats are written with a point
         return f"{int(text):,}"
     if column in ("learning_rate", "dropout"):
         return f"{value:g}"
@@ -80,7 +80,7 @@ def _format(column: str, text: str) -> str:
         return f"{value:+.3f}".replace("-", "−")
     if column == "p" or column.startswith("p_"):
         return "< 0.001" if value < 0.001 else f"{value:.3f}"
-    return short(value)
+    return f"{value:,.1f}" if tenths else short(value)
 
 
 def page_table(path: Path, caption: str, *, references: bool, only_in_csv: frozenset[str]) -> dict | None:
@@ -113,6 +113,7 @@ def page_table(path: Path, caption: str, *, references: bool, only_in_csv: froze
     shown += theirs if references else []
     # Several extractors: one block of rows each, because numbers of different extractors cannot be compared.
     extractors = dict.fromkeys(row["extractor"] for row in rows) if "extractor" in filled else {None: None}
+    tenths = {column for column in shown if column not in theirs and _in_tenths([row[column] for row in rows])}
     numeric = {column for column in shown if all(_is_number(row[column]) for row in rows if row[column])} - _TEXT
     return {
         "caption": caption,
@@ -121,7 +122,7 @@ def page_table(path: Path, caption: str, *, references: bool, only_in_csv: froze
             {
                 "title": extractor and f"Features of {extractor}",
                 "rows": [
-                    [_cell(row, column, numeric) for column in shown]
+                    [_cell(row, column, numeric, column in tenths) for column in shown]
                     for row in rows
                     if extractor is None or row["extractor"] == extractor
                 ],
@@ -143,8 +144,8 @@ def _kind(column: str, numeric: set[str]) -> str:
     return "ref" if column.startswith("reference_") else "n" if column in numeric else ""
 
 
-def _cell(row: Mapping[str, str], column: str, numeric: set[str]) -> dict:
-    text, below = _format(column, row[column]), []
+def _cell(row: Mapping[str, str], column: str, numeric: set[str], tenths: bool) -> dict:
+    text, below = _format(column, row[column], tenths), []
     low, high = row.get(f"{column}_low", ""), row.get(f"{column}_high", "")
     if text and low and high:
         below.append(f"[{_format(column, low)}, {_format(column, high)}]")
@@ -154,6 +155,12 @@ def _cell(row: Mapping[str, str], column: str, numeric: set[str]) -> dict:
         below.append(f"floor {_format(column, row[f'floor_{column}'])}")
     kind = _kind(column, numeric) + (" empty" if not text else "")
     return {"text": text or "–", "below": below, "kind": kind, "tag": _TAGS.get(text) if column == "verdict" else None}
+
+
+def _in_tenths(texts: Sequence[str]) -> bool:
+    """Whether the values of a column are counts and means of counts to one decimal, such as 94 and 8.2."""
+    given = [text for text in texts if text]
+    return any("." in text for text in given) and all(re.fullmatch(r"\d+(\.\d)?", text) for text in given)
 
 
 def _is_number(text: str) -> bool:

@@ -201,7 +201,6 @@ def exclusion_rows(report: Mapping) -> list[dict]:
     def row(step: str, left: Mapping, reference: Mapping[str, int] | None) -> dict:
         return {
             "step": step,
-            "rule": "",
             **{f"excluded_{label}": None for label in classes},
             "without_value_excluded": None,
             "without_value_kept": None,
@@ -217,9 +216,8 @@ def exclusion_rows(report: Mapping) -> list[dict]:
         if step["applied"]:
             missing, excluded = step["missing"]["all"]["images"], step["missing"]["action"] == "exclude"
             rows.append(
-                row(step["name"].lower(), step["after"], None)
+                row(step["words"].partition(":")[0], step["after"], None)
                 | {
-                    "rule": step["words"].partition(":")[0],
                     **{f"excluded_{label}": step["excluded"]["images"][label] for label in classes},
                     "without_value_excluded": missing if excluded else 0,
                     "without_value_kept": 0 if excluded else missing,

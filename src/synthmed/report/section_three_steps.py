@@ -159,7 +159,7 @@ def captions(result: Mapping, labelled: Mapping) -> dict[str, str]:
         )
     found["table_three_steps"] = (
         "The experiments side by side: means over the trainings, with intervals that count chance in the trainings and "
-        "in the patients. [[Its numbers are of the document's section 1.]]"
+        "in the patients. [[The document's numbers are those of its section 1.]]"
     )
     found["table_auroc_tests"] = (
         "Differences of areas under the ROC curve. 'Trainings as readers' decides; the others test the likelihood "

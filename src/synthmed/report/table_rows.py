@@ -9,6 +9,8 @@ from synthmed.report.results import Arm, GeneratorEntry, estimate, number
 QUALITY = ("inception_score", "fid", "fid_infinity", "kid", "precision", "recall", "density", "coverage")
 """Metrics of the quality tables, by their names in the fidelity JSON."""
 
+_BASE = "the arm that the others are compared with"
+
 
 def _with_interval(*names: str) -> tuple[str, ...]:
     return tuple(column for name in names for column in (name, f"{name}_low", f"{name}_high"))
@@ -185,7 +187,7 @@ def arm_rows(
                 "reference_accuracy": reference[0],
                 "reference_false_positives": reference[1],
                 "reference_false_negatives": reference[2],
-                "note": "; ".join(notes if versus else ["the arm that the others are compared with", *notes]),
+                "note": "; ".join(notes if versus else [f"{entry.title}: {_BASE}", *notes]),
             }
         )
     return rows
@@ -221,7 +223,7 @@ def share_rows(
         arm, generator, share = point.pop("arm"), point.pop("generator"), point.pop("share")
         verdict = result[arm].get("versus_real", {}).get("verdict", "")
         point |= {"generator": titles.get(generator, generator), "arm": arms[arm].title, "synthetic_share": share}
-        note = "" if verdict else "the arm that the others are compared with"
+        note = "" if verdict else f"{arms[arm].title}: {_BASE}"
         rows.append(point | {"backbone": backbone, "verdict": verdict, "note": note})
     return rows
 
