@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 results: $(READY)  ## the whole pipeline on the embedded data, to the finished report
 	snakemake --cores all
-	@echo "The report is results/tuberculosis/report.html"
+	@echo "The reports:" && ls results/*/report.html
 
 test: $(READY)  ## every test
 	pytest -n 2 --dist loadgroup

@@ -263,7 +263,7 @@ def test_the_section_reads_what_the_steps_write(axes):
     run(axes)
     names = [axes / f"{stem}.{'csv' if stem.startswith('table') else 'png'}" for stem in FILES]
     section(
-        DiseaseAxesSectionSettings(examples=2),
+        DiseaseAxesSectionSettings(generator="Toy", examples=2),
         axes_report=axes / "axes.json",
         paths=axes / "paths.json",
         images=axes / "images.zip",

@@ -141,7 +141,7 @@ def run(tmp_path):
             write_image_set(tmp_path / f"{name}.zip", image_rows(axes, steps))
         out = [tmp_path / f"{stem}.{'csv' if stem.startswith('table') else 'png'}" for stem in FILES]
         section(
-            DiseaseAxesSectionSettings(examples),
+            DiseaseAxesSectionSettings("PGGAN", examples),
             axes_report=tmp_path / "axes.json",
             paths=tmp_path / "paths.json",
             images=tmp_path / "images.zip",
@@ -181,8 +181,8 @@ def test_the_page_can_show_every_table(run):
 
 
 def test_the_words_follow_from_the_results():
-    texts = paragraphs(REPORT, MOVED)
-    assert texts[0].startswith("Of 12,345 samples of pggan the classifier sees one pattern alone in 4,442")
+    texts = paragraphs(REPORT, MOVED, "PGGAN")
+    assert texts[0].startswith("Of 12,345 samples of PGGAN the classifier sees one pattern alone in 4,442")
     assert "4,321 normal, 55 nodule, 66 consolidation and 0 pneumothorax" in texts[0]
     assert "what an axis shares with all others is taken out of it" in texts[0]
     assert "Found: consolidation. Not found: nodule, because the likelihood does not rise steadily; pneu" in texts[1]
@@ -192,7 +192,7 @@ def test_the_words_follow_from_the_results():
 
     nothing = copy.deepcopy(MOVED)
     nothing["axes"][1] |= {"found": False, "reason": "it does not"}
-    assert "No axis was found." in paragraphs(REPORT, nothing)[1]
+    assert "No axis was found." in paragraphs(REPORT, nothing, "PGGAN")[1]
 
 
 def test_scores_that_could_not_be_computed_say_why(run):
@@ -202,7 +202,7 @@ def test_scores_that_could_not_be_computed_say_why(run):
     _, files = run(REPORT, moved)
     row = read_csv(files["table_axis_side_effects"])[1]
     assert (row["other_diseases"], row["note"]) == ("", "the classifier knows no other disease")
-    assert "other diseases" not in paragraphs(REPORT, moved)[2]
+    assert "other diseases" not in paragraphs(REPORT, moved, "PGGAN")[2]
 
 
 def test_figures_have_a_tile_for_every_step(run):

@@ -9,7 +9,11 @@ for experiment in having("disease_axes"):
     declare("latent-samples", f"{folder}/latent_samples.json", {**axes["samples"], **generator})
     declare("disease-axes", f"{folder}/disease_axes.json", {**axes["axes"], **seed})
     declare("move-along-axes", f"{folder}/move_along_axes.json", {**axes["paths"], **generator})
-    declare("section-disease-axes", f"{folder}/section.disease_axes.json", {"examples": entry["figures"]["examples"]})
+    declare(
+        "section-disease-axes",
+        f"{folder}/section.disease_axes.json",
+        {"generator": entry["generators"][axes["generator"]]["title"], "examples": entry["figures"]["examples"]},
+    )
 
 
 rule latent_samples:

@@ -48,8 +48,9 @@ _TILE = 160  # longest side of an image in a figure, pixels
 
 @dataclass(frozen=True)
 class DiseaseAxesSectionSettings:
-    """examples: starts an axis in Figure 12."""
+    """generator: its name, for people; examples: starts an axis in Figure 12."""
 
+    generator: str
     examples: int
 
 
@@ -96,7 +97,7 @@ def section(
         section,
         key="disease-axes",
         title="Can a disease be dialled into an image?",
-        paragraphs=paragraphs(report, moved),
+        paragraphs=paragraphs(report, moved, settings.generator),
         tables=[(files[name], caption) for name, caption in _table_captions(report, moved).items()],
         figures=[(files[name], caption) for name, caption in _figure_captions(moved).items()],
     )
@@ -176,11 +177,11 @@ def _listed(entries: Sequence[Mapping]) -> str:
     return joined([entry["target"] for entry in entries])
 
 
-def paragraphs(report: Mapping, moved: Mapping) -> list[str]:
+def paragraphs(report: Mapping, moved: Mapping, generator: str) -> list[str]:
     """The section's sentences."""
     alone = joined([f"{entry['alone']:,} {entry['target']}" for entry in report["counts"]])
     texts = [
-        f"Of {report['samples']:,} samples of {report['generator']} the classifier sees one pattern alone in "
+        f"Of {report['samples']:,} samples of {generator} the classifier sees one pattern alone in "
         f"{report['selected']:,} (its likelihood at least {report['at_least']:g}, every other at most "
         f"{report['at_most']:g}): {alone}. {_regression(report)}"
     ]
