@@ -99,7 +99,7 @@ def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> 
         from synthmed import distributed
 
         if not distributed.launched():
-            distributed.launch(argv, settings.training.processes, settings.training.threads)
+            distributed.launch(argv, settings.training.processes)
     function(settings, **given)
     provenance.record(
         _paths(given, step.outputs), step=verb, inputs=inputs, code=step_code(verb, values), settings=values

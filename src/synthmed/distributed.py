@@ -24,13 +24,12 @@ def launched() -> bool:
     return group.is_available() and group.is_torchelastic_launched()
 
 
-def launch(arguments: Sequence[str], processes: int, threads: int) -> NoReturn:
+def launch(arguments: Sequence[str], processes: int) -> NoReturn:
     """Become torchrun, which runs `synthmed` with these arguments in several processes on this machine.
 
-    threads: CPU threads of each. Signals to this process reach all of them; when one fails, torchrun stops the others
+    Signals to this process reach all of them; when one fails, torchrun stops the others
     and ends with status 1.
     """
-    os.environ["OMP_NUM_THREADS"] = str(threads)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     sys.stdout.flush()
     os.execv(sys.executable, [*command, "-m", "--", "synthmed", *arguments])
