@@ -27,8 +27,7 @@ def launched() -> bool:
 def launch(arguments: Sequence[str], processes: int) -> NoReturn:
     """Become torchrun, which runs `synthmed` with these arguments in several processes on this machine.
 
-    Signals to this process reach all of them; when one fails, torchrun stops the others
-    and ends with status 1.
+    Signals to this process reach all of them; when one fails, torchrun stops the others and ends with status 1.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     sys.stdout.flush()
