@@ -352,6 +352,12 @@ def test_other_settings_do_not_continue(interrupted, images):
         run(interrupted, images, settings({"learning_rate": 0.002}))
 
 
+def test_other_code_does_not_continue(interrupted, images, monkeypatch):
+    monkeypatch.setattr("synthmed.training.code_hashes", lambda *modules: {"generators/dcgan.py": "0123"})
+    with pytest.raises(InputError, match=r"code\.generators/dcgan\.py was '\w{16}', is '0123'.*delete it"):
+        run(interrupted, images)
+
+
 def test_other_images_do_not_continue(interrupted, tmp_path):
     others = image_set(tmp_path / "others.zip", {"normal": 11, "abnormal": 6})
     with pytest.raises(InputError, match="images was"):

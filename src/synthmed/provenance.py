@@ -71,6 +71,12 @@ def code_of(*modules: str) -> list[Path]:
     return sorted(source_file(module) for module in done)
 
 
+def code_hashes(*modules: str) -> dict[str, str]:
+    """The first 16 digits of the hash of each file of code_of(modules), by its path inside the package: what an
+    interrupted step was begun with, so that no other code goes on with it."""
+    return {path.relative_to(PACKAGE).as_posix(): hash_file(path)[:16] for path in code_of(*modules)}
+
+
 # ---------------------------------------------------------------------------------------------------- recording
 def _name(path: str | Path, root: Path) -> str:
     """Paths are recorded relative to the project's root when they lie inside it, so that a clone elsewhere agrees."""

@@ -38,7 +38,8 @@ class ResumeState:
     """
 
     def __init__(self, output: Path, made_from: Mapping[str, Any]):
-        """made_from: settings and hashes of inputs as plain values; a state made from others is refused."""
+        """made_from: settings, and hashes of inputs and code (provenance.code_hashes), as plain values; a state made
+        from others is refused."""
         self.path = Path(output).with_name(f"{Path(output).stem}.resume.pt")
         self.made_from = checkpoints.plain(made_from)
 
@@ -51,7 +52,7 @@ class ResumeState:
     def load(self) -> Any | None:
         """What `save` was given; None where there is nothing to go on from.
 
-        Raises InputError when the file is corrupt or comes from other settings or inputs.
+        Raises InputError when the file is corrupt or comes from other settings, inputs or code.
         """
         distributed.collect(None)  # no rank goes on before rank 0 has written what an earlier call saved
         if distributed.rank() == 0:
@@ -65,8 +66,8 @@ class ResumeState:
             raise InputError(f"{self.path}: no resume state; {remedy}")
         if differing := checkpoints.differences(content["made_from"], self.made_from):
             raise InputError(
-                f"{self.path}: the interrupted run had other settings ({'; '.join(differing)}); set them back to "
-                f"continue it, or {remedy}"
+                f"{self.path}: the interrupted run had other settings, inputs or code ({'; '.join(differing)}); set "
+                f"them back to continue it, or {remedy}"
             )
         return content["state"]
 

@@ -23,6 +23,7 @@ from synthmed.errors import InputError
 from synthmed.files import hash_file
 from synthmed.gan import GAN, choose_device, derived_seed
 from synthmed.monitor import History, Samples
+from synthmed.provenance import code_hashes
 from synthmed.real_images import RealImages
 from synthmed.resume import ResumeState, catch_interruption, random_state, set_random_state
 from synthmed.settings import parse
@@ -142,7 +143,8 @@ def _train(
 
     record = History()
     pictures = Samples(model, data.read, data.labels, settings.seed)
-    resume = ResumeState(checkpoint, asdict(settings) | {"images": hash_file(images)})
+    code = code_hashes(__name__, generators.GENERATORS[settings.model])
+    resume = ResumeState(checkpoint, asdict(settings) | {"images": hash_file(images), "code": code})
 
     def save() -> None:
         # All parts are the same in every rank, but torch's own random numbers (dropout).

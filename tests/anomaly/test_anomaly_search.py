@@ -141,6 +141,19 @@ def test_clipping_bounds_z_and_the_prior_pulls_it_in():
     assert np.abs(run(model, images, replace(SETTINGS, prior_weight=0.05)).z).max() < 0.8 * free
 
 
+def test_clipping_bounds_the_encoders_start_too():
+    model, images = LinearGenerator(), queries(1)
+    # The nearest image to the query has z = (3, 0, 0), where the encoder starts: nowhere is the loss lower.
+    start = torch.tensor([[3.0, 0.0, 0.0]])
+    images[:] = model.synthesise(start)
+    settings = replace(SETTINGS, start="encoder", clip=1.0)
+    for steps in (1, 20):
+        found = run(model, images, replace(settings, steps=steps), encoded=start)
+        assert np.abs(found.z).max() <= 1.0
+    assert run(model, images, replace(settings, clip=None), encoded=start).z == pytest.approx(start.numpy())
+    assert start[0, 0] == 3
+
+
 def test_a_search_that_diverges_says_so():
     model, images = LinearGenerator(), queries(1)
     model.weight[0, 0] = torch.inf

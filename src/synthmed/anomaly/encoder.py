@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from synthmed import checkpoint as checkpoints
+from synthmed import generators
 from synthmed.anomaly.inputs import check_model, choose_images, read_images
 from synthmed.data.imageset import ImageSet
 from synthmed.errors import InputError
@@ -24,6 +25,7 @@ from synthmed.files import hash_file, write_csv
 from synthmed.gan import GAN, choose_device, derived_seed, to_model
 from synthmed.generators.sampling import load_generator
 from synthmed.optimizer import Adam
+from synthmed.provenance import code_hashes
 from synthmed.resume import ResumeState
 
 logger = logging.getLogger(__name__)
@@ -220,7 +222,8 @@ def train_encoder(settings: EncoderSettings, *, checkpoint: Path, images: Path, 
     model.precision = settings.precision
     training = EncoderTraining(model, read_images(image_set, keep), settings)
     generator_hash = hash_file(checkpoint)
-    made_from = asdict(settings) | {"images": hash_file(images), "checkpoint": generator_hash}
+    code = code_hashes(__name__, generators.GENERATORS[settings.model])
+    made_from = asdict(settings) | {"images": hash_file(images), "checkpoint": generator_hash, "code": code}
     resume = ResumeState(Path(encoder), made_from)
     if (state := resume.load()) is not None:
         training.load_state(state)

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from synthmed import checkpoint as checkpoints
+from synthmed import generators
 from synthmed.anomaly.encoder import load_encoder
 from synthmed.anomaly.inputs import check_model, choose_images, read_images
 from synthmed.data.found import Found, join, read_found, write_found
@@ -30,6 +31,7 @@ from synthmed.errors import InputError
 from synthmed.files import hash_file, read_json, write_json
 from synthmed.gan import GAN, choose_device, derived_seed, to_model, to_pixels
 from synthmed.generators.sampling import load_generator
+from synthmed.provenance import code_hashes
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,8 @@ class SearchSettings:
     with the query; the nearest become the random starts. steps: at most so many. learning_rate: of Adam over z at the
     first step; it falls to 0 at the last as half a cosine.
     feature_weight: λ in loss = (1 − λ) · mean squared residual (of images in 0 … 1) + λ · mean squared difference of
-    discriminator features; 0 is the document's loss. prior_weight: of the mean of z². clip: bound of |z|, None = none.
+    discriminator features; 0 is the document's loss. prior_weight: of the mean of z². clip: bound of |z|, also
+    of all starts, None = none.
     tolerance, patience: a row stops when `patience` steps have not lowered its loss by the share `tolerance`.
     batch_size: images searched at once, each with its rows; also the chunk after which results are kept.
     log_every: steps between lines of the log.
@@ -235,11 +238,14 @@ def search_batch(
 ) -> Found:
     """Search for all of `queries` (N, C, H, W) in [-1, 1] at once.
 
-    encoded: (N, L), where the encoder starts, for settings.start "encoder"; None otherwise.
+    encoded: (N, L), where the encoder starts, for settings.start "encoder"; None otherwise. It is brought within
+    settings.clip.
     """
     count = len(queries)
     starts = candidates.nearest(queries, settings.random_starts) if settings.random_starts else None
     if encoded is not None:
+        if settings.clip is not None:
+            encoded = encoded.clamp(-settings.clip, settings.clip)
         starts = encoded[:, None] if starts is None else torch.cat([encoded[:, None], starts], 1)
     owner = torch.arange(count, device=queries.device).repeat_interleave(settings.restarts)
     loss = Loss(model, queries, settings)
@@ -269,7 +275,7 @@ def search_batch(
 class Chunks:
     """Finished chunks of an interrupted search, beside its output: `<output stem>.chunk_<first image>.npz`.
 
-    Raises InputError when they come from other settings or inputs.
+    Raises InputError when they come from other settings, inputs or code.
     """
 
     def __init__(self, output: Path, made_from: dict):
@@ -282,8 +288,8 @@ class Chunks:
         content = read_json(self.note)
         if differing := checkpoints.differences(content["made_from"], self.made_from):
             raise InputError(
-                f"{self.note}: the interrupted search had other settings or inputs ({'; '.join(differing)}); set them "
-                f"back to continue it, or delete {self.note.name} to start anew"
+                f"{self.note}: the interrupted search had other settings, inputs or code ({'; '.join(differing)}); set "
+                f"them back to continue it, or delete {self.note.name} to start anew"
             )
 
     def path(self, first: int) -> Path:
@@ -339,6 +345,7 @@ def anomaly_search(
         for name, path in (("checkpoint", checkpoint), ("images", images), ("encoder", encoder))
         if path is not None
     }
+    made_from["code"] = code_hashes(__name__, generators.GENERATORS[settings.model])
     chunks = Chunks(Path(found), json.loads(json.dumps(made_from)))
 
     before = time.perf_counter()

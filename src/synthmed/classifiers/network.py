@@ -30,6 +30,7 @@ from synthmed.gan import choose_device, derived_seed, to_model
 from synthmed.layers import count_parameters
 from synthmed.metrics.classification import auroc, choose_threshold
 from synthmed.optimizer import Adam
+from synthmed.provenance import code_hashes
 from synthmed.resume import ResumeState, catch_interruption, random_state, set_random_state
 
 logger = logging.getLogger(__name__)
@@ -304,7 +305,8 @@ def train(
     data = read_parts(settings, Path(train), Path(validation))
     shape = tuple(data[0].pixels.shape[1:])
     made_from = asdict(settings) | {"train": hash_file(train), "validation": hash_file(validation)}
-    resume = ResumeState(Path(classifier), made_from | {"weights": hash_file(weights) if weights else None})
+    made_from |= {"weights": hash_file(weights) if weights else None, "code": code_hashes(__name__)}
+    resume = ResumeState(Path(classifier), made_from)
     saved = resume.load()
     results, running = ([], None) if saved is None else (saved["results"], saved["training"])
     logger.info(

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from synthmed import generators
 from synthmed.classifiers import network
 from synthmed.errors import InputError
 from synthmed.files import hash_file
 from synthmed.gan import GAN, choose_device, derived_seed, to_pixels
 from synthmed.latent.sample_file import LatentSamples, write_samples
 from synthmed.latent.space import SpaceName, draw_codes, images_of, restore
+from synthmed.provenance import code_hashes
 from synthmed.resume import ResumeState, catch_interruption
 
 logger = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ def latent_samples(settings: LatentSamplesSettings, *, checkpoint: Path, classif
     and one for normal. The codes depend on the seed only; the likelihoods on the batch size by rounding alone. Memory
     holds one batch of images. A run that is interrupted or killed goes on from `<samples stem>.resume.pt` beside the
     output, on a CPU with the same bytes at the end. Raises InputError when the files do not fit each other or the
-    settings, and when the unfinished run had other settings or files.
+    settings, and when the unfinished run had other settings, files or code.
     """
     if min(settings.count, settings.batch_size, settings.save_every, settings.threads) < 1:
         raise InputError("settings count, batch_size, save_every and threads must be 1 or more")
@@ -56,7 +58,8 @@ def latent_samples(settings: LatentSamplesSettings, *, checkpoint: Path, classif
     codes = draw_codes(gan, settings.space, settings.count, derived_seed(settings.seed, "latent samples"))
 
     hashes = {"checkpoint": hash_file(checkpoint), "classifier": hash_file(classifier)}
-    unfinished = ResumeState(samples, asdict(settings) | hashes)
+    code = code_hashes(__name__, generators.GENERATORS[settings.model])
+    unfinished = ResumeState(samples, asdict(settings) | hashes | {"code": code})
     per_seed = np.empty((len(judge.models), settings.count, len(judge.targets)), dtype=np.float32)
     done = 0
     if (before := unfinished.load()) is not None:
