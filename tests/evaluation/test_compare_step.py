@@ -85,12 +85,13 @@ def test_order_of_rows_does_not_matter_and_runs_repeat(tmp_path):
     assert run(tmp_path, shuffled)["arms"] == first["arms"]
 
 
-def test_identical_predictions_are_equivalent(tmp_path):
+def test_identical_predictions_show_neither_a_difference_nor_equivalence(tmp_path):
+    """They leave no variance to estimate, so there is no interval that could lie within the margin."""
     rows = rows_of({"real": 1.0})
     result = run(tmp_path, rows + [row | {"arm": "again"} for row in rows])
     versus = result["arms"]["again"]["versus_real"]
     assert versus["verdict"] == "no evidence of a difference"
-    assert versus["equivalent"]
+    assert not versus["equivalent"]
     assert versus["p"] == versus["p_holm"] == versus["p_mcnemar"] == versus["p_bootstrap"] == 1
 
 

@@ -26,12 +26,20 @@ def files(tmp_path, monkeypatch):
     boxes = ["", "square:0,0,2,2", "", "square:0,0,4,8;line:4,4,8,8", "", "", "", "square:6,6,8,8"]
     plan(tmp_path / "test.zip", [50] * 8, LABELS, size=8, boxes=boxes)
     rows = [
-        {"classifier": name, "test": "real", "seed": seed, "image": f"i{i:03d}.png", "likelihood": percent / 100}
+        {
+            "classifier": name,
+            "test": "real",
+            "seed": seed,
+            "image": f"i{i:03d}.png",
+            "likelihood": percent / 100,
+            "called": int(percent >= 50),
+        }
         for name, percents in (("real", REAL), ("synthetic", SYNTHETIC))
         for seed in (0, 1)
         for i, percent in enumerate(percents)
     ]
     rows.append({"classifier": "real", "test": "synthetic", "seed": 0, "image": "other.png", "likelihood": 0.5})
+    rows[-1]["called"] = 1
     write_csv(tmp_path / "predictions.csv", rows, list(rows[0]))
     experiments = {f"{name}_on_real": {"thresholds": [0.5, 0.5]} for name in ("real", "synthetic")}
     write_json(tmp_path / "summary.json", {"alpha": 0.05, "experiments": experiments})
@@ -92,13 +100,56 @@ def test_shares_by_hand():
     map_ = np.zeros((4, 4), np.float32)
     map_[0, 0], map_[3, 3] = 3, 1
     boxes = [("a", 0.0, 0.0, 2.0, 2.0)]
-    found = shares([map_, np.zeros((4, 4), np.float32)], [boxes, boxes], (4, 4), 0.95)
+    found = shares([map_, np.zeros((4, 4), np.float32)], [boxes, boxes], ["p", "q"], (4, 4), 0.95)
     assert found["n"] == 2
     assert found["share_inside"] == pytest.approx((0.75 + 0.25) / 2)
     assert found["chance"] == 0.25
     assert found["difference"]["value"] == pytest.approx(0.25)
     assert found["empty"] == 1
-    assert shares([], [], (4, 4), 0.95)["share_inside"] is None
+    assert shares([], [], [], (4, 4), 0.95)["share_inside"] is None
+
+
+def test_images_of_one_patient_are_not_independent():
+    aimed, astray = np.zeros((4, 4), np.float32), np.zeros((4, 4), np.float32)
+    aimed[0, 0], astray[3, 3] = 1, 1
+    maps, boxes = [aimed, aimed, astray, aimed], [[("a", 0.0, 0.0, 2.0, 2.0)]] * 4
+    apart = shares(maps, boxes, ["p", "q", "r", "s"], (4, 4), 0.95)["difference"]
+    # Differences 3/4, 3/4, -1/4, 3/4 with mean 1/2; residuals 1/4, 1/4, -3/4, 1/4.
+    assert apart["high"] - 0.5 == pytest.approx(3.182446 * 0.25, rel=1e-6)  # SE: standard deviation 1/2, over 2
+    paired = shares(maps, boxes, ["p", "p", "r", "s"], (4, 4), 0.95)["difference"]
+    # Sums of the patients 1/2, -3/4, 1/4; SE = sqrt(3/2 * 7/8) / 4; 2 degrees of freedom.
+    assert paired["high"] - 0.5 == pytest.approx(4.302653 * np.sqrt(21 / 16) / 4, rel=1e-6)
+    assert shares(maps, boxes, ["p"] * 4, (4, 4), 0.95)["difference"] == {"value": 0.5, "low": None, "high": None}
+
+
+def test_patients_are_those_of_the_test_images(files):
+    boxes = ["", "square:0,0,2,2", "", "square:0,0,4,8", "", "", "", "square:6,6,8,8"]
+    plan(files / "test.zip", [50] * 8, LABELS, patients=["p"] * 8, size=8, boxes=boxes)
+    every = run(files)[0]["inside"]["real"]["every"]
+    assert every["n"] == 3
+    assert every["difference"]["low"] is None
+
+
+def changed(files, change):
+    with open(files / "predictions.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    write_csv(files / "predictions.csv", [row | change(row) for row in rows], list(rows[0]))
+
+
+def test_the_decisions_are_those_of_the_predictions(files):
+    # Image 1 lies just below the threshold in both trainings; its likelihood is rounded to it.
+    changed(files, lambda row: {"likelihood": 0.5, "called": 0} if row["image"] == "i001.png" else {})
+    images = ImageSet(files / "test.zip")
+    found = module.read_decisions(files / "predictions.csv", "real", images, [0.5, 0.5])
+    assert found.called.tolist() == [percent >= 50 and i != 1 for i, percent in enumerate(REAL)]
+    # Where the trainings disagree evenly, the mean likelihood decides.
+    changed(files, lambda row: {"called": 1} if (row["image"], row["seed"]) == ("i001.png", "1") else {})
+    for threshold, called in ((0.5, True), (0.6, False)):
+        found = module.read_decisions(files / "predictions.csv", "real", images, [threshold] * 2)
+        assert found.called[1] == called
+    changed(files, lambda row: {"called": ""})
+    with pytest.raises(InputError, match=r"`called` of image 'i000\.png' is '', neither 0 nor 1"):
+        run(files)
 
 
 def test_every_training_weighs_the_same(files, monkeypatch):

@@ -35,6 +35,19 @@ def test_the_pointing_game_asks_for_the_maximum_and_shares_ties():
     assert pointing_game(np.zeros((2, 2)), region) == chance(region) == 0.5
 
 
+def test_chance_counts_only_the_pixels_inside_the_frame():
+    region, inner = np.zeros((4, 4), dtype=bool), np.zeros((4, 4), dtype=bool)
+    region[0, :], region[1, 1] = True, True
+    inner[1:3, 1:3] = True
+    assert chance(region) == 5 / 16
+    assert chance(region, inner) == 1 / 4
+    region[1, 1] = False
+    assert chance(region, inner) == 0
+    for unusable in (inner[:3], np.zeros((4, 4), dtype=bool)):
+        with pytest.raises(InputError, match="must have the region's shape"):
+            chance(region, unusable)
+
+
 def test_average_precision_is_that_of_scikit_learn_also_with_ties():
     rng = np.random.default_rng(0)
     for values in (rng.random((7, 9)), rng.integers(0, 4, (7, 9)).astype(float)):

@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from synthmed.errors import InputError
 from synthmed.metrics import statistics as s
+from synthmed.metrics.verdict import NO_EVIDENCE, decide
 
 # DeLong, DeLong & Clarke-Pearson 1988: 43 complete patients with ovarian cancer and bowel obstruction, as printed in
 # the SAS/STAT User's Guide, PROC LOGISTIC, "Comparing Receiver Operating Characteristic Curves": albumin, total
@@ -258,6 +259,48 @@ def test_seeds_test_of_identical_arms():
     assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
     with pytest.raises(InputError, match="same ≥ 2 seeds"):
         s.seeds_test(scores[:1], scores[:1], positive, np.arange(120), level=0.95)
+
+
+def test_errors_that_every_training_makes_elsewhere_are_not_taken_for_none():
+    """Each training of the arm orders one pair wrongly, each another one: areas equal, covariances not positive."""
+    positive = np.arange(40) < 20
+    reference = np.tile(positive + np.linspace(0, 0.1, 40), (5, 1))
+    arm = reference.copy()
+    for seed in range(5):
+        arm[seed, [seed, 20 + seed]] = arm[seed, [20 + seed, seed]]
+    found = s.seeds_test(reference, arm, positive, np.arange(40), level=0.95)
+    areas, covariance = s.auroc_covariance(arm, positive, np.arange(40))
+    assert areas.var() == 0
+    assert found.difference < 0
+    assert found.error == pytest.approx(np.sqrt(covariance.sum()) / 5)
+    assert found.p == pytest.approx(2 * stats.norm.sf(-found.difference / found.error), rel=1e-3)
+    own = s.seeds_area(arm, positive, np.arange(40), level=0.95)
+    assert own.low < own.value < 1
+    assert own.error == pytest.approx(found.error)
+
+
+def test_nothing_to_estimate_is_no_difference():
+    positive = np.arange(40) < 20
+    constant, perfect = np.full((3, 40), 0.5), np.tile(positive * 1.0, (3, 1))
+    found = s.seeds_test(constant, perfect, positive, np.arange(40), level=0.95)
+    assert (found.difference, found.error, found.p) == (0.5, 0, 1)
+    word = decide({"arm": found}, alpha=0.05, margin=0.6)["arm"]
+    assert (word.word, word.equivalent) == (NO_EVIDENCE, False)
+
+
+def test_seeds_two_sets_equals_its_formula_written_out():
+    (one, positive), (two, truth) = cases(n=90, k=5), cases(n=120, k=5)
+    first, second = s.Scored(one, positive, np.arange(90)), s.Scored(two, truth, np.arange(120))
+    found = s.seeds_two_sets(first, second, level=0.95)
+    (a, c), (b, d) = s.auroc_covariance(*first), s.auroc_covariance(*second)
+    shared = np.mean([c[i, j] + d[i, j] for i in range(5) for j in range(5) if i != j])
+    assert shared > 0
+    between = np.var(b - a, ddof=1) / 5
+    assert found.difference == pytest.approx(np.mean(b) - np.mean(a))
+    assert found.error == pytest.approx(np.sqrt(between + shared))
+    assert found.degrees == pytest.approx(4 * ((between + shared) / between) ** 2)
+    with pytest.raises(InputError, match="same ≥ 2 seeds"):
+        s.seeds_two_sets(first, s.Scored(two[:4], truth, np.arange(120)), level=0.95)
 
 
 def test_seeds_area_equals_its_formula_written_out():

@@ -11,7 +11,14 @@ from synthmed.errors import InputError
 from synthmed.files import read_json, write_csv
 from synthmed.prepare.exclusions import ExcludeSettings, exclude
 from synthmed.report.flow_chart import Box, draw_flow_chart
-from synthmed.report.section_selection import FILES, SelectionSettings, paragraphs, reject_reasons, section
+from synthmed.report.section_selection import (
+    FILES,
+    SelectionSettings,
+    finding_rows,
+    paragraphs,
+    reject_reasons,
+    section,
+)
 from synthmed.settings import parse
 
 NO_RULES = {
@@ -121,14 +128,49 @@ def test_table_1_counts_the_training_part(full):
 def test_table_2_counts_a_film_with_two_findings_twice_and_the_ones_set_aside(full):
     rows = {row["finding"]: row for row in table(full[1], "table_2")}
     assert list(rows) == ["normal", "abnormal", "nodule", "pneumothorax", "calcification", "rib fracture"]
-    assert [rows[name]["images"] for name in rows] == ["18", "11", "9", "3", "1", "0"]
-    assert [rows[name]["set_aside"] for name in rows] == ["0", "2", "", "", "1", "0"]
-    assert rows["nodule"]["patients"] == "9"
+    assert [rows[name]["images"] for name in rows] == ["18", "11", "10", "3", "1", "0"]
+    assert [rows[name]["set_aside"] for name in rows] == ["0", "2", "1", "0", "1", "0"]
+    assert rows["nodule"]["patients"] == "10"
     assert rows["abnormal"]["patients"] == "10"
     for row in rows.values():
         assert sum(int(row[part] or 0) for part in ("train", "validation", "test", "set_aside")) == int(row["images"])
     assert rows["nodule"]["reference_images"] == "2528"
     assert rows["calcification"]["reference_images"] == ""
+
+
+def test_table_2_counts_every_finding_of_the_films_set_aside(tmp_path):
+    columns = ("label", "patient", "findings")
+    rows = [("normal", "n", ""), ("abnormal", "a", "nodule"), ("abnormal", "b", "calcification;nodule")]
+    rows += [("abnormal", "c", "calcification;nodule"), ("abnormal", "c", "nodule;mass")]
+    pixels = np.zeros((4, 4), np.uint8)
+    write_image_set(
+        tmp_path / "raw.zip",
+        [(dict(zip(columns, row, strict=True)) | {"image": f"{i}.png"}, pixels) for i, row in enumerate(rows)],
+    )
+
+    def counted(findings):
+        exclude(
+            parse(ExcludeSettings, NO_RULES | {"set_aside_findings": findings}),
+            images=tmp_path / "raw.zip",
+            device_likelihoods=None,
+            device_report=None,
+            selected=tmp_path / "selected.zip",
+            report=tmp_path / "exclusions.json",
+        )
+        settings = parse(SelectionSettings, {"classes": NO_RULES["classes"], "findings": FINDINGS, "trainings": {}})
+        parts = {"test": ImageSet(tmp_path / "selected.zip")}
+        found = finding_rows(settings, read_json(tmp_path / "exclusions.json"), parts)
+        return {row["finding"]: [row[name] for name in ("test", "set_aside", "images", "patients")] for row in found}
+
+    assert counted(["calcification"]) == {
+        "normal": [1, 0, 1, 1],
+        "abnormal": [1, 3, 4, 3],
+        "nodule": [1, 3, 4, 3],
+        "pneumothorax": [0, 0, 0, 0],
+        "calcification": [0, 2, 2, 2],
+        "mass": [0, 1, 1, 1],  # on no film but one that was set aside
+    }
+    assert counted(None)["nodule"] == [4, None, 4, 3]  # without the rule nothing can be set aside
 
 
 def test_rejects_are_joined_by_what_stands_before_the_colon(full):

@@ -136,7 +136,7 @@ def test_results_and_tests_stand_beside_the_documents(results, tmp_path):
     assert [row["method"].split(" (")[0] for row in tests] == [
         "trainings as readers", "DeLong 1988", "Hanley-McNeil 1983, paired",
         "trainings as readers, Welch", "Hanley-McNeil 1982, independent",
-        "trainings as readers, Welch", "Hanley-McNeil 1982, independent",
+        "trainings as readers", "Hanley-McNeil 1982, independent",
     ]  # fmt: skip
     assert [row["reference_p"] for row in tests] == ["< 0.0001"] + [""] * 6
     assert tests[0]["result"] == summary["comparisons"]["synthetic_on_real - real_on_real"]["verdict"]
@@ -171,6 +171,7 @@ def test_the_sentence_follows_the_verdict(results, tmp_path, word, p, words):
     def decided(summary):
         found = summary["comparisons"]["synthetic_on_real - real_on_real"]
         found["verdict"], found["p"] = word, p
+        found["difference"] = {"value": -0.01, "low": -0.06, "high": 0.04}
 
     made, _ = run(results, tmp_path, summary=decided)
     text = " ".join(made["paragraphs"])
@@ -179,6 +180,19 @@ def test_the_sentence_follows_the_verdict(results, tmp_path, word, p, words):
     assert "document reports p < 0.0001" in text
     assert "a difference that is not significant is not equality" in text
     assert "separable by construction" in text
+
+
+def test_without_variance_neither_a_difference_nor_equality_is_said(results, tmp_path):
+    def nothing(summary):
+        found = summary["comparisons"]["synthetic_on_real - real_on_real"]
+        found |= {"verdict": "no evidence of a difference", "p": None}
+        found["difference"] = {"value": 0.0, "low": None, "high": None}
+
+    made, paths = run(results, tmp_path, summary=nothing)
+    text = " ".join(made["paragraphs"])
+    assert "the difference of the areas is +0.000. The likelihoods leave no variance to estimate" in text
+    assert "and it does not" not in text
+    assert read_csv(paths["table_auroc_tests"])[0]["p"] == ""
 
 
 def test_sentences_on_labels_and_maps(results, tmp_path):
@@ -200,6 +214,24 @@ def test_sentences_on_labels_and_maps(results, tmp_path):
     assert "As many of them as there are real ones" in text
     assert "No test image has annotated boxes" in text
     assert "None" not in json.dumps(made)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.1, 0.3, "times as much as by chance)"),
+        (-0.3, -0.1, "times as much as by chance, which is less than chance)"),
+        (-0.1, 0.1, "times as much as by chance, which may be chance)"),
+        (None, None, "times as much as by chance, which may be chance)"),
+    ],
+)
+def test_the_words_on_maps_follow_the_interval(results, tmp_path, low, high, words):
+    def measured(looked):
+        for found in looked["inside"].values():
+            found["every"]["difference"] |= {"low": low, "high": high}
+
+    text = " ".join(run(results, tmp_path, cam=measured)[0]["paragraphs"])
+    assert text.count(words) == 2
 
 
 def test_a_curve_is_averaged_at_equal_false_positive_rates():

@@ -23,7 +23,7 @@ from synthmed.errors import InputError
 from synthmed.evaluation.three_steps import REAL, SYNTHETIC
 from synthmed.files import read_json, write_json
 from synthmed.gan import choose_device, to_model
-from synthmed.metrics import localisation, statistics
+from synthmed.metrics import localisation, resampling, statistics
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +72,11 @@ def grad_cam(
 
     out: JSON. `outcomes`: images of each outcome by classifier. `inside`: by classifier and outcome (positive images
     with boxes only), n, the mean share of the map's sum that lies inside the boxes, the mean share of the image that
-    the boxes cover (what a map without aim reaches), the mean difference with its t interval, and how many maps were
-    empty (nothing speaks for the finding; counted as chance). `shown`: the images of Figure 11: kind, image, label,
-    boxes (in pixels of the test images), likelihoods. maps: image set, two 8-bit maps for each shown image (columns
-    `origin`, `classifier`, `kind`), scaled so that the maximum is 255.
+    the boxes cover (what a map without aim reaches), the mean difference with its t interval (patients, not images,
+    count as independent; none below 2 patients), and how many maps were empty (nothing speaks for the finding; counted
+    as chance). `shown`: the images of Figure 11: kind, image, label, boxes (in pixels of the test images), likelihoods.
+    maps: image set, two 8-bit maps for each shown image (columns `origin`, `classifier`, `kind`), scaled so that the
+    maximum is 255.
 
     Raises InputError when predictions and images do not belong together or a box is malformed.
     """
@@ -99,6 +100,7 @@ def grad_cam(
             raise InputError(f"{test}: image {images.rows[row]['image']!r}: {error}") from error
     shown = choose(positive, decisions, outcome, settings.shown)
     boxed = [row for row in range(len(images)) if positive[row] and boxes[row]]
+    patients = images.column("patient")
     wanted = sorted({*boxed, *(row for _, row in shown)})
 
     found = {}
@@ -141,6 +143,7 @@ def grad_cam(
                     which: shares(
                         [found[name][row] for row in boxed if which in (outcome[name][row], "every")],
                         [boxes[row] for row in boxed if which in (outcome[name][row], "every")],
+                        [patients[row] for row in boxed if which in (outcome[name][row], "every")],
                         (height, width),
                         level,
                     )
@@ -170,24 +173,31 @@ def grad_cam(
 def read_decisions(path: Path, classifier: str, images: ImageSet, thresholds: Sequence[float]) -> Decisions:
     """What `classifier` ("real" or "synthetic") said of the real test images, in the order of `images`.
 
-    Raises InputError unless the CSV holds every image of the set, with every seed, and no other.
+    The decisions are those of its column `called`, on which the confusion matrices rest too; the likelihoods in it are
+    rounded. thresholds: of each seed, for ties only. Raises InputError unless the CSV holds every image of the set,
+    with every seed, and no other, and when a cell `called` is neither 0 nor 1.
     """
     place = {row["image"]: number for number, row in enumerate(images.rows)}
     likelihood = np.full((len(thresholds), len(images)), np.nan)
+    called = np.zeros(likelihood.shape, dtype=int)
     with open(path, newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle):
             if row["classifier"] != classifier or row["test"] != REAL:
                 continue
             if row["image"] not in place or int(row["seed"]) >= len(thresholds):
                 raise InputError(f"{path}: image {row['image']!r}, seed {row['seed']} does not belong to {images.path}")
-            likelihood[int(row["seed"]), place[row["image"]]] = float(row["likelihood"])
+            if row.get("called") not in ("0", "1"):
+                raise InputError(
+                    f"{path}: `called` of image {row['image']!r} is {row.get('called')!r}, neither 0 nor 1"
+                )
+            cell = int(row["seed"]), place[row["image"]]
+            likelihood[cell], called[cell] = float(row["likelihood"]), int(row["called"])
     if np.isnan(likelihood).any():
         missing = images.rows[int(np.argwhere(np.isnan(likelihood))[0, 1])]["image"]
         raise InputError(
             f"{path}: no prediction of image {missing!r} of {images.path}; run three-steps on these images"
         )
     mean = likelihood.mean(axis=0)
-    called = (likelihood >= np.array(thresholds)[:, None]).astype(int)
     fallback = (mean >= np.mean(thresholds)).astype(int)
     return Decisions(mean, statistics.majority(called, 2, fallback) == 1)
 
@@ -267,8 +277,17 @@ def _inside(map_: np.ndarray, boxes: Sequence, shape: tuple[int, int]) -> float 
     return localisation.share_inside(_enlarged(map_, shape), localisation.box_region([box[1:] for box in boxes], shape))
 
 
-def shares(maps: Sequence[np.ndarray], boxes: Sequence[Sequence], shape: tuple[int, int], level: float) -> dict:
-    """How much of the maps lies inside the boxes, see grad_cam; without any image, all is None."""
+def shares(
+    maps: Sequence[np.ndarray],
+    boxes: Sequence[Sequence],
+    patients: Sequence[str],
+    shape: tuple[int, int],
+    level: float,
+) -> dict:
+    """How much of the maps lies inside the boxes, see grad_cam; without any image, all is None.
+
+    maps, boxes, patients: one of each for every image; shape: (H, W) of the images; level: of the interval, e.g. 0.95.
+    """
     if not maps:
         return {"n": 0, "share_inside": None, "chance": None, "difference": None, "empty": 0}
     regions = [localisation.box_region([box[1:] for box in own], shape) for own in boxes]
@@ -280,6 +299,6 @@ def shares(maps: Sequence[np.ndarray], boxes: Sequence[Sequence], shape: tuple[i
         "n": len(maps),
         "share_inside": float(inside.mean()),
         "chance": float(chance.mean()),
-        "difference": statistics.mean_interval(inside - chance, level=level),
+        "difference": resampling.clustered_mean_interval(inside - chance, resampling.units(patients), level=level),
         "empty": sum(not map_.any() for map_ in maps),
     }

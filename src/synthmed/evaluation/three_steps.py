@@ -233,7 +233,10 @@ def describe(
     confusions = [classification.confusion(positive.astype(int), row.astype(int), 2) for row in called]
     curves = [classification.roc_curve(row, positive) for row in scores]
     by_seed = [classification.auroc(row, positive) for row in scores]
-    reason = None if area.low is not None else "no case was ordered wrongly by any training, so there is no interval"
+    reason = None
+    if area.low is None:
+        perfect = "no case was ordered wrongly by any training"
+        reason = f"{perfect if area.value == 1 else 'its scores leave no variance to estimate'}, so there is no interval"
     return {
         "images": len(positive),
         "patients": len(np.unique(patients)),
@@ -295,9 +298,15 @@ def verdict(test: statistics.SeedTest, *, alpha: float, margin: float) -> str:
 
 
 def _decided(test: statistics.SeedTest, settings: ThreeStepsSettings) -> dict:
+    """Difference, p and verdict; without any error there is neither interval nor p."""
+    known = test.error > 0
     return {
-        "difference": {"value": test.difference, "low": test.low, "high": test.high},
-        "p": test.p,
+        "difference": {
+            "value": test.difference,
+            "low": test.low if known else None,
+            "high": test.high if known else None,
+        },
+        "p": test.p if known else None,
         "verdict": verdict(test, alpha=settings.alpha, margin=settings.margin),
     }
 
@@ -316,6 +325,7 @@ def compare_same_cases(first: np.ndarray, second: np.ndarray, cases: Cases, sett
     counts = int(cases.positive.sum()), int((~cases.positive).sum())
     return {
         "cases": "the same",
+        "trainings": "different",
         **_decided(test, settings),
         "of_mean_likelihood": {
             "areas": areas,
@@ -333,16 +343,25 @@ def compare_different_cases(
     cases: Mapping[str, Cases],
     settings: ThreeStepsSettings,
 ) -> dict:
-    """Two experiments on different test sets: Welch's t of the seed-averaged areas for the verdict, and Hanley-McNeil
-    1982 on the likelihoods averaged over the seeds."""
-    test = statistics.seeds_independent(areas[pair[0]], areas[pair[1]], level=1 - settings.alpha)
+    """Two experiments on different test sets: the seed-averaged areas for the verdict (of the same trainings by seed, of
+    different ones by Welch's t), and Hanley-McNeil 1982 on the likelihoods averaged over the seeds."""
+    level = 1 - settings.alpha
     tested = [cases[EXPERIMENTS[key][1]] for key in pair]
+    same = EXPERIMENTS[pair[0]][0] == EXPERIMENTS[pair[1]][0]
+    if same:
+        scored = [
+            statistics.Scored(scores[key], one.positive, one.patients) for key, one in zip(pair, tested, strict=True)
+        ]
+        test = statistics.seeds_two_sets(*scored, level=level)
+    else:
+        test = statistics.seeds_independent(areas[pair[0]], areas[pair[1]], level=level)
     means = [
         classification.auroc(scores[key].mean(axis=0), one.positive) for key, one in zip(pair, tested, strict=True)
     ]
     counts = [(int(one.positive.sum()), int((~one.positive).sum())) for one in tested]
     return {
         "cases": "different",
+        "trainings": "the same" if same else "different",
         **_decided(test, settings),
         "of_mean_likelihood": {
             "areas": means,

@@ -49,10 +49,18 @@ def average_precision(map_: np.ndarray, region: np.ndarray) -> float:
     return float(np.sum(np.diff(hits, prepend=0) / inside.sum() * hits / (ends + 1)))
 
 
-def chance(region: np.ndarray) -> float:
+def chance(region: np.ndarray, inner: np.ndarray | None = None) -> float:
     """Share of the image that the region covers: what a map of noise reaches, in the pointing game and (for all but the
-    smallest regions) in average precision."""
-    return float(region.mean())
+    smallest regions) about in average precision.
+
+    inner: bool (H, W), the pixels that the map has not set to 0, None for all; only they count then, so a region wholly
+    outside them has chance 0. Raises InputError when `inner` has another shape or is empty.
+    """
+    if inner is None:
+        return float(region.mean())
+    if inner.shape != region.shape or not inner.any():
+        raise InputError(f"the pixels that count {inner.shape} must have the region's shape {region.shape} and be some")
+    return float(region[inner].mean())
 
 
 def share_inside(map_: np.ndarray, region: np.ndarray) -> float:

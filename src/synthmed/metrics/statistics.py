@@ -161,7 +161,11 @@ def hanley_mcneil_correlation(first: np.ndarray, second: np.ndarray, positive: n
 
 # ------------------------------------------------------------------------------- training seeds as readers of the cases
 class SeedTest(NamedTuple):
-    """Difference of the seed-averaged areas (arm minus reference) with its t interval."""
+    """Difference of the seed-averaged areas (arm minus reference) with its t interval.
+
+    An error of 0 means that nothing can be estimated (no case ordered wrongly by any training, say): p is 1 then, and
+    both ends are the difference itself.
+    """
 
     difference: float
     low: float
@@ -183,24 +187,42 @@ def seeds_test(
         Var(mean d) = Var(d over seeds)/S + max(0, mean over s ≠ s' of Cov(d_s, d_s')),
 
     the covariances over cases by DeLong (clustered by patient), and t quantiles with (S − 1)·(Var·S / Var(d))² degrees
-    of freedom, because S seeds estimate the first variance poorly.
+    of freedom, because S seeds estimate the first variance poorly. Where the mean covariance is not positive (hardly
+    any case is ordered wrongly, and each by another training), the variance is at least that of these very trainings
+    over cases, Σ Cov(d_s, d_s') / S²: new trainings can only add to it.
     """
     seeds = len(reference)
     if reference.shape != arm.shape or seeds < 2:
         raise InputError(f"both arms need the same ≥ 2 seeds and cases; they have {reference.shape} and {arm.shape}")
     areas, covariance = auroc_covariance(np.concatenate([reference, arm]), positive, patients)
     contrast = np.concatenate([-np.eye(seeds), np.eye(seeds)], axis=1)
-    differences = contrast @ areas
-    over_cases = contrast @ covariance @ contrast.T
-    between_seeds = float(differences.var(ddof=1)) / seeds
-    shared = float((over_cases.sum() - np.trace(over_cases)) / (seeds * (seeds - 1)))
-    return _t_test(float(differences.mean()), between_seeds, max(0.0, shared), seeds, level)
+    return _t_test(contrast @ areas, contrast @ covariance @ contrast.T, level)
+
+
+def seeds_two_sets(first: "Scored", second: "Scored", *, level: float) -> SeedTest:
+    """Difference (second − first) of the areas of the *same* trainings on two sets of different cases.
+
+    The variance and degrees of freedom of seeds_test, where d_s is the difference of the areas of training s on the two
+    sets, and Cov(d_s, d_s') the sum of the two sets' covariances, because they share no case.
+    """
+    if len(first.scores) != len(second.scores) or len(first.scores) < 2:
+        raise InputError(f"both sets need the same ≥ 2 seeds; they have {len(first.scores)} and {len(second.scores)}")
+    (areas, covariance), (others, more) = (auroc_covariance(*one) for one in (first, second))
+    return _t_test(others - areas, covariance + more, level)
+
+
+class Scored(NamedTuple):
+    """Scores (S, N) of S trainings on N cases; positive, bool (N,); patients (N,)."""
+
+    scores: np.ndarray
+    positive: np.ndarray
+    patients: np.ndarray
 
 
 class SeedArea(NamedTuple):
     """Seed-averaged area with its t interval (ends cut at 0 and 1), standard error and degrees of freedom.
 
-    The ends are None when the error is 0: no case was ordered wrongly in any training, so nothing can be estimated.
+    The ends are None when the error is 0: nothing can be estimated, e.g. no case was ordered wrongly in any training.
     """
 
     value: float
@@ -219,9 +241,7 @@ def seeds_area(scores: np.ndarray, positive: np.ndarray, patients: np.ndarray, *
     if seeds < 2:
         raise InputError(f"an interval over trainings needs at least 2 seeds, there are {seeds}; add seeds")
     areas, covariance = auroc_covariance(scores, positive, patients)
-    between_seeds = float(areas.var(ddof=1)) / seeds
-    shared = float((covariance.sum() - np.trace(covariance)) / (seeds * (seeds - 1)))
-    found = _t_test(float(areas.mean()), between_seeds, max(0.0, shared), seeds, level)
+    found = _t_test(areas, covariance, level)
     if found.error == 0:
         return SeedArea(found.difference, None, None, 0.0, found.degrees)
     return SeedArea(found.difference, max(0.0, found.low), min(1.0, found.high), found.error, found.degrees)
@@ -235,20 +255,26 @@ def seeds_independent(first: SeedArea, second: SeedArea, *, level: float) -> See
     variances = first.error**2, second.error**2
     error, difference = float(np.sqrt(sum(variances))), second.value - first.value
     if error <= 1e-12:
-        p = 1.0 if abs(difference) <= 1e-12 else 0.0
-        return SeedTest(difference, difference, difference, p, 0.0, first.degrees + second.degrees)
+        return SeedTest(difference, difference, difference, 1.0, 0.0, first.degrees + second.degrees)
     degrees = error**4 / sum(v**2 / arm.degrees for v, arm in zip(variances, (first, second), strict=True))
     half = float(special.stdtrit(degrees, (1 + level) / 2)) * error
     p = float(2 * special.stdtr(degrees, -abs(difference) / error))
     return SeedTest(difference, difference - half, difference + half, p, error, float(degrees))
 
 
-def _t_test(difference: float, between_seeds: float, shared: float, seeds: int, level: float) -> SeedTest:
+def _t_test(differences: np.ndarray, over_cases: np.ndarray, level: float) -> SeedTest:
+    """differences: d (S,) of the seeds; over_cases: their covariances over cases (S, S)."""
+    seeds, difference = len(differences), float(differences.mean())
+    between_seeds = float(differences.var(ddof=1)) / seeds
+    shared = float((over_cases.sum() - np.trace(over_cases)) / (seeds * (seeds - 1)))
     variance = between_seeds + shared
+    if shared <= 1e-12:  # rounding errors are no covariance
+        variance = max(between_seeds, float(over_cases.sum()) / seeds**2)
+        if variance <= 1e-24:  # errors of single trainings that cancel in the mean
+            variance = float(np.trace(over_cases)) / seeds**2
     error = float(np.sqrt(variance))
     if error <= 1e-12:
-        p = 1.0 if abs(difference) <= 1e-12 else 0.0
-        return SeedTest(difference, difference, difference, p, 0.0, float(seeds - 1))
+        return SeedTest(difference, difference, difference, 1.0, 0.0, float(seeds - 1))
     # Without any spread between seeds the degrees of freedom are infinite; a large number keeps results finite.
     degrees = min(1e6, (seeds - 1) * (variance / between_seeds) ** 2) if between_seeds > 0 else 1e6
     half = float(special.stdtrit(degrees, (1 + level) / 2)) * error

@@ -38,7 +38,8 @@ RULE = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """The words on one arm. p_holm: adjusted p; equivalent: the interval lies within the margin."""
+    """The words on one arm. p_holm: adjusted p; equivalent: the interval lies within the margin, and there is
+    one (a test without any error estimates nothing)."""
 
     word: str
     p_holm: float
@@ -80,5 +81,5 @@ def decide(tests: Mapping[str, SeedTest], *, alpha: float, margin: float) -> dic
         word = NO_EVIDENCE
         if p <= alpha:
             word = HELPS if test.difference > 0 else HARMS
-        verdicts[arm] = Verdict(word, p, bool(-margin < test.low and test.high < margin))
+        verdicts[arm] = Verdict(word, p, bool(test.error > 0 and -margin < test.low and test.high < margin))
     return verdicts

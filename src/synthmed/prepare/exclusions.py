@@ -115,7 +115,8 @@ def exclude(
 
     report: `before`, `after` and `steps`, one a rule: name, words, images and patients by label and in all before and
     after it, excluded by value (`reasons`: what was found instead → images), missing and kept or excluded;
-    `set_aside`: names of the images set aside, and images and patients of each finding; `devices`: how many answers
+    `set_aside`: names of the images set aside, and images and patients of each finding that occurs on them or was to be
+    set aside; `devices`: how many answers
     came from the data and how many from the classifier, and its performance on held-out images.
 
     Raises InputError when a rule's column is missing or holds what it cannot, when a likelihood is missing, and when
@@ -385,8 +386,10 @@ def _check_left(image_set: ImageSet, rule: _Rule, left: Sequence[Row], step: dic
 
 
 def _set_aside(settings: ExcludeSettings, rows: Sequence[Row]) -> dict:
+    """The entry `set_aside` of the report. rows: the films set aside; other findings on them are counted, too."""
     findings = settings.set_aside_findings or ()
-    shown = {name: [row for row in rows if name in _findings(row)] for name in findings}
+    others = {name for row in rows for name in _findings(row)} - set(findings)
+    shown = {name: [row for row in rows if name in _findings(row)] for name in (*findings, *sorted(others))}
     return {
         "findings": list(findings),
         "images": sorted(row["image"] for row in rows),

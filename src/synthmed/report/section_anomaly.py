@@ -220,12 +220,13 @@ def score_rows(result: Mapping, titles: Mapping[str, str]) -> list[dict]:
 
 
 def localisation_rows(result: Mapping, titles: Mapping[str, str]) -> list[dict]:
-    """Every search, sign of the difference and processing, beside chance."""
+    """Every search, sign of the difference and processing, beside the chance of that processing."""
     rows = []
     for search, title in titles.items():
         for sign in ("positive", "absolute"):
             for processing in ("raw", "post-processed"):
                 found = result["searches"][search]["localisation"][sign][processing]
+                chance = result["chance"][processing]
                 rows.append(
                     {
                         "search": title,
@@ -233,9 +234,9 @@ def localisation_rows(result: Mapping, titles: Mapping[str, str]) -> list[dict]:
                         "map": processing,
                         "cases": found["pointing_game"]["of"],
                         **_cells("pointing_game", found["pointing_game"]),
-                        "chance_to_point": result["chance"]["pointing_game"]["value"],
+                        "chance_to_point": chance["pointing_game"]["value"],
                         **_cells("average_precision", found["average_precision"]),
-                        "chance_precision": result["chance"]["average_precision"]["value"],
+                        "chance_precision": chance["average_precision"]["value"],
                     }
                 )
     return rows
@@ -425,11 +426,15 @@ def _processing_words(deciding: Mapping, chosen: Mapping, chance: Mapping) -> st
         [_estimate(place[name][measure]) for name in ("raw", "post-processed")]
         for measure in ("pointing_game", "average_precision")
     )
+    to_point, to_cover = (
+        [f"{chance[name][measure]['value']:.2f}" for name in ("raw", "post-processed")]
+        for measure in ("pointing_game", "average_precision")
+    )
     return (
         f"{words} In {images} with a known place, the maximum of the positive map lies inside it in a share of "
-        f"{pointing[0]} without and {pointing[1]} with post-processing, by chance in "
-        f"{chance['pointing_game']['value']:.2f}; the average precision of the pixels is {precision[0]} without and "
-        f"{precision[1]} with, by chance about {chance['average_precision']['value']:.2f}."
+        f"{pointing[0]} without (by chance {to_point[0]}) and {pointing[1]} with post-processing (by chance "
+        f"{to_point[1]}, because the frame is left out); the average precision of the pixels is {precision[0]} without "
+        f"(by chance about {to_cover[0]}) and {precision[1]} with (by chance about {to_cover[1]})."
     )
 
 
@@ -476,7 +481,10 @@ def table_captions(result: Mapping) -> dict[str, str]:
         ),
         "table_localisation": (
             "Does the map show where the finding is? Pointing game: share of images whose maximum lies in a box. "
-            f"Average precision of the pixels against the mask (or box). Means with {level} intervals."
+            f"Average precision of the pixels against the mask (or box). Means with {level} intervals, exact where "
+            "every image counts 0 or 1, none where all images have one other value. Chance is the region's share: of "
+            "all pixels for a raw map, of those inside the frame for a post-processed one, because its maximum is "
+            "never in the frame. For average precision it is approximate."
         ),
         "table_anomaly_speed": (
             "What a search costs on the test images: optimisation steps of the start that won, passes through the "

@@ -238,12 +238,17 @@ def training_rows(settings: SelectionSettings, counts: Mapping[str, int]) -> lis
 
 
 def finding_rows(settings: SelectionSettings, report: Mapping, parts: Mapping[str, ImageSet]) -> list[dict]:
-    """Table 2: films with each class and finding in each part, set aside, and in all; their patients."""
-    aside = {
-        step["key"]: {label: _films(step["excluded"], label) for label in settings.classes}
-        for step in report["steps"]
-        if step["applied"]
-    }.get("set_aside_findings", {}) | report["set_aside"]["by_finding"]
+    """Table 2: films with each class and finding in each part, set aside, and in all; their patients.
+
+    The column `set_aside` is empty when that rule was not applied.
+    """
+    applied = {step["key"]: step for step in report["steps"] if step["applied"]}
+    aside = dict(report["set_aside"]["by_finding"])
+    none = {"images": None, "patients": 0}
+    if "set_aside_findings" in applied:
+        excluded = applied["set_aside_findings"]["excluded"]
+        aside |= {label: _films(excluded, label) for label in settings.classes}
+        none = {"images": 0, "patients": 0}
     cells = {
         name: [
             ({row["label"], *filter(None, (part.strip() for part in row["findings"].split(";")))}, row["patient"])
@@ -254,12 +259,12 @@ def finding_rows(settings: SelectionSettings, report: Mapping, parts: Mapping[st
     present = {finding for part in cells.values() for names, _ in part for finding in names}
     order = [*settings.classes, *settings.findings]
     order += [name for name in report["set_aside"]["findings"] if name not in order]
-    order += sorted(present - set(order))
+    order += sorted((present | set(aside)) - set(order))
     rows = []
     for finding in order:
         number = {name: sum(finding in names for names, _ in part) for name, part in cells.items()}
         patients = {patient for part in cells.values() for names, patient in part if finding in names}
-        kept = aside.get(finding, {"images": None, "patients": 0})
+        kept = aside.get(finding, none)
         theirs = DOCUMENT_FINDINGS.get(finding, (None, None, None))
         rows.append(
             {

@@ -167,7 +167,8 @@ def captions(result: Mapping, labelled: Mapping) -> dict[str, str]:
     )
     found["table_cam"] = (
         "Share of the Grad-CAM map inside the annotated boxes of abnormal real test images, against the share of the "
-        "image that the boxes cover, which a map without aim reaches. Empty maps count as that."
+        "image that the boxes cover, which a map without aim reaches. Empty maps count as that. "
+        "Intervals over patients."
     )
     return found
 
@@ -226,7 +227,8 @@ def test_rows(result: Mapping) -> list[dict]:
         printed = DOCUMENT_TEST if own and set(result["classes"]) == DOCUMENT_CLASSES else {}
         decided = {
             "comparison": words,
-            "method": "trainings as readers" if found["cases"] == "the same" else "trainings as readers, Welch",
+            "method": "trainings as readers"
+            + (", Welch" if found["cases"] == found["trainings"] == "different" else ""),
             "area_difference": found["difference"]["value"],
             "area_difference_low": found["difference"]["low"],
             "area_difference_high": found["difference"]["high"],
@@ -340,8 +342,10 @@ def _verdict(result: Mapping) -> list[str]:
     found = result["comparisons"]["synthetic_on_real - real_on_real"]
     difference, margin = found["difference"], result["margin"]
     level = f"{100 * (1 - result['alpha']):g} %"
-    spread = f"{signed(difference['value'])} ({level} interval {signed(difference['low'])} to "
-    spread += f"{signed(difference['high'])}, p {_p(found['p'])})"
+    known = difference["low"] is not None
+    spread = signed(difference["value"])
+    if known:
+        spread += f" ({level} interval {signed(difference['low'])} to {signed(difference['high'])}, p {_p(found['p'])})"
     meaning = {
         "inferior": "On real images the classifier (synthetic) is worse",
         "superior": "On real images the classifier (synthetic) is better",
@@ -352,6 +356,8 @@ def _verdict(result: Mapping) -> list[str]:
     if found["verdict"] == "equivalent":
         first += f"The whole interval lies within the margin of ±{margin:g} that was set beforehand"
         first += ", although the difference itself is measurable." if found["p"] <= result["alpha"] else "."
+    elif not known:
+        first += "The likelihoods leave no variance to estimate, so neither a difference nor equality can be shown."
     elif found["verdict"] == "no evidence of a difference":
         first += (
             f"That is not evidence of equality: for that the interval would have to lie within ±{margin:g}, and it "
@@ -405,10 +411,14 @@ def _looking(looked: Mapping) -> str:
         every = found["every"]
         times = every["share_inside"] / every["chance"]
         difference = every["difference"]
-        aimed = difference["low"] is not None and difference["low"] > 0
+        beyond = ", which may be chance"
+        if difference["low"] is not None and difference["low"] > 0:
+            beyond = ""
+        elif difference["high"] is not None and difference["high"] < 0:
+            beyond = ", which is less than chance"
         parts.append(
             f"the map of the classifier ({name}) has {percent(every['share_inside'])} of its sum inside the boxes "
-            f"({times:.1f} times as much as by chance{'' if aimed else ', which may be chance'})"
+            f"({times:.1f} times as much as by chance{beyond})"
         )
     return (
         words + f"In {looked['boxed']} abnormal images with boxes, which cover "
