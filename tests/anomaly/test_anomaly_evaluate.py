@@ -10,6 +10,7 @@ from small_generators import write_images
 from synthmed.anomaly.cases import Case
 from synthmed.anomaly.evaluate import area, mean_of, share, threshold_for_rate
 from synthmed.anomaly.examples import draw_examples
+from synthmed.anomaly.measured import chances
 from synthmed.anomaly.supervised import supervised_margins
 from synthmed.classifiers import network
 from synthmed.data.found import read_found, write_found
@@ -17,6 +18,8 @@ from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.errors import InputError
 from synthmed.files import read_csv, read_json, write_json
 from synthmed.metrics.classification import clopper_pearson
+from synthmed.metrics.difference_maps import post_process
+from synthmed.metrics.localisation import pointing_game
 
 
 # ------------------------------------------------------------------------------------------------------------- by hand
@@ -60,7 +63,39 @@ def test_shares_and_areas_without_cases_say_why():
     separated = area(np.array([4.0, 3.0, 2.0, 1.0]), positive, np.arange(4), 0.95)
     assert separated == {"value": 1.0, "low": None, "high": None}
     assert mean_of(np.array([np.nan]), 0.95)["of"] == 0
-    assert mean_of(np.array([1.0, np.nan, 0.0]), 0.95) == {"value": 0.5, "low": 0.0, "high": 1.0, "of": 2}
+
+
+def test_means_of_zeros_and_ones_have_the_exact_interval_and_others_that_agree_have_none():
+    for values, exact in (
+        (np.array([1.0, np.nan, 0.0]), clopper_pearson(1, 2, 0.95)),
+        (np.ones(9), clopper_pearson(9, 9, 0.95)),
+        (np.zeros(1), clopper_pearson(0, 1, 0.95)),
+    ):
+        of = int((~np.isnan(values)).sum())
+        assert mean_of(values, 0.95) == {"value": exact.value, "low": exact.low, "high": exact.high, "of": of}
+    assert mean_of(np.full(7, 0.1), 0.95) == {"value": 0.1, "low": None, "high": None, "of": 7}
+    assert mean_of(np.array([0.1]), 0.95) == {"value": 0.1, "low": None, "high": None, "of": 1}
+    # Half width: t (0.975, 2 degrees of freedom) 4.3027 · standard deviation 0.1 / √3.
+    spread = mean_of(np.array([0.4, 0.5, 0.6]), 0.95)
+    assert [spread[name] for name in ("low", "value", "high")] == pytest.approx([0.2516, 0.5, 0.7484], abs=1e-4)
+    assert mean_of(np.array([0.0, 0.5, 1.0]), 0.95) == {"value": 0.5, "low": 0.0, "high": 1.0, "of": 3}
+
+
+def test_chance_after_post_processing_is_that_of_the_pixels_inside_the_frame():
+    region = np.zeros((16, 16), dtype=bool)
+    region[0, :8] = True
+    found = chances([region, None, np.roll(region, 4, axis=0)], SETTINGS)  # a frame of 0.07 · 16 ≈ 1 pixel
+    assert found["raw"] == pytest.approx([8 / 256, np.nan, 8 / 256], nan_ok=True)
+    assert found["post-processed"] == pytest.approx([0, np.nan, 7 / 196], nan_ok=True)
+    unframed = chances([region], replace(SETTINGS, border=0.0))
+    assert unframed["post-processed"] == unframed["raw"] == 8 / 256
+    # A map of noise points as often as its chance says.
+    rng = np.random.default_rng(0)
+    region[1:6, 2:9] = True
+    maps = post_process(rng.random((4000, 16, 16)), 0.0, SETTINGS.border)
+    hits = np.mean([pointing_game(one, region) for one in maps])
+    (expected,) = chances([region], SETTINGS)["post-processed"]
+    assert hits == pytest.approx(expected, abs=0.02)  # 3 standard errors
 
 
 def test_examples_go_through_the_findings_in_order():
@@ -112,11 +147,32 @@ def test_the_made_up_test_is_answered_as_it_was_made(tmp_path, inputs):
     assert blind["scores"]["top_positive"]["raw"]["sensitivity"]["count"] == 0
     assert blind["scores"]["top_positive"]["raw"]["auroc"]["value"] == 0.5
     flat = blind["localisation"]["positive"]["raw"]
-    assert flat["pointing_game"]["value"] == pytest.approx(result["chance"]["pointing_game"]["value"])
-    assert flat["average_precision"]["value"] == pytest.approx(result["chance"]["average_precision"]["value"])
+    raw, processed = (result["chance"][processing] for processing in ("raw", "post-processed"))
+    assert flat["pointing_game"]["value"] == pytest.approx(raw["pointing_game"]["value"])
+    assert flat["average_precision"]["value"] == pytest.approx(raw["average_precision"]["value"])
     # Boxes of 4 nodules cover 4 × 4 … 5 × 5 pixel centres (3.5 … 8.2: centres 3.5 … 7.5), masks of 3 fractures 9.
-    assert result["chance"]["pointing_game"]["value"] == pytest.approx((4 * 25 + 3 * 9) / 7 / 256)
+    assert raw["pointing_game"]["value"] == pytest.approx((4 * 25 + 3 * 9) / 7 / 256)
+    # The frame of the post-processing is one pixel wide: 14 × 14 pixels are left, and all of these regions.
+    assert processed["pointing_game"]["value"] == pytest.approx((4 * 25 + 3 * 9) / 7 / 196)
+    # Three hits of three do not make it certain.
+    assert kinds["rib fracture"]["pointing_game"]["low"] == pytest.approx(0.025 ** (1 / 3))
     assert (seeing["steps"], seeing["passes"], blind["started_by_encoder"]) == (7, 14, 1)
+
+
+def test_steps_and_passes_are_those_of_the_test_images(tmp_path, inputs):
+    path = inputs["held_out"][0]
+    found = read_found(path)
+    write_found(
+        path,
+        replace(
+            found,
+            iterations=found.iterations * 9,
+            passes=found.passes * 9,
+            started=np.full(len(found.images), "encoder"),
+        ),
+    )
+    seeing = read_json(evaluate(tmp_path, inputs)["out"])["searches"]["seeing"]
+    assert (seeing["steps"], seeing["passes"], seeing["started_by_encoder"]) == (7, 14, 0)
 
 
 def test_counts_agree_with_the_cases(tmp_path, inputs):

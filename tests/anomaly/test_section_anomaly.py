@@ -120,6 +120,25 @@ def test_with_the_documents_findings_its_numbers_stand_beside_ours(tmp_path, inp
     assert [row["reference_search"] for row in comparison] == ["0.95", "0.85", "0.9", ""]
 
 
+def test_localisation_stands_beside_the_chance_of_its_processing(tmp_path, inputs, undrawn):
+    result = read_json(inputs["results"])
+    for number, processing in enumerate(("raw", "post-processed")):
+        for name, value in (("pointing_game", 0.11), ("average_precision", 0.05)):
+            result["chance"][processing][name]["value"] = value + 0.02 * number
+    place = result["searches"]["seeing"]["localisation"]["positive"]["post-processed"]
+    place["average_precision"] = {"value": 0.5, "low": None, "high": None, "of": 7}
+    write_json(inputs["results"], result)
+    written, paths = run(tmp_path, inputs)
+    for row in read_csv(paths["table_localisation"]):
+        expected = ("0.11", "0.05") if row["map"] == "raw" else ("0.13", "0.07")
+        assert (row["chance_to_point"], row["chance_precision"]) == expected
+    words = " ".join(written["paragraphs"])
+    assert "without (by chance 0.11)" in words
+    assert "with post-processing (by chance 0.13, because the frame is left out)" in words
+    # A value without interval stands alone.
+    assert "(by chance about 0.05) and 0.50 with (by chance about 0.07)" in words
+
+
 def test_without_places_localisation_is_said_to_be_missing(tmp_path, inputs, undrawn):
     result = read_json(inputs["results"])
     for search in result["searches"].values():
@@ -127,8 +146,9 @@ def test_without_places_localisation_is_said_to_be_missing(tmp_path, inputs, und
             for measures in found.values():
                 for name in measures:
                     measures[name] = {"value": None, "reason": "no such case has a box or a mask", "of": 0}
-    for name in result["chance"]:
-        result["chance"][name] = {"value": None, "reason": "no such case has a box or a mask", "of": 0}
+    for measures in result["chance"].values():
+        for name in measures:
+            measures[name] = {"value": None, "reason": "no such case has a box or a mask", "of": 0}
     write_json(inputs["results"], result)
     written, paths = run(tmp_path, inputs)
     assert any("localisation was not measured" in text for text in written["paragraphs"])

@@ -192,7 +192,7 @@ def test_without_fading_resolutions_are_added_at_once():
 
 
 def test_images_seen_are_those_of_all_micro_batches_and_limits_hold_where_they_are_set():
-    model = build(stable_kimg=0.008, fade_kimg=0, batch_limits={"8": 3})
+    model = build(stable_kimg=0.008, fade_kimg=0, batch_limits={"8": 3}, minibatch_group=3)
     assert model.batch_size(4) == 4
     model.train_step([batch(4), batch(4)])
     assert model.images_seen == 8
@@ -376,6 +376,52 @@ def test_limits_of_other_resolutions_are_refused():
         build(batch_limits={"32": 2})
     with pytest.raises(InputError, match=r"batch_limits.8 is 0"):
         build(batch_limits={"8": 0})
+
+
+@pytest.mark.parametrize(
+    ("processes", "setting", "limits", "group", "message"),
+    [
+        (
+            1,
+            7,
+            {},
+            4,
+            "training.batch_size is 7, .* 7 images at 4 pixels; .* groups of 2 to 4 .* multiple of 2 ",
+        ),
+        (1, 1, {}, 4, "training.batch_size is 1, .* multiple of 2 "),
+        (1, 8, {"16": 5}, 4, r"batch_limits\.16 is 5, .* 5 images at 16 pixels"),
+        (1, 8, {"8": 1}, 4, r"batch_limits\.8 is 1"),
+        (1, 3, {}, 2, "training.batch_size is 3"),
+        (2, 22, {}, 4, "training.batch_size is 22, .* each process 11 .* multiple of 4 "),
+        (4, 64, {"8": 20}, 4, r"batch_limits\.8 is 20, .* each process 5 .* multiple of 8 "),
+    ],
+)
+def test_batches_that_switch_the_minibatch_deviation_off_are_refused(
+    monkeypatch, processes, setting, limits, group, message
+):
+    monkeypatch.setattr("synthmed.generators.pggan.distributed.size", lambda: processes)
+    model = build(batch_limits=limits, minibatch_group=group)  # a finished generator with these settings can be loaded
+    with pytest.raises(InputError, match=message):
+        model.batch_size(setting)
+    assert build(batch_limits=limits, minibatch_group=1).batch_size(setting) == setting
+
+
+@pytest.mark.parametrize(
+    ("processes", "setting", "limits", "group"),
+    [
+        (1, 8, {}, 4),
+        (1, 3, {}, 4),
+        (1, 7, {}, 7),
+        (1, 14, {}, 4),
+        (1, 4, {"16": 7}, 4),  # never reached: batch_size is less
+        (1, 7, {"4": 4, "8": 4, "16": 4}, 4),  # batch_size holds nowhere
+        (2, 16, {"8": 8, "16": 4}, 4),  # the scale "paper"
+    ],
+)
+def test_batches_that_can_be_parted_into_groups_are_taken(monkeypatch, processes, setting, limits, group):
+    monkeypatch.setattr("synthmed.generators.pggan.distributed.size", lambda: processes)
+    model = build(batch_limits=limits, minibatch_group=group)
+    assert model.batch_size(setting) == min(setting, limits.get("4", setting))
 
 
 def test_networks_are_built_by_resolution():

@@ -17,7 +17,7 @@ from scipy.special import ndtri
 
 from synthmed.anomaly.cases import Case, EvaluateSettings
 from synthmed.anomaly.examples import write_examples
-from synthmed.anomaly.measured import PROCESSINGS, Measured, read_searches
+from synthmed.anomaly.measured import PROCESSINGS, Measured, chances, read_searches
 from synthmed.anomaly.supervised import Supervised, classify
 from synthmed.classifiers import network
 from synthmed.data.imageset import ImageSet
@@ -73,14 +73,21 @@ def area(scores: np.ndarray, positive: np.ndarray, patients: np.ndarray, level: 
 
 
 def mean_of(values: np.ndarray, level: float) -> dict:
-    """Mean of values in 0 … 1, those that are not NaN, with its t interval cut to 0 … 1, and their number."""
+    """Mean of values in 0 … 1, those that are not NaN, with its interval, and their number.
+
+    The interval is the exact one of Clopper and Pearson when all values are 0 or 1, otherwise the t interval, cut to
+    0 … 1. low and high are None when the other values are all equal or there is only one: nothing to estimate from.
+    """
     values = values[~np.isnan(values)]
     if len(values) == 0:
         return {"value": None, "reason": "no such case has a box or a mask", "of": 0}
+    if np.isin(values, (0, 1)).all():
+        exact = classification.clopper_pearson(int(values.sum()), len(values), level)
+        return {"value": exact.value, "low": exact.low, "high": exact.high, "of": len(values)}
+    if values.min() == values.max():
+        return {"value": float(values[0]), "low": None, "high": None, "of": len(values)}
     found = statistics.mean_interval(values, level=level)
-    if found["low"] is not None:
-        found |= {"low": max(0.0, found["low"]), "high": min(1.0, found["high"])}
-    return {**found, "of": len(values)}
+    return {**found, "low": max(0.0, found["low"]), "high": min(1.0, found["high"]), "of": len(values)}
 
 
 def detection(
@@ -124,9 +131,9 @@ def anomaly_evaluate(
     findings, with its report.
 
     out (.json): detection of each search, score and processing; Table 6 by finding; trained and untrained findings
-    against the classifier with McNemar's test; localisation. cases (.csv): one row a case, held-out ones too. examples
-    (.npz): cases drawn by chance, for figures. Tests and exact intervals take cases as independent; the number of
-    patients stands beside them. Raises InputError on unusable input.
+    against the classifier with McNemar's test; localisation, and for each processing its chance. cases (.csv): one row
+    a case, held-out ones too. examples (.npz): cases drawn by chance, for figures. Tests and exact intervals take cases
+    as independent; the number of patients stands beside them. Raises InputError on unusable input.
     """
     settings.check()
     for name, paths, wanted in (
@@ -220,9 +227,9 @@ def judge(
                 }
                 for sign in SIGNS
             },
-            "steps": float(one.iterations.mean()),
-            "passes": float(one.passes.mean()),
-            "started_by_encoder": float(one.encoder.mean()),
+            "steps": float(one.iterations[query].mean()),
+            "passes": float(one.passes[query].mean()),
+            "started_by_encoder": float(one.encoder[query].mean()),
             "error": {
                 "held_out": float(one.errors[~query].mean()),
                 "normal": float(one.errors[query][~abnormal].mean()),
@@ -231,12 +238,13 @@ def judge(
         }
     rival = detection(supervised.margins[query], supervised.margins[~query], abnormal, patients[query], settings)
     decisions["supervised"] = supervised.margins > rival["threshold"]
-    chances = {
-        name: mean_of(np.array([np.nan if region is None else region.mean() for region in regions]), level)
-        for name, regions in (
-            ("pointing_game", [case.boxes for case in cases]),
-            ("average_precision", [case.mask for case in cases]),
-        )
+    to_point, to_cover = (chances([getattr(case, name) for case in cases], settings) for name in ("boxes", "mask"))
+    by_chance = {
+        processing: {
+            "pointing_game": mean_of(to_point[processing], level),
+            "average_precision": mean_of(to_cover[processing], level),
+        }
+        for processing in PROCESSINGS
     }
 
     def compared(where: np.ndarray) -> dict:
@@ -313,7 +321,7 @@ def judge(
             "normal": compared(~abnormal),
         },
         "auroc": areas,
-        "chance": chances,
+        "chance": by_chance,
     }, decisions
 
 

@@ -48,6 +48,25 @@ def processed_maps(residuals: np.ndarray, settings: EvaluateSettings) -> dict[Pr
     }
 
 
+def chances(regions: Sequence[np.ndarray | None], settings: EvaluateSettings) -> dict[Processing, np.ndarray]:
+    """What maps of noise reach by chance in these regions (bool (H, W)), processing → (N,), NaN where there is none.
+
+    Raw: the region's share of all pixels. Post-processed: its share of the pixels inside the frame, because the maximum
+    of the map is never in the frame.
+    """
+    found: dict[Processing, list[float]] = {processing: [] for processing in PROCESSINGS}
+    for region in regions:
+        if region is None:
+            raw = processed = np.nan
+        else:
+            ones = np.ones((1, *region.shape), dtype=np.float32)
+            inner = post_process(ones, smoothing=0.0, border=settings.border)[0] > 0
+            raw, processed = localisation.chance(region), localisation.chance(region, inner)
+        found["raw"].append(raw)
+        found["post-processed"].append(processed)
+    return {processing: np.array(values) for processing, values in found.items()}
+
+
 def measure(found: Found, cases: Sequence[Case], settings: EvaluateSettings) -> Measured:
     """Scores and localisation of the `found` of these cases, in batches."""
     blocks: list[Measured] = []

@@ -93,7 +93,8 @@ class MinibatchDeviation(nn.Module):
     """One more channel: the standard deviation over a group of images, averaged over channels and pixels (section 3).
 
     group: the most images of one group. Groups are of consecutive images and all of one size, the largest that divides
-    the batch. (N, C, H, W) → (N, C + 1, H, W).
+    the batch. Where that is 1 the channel is constant; Model._check_groups refuses such a training. (N, C, H, W) →
+    (N, C + 1, H, W).
     """
 
     def __init__(self, group: int):
@@ -246,6 +247,31 @@ class Model(GAN):
                     f"({distributed.size()})"
                 )
 
+    def _check_groups(self, setting: int) -> None:
+        """Raise InputError when at some resolution the images of one process cannot be parted into groups of 2 to
+        minibatch_group: the minibatch standard deviation would be of single images, and so do nothing.
+
+        setting: training.batch_size, images. Not checked in __init__, because a finished generator needs no batches.
+        """
+        group, processes = self.config.minibatch_group, distributed.size()
+        if group == 1:
+            return
+        for resolution in map(str, self.resolutions):
+            limit = self.config.batch_limits.get(resolution, setting)
+            name, images = (
+                ("training.batch_size", setting) if setting <= limit else (f"batch_limits.{resolution}", limit)
+            )
+            share, left = divmod(images, processes)
+            if left:  # refused by distributed.own_rows
+                continue
+            if not any(share % size == 0 for size in range(2, min(group, share) + 1)):
+                raise InputError(
+                    f"setting {name} is {images}, which gives each process {share} images at {resolution} pixels; "
+                    f"they cannot be parted into equal groups of 2 to {group} (minibatch_group), so the minibatch "
+                    f"standard deviation would do nothing. Set {name} to a multiple of {2 * processes} (2 for each "
+                    "process), or minibatch_group to 1 to do without it"
+                )
+
     @classmethod
     def paper_config(cls, image_shape: tuple[int, int, int]) -> Config:
         # Appendix A. Batches: 16 up to 128 px (training.batch_size), then as memory allows.
@@ -278,6 +304,7 @@ class Model(GAN):
         return resolution, alpha
 
     def batch_size(self, setting: int) -> int:
+        self._check_groups(setting)
         resolution, _ = self.growth()
         return min(setting, self.config.batch_limits.get(str(resolution), setting))
 
