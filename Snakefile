@@ -1,5 +1,7 @@
 from snakemake.utils import min_version, validate
 
+from synthmed.settings import explain
+
 min_version("9.0")
 
 
@@ -10,7 +12,12 @@ configfile: f"{workflow.basedir}/params.yaml"
 config["experiments"] = {name: entry for name, entry in config["experiments"].items() if entry is not None}
 
 
-validate(config, "workflow/schemas/params.schema.yaml")
+try:
+    validate(config, "workflow/schemas/params.schema.yaml")
+except WorkflowError as error:
+    if error.__context__ is None:
+        raise
+    raise WorkflowError(f"settings: {explain(error.__context__)}") from None
 
 
 report: "workflow/report/workflow.rst"
@@ -19,6 +26,7 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 
 
+check_all_names()
 stand_in()
 
 

@@ -1,10 +1,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import jsonschema
 import pytest
 
 from synthmed.errors import InputError
-from synthmed.settings import parse
+from synthmed.settings import explain, parse
 
 
 @dataclass(frozen=True)
@@ -85,3 +86,27 @@ def test_nothing_has_a_default(name):
 def test_what_is_no_mapping_at_all():
     with pytest.raises(InputError, match="settings must be a mapping"):
         parse(Config, [1])
+
+
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["steps"],
+    "properties": {"steps": {"type": "integer", "description": "Optimiser steps."}, "seed": {"type": "integer"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 1, "sed": 2}, "a.b: unknown setting 'sed'; did you mean 'seed'?"),
+        ({"steps": 1, "xyz": 2}, "a.b: unknown setting 'xyz'; known are ['steps', 'seed']"),
+        ({"seed": 1}, "a.b: 'steps' is missing"),
+        ({"steps": "one"}, "a.b.steps: 'one' is not of type 'integer' (Optimiser steps.)"),
+    ],
+)
+def test_a_violated_schema_is_explained_in_one_line(values, message):
+    schema = {"properties": {"a": {"properties": {"b": SCHEMA}}}}
+    with pytest.raises(jsonschema.ValidationError) as violation:
+        jsonschema.validate({"a": {"b": values}}, schema)
+    assert explain(violation.value) == message

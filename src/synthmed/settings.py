@@ -61,3 +61,23 @@ def parse(config: type[T], values: object, where: str = "settings") -> T:
         if name not in values:
             raise InputError(f"setting {where}.{name} is missing")
     return config(**{name: _convert(values[name], kind, f"{where}.{name}") for name, kind in kinds.items()})
+
+
+def explain(error: typing.Any) -> str:
+    """What is wrong with a settings file, in one line: the setting, the fault, the nearest name.
+
+    error: jsonschema's ValidationError, whose own text repeats the whole schema and file.
+    """
+    where = error.json_path.removeprefix("$").removeprefix(".") or "the file"
+    if error.validator == "additionalProperties" and "properties" in error.schema:
+        known = list(error.schema["properties"])
+        name = next(name for name in error.instance if name not in known)
+        close = difflib.get_close_matches(str(name), known, n=1)
+        return f"{where}: unknown setting {name!r}" + (
+            f"; did you mean {close[0]!r}?" if close else f"; known are {known}"
+        )
+    if error.validator == "required":
+        return f"{where}: {error.message.replace('is a required property', 'is missing')}"
+    said = error.message if len(error.message) <= 300 else f"{error.message[:300]}…"
+    meaning = error.schema.get("description", "")
+    return f"{where}: {said}" + (f" ({meaning})" if meaning else "")

@@ -1,8 +1,10 @@
 """Needs of later steps: the numbers by hand, and everything that cannot be met is named before any training."""
 
+import copy
+
 import pytest
 
-from synthmed.data.needs import NeedsSettings, added_images, check_mirror, check_needs, needs, share_of
+from synthmed.data.needs import NeedsSettings, added_images, check_mirror, check_names, check_needs, needs, share_of
 from synthmed.errors import InputError
 from synthmed.files import read_json, write_json
 from synthmed.settings import parse
@@ -125,3 +127,59 @@ def test_mirrored_trainings_need_a_mirrored_audit():
     check_mirror({"dcgan": False}, False)
     with pytest.raises(InputError, match=r"training\.flip of dcgan is true and copies\.mirror false"):
         check_mirror({"dcgan": True, "fastgan": False}, False)
+
+
+ENTRY = {
+    "dataset": "films",
+    "classes": ["normal", "abnormal"],
+    "positive": "abnormal",
+    "prepare": {"labels": {"0": "normal", "1": "abnormal", "2": None}},
+    "generators": {
+        "dcgan": {
+            "trainings": {"normal": {"labels": ["normal"]}, "abnormal": {"labels": ["abnormal"]}},
+            "sampling": {"samples": {"normal": 2, "abnormal": 2}},
+        },
+        "pggan": {
+            "trainings": {"both": {"labels": ["normal", "abnormal"]}},
+            "sampling": {"samples": {"unlabelled": 9}},
+        },
+    },
+    "arms": {"sweep": {"dcgan": [0.5]}},
+}
+DATASETS = {"films": {"pool": {"normal": 9, "abnormal": 9, "seed": 1}}, "own": {"pool": None}}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            ["dataset"],
+            "flims",
+            r"dataset names 'flims', but the data sets are \['films', 'own'\]; did you mean 'films'",
+        ),
+        (["positive"], "abnorml", "positive names 'abnorml', but the classes are .*did you mean 'abnormal'"),
+        (["classes"], ["normal", "sick"], "positive names 'abnormal'"),
+        (["prepare", "labels"], {"0": "normal"}, "classes names 'abnormal', but the labels of prepare.labels are"),
+        (
+            ["generators", "dcgan", "trainings", "normal", "labels"],
+            ["no"],
+            r"dcgan\.trainings\.normal\.labels names 'no'",
+        ),
+        (["generators", "dcgan", "sampling", "samples"], {"norma": 1}, r"dcgan\.sampling\.samples names 'norma'"),
+        (["arms", "sweep"], {"dcgn": [1.0]}, "sweep names 'dcgn', but the generators are .*did you mean 'dcgan'"),
+    ],
+)
+def test_names_that_there_are_not_are_refused_before_anything_runs(path, value, message):
+    entry = copy.deepcopy(ENTRY)
+    check_names(entry, DATASETS)
+    part = entry
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    with pytest.raises(InputError, match=message):
+        check_names(entry, DATASETS)
+
+
+def test_a_pool_has_every_class():
+    with pytest.raises(InputError, match="classes names 'abnormal', but the classes of its pool are"):
+        check_names(ENTRY, {"films": {"pool": {"normal": 9, "seed": 1}}})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from synthmed.data.needs import check_mirror
+from synthmed.data.needs import check_mirror, check_names
 from synthmed.data.sources import raw_files
 from synthmed.errors import InputError
 from synthmed.files import dump_json, write_text
@@ -64,6 +64,15 @@ def relative(path):
     """Relative to the working directory when inside it, so that a moved checkout has the same file names."""
     path = Path(path)
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def check_all_names():
+    """Stop before anything runs where an experiment names what there is not."""
+    for experiment, entry in config["experiments"].items():
+        try:
+            check_names(entry, config["datasets"])
+        except InputError as error:
+            raise WorkflowError(f"experiments.{experiment}: {error}")
 
 
 def stand_in():
