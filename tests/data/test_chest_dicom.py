@@ -142,6 +142,20 @@ def test_a_wrong_row_is_named_before_anything_is_packed(tmp_path, clinic, row, w
     assert not (tmp_path / "raw").exists()
 
 
+def test_a_column_that_occurs_twice_is_an_error(tmp_path, clinic):
+    write_table(clinic, [f"{row},p9" for row in ROWS], header=f"{HEADER},person")
+    with pytest.raises(InputError, match=r"table\.csv: the column 'person' occurs 2 times; rename or remove"):
+        packed(tmp_path, options(clinic))
+    write_table(clinic, [f"{row},," for row in ROWS], header=f"{HEADER},,")  # as spreadsheets write it
+    assert len(packed(tmp_path, options(clinic))) == 4
+
+
+def test_blank_lines_count_in_the_numbers_of_lines(tmp_path, clinic):
+    write_table(clinic, ["", "", ROWS[0], "", *ROWS[1:], "a/one.dcm,p2,No finding,no,,,,,train"])
+    with pytest.raises(InputError, match=r"line 12: 'a/one\.dcm' has patient 'p2' here and 'p1' in line 4"):
+        packed(tmp_path, options(clinic))
+
+
 def test_a_patient_in_two_parts_is_an_error(tmp_path, clinic):
     write_table(clinic, [*ROWS[:-1], "a/five.IMA,p2,No finding,,,,,,test"])
     with pytest.raises(

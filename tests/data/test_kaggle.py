@@ -160,6 +160,10 @@ def test_the_client_lacks_a_package_that_it_does_not_declare(monkeypatch):
     [
         (SystemExit(1), "finds no token: make one at"),
         (refusal(401), "refuses the token"),
+        (
+            refusal(403),
+            r"does not allow the sign-in \(403\): the token is not allowed to do this; make a new one at http",
+        ),
         (requests.exceptions.ConnectionError("no route"), r"cannot be reached for the sign-in"),
     ],
 )
@@ -168,8 +172,9 @@ def test_the_sign_in_fails(monkeypatch, error, words):
         raise error
 
     put_client(monkeypatch, authenticate)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=words) as found:
         kaggle.signed_in()
+    assert "rules" not in str(found.value)
 
 
 def test_the_sign_in_succeeds(monkeypatch):

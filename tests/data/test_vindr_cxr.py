@@ -181,6 +181,11 @@ def test_label_settings_that_cannot_be(tmp_path, chosen, words):
         ({"rows": [*ROWS, "healthy,No finding,14,R9,,,,"]}, "film 'healthy' has 4 readers"),
         ({"rows": [*ROWS, "nodule,Nodule/Mass,8,R1,9,9,4,12"]}, r"train\.csv, line 20: box 9, 9, 4, 12 must have"),
         ({"rows": [*ROWS, "nodule,Nodule/Mass"]}, "line 20: it has not 8 cells"),
+        ({"rows": ["", *ROWS, "", "", "nodule,Nodule/Mass"]}, "line 23: it has not 8 cells"),
+        (
+            {"header": f"{HEADER},rad_id", "rows": [f"{row},R9" for row in ROWS]},
+            r"train\.csv: the column 'rad_id' occurs 2 times",
+        ),
         ({"rows": [*ROWS[:-1], "doubtful,Nodul,8,R3,1,1,2,2"]}, "does not say what 'Nodul' becomes"),
         (
             {"rows": [row.replace("No finding", "Other lesion") for row in ROWS]},

@@ -25,6 +25,12 @@ def test_the_salt_comes_from_a_text_or_a_file(tmp_path):
     assert read_salt(SALT, None) == read_salt(None, str(tmp_path / "salt")) == SALT.encode()
 
 
+def test_the_file_of_the_salt_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x").write_text(SALT)
+    assert read_salt(None, "~/x") == SALT.encode()
+
+
 @pytest.mark.parametrize(
     ("salt", "file", "message"),
     [
@@ -32,6 +38,7 @@ def test_the_salt_comes_from_a_text_or_a_file(tmp_path):
         (SALT, "salt", "exactly one"),
         ("short", None, "setting salt: too short"),
         (None, "nowhere/salt", r"nowhere/salt \(setting salt_file\): cannot be read as text; make one by: openssl"),
+        (None, "~nobody-of-this-name/salt", r"~nobody-of-this-name/salt \(setting salt_file\): cannot be read as text"),
     ],
 )
 def test_salts_that_cannot_be(salt, file, message):
@@ -103,6 +110,16 @@ def test_view_is_a_known_term_or_other(text, said):
         ({"Manufacturer": "Philips 19700630"}, ""),
         ({"Manufacturer": "Philips 1.2.840.113619"}, ""),
         ({"Manufacturer": "M" * 90}, "M" * 64),
+        ({"Manufacturer": "Agfa, Smith room 2", "PatientName": "John Smith"}, ""),
+        ({"Manufacturer": "Agfa, Smith room 2", "OperatorsName": ["A^B", "John Smith"]}, ""),
+        ({"Manufacturer": "Philips Medical", "InstitutionName": "Medical Centre"}, "Philips Medical"),  # no person
+        ({"Manufacturer": "Agfa 12/05/1961"}, ""),
+        ({"Manufacturer": "Agfa 12-5-61"}, ""),
+        ({"Manufacturer": "Agfa 12.05/1961"}, ""),
+        ({"Manufacturer": "Agfa 2/3"}, "Agfa 2/3"),
+        # Cut to 64 characters, half of the name would stay.
+        ({"Manufacturer": "A" * 55 + " Wolfeschlegelstein", "PatientName": "Wolfeschlegelstein^A"}, ""),
+        ({"Manufacturer": "A" * 55 + " Wolfeschlegelstein", "PatientName": "John Wolfeschlegelstein"}, ""),
     ],
 )
 def test_the_manufacturer_is_free_of_names_and_numbers(tags, said):

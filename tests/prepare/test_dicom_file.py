@@ -66,7 +66,9 @@ def test_big_endian():
 def test_deflated():
     file = dataset()
     file.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    assert np.array_equal(read_film(written(file)).stored, RAMP)
+    content = written(file)
+    assert np.array_equal(read_film(content).stored, RAMP)
+    assert np.array_equal(read_film(content[132:]).stored, RAMP)  # without preamble
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
@@ -158,6 +160,8 @@ def test_transfer_syntaxes_that_are_unknown_or_have_no_decoder():
     file = dataset(SMOOTH, syntax=JPEGBaseline8Bit)
     file.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"  # a film in the other sense of the word
     assert rejected(written(file)) == "no decoder: MPEG2MPML"
+    several = content.replace(known, b"1.2.840\\10008.1.2.1")
+    assert rejected(several) == "unreadable tag: TransferSyntaxUID"
 
 
 def test_transfer_syntax_and_pixel_data_that_contradict_each_other():
@@ -194,6 +198,16 @@ def test_a_compressed_picture_that_is_none():
     assert rejected(written(file)) == "cannot be decoded: RLELossless"
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_stop_while_a_film_is_decoded_stops(monkeypatch, error):
+    def stop(*_, **__):
+        raise error
+
+    monkeypatch.setattr(dicom_file.Decoder, "as_array", stop)
+    with pytest.raises(error):
+        read_film(film())
+
+
 def test_a_compressed_picture_larger_than_its_tags_say_is_not_decoded():
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(buffer, "JPEG")
@@ -222,6 +236,7 @@ def test_a_large_declared_size_and_a_deflated_bomb_allocate_nothing(monkeypatch)
     large = film(Rows=60_000, Columns=60_000)
     tracemalloc.start()
     assert rejected(bomb) == "too large: it inflates to more than 40 million bytes"
+    assert rejected(bomb[132:]) == "too large: it inflates to more than 40 million bytes"  # without preamble
     assert rejected(large).startswith("too large: 60000×60000")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

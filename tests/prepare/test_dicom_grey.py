@@ -100,6 +100,15 @@ def test_signed_padding_written_as_unsigned():
     assert found.tolist() == [[0, 0, 128, 255]]
 
 
+def test_unsigned_padding_written_as_signed():
+    pixels = np.array([[63536, 0, 50, 100]], np.uint16)
+    file = dataset(pixels, bits=16)
+    file.add_new("PixelPaddingValue", "SS", -2000)  # 63536 - 65536
+    found = to_grey(levels_of(pixels), file, voi="none", voi_number=1, lower=0, upper=100)
+    assert found.tolist() == [[0, 0, 128, 255]]
+    assert whole_range(levels_of(pixels), file).tolist() == [[0, 0, 128, 255]]
+
+
 def test_the_whole_range_is_linear_and_upright():
     pixels = np.array([[0, 10, 40, 4000]], np.uint16)
     tags = {"PixelPaddingValue": 4000, "WindowCenter": 5, "WindowWidth": 2}
@@ -176,6 +185,8 @@ def test_a_modality_table_of_signed_values():
         ({"WindowCenter": 20, "WindowWidth": -5, "VOILUTFunction": "SIGMOID"}, "unreadable tag: WindowWidth is -5"),
         (WINDOW | {"VOILUTFunction": "CUBIC"}, "unreadable tag: VOILUTFunction"),
         ({"RescaleSlope": float("nan"), "RescaleIntercept": 0}, "unreadable tag: RescaleSlope"),
+        ({"RescaleSlope": 1e307, "RescaleIntercept": 0}, "unreadable tag: the rescaled values, or their range"),
+        ({"RescaleSlope": 1e307, "RescaleIntercept": -1.5e308}, "unreadable tag: the rescaled values, or their range"),
         ({"VOILUTSequence": table([1, 2, 3], 0, data=b"\0\1")}, "unreadable tag: LUTData of VOILUTSequence"),
         ({"VOILUTSequence": Sequence([Dataset()])}, "unreadable tag: LUTDescriptor of VOILUTSequence"),
     ],

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import zipfile
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
 from made_up_dicom import RAMP, dataset, film, png, raw_image, source_of, written
 from PIL import Image
+from pydicom.data import get_testdata_file
 from pydicom.uid import JPEGBaseline8Bit, RLELossless
 
 from synthmed.data import sources
@@ -150,7 +152,7 @@ def test_boxes_and_masks_follow_the_border_and_the_resize(tmp_path, monkeypatch)
     kept = {"keep": ["boxes", "findings"], "image_size": 40, "crop_black_borders": True}
     found, _ = run(tmp_path, monkeypatch, images, **kept)
     # The content is 80 × 40 pixels, from (20, 10) on: × 0.5 and × 1.
-    assert found.column("boxes") == ["nodule:0.0,0.0,20.0,20.0;rib fracture:0.0,30.0,10.0,40.0", ""]
+    assert found.column("boxes") == ["nodule:0,0,20,20;rib fracture:0,30,10,40", ""]
     assert found.column("findings") == ["nodule;rib fracture", ""]
     inside = np.zeros((40, 40), bool)
     inside[:20, :20] = True
@@ -206,6 +208,10 @@ def damaged():
     raise DamagedMember("damaged inside the archive dicom.zip: Bad CRC-32 for file 'films/DOE_JANE.dcm'")
 
 
+def surprise():
+    raise KeyError("Quellmarth")  # of a library; such texts may quote tags
+
+
 BAD = {
     "not DICOM": {"content": b"a text file named .dcm\n"},
     "no pixel data": {"content": film(drop=["PixelData"])},
@@ -219,6 +225,11 @@ BAD = {
     },
     "its mask: damaged inside its archive": {"content": GOOD, "masks": (damaged,)},
     "wrong box: it lies outside of the film or in its black border": {"content": GOOD, "boxes": "nodule:41,0,50,9"},
+    "wrong box: it is less than 0.01 pixels wide or high in the prepared image": {
+        "content": GOOD,
+        "boxes": "nodule:1,0,1.01,9",  # the film is 40 pixels wide, the prepared image 20
+    },
+    "damaged: it cannot be read (KeyError)": {"content": surprise},
 }
 
 
@@ -227,12 +238,20 @@ def test_bad_files_are_rejected_each_with_its_reason_and_a_neutral_name(tmp_path
     for number, bad in enumerate(BAD.values(), start=10):
         extra = {"boxes": bad.get("boxes", "")}
         images.append(raw_image(bad["content"], number, masks=bad.get("masks", ()), extra=extra))
-    found, rejects = run(tmp_path, monkeypatch, images, keep=["boxes"])
+    found, rejects = run(tmp_path, monkeypatch, images, keep=["boxes"], max_rejects=0.6)
     assert len(found) == 10
     assert [row["reason"] for row in rejects] == list(BAD)
     assert rejects[0]["file"] == f"film_00011_{pseudonym(SALT.encode(), 'file', 'dicom.zip:films/10.dcm', 8)}"
-    _, rejects = run(tmp_path, monkeypatch, images, keep=["boxes"], file_names="shown")
+    _, rejects = run(tmp_path, monkeypatch, images, keep=["boxes"], file_names="shown", max_rejects=0.6)
     assert rejects[0]["file"] == "dicom.zip:films/10.dcm"
+
+
+def test_a_thin_box_stays_a_box(tmp_path, monkeypatch):
+    cells = ["nodule:10.0,0,10.1,48", ""]
+    images = [raw_image(GOOD, n, label=LABELS[n], extra={"boxes": cell}) for n, cell in enumerate(cells)]
+    found, _ = run(tmp_path, monkeypatch, images, keep=["boxes"])
+    assert found.column("boxes") == ["nodule:5,0,5.05,20", ""]
+    assert len(parse_boxes(found.column("boxes")[0])) == 1
 
 
 def test_too_many_rejects_stop_the_run_and_leave_nothing(tmp_path, monkeypatch):
@@ -289,6 +308,24 @@ def test_a_file_that_kills_its_process_is_rejected_alone(tmp_path, monkeypatch):
     found, rejects = run(tmp_path, monkeypatch, images, workers=2)
     assert [row["reason"] for row in rejects] == ["its decoder crashed"]
     assert [name[:10] for name in found.column("image")] == [f"film_0000{n}" for n in (1, 2, 3, 5, 6, 7, 8)]
+
+
+def test_a_decoder_that_panics_rejects_its_film_alone(tmp_path, monkeypatch):
+    content = bytearray(Path(get_testdata_file("MR_small_RLE.dcm", download=False)).read_bytes())
+    content[1965] ^= 0xFF  # the decoder, in Rust, raises a BaseException that cannot be pickled
+    images = good(4)
+    images[1] = raw_image(bytes(content), 1, label="abnormal")
+    found, rejects = run(tmp_path, monkeypatch, images, workers=2)
+    assert [row["reason"] for row in rejects] == ["cannot be decoded: RLELossless"]
+    assert len(found) == 3
+
+
+def test_memory_that_runs_out_is_no_fault_of_the_film(tmp_path, monkeypatch):
+    def full():
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        run(tmp_path, monkeypatch, [*good(2), raw_image(full, 2)])
 
 
 def test_few_films_are_in_flight(tmp_path, monkeypatch):

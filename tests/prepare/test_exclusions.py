@@ -184,6 +184,7 @@ def test_a_patient_with_a_finding_that_is_set_aside_leaves_with_every_film(tmp_p
         "by_finding": {
             "calcification": {"images": 2, "patients": 2},
             "rib fracture": {"images": 0, "patients": 0},
+            "nodule": {"images": 2, "patients": 2},  # with the calcification of p11, and on the other film of p10
         },
     }
 

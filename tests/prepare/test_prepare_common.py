@@ -39,6 +39,15 @@ def test_16_bit_is_scaled_from_its_own_range():
     assert decode(encoded(Image.fromarray(film), "TIFF"), 1).tolist() == [[0, 51], [153, 255]]
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_says_whether_zero_is_white(dtype):
+    tiff = encoded(Image.fromarray(np.array([[0, 51], [153, 255]], dtype)), "TIFF")
+    tag = struct.pack("<HHLH", 262, 3, 1, 1)  # PhotometricInterpretation, one short: BlackIsZero
+    assert tiff.count(tag) == 1
+    assert decode(tiff, 1).tolist() == [[0, 51], [153, 255]]
+    assert decode(tiff.replace(tag, tag[:-2] + b"\0\0"), 1).tolist() == [[255, 204], [102, 0]]
+
+
 def test_32_bit_and_float_are_scaled_too():
     assert decode(encoded(Image.fromarray(np.array([[-1000, 0, 1000]], np.int32)), "TIFF"), 1).tolist() == [
         [0, 128, 255]
@@ -112,6 +121,18 @@ def test_the_noted_orientation_is_applied():
 def test_what_is_no_whole_image_is_rejected_with_the_reason(content, reason):
     with pytest.raises(Rejected, match=reason):
         decode(content, 1)
+
+
+def test_a_damaged_note_of_a_camera_is_a_damaged_file():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned, so Pillow writes the block again without it
+    exif[0x0116] = 40  # rows of a strip, type 4 (long)
+    content = encoded(Image.fromarray(RAMP), "JPEG", exif=exif)
+    entry = struct.pack(">HHLL", 0x0116, 4, 1, 40)
+    assert content.count(entry) == 1
+    as_text = struct.pack(">HHLL", 0x0116, 2, 1, 40)  # for which Pillow raises struct.error
+    with pytest.raises(Rejected, match="truncated or damaged"):
+        decode(content.replace(entry, as_text), 1)
 
 
 def test_a_picture_bomb_is_rejected_before_it_fills_memory():

@@ -42,5 +42,9 @@ def parse_boxes(cell: str) -> list[Box]:
 
 
 def format_boxes(boxes: Sequence[Box]) -> str:
-    """The cell of `boxes`, one decimal; parse_boxes reads it."""
-    return ";".join(f"{box.finding}:{box.left:.1f},{box.top:.1f},{box.right:.1f},{box.bottom:.1f}" for box in boxes)
+    """The cell of `boxes`, up to three decimals (10.4, 12); parse_boxes reads it."""
+    return ";".join(f"{box.finding}:{','.join(_number(side) for side in box[1:])}" for box in boxes)
+
+
+def _number(side: float) -> str:
+    return f"{side:.3f}".rstrip("0").rstrip(".")

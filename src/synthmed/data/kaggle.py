@@ -55,11 +55,12 @@ def signed_in() -> Client:
     return client
 
 
-_NO_TOKEN = (
-    "Kaggle's client finds no token: make one at https://www.kaggle.com/settings/api (“Generate New Token”) and put it "
-    "into the environment variable KAGGLE_API_TOKEN or the file ~/.kaggle/access_token, or log in by `kaggle auth "
-    "login`; or download by hand and use provider: file"
+_WHERE = (
+    "at https://www.kaggle.com/settings/api (“Generate New Token”) and put it into the environment variable "
+    "KAGGLE_API_TOKEN or the file ~/.kaggle/access_token, or log in by `kaggle auth login`; or download by hand and "
+    "use provider: file"
 )
+_NO_TOKEN = f"Kaggle's client finds no token: make one {_WHERE}"
 
 
 def download_competition(competition: str, folder: Path, sign_in: Callable[[], Client] = signed_in) -> Path:
@@ -110,7 +111,11 @@ def _explained(error: Exception, what: str, competition: str = "", path: Path | 
     status = getattr(response, "status_code", None)
     kept = f" What came so far is kept at {path}: run the same command again to continue." if path else ""
     if status == 401:
-        return InputError(f"Kaggle refuses the token ({error}); make a new one. {_NO_TOKEN}")
+        return InputError(f"Kaggle refuses the token ({error}); make a new one {_WHERE}")
+    if status == 403 and not competition:
+        return InputError(
+            f"Kaggle does not allow {what} (403): the token is not allowed to do this; make a new one {_WHERE}"
+        )
     if status == 403:
         return InputError(
             f"Kaggle does not allow {what} (403): the rules are not accepted. Log in, open "

@@ -236,7 +236,9 @@ def describe(
     reason = None
     if area.low is None:
         perfect = "no case was ordered wrongly by any training"
-        reason = f"{perfect if area.value == 1 else 'its scores leave no variance to estimate'}, so there is no interval"
+        reason = (
+            f"{perfect if area.value == 1 else 'its scores leave no variance to estimate'}, so there is no interval"
+        )
     return {
         "images": len(positive),
         "patients": len(np.unique(patients)),
@@ -343,8 +345,8 @@ def compare_different_cases(
     cases: Mapping[str, Cases],
     settings: ThreeStepsSettings,
 ) -> dict:
-    """Two experiments on different test sets: the seed-averaged areas for the verdict (of the same trainings by seed, of
-    different ones by Welch's t), and Hanley-McNeil 1982 on the likelihoods averaged over the seeds."""
+    """Two experiments on different test sets: the seed-averaged areas for the verdict (the same trainings seed by
+    seed, different ones by Welch's t), and Hanley-McNeil 1982 on the likelihoods averaged over the seeds."""
     level = 1 - settings.alpha
     tested = [cases[EXPERIMENTS[key][1]] for key in pair]
     same = EXPERIMENTS[pair[0]][0] == EXPERIMENTS[pair[1]][0]

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from pydicom import Dataset
+from pydicom.datadict import dictionary_VR
 
 from synthmed.errors import InputError
 from synthmed.prepare.dicom_file import IDENTIFYING_TAGS, text
@@ -29,6 +30,8 @@ _DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)")  # dots: ACR-NEMA, still met
 def read_salt(salt: str | None, salt_file: str | None) -> bytes:
     """The salt of the two settings, of which exactly one must be given. Spaces and line ends around it do not count.
 
+    salt_file: may begin with ~, the home folder.
+
     Raises InputError when both or none are given, when the file cannot be read, or the salt is shorter than MIN_SALT.
     """
     if (salt is None) == (salt_file is None):
@@ -37,8 +40,8 @@ def read_salt(salt: str | None, salt_file: str | None) -> bytes:
     if salt_file is not None:
         where = f"{salt_file} (setting salt_file)"
         try:
-            salt = Path(salt_file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            salt = Path(salt_file).expanduser().read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
             raise InputError(
                 f"{where}: cannot be read as text; make one by: openssl rand -hex 32 > {salt_file}"
             ) from error
@@ -99,22 +102,23 @@ def view(tags: Dataset) -> str:
 def manufacturer(tags: Dataset) -> str:
     """The maker of the machine, at most 64 characters; "" when the file does not say.
 
-    Also "" when a name or number that identifies somebody stands in it, or any number of six digits: it is the only
-    free text of the manifest.
+    Also "" when a name or number that identifies somebody stands in it, any number of six digits, a date or a UID: it
+    is the only free text of the manifest. The whole text is looked at, before it is cut.
     """
-    found = " ".join(text(tags, "Manufacturer").split())[:64]
-    if not found.isprintable() or re.search(r"\d{6}|\d+\.\d+\.\d+", found):
+    found = " ".join(text(tags, "Manufacturer").split())
+    if not found.isprintable() or re.search(r"\d{6}|\d+[./-]\d+[./-]\d+", found):
         return ""
-    return "" if any(part in found.casefold() for part in _identifying_parts(tags)) else found
+    return "" if any(part in found.casefold() for part in _identifying_parts(tags)) else found[:64]
 
 
 def _identifying_parts(tags: Dataset) -> set[str]:
-    """Values of the identifying tags, and every component of the names among them, of three characters or more."""
+    """Values of the identifying tags, and every part of the names among them, of three characters or more."""
     parts = set()
     for keyword in (*IDENTIFYING_TAGS, "PatientID"):
         try:
             whole = str(tags.get(keyword) or "")
         except Exception:  # whatever is in it cannot be read, so it cannot be written either
             continue
-        parts |= {part.strip(" '\"[]").casefold() for part in (whole, *re.split(r"[\^=,\\]", whole))}
+        ends = r"[\^=,\\ ]" if dictionary_VR(keyword) == "PN" else r"[\^=,\\]"  # names are written with spaces, too
+        parts |= {part.strip(" '\"[]").casefold() for part in (whole, *re.split(ends, whole))}
     return {part for part in parts if len(part) >= 3}

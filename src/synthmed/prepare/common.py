@@ -2,6 +2,8 @@
 
 import io
 import logging
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, Protocol
@@ -26,6 +28,14 @@ _RESAMPLE = {
     "bicubic": Image.Resampling.BICUBIC,
     "box": Image.Resampling.BOX,
 }
+
+_DAMAGED = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError),
+    *(struct.error, zlib.error),
+)
+"""What Pillow raises on damaged files."""
+_PHOTOMETRIC = 262
+"""Tag PhotometricInterpretation of TIFF; 0: the lowest value is white (WhiteIsZero)."""
 
 
 class Rejected(Exception):
@@ -105,8 +115,9 @@ def decode(content: bytes | np.ndarray, channels: int) -> np.ndarray:
 
     content: the bytes of an image file, or an array uint8 (H, W) or (H, W, 3). Deep images (16 or 32 bit, float) are
     scaled from their own lowest and highest value to 0..255, because 12-bit films stored as 16 bit would be black
-    otherwise (of 16-bit RGB Pillow keeps the high bytes); palettes go through RGB; transparent pixels are laid on
-    black; grey is the luma of ITU-R BT.601; the orientation that a camera noted is applied.
+    otherwise (of 16-bit RGB Pillow keeps the high bytes), and turned round where a TIFF says WhiteIsZero; palettes go
+    through RGB; transparent pixels are laid on black; grey is the luma of ITU-R BT.601; the orientation that a camera
+    noted is applied.
     Raises Rejected with the reason when there is no such image.
     """
     if isinstance(content, np.ndarray):
@@ -117,19 +128,22 @@ def decode(content: bytes | np.ndarray, channels: int) -> np.ndarray:
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 raise Rejected(f"{image.n_frames} frames in one file")
             image.load()
-            return np.asarray(_to_channels(ImageOps.exif_transpose(image), channels))
+            white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+            return np.asarray(_to_channels(ImageOps.exif_transpose(image), channels, white_is_zero))
     except UnidentifiedImageError as error:
         raise Rejected("not an image") from error
     except Image.DecompressionBombError as error:  # beyond 179 million pixels; the largest X-rays here have 20
         raise Rejected(f"too large: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises all of these on damaged files
+    except _DAMAGED as error:
         raise Rejected(f"truncated or damaged: {error}") from error
 
 
-def _to_channels(image: Image.Image, channels: int) -> Image.Image:
+def _to_channels(image: Image.Image, channels: int, white_is_zero: bool = False) -> Image.Image:
+    """white_is_zero: turn a deep image round; of 8 bits Pillow has done it."""
     target = "L" if channels == 1 else "RGB"
     if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_scale_deep(np.asarray(image)))
+        grey = _scale_deep(np.asarray(image))
+        image = Image.fromarray(255 - grey if white_is_zero else grey)
     elif image.mode in ("LA", "PA", "RGBA") or (image.mode == "P" and "transparency" in image.info):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")

@@ -46,6 +46,9 @@ from synthmed.prepare.dicom_grey import Voi, levels_of, to_grey, whole_range
 
 logger = logging.getLogger(__name__)
 
+MIN_BOX = 0.01
+"""Pixels of the prepared image. Thinner boxes would have no width in the manifest, which has three decimals."""
+
 
 @dataclass(frozen=True)
 class PrepareDicomSettings:
@@ -239,7 +242,8 @@ def _load(load: Load) -> bytes:
 def _boxes(cell: str, kept: tuple[int, int, int, int], side: int) -> str:
     """Boxes in pixels of the raw film → in pixels of the square made of its part `kept` (top, bottom, left, right).
 
-    Boxes are cut at its rims; one that lies wholly outside would be a finding on black, so the film is rejected.
+    Boxes are cut at its rims. Raises Rejected when one lies wholly outside, which would be a finding on black, or is
+    less than MIN_BOX wide or high in the square.
     """
     top, bottom, left, right = kept
     moved = []
@@ -251,7 +255,10 @@ def _boxes(cell: str, kept: tuple[int, int, int, int], side: int) -> str:
         )
         if inside.left >= inside.right or inside.top >= inside.bottom:
             raise Rejected("wrong box: it lies outside of the film or in its black border")
-        moved.append(inside.scaled(side / (right - left), side / (bottom - top)))
+        scaled = inside.scaled(side / (right - left), side / (bottom - top))
+        if min(scaled.right - scaled.left, scaled.bottom - scaled.top) < MIN_BOX:
+            raise Rejected(f"wrong box: it is less than {MIN_BOX:g} pixels wide or high in the prepared image")
+        moved.append(scaled)
     return format_boxes(moved)
 
 
@@ -275,6 +282,10 @@ def _work(number: int) -> Prepared | Rejected:
         return _prepare_one(_worker["images"][number], _worker["settings"], _worker["salt"])
     except Rejected as error:
         return Rejected(str(error))  # without its cause, which may not travel between processes
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # of a file that nobody has thought of; its text may quote tags
+        return Rejected(f"damaged: it cannot be read ({type(error).__name__})")
 
 
 def _in_processes(

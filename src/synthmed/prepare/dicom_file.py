@@ -93,8 +93,11 @@ def read_film(content: bytes) -> Film:
     _refuse_wrong_length(tags, syntax)
     try:
         stored, _ = decoder.as_array(tags, index=0, raw=True)
-    # Four libraries decode, each with errors of its own; whatever they raise, this picture cannot be had.
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    # Four libraries decode, each with errors of its own; whatever they raise, this picture cannot be had. The one for
+    # RLE panics with a BaseException that cannot travel between processes.
+    except BaseException as error:
         raise Rejected(f"cannot be decoded: {syntax.keyword}") from error
     if stored.shape != (tags.Rows, tags.Columns):
         raise Rejected("cannot be decoded: its picture has another size than its tags say")
@@ -157,13 +160,14 @@ def _read(content: bytes) -> Dataset:
 
 def _refuse_bomb(content: bytes) -> None:
     """pydicom inflates a deflated file at once, whatever it unpacks to."""
-    header = content[:2048]
-    if content[128:132] != b"DICM" or DeflatedExplicitVRLittleEndian.encode() not in header:
+    start = 132 if content[128:132] == b"DICM" else 0  # of the file meta; pydicom reads it without preamble, too
+    meta = content[start : start + 2048]
+    if meta[:2] != b"\x02\x00" or DeflatedExplicitVRLittleEndian.encode() not in meta:
         return
-    if header[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
+    if meta[:8] != b"\x02\x00\x00\x00UL\x04\x00":
         raise Rejected("damaged: deflated, and its file meta has no length")
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    rest = content[144 + int.from_bytes(header[140:144], "little") :]
+    rest = content[start + 12 + int.from_bytes(meta[8:12], "little") :]
     total = 0
     try:
         while rest and not inflater.eof:
@@ -177,7 +181,7 @@ def _refuse_bomb(content: bytes) -> None:
 
 def _transfer_syntax(tags: Dataset) -> UID:
     try:
-        uid = tags.file_meta.get("TransferSyntaxUID")
+        uid = UID(tags.file_meta.get("TransferSyntaxUID") or "")
     except Exception as error:
         raise Rejected("unreadable tag: TransferSyntaxUID") from error
     if not uid:
@@ -186,7 +190,6 @@ def _transfer_syntax(tags: Dataset) -> UID:
         if "PixelData" in tags and tags.get_item("PixelData").length == _UNDEFINED:
             raise Rejected("missing tag: TransferSyntaxUID of compressed pixel data")
         tags.file_meta.TransferSyntaxUID = uid
-    uid = UID(uid)
     if not uid.keyword or uid.is_private or not uid.is_transfer_syntax:
         raise Rejected("unknown transfer syntax")
     return uid

@@ -60,7 +60,8 @@ def levels_of(stored: np.ndarray) -> Levels:
 
 
 def to_grey(levels: Levels, tags: Dataset, *, voi: Voi, voi_number: int, lower: float, upper: float) -> np.ndarray:
-    """The film as uint8 (H, W). Raises Rejected when a table is damaged or nothing lies between the percentiles.
+    """The film as uint8 (H, W). Raises Rejected when a table is damaged, values are not finite, or nothing lies between
+    the percentiles.
 
     In this order (DICOM PS3.3 C.11, PS3.4 N.2): padding set aside (PixelPaddingValue to PixelPaddingRangeLimit);
     modality LUT or rescale; VOI LUT or window (voi, voi_number: see `_voi`); MONOCHROME1 turned round, by a change of
@@ -70,13 +71,22 @@ def to_grey(levels: Levels, tags: Dataset, *, voi: Voi, voi_number: int, lower: 
     """
     if len(levels.values) == 1:
         raise Rejected("no range: every pixel has the same value")
-    values = _modality(levels.values.astype(np.float64), tags)
-    if voi == "lut_or_window":
-        values = _voi(values, tags, voi_number)
+    with np.errstate(over="ignore", invalid="ignore"):  # a slope of 1e306; _refuse_infinite finds what comes of it
+        values = _modality(levels.values.astype(np.float64), tags)
+        _refuse_infinite(values)
+        if voi == "lut_or_window":
+            values = _voi(values, tags, voi_number)
+            _refuse_infinite(values)
     values = _upright(values, tags)
     padding = _is_padding(levels.values, tags)
     low, high = _percentiles(values[~padding], levels.counts[~padding], (lower, upper))
     return levels.picture(np.where(padding, 0, np.clip((values - low) / (high - low), 0, 1) * 255))
+
+
+def _refuse_infinite(values: np.ndarray) -> None:
+    # The range, too: the picture is divided by it.
+    if not np.isfinite(np.ptp(values)):
+        raise Rejected("unreadable tag: the rescaled values, or their range, are no finite numbers")
 
 
 def whole_range(levels: Levels, tags: Dataset) -> np.ndarray:
@@ -96,10 +106,12 @@ def _is_padding(stored: np.ndarray, tags: Dataset) -> np.ndarray:
     limits = integers(tags, "PixelPaddingValue") + integers(tags, "PixelPaddingRangeLimit")
     if not limits:
         return np.zeros(len(stored), bool)
+    # Some writers store a negative value as the unsigned one of the same bits, or the other way round.
+    bits = integers(tags, "BitsAllocated")[0]
     if integers(tags, "PixelRepresentation") == [1]:
-        # Some writers store a negative value as the unsigned one of the same bits.
-        bits = integers(tags, "BitsAllocated")[0]
         limits = [limit - 2**bits if limit >= 2 ** (bits - 1) else limit for limit in limits]
+    else:
+        limits = [limit + 2**bits if limit < 0 else limit for limit in limits]
     return (stored >= min(limits)) & (stored <= max(limits))
 
 

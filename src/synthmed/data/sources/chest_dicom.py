@@ -32,6 +32,7 @@ from synthmed.data.sources.finding_labels import (
 )
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.errors import InputError
+from synthmed.files import check_columns_once
 from synthmed.settings import parse
 
 logger = logging.getLogger(__name__)
@@ -179,7 +180,7 @@ def _films_of_csv(path: Path, folder: Path, settings: DicomFolderSettings) -> di
     names = list(reader.fieldnames or [])
     _check_columns(path, names, settings.csv)
     films: dict[str, _Film] = {}
-    rows = list(enumerate(reader, start=2))
+    rows = [(reader.reader.line_num, cells) for cells in reader]  # DictReader's own number stops at blank lines
     for line, cells in rows:
         if None in cells or None in cells.values():
             raise InputError(f"{path}, line {line}: it has not {len(names)} cells as the first line has")
@@ -264,6 +265,7 @@ def _filled(pattern: str, cells: Mapping[str, str]) -> str:
 
 
 def _check_columns(path: Path, names: Sequence[str], settings: DicomCsvSettings) -> None:
+    check_columns_once(path, names)
     wanted = [settings.patient, settings.findings, settings.device, settings.split]
     wanted += _placeholders(settings.file) if "{" in settings.file else [settings.file]
     if settings.boxes is not None:

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from synthmed.data.archives import Archive, DamagedMember
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.errors import InputError
-from synthmed.files import atomic_path
+from synthmed.files import atomic_path, check_columns_once
 from synthmed.settings import parse
 
 logger = logging.getLogger(__name__)
@@ -140,7 +140,8 @@ def _rows_of_csv(folder: Path, settings: CsvSettings) -> list[dict[str, str]]:
     columns = list(reader.fieldnames or [])
     _check_columns(path, columns, settings)
     rows, seen = [], {}
-    for number, cells in enumerate(reader, start=2):
+    for cells in reader:
+        number = reader.reader.line_num  # DictReader's own number stops at blank lines
         where = f"{path}, line {number}"
         if None in cells or None in cells.values():
             raise InputError(f"{where}: it has not {len(columns)} cells as the first line has")
@@ -182,6 +183,7 @@ def _filled(pattern: str, cells: Mapping[str, str]) -> str:
 
 
 def _check_columns(path: Path, columns: list[str], settings: CsvSettings) -> None:
+    check_columns_once(path, columns)
     wanted = [settings.label, settings.patient, settings.split, *settings.keep]
     for pattern in (settings.file, settings.mask):
         if pattern is not None:

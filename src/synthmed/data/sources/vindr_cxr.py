@@ -36,7 +36,7 @@ from synthmed.data.sources.finding_labels import (
 )
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.errors import InputError
-from synthmed.files import atomic_path, read_json, write_json
+from synthmed.files import atomic_path, check_columns_once, read_json, write_json
 from synthmed.settings import parse
 
 logger = logging.getLogger(__name__)
@@ -221,8 +221,10 @@ def _readings(archive: Archive, table: str, where: str) -> dict[str, Readings]:
     missing = [column for column in TABLE_COLUMNS if column not in (reader.fieldnames or ())]
     if missing:
         raise InputError(f"{where}: no column {missing[0]!r}; it has {reader.fieldnames}")
+    check_columns_once(where, reader.fieldnames)
     films: dict[str, Readings] = defaultdict(dict)
-    for line, row in enumerate(reader, start=2):
+    for row in reader:
+        line = reader.reader.line_num  # DictReader's own number stops at blank lines
         if None in row or None in row.values():
             raise InputError(f"{where}, line {line}: it has not {len(reader.fieldnames)} cells as the first line has")
         boxes = films[row["image_id"]].setdefault(row["rad_id"], {}).setdefault(row["class_name"], [])
