@@ -7,7 +7,7 @@ import pytest
 from synthmed import provenance
 from synthmed.errors import InputError
 from synthmed.files import read_json
-from synthmed.provenance import SUFFIX, code_of, record, settle, source_file, stop_if_stale
+from synthmed.provenance import SUFFIX, code_of, made_from, record, settle, source_file, stop_if_stale
 
 
 @pytest.fixture
@@ -34,10 +34,12 @@ def make(root):
         record(
             [root / "results" / name],
             step=name,
-            inputs=[settings, *(root / "results" / source for source in inputs)],
-            code=[root / "src" / "synthmed" / "step.py"],
+            made_from=made_from(
+                [settings, *(root / "results" / source for source in inputs)],
+                [root / "src" / "synthmed" / "step.py"],
+                root,
+            ),
             settings={"of": name},
-            root=root,
         )
 
 
@@ -142,7 +144,7 @@ def test_a_missing_intermediate_is_no_change_while_its_record_is_gone_too(root):
 def test_an_artefact_made_from_itself_is_told(root):
     results = root / "results"
     inputs = [results / "settings" / "raw.json", results / "table"]
-    record([results / "raw"], step="raw", inputs=inputs, code=[], settings={}, root=root)
+    record([results / "raw"], step="raw", made_from=made_from(inputs, [], root), settings={})
     with pytest.raises(InputError, match="made from itself"):
         judged(root)
 
@@ -159,3 +161,33 @@ def test_code_of_follows_imports_and_leaves_plumbing_out():
 def test_a_module_without_file_is_named():
     with pytest.raises(InputError, match=r"synthmed\.nothing"):
         source_file("synthmed.nothing")
+
+
+def test_what_changes_while_a_step_runs_makes_its_result_stale(root):
+    results = root / "results"
+    before = made_from([results / "settings" / "table.json", results / "images"], [], root)
+    (results / "settings" / "table.json").write_text('{"of": "another table"}')
+    record([results / "table"], step="table", made_from=before, settings={"of": "table"})
+    assert names(judged(root)) == {"table"}
+
+
+def test_an_interrupted_removal_leaves_no_result_without_its_cause(root, monkeypatch):
+    (root / "results" / "settings" / "raw.json").write_text('{"of": "something else"}')
+    assert names(judged(root)) == {"raw", "images", "table", "figure"}
+    removed, unlink = [], type(root).unlink
+
+    def interrupted(path, missing_ok=False):
+        if len(removed) == 3:
+            raise KeyboardInterrupt
+        removed.append(path.name)
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(root), "unlink", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            judged(root, remove=True)
+    left = {path.name.removesuffix(SUFFIX) for path in (root / "results").glob(f"*{SUFFIX}")}
+    assert left == {"raw", "images"} | ({"table", "figure"} & left)
+    assert names(judged(root)) == left
+    judged(root, remove=True)
+    assert not list((root / "results").glob(f"*{SUFFIX}"))

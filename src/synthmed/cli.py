@@ -100,10 +100,9 @@ def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> 
 
         if not distributed.launched():
             distributed.launch(argv, settings.training.processes)
+    made_from = provenance.made_from(inputs, step_code(verb, values))
     function(settings, **given)
-    provenance.record(
-        _paths(given, step.outputs), step=verb, inputs=inputs, code=step_code(verb, values), settings=values
-    )
+    provenance.record(_paths(given, step.outputs), step=verb, made_from=made_from, settings=values)
 
 
 def _paths(given: dict, names: Sequence[str]) -> list[Path]:

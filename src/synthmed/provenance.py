@@ -95,23 +95,32 @@ def versions() -> dict[str, str]:
     return found
 
 
-def record(
-    outputs: Sequence[str | Path],
-    *,
-    step: str,
-    inputs: Iterable[str | Path],
-    code: Iterable[str | Path],
-    settings: Mapping[str, object],
-    root: str | Path | None = None,
-) -> None:
-    """Write `<output>.provenance.json` beside each of `outputs`, which must exist already.
+@dataclass(frozen=True)
+class MadeFrom:
+    """Hashes of the input files and of the source files of a step, by their recorded names."""
 
-    step: the verb; inputs: every file that was read, the settings file included; code: see code_of; settings: the
-    settings as values, for people who read the record. No times and no host names, so that equal runs are equal.
+    inputs: dict[str, str]
+    code: dict[str, str]
+
+
+def made_from(inputs: Iterable[str | Path], code: Iterable[str | Path], root: str | Path | None = None) -> MadeFrom:
+    """What a step is about to read. To be called before it runs: a file that changes meanwhile makes its result stale.
+
+    inputs: every file that it reads, the settings file included; code: see code_of.
     """
     root = Path(root or Path.cwd()).resolve()
-    made_from = {_name(path, root): hash_file(path) for path in inputs}
-    sources = {f"synthmed/{Path(path).relative_to(PACKAGE).as_posix()}": hash_file(path) for path in code}
+    return MadeFrom(
+        {_name(path, root): hash_file(path) for path in inputs},
+        {f"synthmed/{Path(path).relative_to(PACKAGE).as_posix()}": hash_file(path) for path in code},
+    )
+
+
+def record(outputs: Sequence[str | Path], *, step: str, made_from: MadeFrom, settings: Mapping[str, object]) -> None:
+    """Write `<output>.provenance.json` beside each of `outputs`, which must exist already.
+
+    step: the verb; settings: the settings as values, for people who read the record. No times and no host names, so
+    that equal runs are equal.
+    """
     for output in outputs:
         write_json(
             f"{output}{SUFFIX}",
@@ -119,8 +128,8 @@ def record(
                 "artefact": Path(output).name,
                 "sha256": hash_file(output),
                 "step": step,
-                "inputs": made_from,
-                "code": sources,
+                "inputs": made_from.inputs,
+                "code": made_from.code,
                 "settings": dict(settings),
                 "versions": versions(),
             },
@@ -201,7 +210,8 @@ def settle(folders: Sequence[str | Path], *, remove: bool, root: str | Path | No
         else:
             settled.stale[name] = reason
     if remove:
-        for name in settled.stale:
+        # What follows before its cause: an interruption must not leave a stale result whose cause is gone.
+        for name in [name for name in reversed(verdicts) if name in settled.stale]:
             (root / name).unlink(missing_ok=True)
             (root / f"{name}{SUFFIX}").unlink(missing_ok=True)
         touched: set[str] = set()

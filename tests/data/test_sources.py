@@ -113,6 +113,19 @@ def test_class_folders(tmp_path, class_folders, caplog):
     assert "3 files are no images in a class sub-folder" in caplog.text
 
 
+def test_linked_folders_are_read_too(tmp_path, class_folders):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "new.png").write_bytes(png(9))
+    (class_folders / "third").symlink_to(elsewhere)
+    (class_folders / "sick" / "batch2").symlink_to(elsewhere)
+    found = fetch_folder(tmp_path, options(class_folders))
+    assert [image.name for image in found if "new" in image.name] == ["sick_batch2_new", "third_new"]
+    (elsewhere / "loop").symlink_to(class_folders)
+    with pytest.raises(InputError, match=r"loop: links to a folder that it lies in"):
+        fetch_folder(tmp_path / "again", options(class_folders))
+
+
 def test_class_folders_with_patients_in_the_names(tmp_path, class_folders):
     found = fetch_folder(tmp_path, options(class_folders, pattern=r"^(p\d+)_"))
     assert [image.patient for image in found] == ["p1", "p1", "p1", "p2"]

@@ -286,3 +286,14 @@ def test_colour_images_are_compared_in_grey(tmp_path):
     rows = [(fields, np.stack([pixels] * 3, axis=2)) for fields, pixels in copies(images_of(), [(0, 2)])]
     _, report = run(tmp_path, rows)
     assert report["near_duplicates"]["found"] == 1
+
+
+def test_equal_images_are_found_at_a_correlation_of_one():
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (64, 64)).astype(np.uint8) for _ in range(50)]
+    thumbnails = np.stack([thumbnail(image, 32, BOX) for image in images])
+    vectors = standardised(np.concatenate([thumbnails, thumbnails]))
+    # Hashes apart for different images, so that only the copies are candidates.
+    hashes = np.tile(rng.integers(0, 2**63, 50).astype(np.uint64), 2)
+    pairs = near_duplicates(hashes, vectors, np.arange(100), bits=0, correlation=1.0)
+    assert [(pair.first, pair.second) for pair in pairs] == [(i, i + 50) for i in range(50)]

@@ -121,7 +121,7 @@ def broken(change):
         (lambda rows: rows[3].update(label="tumour"), "unknown label 'tumour'"),
         (lambda rows: rows[3].update(patient="p9"), "changed its patient or label"),
         (lambda rows: [row.update(arm="x") for row in rows if row["arm"] == "real"], "no arm 'real'"),
-        (lambda rows: [row.update(label="normal") for row in rows], "of one class only"),
+        (lambda rows: [row.update(label="normal") for row in rows], "no test image of the class"),
         (lambda rows: [row.pop("p_abnormal") for row in rows], "columns"),
         (
             lambda rows: rows.__setitem__(slice(None), rows_of({"real": 1.0}, seeds=1)),

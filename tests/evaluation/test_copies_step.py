@@ -82,6 +82,36 @@ def test_planted_copies_are_found(folder):
         assert np.asarray(image.convert("L")).std() > 10
 
 
+def test_a_held_out_copy_of_a_training_image_does_not_hide_the_copies(folder):
+    rng = np.random.default_rng(3)
+    train = ImageSet(folder / "train.zip").pixels[..., 0]
+    write(folder, "held_out", [train[0], *(picture(rng) for _ in range(19))])
+    write(folder, "fake", list(train))
+    result = run(folder)
+    assert (result["suspects"], result["identical"], result["n_fake"]) == (40, 40, 40)
+    for space in result["by_space"].values():
+        assert space["threshold"] > 0
+        assert space["p"] < 1e-3
+
+
+def test_of_a_held_out_patient_one_image_is_the_reference(folder):
+    before = run(folder)["by_space"]["pixels"]
+    images = ImageSet(folder / "held_out.zip")
+    again = [({**row, "image": f"b_{row['image']}"}, images[i][..., 0]) for i, row in enumerate(images.rows)]
+    first = [(row, images[i][..., 0]) for i, row in enumerate(images.rows)]
+    write_image_set(folder / "held_out.zip", [*first, *again])
+    with np.load(folder / "held_out.npz") as content:
+        twice = {key: np.concatenate([value, value]) for key, value in content.items() if value.ndim}
+        twice["names"] = np.concatenate([content["names"], [f"b_{name}" for name in content["names"]]])
+        np.savez(folder / "held_out.npz", **twice, extractor=content["extractor"])
+    after = run(folder)["by_space"]["pixels"]
+    assert (after["threshold"], after["p"], after["expected_share"]) == (
+        before["threshold"],
+        before["p"],
+        before["expected_share"],
+    )
+
+
 def test_without_mirroring_the_mirrored_copy_is_missed(folder):
     pairs = run(folder, SETTINGS.__class__(**{**vars(SETTINGS), "mirror": False, "pairs": 23}))["closest_pairs"]
     mirrored = next(pair for pair in pairs if pair["image"] == "fake_002.png")

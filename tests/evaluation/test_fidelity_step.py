@@ -119,6 +119,19 @@ def test_a_generator_of_one_label_is_compared_with_that_label_only(files):
     result = run(files)
     assert set(result["groups"]) == {"all", "abnormal"}
     assert result["groups"]["all"]["n_real"] == 50
+    assert result["floor"]["all"] == result["floor"]["abnormal"]
+    assert result["duplicate"]["all"] == result["duplicate"]["abnormal"]
+
+
+def test_a_floor_of_more_images_than_the_generator_made_is_not_set_beside_it(files):
+    write(files["fake"], {"normal": 40, "abnormal": 10}, seed=2, prefix="f")
+    floor = run(files)["floor"]
+    assert floor["normal"]["fid"]["value"] is not None
+    assert floor["abnormal"]["fid"] == {
+        "value": None,
+        "reason": "the floor has 20 images of abnormal, the generator 10",
+    }
+    assert "other counts" in floor["all"]["fid"]["reason"]
 
 
 def test_kernel_distance_by_subsets_and_without_probabilities(files):

@@ -111,6 +111,15 @@ def test_the_synthetic_set(tmp_path, images, pair):
     assert "origin" not in made.rows[0]
 
 
+def test_labels_that_differ_in_signs_only_have_names_of_their_own(tmp_path, images):
+    pair = [checkpoint(tmp_path / "p.pt", ("TB+",)), checkpoint(tmp_path / "m.pt", ("TB-",), seed=1)]
+    chosen = settings(classes=["TB+", "TB-"], trainings={"p": ["TB+"], "m": ["TB-"]}, samples={"TB+": 1, "TB-": 1})
+    sample(chosen, checkpoints=pair, images=images, synthetic=tmp_path / "s.zip")
+    made = ImageSet(tmp_path / "s.zip")
+    assert made.column("image") == ["dcgan_64_TB-1_00001.png", "dcgan_64_TB-2_00001.png"]
+    assert made.column("label") == ["TB+", "TB-"]
+
+
 def test_equal_settings_give_equal_bytes(tmp_path, images, pair):
     for name in ("a.zip", "b.zip"):
         sample(settings(), checkpoints=pair, images=images, synthetic=tmp_path / name)

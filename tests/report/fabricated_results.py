@@ -109,6 +109,7 @@ def copies(generator, place):
         "n_fake": 360,
         "quantile": 0.01,
         "suspects": 4 * place,
+        "identical": 0,
         "suspect_share": {"value": 4 * place / 360, "low": 3 * place / 360, "high": 6 * place / 360},
         "by_space": {"features": space(3 * place), "pixels": space(2 * place)},
         "nearest_is_origin": origin,

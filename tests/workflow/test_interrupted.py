@@ -10,7 +10,7 @@ import pytest
 from checkout import Checkout, new_checkout
 
 from synthmed.errors import InputError
-from synthmed.provenance import SUFFIX, record, settle
+from synthmed.provenance import SUFFIX, made_from, record, settle
 
 FOLDER = "results/tuberculosis/generators/dcgan"
 NAMES = [f"normal.{suffix}" for suffix in ("pt", "history.csv", "samples.png")]
@@ -69,7 +69,7 @@ def test_a_disk_that_is_full_when_the_record_is_written(small_disk):
     table.write_text("old")
 
     def write_record():
-        record([table], step="table", inputs=[settings], code=[], settings={}, root=small_disk)
+        record([table], step="table", made_from=made_from([settings], [], small_disk), settings={})
 
     write_record()
     old = (results / f"table.csv{SUFFIX}").read_bytes()

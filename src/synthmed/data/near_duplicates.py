@@ -75,7 +75,7 @@ def near_duplicates(
         rows, columns = np.unique(first), np.unique(second)
         products = vectors[start + rows] @ vectors[start + columns].T
         values = products[np.searchsorted(rows, first), np.searchsorted(columns, second)]
-        close = values >= correlation
+        close = values >= correlation - 1e-6  # of equal images float32 gives a little less than 1
         for i, j, value in zip(first[close], second[close], values[close], strict=True):
             pairs.append(Pair(int(start + i), int(start + j), int(distance[i, j]), min(float(value), 1.0)))
     return sorted(pairs, key=lambda pair: (pair.first, pair.second))

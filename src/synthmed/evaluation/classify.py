@@ -256,10 +256,7 @@ def _accuracy_on(
     """
     truth = synthetic.classes(settings.classes)
     right = trained.probabilities(synthetic.features, real).argmax(-1) == truth
-    positive = truth == settings.classes.index(settings.positive)
     rng = np.random.default_rng(seed_of("accuracy on synthetic", settings.seed))
-    images = np.arange(len(truth))
-    draws = two_level_resamples(positive, images, settings.seeds, settings.resamples, rng)
     tail = (1 - settings.level) / 2
     found = {}
     for name, where in {
@@ -269,11 +266,14 @@ def _accuracy_on(
         if not where.any():
             found[name] = {"value": None, "reason": f"the set has no {name!r} image", "n": 0}
             continue
-        low, high = np.quantile(bootstrap_share(right, where, draws), [tail, 1 - tail])
+        # Each group by itself: a resample of all images may hold none of a small class.
+        group = np.ones(int(where.sum()), dtype=bool)
+        draws = two_level_resamples(group, np.arange(len(group)), settings.seeds, settings.resamples, rng)
+        low, high = np.quantile(bootstrap_share(right[:, where], group, draws), [tail, 1 - tail])
         found[name] = {
             "value": float(right[:, where].mean()),
             "low": float(low),
             "high": float(high),
-            "n": int(where.sum()),
+            "n": len(group),
         }
     return found

@@ -97,6 +97,9 @@ def _check(settings: CompareSettings, predictions: Predictions, described: dict,
     arms = set(predictions.probabilities)
     if settings.positive not in settings.classes:
         raise InputError(f"setting positive is {settings.positive!r}; choose one of {list(settings.classes)}")
+    for number, name in enumerate(settings.classes):
+        if not (predictions.labels == number).any():
+            raise InputError(f"{path}: no test image of the class {name!r}; without one nothing can be said of it")
     if settings.real not in arms:
         raise InputError(f"{path}: no arm {settings.real!r} (setting real); there are {sorted(arms)}")
     if set(described) != arms:

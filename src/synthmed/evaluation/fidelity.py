@@ -122,10 +122,34 @@ def fidelity(settings: FidelitySettings, *, real: Path, fake: Path, floor: Path,
             "n_fake": len(generated),
             "groups": groups,
             "matched": matched,
-            "floor": reference["floor"],
-            "duplicate": reference["duplicate"],
+            **{name: _comparable(reference[name], reference["counts"], counts) for name in ("floor", "duplicate")},
         },
     )
+
+
+def _comparable(groups: dict, floor_counts: dict[str, int], counts: dict[str, int]) -> dict:
+    """The groups of the floor that stand beside as many images of the generator; the others say why they do not.
+
+    A generator of one label is compared with the floor of that label, in `all` too.
+    """
+    if counts == floor_counts:
+        return groups
+    found = dict(groups)
+    for label, count in floor_counts.items():
+        if counts.get(label, count) != count and label in found:
+            found[label] = _none_of(
+                found[label], f"the floor has {count} images of {label}, the generator {counts[label]}"
+            )
+    if len(counts) == 1:
+        found["all"] = found[next(iter(counts))]
+    else:
+        made = ", ".join(f"{label} {count}" for label, count in counts.items())
+        found["all"] = _none_of(groups["all"], f"the floor is of other counts than those of the generator ({made})")
+    return found
+
+
+def _none_of(group: dict, reason: str) -> dict:
+    return {name: _missing(reason) if isinstance(value, dict) else value for name, value in group.items()}
 
 
 def _read(*paths: Path) -> list[Features]:

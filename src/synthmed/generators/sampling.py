@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -156,7 +156,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
         sources = find_sources(settings, real, trainings)
 
     def rows() -> Iterator[tuple[dict[str, object], np.ndarray]]:
-        number = 0
+        number, names = 0, _file_names(sorted(settings.samples))
         for label in sorted(settings.samples):
             noise = torch.Generator().manual_seed(derived_seed(settings.seed, f"samples of {label}"))
             made = 0
@@ -178,7 +178,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
                 for pixels, origin in zip(to_pixels(drawn).cpu().permute(0, 2, 3, 1).numpy(), origins, strict=True):
                     made, number = made + 1, number + 1
                     fields: dict[str, object] = {
-                        "image": f"{settings.generator}_{_safe(label)}_{made:05d}.png",
+                        "image": f"{settings.generator}_{names[label]}_{made:05d}.png",
                         "label": label,
                         "patient": f"synthetic-{settings.generator}-{number}",
                         "split": "synthetic",
@@ -200,5 +200,11 @@ def _check_shape(source: torch.Tensor, model: GAN, path: Path) -> None:
         )
 
 
-def _safe(label: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]", "-", label)
+def _file_names(labels: Sequence[str]) -> dict[str, str]:
+    """Each label as a part of file names; those that would be alike (TB+, TB-) get a number."""
+    names = {label: re.sub(r"[^A-Za-z0-9.]", "-", label) for label in labels}
+    alike = [name for name in names.values() if list(names.values()).count(name) > 1]
+    return {
+        label: f"{name}{number}" if name in alike else name
+        for number, (label, name) in enumerate(names.items(), start=1)
+    }

@@ -82,12 +82,18 @@ def nearest(
     return Nearest(index, distance)
 
 
+IDENTICAL = 1e-6
+"""Distance up to which two images count as the same."""
+
+
 class Suspects(NamedTuple):
-    """threshold: distance below which an image is a suspect; suspect bool (M,); share with its exact interval;
-    expected: the share among new real images, on average; p: chance of so many suspects if the images were such."""
+    """threshold: distance below which an image is a suspect; suspect, identical bool (M,); share of suspects with its
+    exact interval; expected: the share among new real images, on average; p: chance of so many suspects if the images
+    were such."""
 
     threshold: float
     suspect: np.ndarray
+    identical: np.ndarray
     share: Interval
     expected: float
     p: float
@@ -100,10 +106,14 @@ def suspects(distances: np.ndarray, reference: np.ndarray, *, quantile: float, l
     theirs. threshold: the r-th smallest reference distance, r = quantile · H rounded up, at least 1. If generated
     images were like new real images, each would fall below it with the expected share r / (H + 1), and their number
     would be beta-binomial (M; r, H − r + 1), which includes that the threshold itself is estimated from H images: p is
-    its upper tail. Raises InputError without images.
+    its upper tail. Held-out images that equal a training image (one image under two names) say nothing about new
+    patients and are left out. Raises InputError when no image is left.
     """
+    reference = reference[reference > IDENTICAL]
     if not len(distances) or not len(reference):
-        raise InputError("the copy audit needs at least one generated and one held-out image")
+        raise InputError(
+            "the copy audit needs at least one generated image and one held-out image that equals no training image"
+        )
     rank = max(1, int(np.ceil(quantile * len(reference))))
     threshold = float(np.sort(reference)[rank - 1])
     suspect = distances < threshold
@@ -113,4 +123,4 @@ def suspects(distances: np.ndarray, reference: np.ndarray, *, quantile: float, l
     choose = special.gammaln(total + 1) - special.gammaln(k + 1) - special.gammaln(total - k + 1)
     p = float(np.exp(choose + special.betaln(k + a, total - k + b) - special.betaln(a, b)).sum())
     share = clopper_pearson(count, total, level)
-    return Suspects(threshold, suspect, share, rank / (len(reference) + 1), min(1.0, p))
+    return Suspects(threshold, suspect, distances <= IDENTICAL, share, rank / (len(reference) + 1), min(1.0, p))

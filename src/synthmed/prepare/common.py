@@ -166,6 +166,21 @@ def _scale_deep(pixels: np.ndarray) -> np.ndarray:
     return np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
 
 
+def _decode_mask(content: bytes | np.ndarray) -> np.ndarray:
+    """Where a mask is not 0, bool (H, W). Deep values count as they are, small ones too; of JPEG, which draws rings
+    around edges, what is at least half of the range counts. Raises Rejected as decode does."""
+    lossy = False
+    if isinstance(content, bytes):
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                lossy = image.format in ("JPEG", "MPO")
+                if image.mode.startswith(("I", "F")) and getattr(image, "n_frames", 1) == 1:
+                    return np.asarray(ImageOps.exif_transpose(image)) != 0
+        except _DAMAGED:
+            pass  # decode says what is wrong with it
+    return decode(content, 1) > (127 if lossy else 0)
+
+
 def joined_mask(masks: Sequence[Load], shape: tuple[int, int]) -> np.ndarray:
     """All parts of a mask OR-ed: uint8 (H, W) = shape, 0 or 255.
 
@@ -174,7 +189,7 @@ def joined_mask(masks: Sequence[Load], shape: tuple[int, int]) -> np.ndarray:
     whole = np.zeros(shape, dtype=bool)
     for mask in masks:
         try:
-            part = decode(loaded(mask), 1) > 0
+            part = _decode_mask(loaded(mask))
         except Rejected as error:
             raise Rejected(f"its mask: {error}") from error
         if part.shape != shape:

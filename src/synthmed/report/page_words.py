@@ -178,8 +178,17 @@ class Words:
             for audit in self.audits
             if min(space["p"] for space in audit["by_space"].values()) * 2 * len(self.audits) <= self.verdicts["alpha"]
         ]
+        exact = [
+            f"{audit['identical']:,} of {audit['n_fake']:,} images of "
+            f"{self.settings.generators[audit['generator']].title}"
+            for audit in self.audits
+            if audit["identical"]
+        ]
+        copies = ""
+        if exact:
+            copies = f"The copy audit finds copies: {joined(exact)} equal a training image. Do not share them. "
         if not alarms:
-            return (
+            return copies.strip() or (
                 "The copy audit found no generated set that lies nearer to its training images than real images of "
                 "other patients do."
             )
@@ -190,8 +199,8 @@ class Words:
             for audit in alarms
         ]
         return (
-            f"The copy audit finds more images close to a training image than chance explains: {joined(named)}. "
-            "Look at the pairs before you share such a set."
+            f"{copies}The copy audit finds more images close to a training image than chance explains: "
+            f"{joined(named)}. Look at the pairs before you share such a set."
         )
 
     # --------------------------------------------------------------------------------------------------------- body

@@ -43,7 +43,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "verdict", "note",
     ),
     "table_copies": (
-        "generator", "extractor", "n_train", "n_held_out", "n_fake", "suspects", *_with_interval("suspect_share"),
+        "generator", "extractor", "n_train", "n_held_out", "n_fake", "identical", "suspects",
+        *_with_interval("suspect_share"),
         "share_in_features", "expected_in_features", "p_features", "share_in_pixels", "expected_in_pixels", "p_pixels",
         *_with_interval("nearest_is_origin"), "note",
     ),
@@ -290,6 +291,7 @@ def copy_rows(generators: Mapping[str, GeneratorEntry], audits: Sequence[Mapping
                 "n_held_out": audit["n_held_out"],
                 "n_fake": audit["n_fake"],
                 **cells,
+                "identical": audit["identical"],
                 "suspects": audit["suspects"],
                 "note": "; ".join(notes),
             }

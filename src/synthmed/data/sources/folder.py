@@ -7,6 +7,7 @@
 import csv
 import io
 import logging
+import os
 import re
 import string
 import zipfile
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from synthmed.data.archives import Archive, DamagedMember
 from synthmed.data.sources.raw_image import RawImage
@@ -102,6 +104,24 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
 
 
 # ------------------------------------------------------------------------------------------------- class sub-folders
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, also below linked folders. Raises InputError on a folder that cannot be read, and on a
+    link to a folder that holds it."""
+
+    def refused(error: OSError) -> NoReturn:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); change its rights") from error
+
+    passed = {str(folder): {os.path.realpath(folder)}}  # folder -> the real folders on the way to it
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=refused):
+        for name in folders:
+            path = os.path.join(place, name)
+            real = os.path.realpath(path)
+            if real in passed[place]:
+                raise InputError(f"{path}: links to a folder that it lies in; remove the link")
+            passed[path] = passed[place] | {real}
+        yield from (Path(place) / name for name in files)
+
+
 def _rows_of_class_folders(folder: Path, settings: FolderSettings) -> list[dict[str, str]]:
     try:
         pattern = None if settings.patient_pattern is None else re.compile(settings.patient_pattern)
@@ -110,7 +130,7 @@ def _rows_of_class_folders(folder: Path, settings: FolderSettings) -> list[dict[
     if pattern is not None and pattern.groups < 1:
         raise InputError(f"setting options.patient_pattern {pattern.pattern!r} needs a group in parentheses")
     rows, ignored = [], []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(_files_below(folder)):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
         if hidden or path.suffix.lower() not in ENDINGS or len(relative.parts) < 2:
