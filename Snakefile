@@ -1,6 +1,6 @@
 from snakemake.utils import min_version, validate
 
-from synthmed.settings import explain
+from synthmed.core.settings import explain
 
 min_version("9.0")
 

@@ -28,12 +28,14 @@ from PIL import Image
 from synthmed.anomaly.encoder import EncoderSettings, load_encoder, train_encoder
 from synthmed.anomaly.inputs import choose_images, read_images
 from synthmed.anomaly.search import Candidates, SearchSettings, search_batch
+from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.data.phantoms import chest_xray
-from synthmed.gan import GAN, choose_device, to_model
+from synthmed.generators.base import Generator
 from synthmed.generators.sampling import load_generator
-from synthmed.settings import parse
-from synthmed.training import TrainSettings, train
+from synthmed.generators.train import TrainSettings, train
+from synthmed.training.device import choose_device
+from synthmed.training.images import to_model
 
 SIDE = 64
 GENERATOR = {
@@ -129,7 +131,7 @@ def measure(folder: Path, arguments: argparse.Namespace, device: torch.device) -
     compare_starts(folder, model, pixels, settings, arguments, checkpoint, training)
 
 
-def compare_batches(model: GAN, pixels: torch.Tensor, settings: SearchSettings, repeats: int) -> None:
+def compare_batches(model: Generator, pixels: torch.Tensor, settings: SearchSettings, repeats: int) -> None:
     """One batch against batches of 1 and of 8."""
     candidates = Candidates(model, settings)
     losses: dict[str, np.ndarray] = {}
@@ -169,7 +171,7 @@ def timed(contestants: dict, repeats: int, device: torch.device) -> dict[str, fl
 
 def compare_starts(
     folder: Path,
-    model: GAN,
+    model: Generator,
     pixels: torch.Tensor,
     settings: SearchSettings,
     arguments: argparse.Namespace,

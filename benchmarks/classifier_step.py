@@ -17,7 +17,7 @@ from common import interleaved, machine
 from synthmed.classifiers.labelled_images import Part
 from synthmed.classifiers.network import Training
 from synthmed.classifiers.network_settings import NetworkSettings
-from synthmed.gan import choose_device
+from synthmed.training.device import choose_device
 
 VARIANTS = {
     "fp32, contiguous": ("fp32", False),

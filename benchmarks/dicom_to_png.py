@@ -27,9 +27,9 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from scipy.ndimage import gaussian_filter
 
+from synthmed.core.settings import parse
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.prepare.dicom import PrepareDicomSettings, _prepare_one, prepare
-from synthmed.settings import parse
 
 ENCODERS = {
     ExplicitVRLittleEndian: None,

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synthmed import weights
 from synthmed.extractors.inception import Inception
+from synthmed.weights import read
 
 
 def torch_fidelity_extractor(state: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
@@ -42,7 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 
-    state, source = weights.load("inception", None)
+    state, source = read.load("inception", None)
     cpu = torch.device("cpu")
     fp32, bf16 = (Inception(state, source, precision, cpu) for precision in ("fp32", "bf16"))
     contestants: dict[str, Callable[[Tensor], Tensor]] = {

@@ -20,10 +20,10 @@ import torch
 from common import interleaved, machine, read_params
 from threadpoolctl import threadpool_limits
 
-from synthmed.evaluation.feature_files import Features
+from synthmed.core.settings import parse
+from synthmed.data.features import Features
 from synthmed.evaluation.fidelity import MetricSettings, evaluate
 from synthmed.metrics.fidelity import frechet_distance
-from synthmed.settings import parse
 
 
 def made_up(count: int, dimensions: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import argparse
 import numpy as np
 from scipy.special import expit
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.latent.axes import class_weights, orthogonalised, regression_slopes, single_patterns
 
 RIDGES = (0.0, 0.03, 0.1, 0.3, 1.0, 10.0)

@@ -13,15 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Adam
 
-from synthmed.augment import diff_augment
-from synthmed.gan import GAN, Batch
+from synthmed.augment.diffaugment import diff_augment
 from synthmed.generators import pggan
-from synthmed.layers import UpsamplingConvolution
+from synthmed.generators.base import Generator
+from synthmed.networks.blocks import UpsamplingConvolution
+from synthmed.training.images import Batch
 
 Step = Callable[[Batch], dict[str, Tensor]]
 
 
-def plain_step(name: str, model: GAN) -> Step:
+def plain_step(name: str, model: Generator) -> Step:
     """The textbook step of the generator `name` on the networks of `model` (fp32, contiguous)."""
     for layer in model.modules():
         if isinstance(layer, UpsamplingConvolution):
@@ -43,7 +44,7 @@ def _two_equalised_layers(layer: pggan.UpsamplingConvolution, x: Tensor) -> Tens
     return F.conv2d(x, layer.weight * layer.scale, layer.bias, padding=1)
 
 
-def _dcgan(model: GAN, optimizers: dict[str, Adam]) -> Step:
+def _dcgan(model: Generator, optimizers: dict[str, Adam]) -> Step:
     def against(logits: Tensor, target: float) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
 
@@ -65,7 +66,7 @@ def _dcgan(model: GAN, optimizers: dict[str, Adam]) -> Step:
     return step
 
 
-def _cyclegan(model: GAN, optimizers: dict[str, Adam]) -> Step:
+def _cyclegan(model: Generator, optimizers: dict[str, Adam]) -> Step:
     discriminators = (model.discriminator_first, model.discriminator_second)
     cycle_weight, identity_weight = model.config.cycle_weight, model.config.identity_weight
 
@@ -102,7 +103,7 @@ def _cyclegan(model: GAN, optimizers: dict[str, Adam]) -> Step:
     return step
 
 
-def _fastgan(model: GAN, optimizers: dict[str, Adam]) -> Step:
+def _fastgan(model: Generator, optimizers: dict[str, Adam]) -> Step:
     policy = model.config.augmentation
 
     def step(batch: Batch) -> dict[str, Tensor]:
@@ -136,7 +137,7 @@ def _fastgan(model: GAN, optimizers: dict[str, Adam]) -> Step:
     return step
 
 
-def _pggan(model: GAN, optimizers: dict[str, Adam]) -> Step:
+def _pggan(model: Generator, optimizers: dict[str, Adam]) -> Step:
     config, growth = model.config, model.growth()
 
     def step(batch: Batch) -> dict[str, Tensor]:

@@ -21,9 +21,11 @@ from common import interleaved, machine, read_params
 from plain_steps import plain_step
 
 from synthmed import generators
-from synthmed.gan import GAN, Batch, choose_device, to_model
+from synthmed.core.settings import parse
 from synthmed.generators import pggan
-from synthmed.settings import parse
+from synthmed.generators.base import Generator
+from synthmed.training.device import choose_device
+from synthmed.training.images import Batch, to_model
 
 VARIANTS = {
     "fp32, contiguous": ("fp32", torch.contiguous_format),
@@ -76,7 +78,7 @@ def measure(name: str, entry: dict, experiment: dict, arguments: argparse.Namesp
     pixels = pixels.permute(0, 3, 1, 2)
     labels = torch.arange(len(classes)).repeat_interleave(per_step // len(classes))
 
-    def built(precision: str, memory_format: torch.memory_format) -> tuple[GAN, Batch]:
+    def built(precision: str, memory_format: torch.memory_format) -> tuple[Generator, Batch]:
         torch.manual_seed(0)
         model = model_class(config, shape, classes).to(memory_format=memory_format)
         model.rng.manual_seed(0)

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed import __version__, provenance
+from synthmed import __version__
 from synthmed.cli import main
+from synthmed.core import provenance
+from synthmed.core.files import hash_file, read_json
 from synthmed.data import split as split_module
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.files import hash_file, read_json
 from synthmed.steps import STEPS
 
 SPLIT = {
@@ -175,7 +176,7 @@ def test_images_check_of_a_file_that_is_none(tmp_path, capsys):
 
 
 def test_doctor_prints_a_report(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("synthmed.doctor.findings", lambda folder: [])
+    monkeypatch.setattr("synthmed.commands.doctor.findings", lambda folder: [])
     assert run("doctor", "--folder", tmp_path) == 0
     assert capsys.readouterr().out.startswith("Python 3.")
 

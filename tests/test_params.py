@@ -12,10 +12,10 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from synthmed import generators
+from synthmed.core.errors import InputError
+from synthmed.core.settings import parse
 from synthmed.data import sources
-from synthmed.errors import InputError
 from synthmed.extractors import EXTRACTORS
-from synthmed.settings import parse
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "workflow" / "schemas"

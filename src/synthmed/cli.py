@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synthmed import __version__
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 logger = logging.getLogger("synthmed")
 
@@ -81,9 +81,9 @@ def _log_to(path: Path | None, name: str) -> None:
 
 
 def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    from synthmed import provenance
-    from synthmed.files import read_json
-    from synthmed.settings import parse
+    from synthmed.core import provenance
+    from synthmed.core.files import read_json
+    from synthmed.core.settings import parse
     from synthmed.steps import STEPS, step_code
 
     step = STEPS[verb]
@@ -96,7 +96,7 @@ def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> 
     if missing:
         raise InputError(f"{missing[0]}: no such file")
     if verb == "train" and settings.training.processes > 1:
-        from synthmed import distributed
+        from synthmed.training import distributed
 
         if not distributed.launched():
             distributed.launch(argv, settings.training.processes)
@@ -115,13 +115,13 @@ def _paths(given: dict, names: Sequence[str]) -> list[Path]:
 
 def _images(arguments: argparse.Namespace) -> int:
     if arguments.what == "show":
-        from synthmed.data.contact_sheet import contact_sheet
+        from synthmed.commands.contact_sheet import contact_sheet
 
         out = arguments.out or arguments.images.with_suffix(".png")
         contact_sheet(arguments.images, out, columns=arguments.columns, count=arguments.count, seed=0)
         print(out)
         return 0
-    from synthmed.data.check import check
+    from synthmed.commands.check_images import check
 
     problems = check(arguments.images)
     print("\n".join(problems) if problems else f"{arguments.images}: nothing is wrong with it")
@@ -129,8 +129,8 @@ def _images(arguments: argparse.Namespace) -> int:
 
 
 def _describe(arguments: argparse.Namespace) -> int:
-    from synthmed.describe import describe
-    from synthmed.files import read_json
+    from synthmed.commands.describe import describe
+    from synthmed.core.files import read_json
 
     config = None
     if arguments.settings is not None:
@@ -143,7 +143,7 @@ def _describe(arguments: argparse.Namespace) -> int:
 
 
 def _settle(arguments: argparse.Namespace) -> int:
-    from synthmed.provenance import settle, stop_if_stale
+    from synthmed.core.provenance import settle, stop_if_stale
 
     missing = [folder for folder in arguments.folders if not folder.is_dir()]
     if arguments.check and missing:
@@ -162,7 +162,7 @@ def _settle(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from synthmed.doctor import report
+    from synthmed.commands.doctor import report
 
     print(report(arguments.folder))
     return 0

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthmed import extractors, generators
+from synthmed.core.provenance import code_of
 from synthmed.data import sources
-from synthmed.provenance import code_of
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,13 @@ STEPS: dict[str, Step] = {
     ),
     "check-needs": Step(
         "whether arms and translations can have the images that they ask for",
-        "synthmed.data.needs:check_needs",
+        "synthmed.evaluation.check_needs:check_needs",
         ("split_report",),
         ("out",),
     ),
-    "train": Step("train a generator", "synthmed.training:train", ("images",), ("checkpoint", "history", "samples")),
+    "train": Step(
+        "train a generator", "synthmed.generators.train:train", ("images",), ("checkpoint", "history", "samples")
+    ),
     "sample": Step(
         "draw a synthetic image set",
         "synthmed.generators.sampling:sample",
@@ -76,7 +78,7 @@ STEPS: dict[str, Step] = {
     ),
     "fetch-weights": Step(
         "get pretrained weights from a file, a download or an installed package",
-        "synthmed.weights:fetch_weights",
+        "synthmed.weights.fetch:fetch_weights",
         (),
         ("weights", "origin"),
     ),
@@ -214,31 +216,31 @@ STEPS: dict[str, Step] = {
     ),
     "section-selection": Step(
         "the report's section on who was studied",
-        "synthmed.report.section_selection:section",
+        "synthmed.report.sections.selection:section",
         ("exclusions", "rejects", "train", "validation", "test"),
         ("section", "out*"),
     ),
     "section-three-steps": Step(
         "the report's section on the three steps",
-        "synthmed.report.section_three_steps:section",
+        "synthmed.report.sections.three_steps:section",
         ("pseudo_labels", "summary", "cam", "maps", "test", "synthetic"),
         ("section", "out*"),
     ),
     "section-disease-axes": Step(
         "the report's section on the axes of diseases",
-        "synthmed.report.section_disease_axes:section",
+        "synthmed.report.sections.disease_axes:section",
         ("axes_report", "paths", "images", "cams"),
         ("section", "out*"),
     ),
     "section-anomaly": Step(
         "the report's section on anomaly detection",
-        "synthmed.report.section_anomaly:section",
+        "synthmed.report.sections.anomaly:section",
         ("results", "cases", "examples", "times*"),
         ("section", "out*"),
     ),
     "page": Step(
         "the report",
-        "synthmed.report.page:page",
+        "synthmed.report.page.page:page",
         (
             *("verdicts", "validation?", "split_report", "summary", "copies*", "copy_figures*", "settings_files*"),
             *("tables*", "figures*", "sections*", "section_files*"),

@@ -14,10 +14,10 @@ from torch import nn
 
 from synthmed.anomaly.cases import EvaluateSettings
 from synthmed.anomaly.evaluate import anomaly_evaluate
+from synthmed.anomaly.found import Found, write_found
 from synthmed.classifiers import network
-from synthmed.data.found import Found, write_found
+from synthmed.core.files import write_json
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.files import write_json
 
 GREY = 100
 TARGETS = ("normal", "nodule")

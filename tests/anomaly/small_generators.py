@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from synthmed import checkpoint as checkpoints
 from synthmed import generators
+from synthmed.core.settings import parse
 from synthmed.data.imageset import write_image_set
-from synthmed.settings import parse
+from synthmed.training import checkpoint as checkpoints
 
 SHAPE = (1, 16, 16)
 DCGAN = {

@@ -9,11 +9,11 @@ from small_generators import write_generator, write_images
 
 from synthmed.anomaly import encoder as encoders
 from synthmed.anomaly.encoder import EncoderSettings, EncoderTraining, load_encoder, train_encoder
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_csv
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
-from synthmed.files import read_csv
-from synthmed.gan import to_model, to_pixels
 from synthmed.generators.sampling import load_generator
+from synthmed.training.images import to_model, to_pixels
 
 SETTINGS = EncoderSettings(
     model="dcgan",

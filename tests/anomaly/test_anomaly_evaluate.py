@@ -10,13 +10,13 @@ from small_generators import write_images
 from synthmed.anomaly.cases import Case
 from synthmed.anomaly.evaluate import area, mean_of, share, threshold_for_rate
 from synthmed.anomaly.examples import draw_examples
+from synthmed.anomaly.found import read_found, write_found
 from synthmed.anomaly.measured import chances
 from synthmed.anomaly.supervised import supervised_margins
 from synthmed.classifiers import network
-from synthmed.data.found import read_found, write_found
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.errors import InputError
-from synthmed.files import read_csv, read_json, write_json
 from synthmed.metrics.classification import clopper_pearson
 from synthmed.metrics.difference_maps import post_process
 from synthmed.metrics.localisation import pointing_game

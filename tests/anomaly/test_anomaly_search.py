@@ -7,16 +7,16 @@ import pytest
 import torch
 from small_generators import LinearGenerator, write_generator, write_images
 
-from synthmed import checkpoint as checkpoints
 from synthmed.anomaly import search
 from synthmed.anomaly.encoder import FORMAT, Encoder
+from synthmed.anomaly.found import places, read_found, write_found
 from synthmed.anomaly.search import Candidates, Loss, SearchSettings, anomaly_search, descend, search_batch
-from synthmed.data.found import places, read_found, write_found
+from synthmed.core.errors import InputError
+from synthmed.core.files import hash_file, read_json
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
-from synthmed.files import hash_file, read_json
-from synthmed.gan import to_model, to_pixels
 from synthmed.generators.sampling import load_generator
+from synthmed.training import checkpoint as checkpoints
+from synthmed.training.images import to_model, to_pixels
 
 SETTINGS = SearchSettings(
     model="dcgan",

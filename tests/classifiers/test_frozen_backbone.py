@@ -7,7 +7,7 @@ from torch import nn
 
 from synthmed.classifiers import frozen_backbone
 from synthmed.classifiers.frozen_backbone import Head, Schedule, train_heads
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.metrics.classification import auroc
 
 CHANNELS, MAP = 6, 5

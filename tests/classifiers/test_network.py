@@ -10,16 +10,16 @@ import torch
 from torch.nn import functional as F
 
 from made_up_images import SIDE, image_set, rows
-from synthmed import weights as registry
 from synthmed.classifiers import network
 from synthmed.classifiers.architectures import ResNet50, SmallCNN, build
 from synthmed.classifiers.labelled_images import augmented, read_parts
 from synthmed.classifiers.network import NetworkSettings, PredictSettings, likelihoods, load, predict, train
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json
+from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.errors import InputError
-from synthmed.files import read_json
 from synthmed.metrics.classification import auroc
-from synthmed.settings import parse
+from synthmed.weights import read as weight_files
 
 VALUES = {
     "targets": ["abnormal"],
@@ -396,7 +396,7 @@ def test_resnet50_takes_grey_images_and_published_weights(tmp_path):
     published = {name: tensor + 1 for name, tensor in model.net.state_dict().items() if not name.startswith("fc.")}
     published |= {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
     torch.save(published, tmp_path / "resnet50.pt")
-    state, _ = registry.load("resnet50", tmp_path / "resnet50.pt")
+    state, _ = weight_files.load("resnet50", tmp_path / "resnet50.pt")
     model.load_imagenet(state)
     assert torch.equal(model.net.conv1.weight, published["conv1.weight"])
     assert torch.equal(model.net.layer4[2].bn3.running_var, published["layer4.2.bn3.running_var"])

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from synthmed.data.archives import Archive, DamagedMember, Limits
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 
 def make(path, members, method=zipfile.ZIP_STORED):

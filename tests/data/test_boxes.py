@@ -3,7 +3,7 @@
 import pytest
 
 from synthmed.data.boxes import Box, format_boxes, parse_boxes
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 
 def test_boxes_are_read_written_and_scaled():

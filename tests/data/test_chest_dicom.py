@@ -10,7 +10,7 @@ from synthmed.data import sources
 from synthmed.data.boxes import parse_boxes
 from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.sources import chest_dicom
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 HEADER = "film,person,finding,line,x0,y0,x1,y1,part"
 ROWS = (

@@ -8,7 +8,7 @@ import pytest
 
 from synthmed.data import download as module
 from synthmed.data.download import download
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 CONTENT = bytes(range(256)) * 2000  # 512,000 bytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from synthmed.data.imageset import ImageSet, encode_png, write_image_set
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 RNG = np.random.default_rng(0)
 

@@ -11,7 +11,7 @@ import requests
 
 from synthmed.data import kaggle
 from synthmed.data.kaggle import download_competition
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 NAME = "some-competition"
 
@@ -189,7 +189,7 @@ def test_the_real_client_without_a_token_and_not_before_it_is_asked(tmp_path):
         "from synthmed.data import kaggle, sources\n"
         "sources.raw_files({'source': 'vindr_cxr'})\n"
         "assert 'kaggle' not in sys.modules\n"
-        "from synthmed.errors import InputError\n"
+        "from synthmed.core.errors import InputError\n"
         "try:\n"
         "    kaggle.signed_in()\n"
         "except InputError as error:\n"

@@ -14,7 +14,7 @@ from PIL import Image
 from synthmed.data import sources
 from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.sources import folder, medmnist, montgomery_shenzhen
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 
 def png(value=0, size=(20, 16)):

@@ -7,14 +7,9 @@ import pytest
 from PIL import Image
 
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.data.near_duplicates import (
-    near_duplicates,
-    perceptual_hashes,
-    standardised,
-    thumbnail,
-)
+from synthmed.data.near_duplicates import near_duplicates, perceptual_hashes, standardised, thumbnail
 from synthmed.data.split import PARTS, SplitSettings, draw, split
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 BOX, LANCZOS = Image.Resampling.BOX, Image.Resampling.LANCZOS
 

@@ -10,7 +10,7 @@ from synthmed.data import kaggle, sources
 from synthmed.data.boxes import Box, parse_boxes
 from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.sources import vindr_cxr
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 HEADER = "image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max"
 NAMES = {name: None for name in vindr_cxr.CLASSES} | {

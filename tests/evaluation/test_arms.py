@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from synthmed.data.needs import NeedsSettings, needs
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.evaluation.arms import ArmSettings, Part, check_supply, compose, define_arms
+from synthmed.evaluation.check_needs import NeedsSettings, needs
 
 CLASSES = ("normal", "abnormal")
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from made_up_features import CLASSES, write_features
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json
 from synthmed.evaluation.arms import ArmSettings
 from synthmed.evaluation.classify import ClassifySettings, classify
-from synthmed.files import read_json
 from synthmed.metrics.classification import auroc
 
 SETTINGS = ClassifySettings(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthmed.core.errors import InputError
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.errors import InputError
 from synthmed.evaluation.copies import CopiesSettings, copies
 
 SETTINGS = CopiesSettings(generator="dcgan", quantile=0.05, pixel_side=16, mirror=True, level=0.95, pairs=6, chunk=16)

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.evaluation import fidelity as step
 
 SETTINGS = step.MetricSettings(

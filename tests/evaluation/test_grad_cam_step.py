@@ -8,11 +8,11 @@ import torch
 
 from made_up_classifiers import classifier, plan
 from synthmed.classifiers import network
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_csv, write_json
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
 from synthmed.evaluation import grad_cam as module
 from synthmed.evaluation.grad_cam import Decisions, GradCamSettings, as_pixels, choose, grad_cam, outcomes, shares
-from synthmed.files import read_json, write_csv, write_json
 
 SETTINGS = GradCamSettings("abnormal", 2, 3, 1, "cpu")
 LABELS = ["normal", "abnormal"] * 4

@@ -6,11 +6,11 @@ import pytest
 
 from made_up_classifiers import classifier, plan
 from synthmed.classifiers import network
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json
+from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
 from synthmed.evaluation.pseudo_labels import PseudoLabelSettings, matched_counts, pseudo_label
-from synthmed.files import read_json
-from synthmed.settings import parse
 
 VALUES = {
     "classes": ["normal", "abnormal"],

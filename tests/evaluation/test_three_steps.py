@@ -8,13 +8,13 @@ from scipy import stats
 
 from made_up_classifiers import classifier, plan
 from synthmed.classifiers import network
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json
+from synthmed.core.settings import parse
 from synthmed.evaluation import three_steps as module
 from synthmed.evaluation.three_steps import ThreeStepsSettings, three_steps, verdict
-from synthmed.files import read_json
 from synthmed.metrics.classification import auroc, clopper_pearson
 from synthmed.metrics.statistics import SeedTest, delong_test
-from synthmed.settings import parse
 
 VALUES = {
     "classes": ["normal", "abnormal"],

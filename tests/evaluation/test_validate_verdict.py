@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from made_up_features import CLASSES, write_features
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json
+from synthmed.data.features import read_features
 from synthmed.evaluation import validate_verdict
-from synthmed.evaluation.feature_files import read_features
 from synthmed.evaluation.validate_verdict import ValidateSettings, validate
-from synthmed.files import read_json
 
 SETTINGS = ValidateSettings(
     classes=CLASSES, positive="abnormal", train=15, validation=30, test=200, added_share=12.0, shuffled_share=12.0,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from synthmed.core.errors import InputError
 from synthmed.data.imageset import write_image_set
-from synthmed.errors import InputError
 from synthmed.extractors import domain
 
 SETTINGS = domain.DomainSettings(

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from synthmed.augment import ClassicAugmentation
+from synthmed.augment.classic import ClassicAugmentation
+from synthmed.core.errors import InputError
+from synthmed.core.settings import parse
 from synthmed.data.imageset import write_image_set
-from synthmed.errors import InputError
 from synthmed.extractors import EXTRACTORS, domain, features
 from synthmed.extractors.extractor import fold_batch_norm, pool, to_pixels
-from synthmed.settings import parse
 
 NAMES = [f"film_{number:02d}.png" for number in range(7)]
 

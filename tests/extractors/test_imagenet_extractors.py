@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from synthmed import weights
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.extractors import efficientnet_lite, vgg16
+from synthmed.weights import read, registry
 
 CPU = torch.device("cpu")
 
@@ -31,9 +31,9 @@ def made_up():
 
 
 def real(name):
-    if weights.available(name).source is None:
+    if registry.available(name).source is None:
         pytest.skip(f"no package with {name} is installed (requirements-weights.lock)")
-    return weights.load(name, None)
+    return read.load(name, None)
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from synthmed import weights
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.extractors import inception
+from synthmed.weights import read, registry
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def state():
-    if weights.available("inception").source is None:
+    if registry.available("inception").source is None:
         pytest.skip("no package with the FID Inception is installed (requirements-weights.lock)")
-    return weights.load("inception", None)[0]
+    return read.load("inception", None)[0]
 
 
 def test_the_resize_is_tensorflow_1s():
@@ -82,7 +82,7 @@ def test_grey_equals_three_equal_channels(state):
 @pytest.mark.weights
 def test_the_torchscript_agrees_with_the_converted_network(state):
     """The conversion maps every layer to its place: the package's own graph gives the same features."""
-    package = weights.WEIGHTS["inception"].sources[1].locate()
+    package = registry.WEIGHTS["inception"].sources[1].locate()
     with pytest.warns(DeprecationWarning, match="jit"):
         script = torch.jit.load(package, map_location="cpu").eval()
     pixels = torch.randint(0, 256, (1, 3, 299, 299), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))

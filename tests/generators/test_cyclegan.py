@@ -5,11 +5,11 @@ import torch
 from tiny_configs import TINY
 from torch import nn
 
-from synthmed.errors import InputError
-from synthmed.gan import Batch
-from synthmed.generators.cyclegan import Config, Generator, ImagePool, Model, lsgan_loss
-from synthmed.layers import count_parameters
-from synthmed.settings import parse
+from synthmed.core.errors import InputError
+from synthmed.core.settings import parse
+from synthmed.generators.cyclegan import Config, GeneratorNetwork, ImagePool, Model, lsgan_loss
+from synthmed.networks.blocks import count_parameters
+from synthmed.training.images import Batch
 
 SHAPE = TINY["cyclegan"]["shape"]
 
@@ -43,11 +43,11 @@ def test_generator_has_the_published_number_of_parameters(blocks, count):
     )
     assert by_hand == count
     with torch.device("meta"):
-        assert count_parameters(Generator(3, 64, blocks)) == count
+        assert count_parameters(GeneratorNetwork(3, 64, blocks)) == count
 
 
 def test_generator_keeps_the_shape_for_images_that_are_not_square():
-    assert Generator(2, 2, 1)(torch.zeros(1, 2, 32, 24)).shape == (1, 2, 32, 24)
+    assert GeneratorNetwork(2, 2, 1)(torch.zeros(1, 2, 32, 24)).shape == (1, 2, 32, 24)
 
 
 def test_lsgan_loss_by_hand():

@@ -3,10 +3,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from synthmed.describe import describe, layers
-from synthmed.errors import InputError
-from synthmed.gan import Batch
+from synthmed.commands.describe import describe, layers
+from synthmed.core.errors import InputError
 from synthmed.generators.dcgan import Config, Model
+from synthmed.training.images import Batch
 
 THESIS = Config(
     latent_size=100,

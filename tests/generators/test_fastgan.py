@@ -5,20 +5,20 @@ import torch
 from tiny_configs import TINY
 from torch import nn
 
-from synthmed.errors import InputError
-from synthmed.gan import Batch
+from synthmed.core.errors import InputError
+from synthmed.core.settings import parse
 from synthmed.generators.fastgan import (
     SIZES,
     Config,
     Discriminator,
-    Generator,
+    GeneratorNetwork,
     Model,
     excitation_pairs,
     hinge_fake,
     hinge_real,
 )
-from synthmed.layers import count_parameters
-from synthmed.settings import parse
+from synthmed.networks.blocks import count_parameters
+from synthmed.training.images import Batch
 
 
 def build(shape=(1, 32, 32), **changes):
@@ -42,7 +42,7 @@ def batch(shape=(1, 32, 32), count=2, seed=0):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 4])
 def test_networks_fit_every_size_and_number_of_channels(size, channels):
-    generator, discriminator = Generator(8, 1, channels, size), Discriminator(1, channels, size, part_size=2)
+    generator, discriminator = GeneratorNetwork(8, 1, channels, size), Discriminator(1, channels, size, part_size=2)
     images = torch.zeros(2, channels, size, size)
     with torch.no_grad():
         logits, full, half = discriminator(images)
@@ -60,7 +60,7 @@ def test_networks_fit_every_size_and_number_of_channels(size, channels):
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_generator_makes_images_of_its_size(size):
-    made = Generator(8, 2, 3, size)(torch.randn(2, 8), noise_maps(2))
+    made = GeneratorNetwork(8, 2, 3, size)(torch.randn(2, 8), noise_maps(2))
     assert made.shape == (2, 3, size, size)
 
 
@@ -87,7 +87,7 @@ def test_generator_parameters_by_hand_at_256_px():
         total += 16 * channels[low] * channels[high] + channels[high] ** 2
     total += 9 * 32 * 3 + 3
     with torch.device("meta"):
-        assert count_parameters(Generator(256, 64, 3, 256)) == total
+        assert count_parameters(GeneratorNetwork(256, 64, 3, 256)) == total
 
 
 def test_discriminator_doubles_its_maps_whenever_the_side_halves():
@@ -101,7 +101,7 @@ def test_discriminator_doubles_its_maps_whenever_the_side_halves():
 
 def test_injected_noise_matters_once_its_strength_is_learned():
     torch.manual_seed(0)
-    generator, z = Generator(8, 2, 1, 32).eval(), torch.randn(2, 8)
+    generator, z = GeneratorNetwork(8, 2, 1, 32).eval(), torch.randn(2, 8)
 
     def made(seed):
         return generator(z, noise_maps(2, seed))

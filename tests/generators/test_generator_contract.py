@@ -9,11 +9,11 @@ import yaml
 from tiny_configs import TINY
 
 from synthmed import generators
-from synthmed.checkpoint import Checkpoint, load, save
-from synthmed.describe import describe, layers
-from synthmed.errors import InputError
-from synthmed.gan import Batch
-from synthmed.settings import parse
+from synthmed.commands.describe import describe, layers
+from synthmed.core.errors import InputError
+from synthmed.core.settings import parse
+from synthmed.training.checkpoint import Checkpoint, load, save
+from synthmed.training.images import Batch
 
 SCHEMAS = Path(__file__).parents[2] / "workflow" / "schemas" / "generators"
 CLASSES = ("normal", "abnormal")

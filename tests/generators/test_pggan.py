@@ -6,21 +6,21 @@ import torch
 import torch.nn.functional as F
 from tiny_configs import TINY
 
-from synthmed.errors import InputError
-from synthmed.gan import Batch
+from synthmed.core.errors import InputError
+from synthmed.core.settings import parse
 from synthmed.generators.pggan import (
     Config,
     Convolution,
     Discriminator,
     FirstConvolution,
-    Generator,
+    GeneratorNetwork,
     MinibatchDeviation,
     Model,
     PixelNorm,
     UpsamplingConvolution,
 )
-from synthmed.layers import count_parameters
-from synthmed.settings import parse
+from synthmed.networks.blocks import count_parameters
+from synthmed.training.images import Batch
 
 PAPER = Model.paper_config((3, 1024, 1024))
 
@@ -426,7 +426,7 @@ def test_batches_that_can_be_parted_into_groups_are_taken(monkeypatch, processes
 
 def test_networks_are_built_by_resolution():
     channels = {4: 4, 8: 2}
-    generator, discriminator = Generator(3, channels, 1, False), Discriminator(channels, 1, 4, False)
+    generator, discriminator = GeneratorNetwork(3, channels, 1, False), Discriminator(channels, 1, 4, False)
     assert generator(torch.randn(2, 3), 8, 1.0).shape == (2, 1, 8, 8)
     assert discriminator(torch.randn(2, 1, 8, 8), 8, 1.0).shape == (2,)
     assert dataclasses.asdict(PAPER)["fmap_base"] == 8192

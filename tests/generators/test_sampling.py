@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from synthmed import generators
-from synthmed.checkpoint import Checkpoint, save
+from synthmed.core.errors import InputError
+from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.errors import InputError
-from synthmed.gan import GAN, derived_seed, to_pixels
+from synthmed.generators.base import Generator
 from synthmed.generators.dcgan import Config, Model
 from synthmed.generators.sampling import SampleSettings, load_generator, sample
-from synthmed.settings import parse
+from synthmed.training.checkpoint import Checkpoint, save
+from synthmed.training.device import derived_seed
+from synthmed.training.images import to_pixels
 
 CONFIG = Config(8, (8, 4), (4, 8), 4, 1e-3, 0.5, 0.0, 0.9)
 
@@ -24,7 +26,7 @@ class InverterConfig:
     gain: float
 
 
-class Inverter(GAN):
+class Inverter(Generator):
     Config = InverterConfig
     translates = True
     inference_modules = ("network",)

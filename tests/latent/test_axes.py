@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression, Ridge
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.latent.axes import (
     DiseaseAxesSettings,
     class_weights,

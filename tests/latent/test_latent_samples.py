@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from synthmed import checkpoint
-from synthmed.checkpoint import Checkpoint, write_torch
 from synthmed.classifiers import network
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.generators import cyclegan, dcgan
 from synthmed.latent.sample_file import read_samples
 from synthmed.latent.samples import LatentSamplesSettings, latent_samples
+from synthmed.training import checkpoint
+from synthmed.training.checkpoint import Checkpoint, write_torch
 
 SETTINGS = LatentSamplesSettings(
     model="dcgan", generator="toy", space="z", count=50, seed=3, batch_size=8, save_every=16, threads=1, device="cpu"

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from linear_world import LEFT, RIGHT
 
+from synthmed.core.errors import InputError
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
 from synthmed.latent.axes import DiseaseAxesSettings, disease_axes
 from synthmed.latent.paths import PathsSettings, control_p, move_along_axes, path_codes, rises
 from synthmed.latent.sample_file import read_arrays, write_arrays
 from synthmed.latent.samples import LatentSamplesSettings, latent_samples
-from synthmed.report.section_disease_axes import FILES, DiseaseAxesSectionSettings, section
+from synthmed.report.sections.disease_axes import FILES, DiseaseAxesSectionSettings, section
 
 SAMPLES = LatentSamplesSettings(
     model="dcgan", generator="toy", space="z", count=3000, seed=3, batch_size=500, save_every=3000, threads=1,

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.metrics import classification as c
 
 

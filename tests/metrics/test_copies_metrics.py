@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.metrics import copies as c
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.metrics.difference_maps import difference_maps, image_scores, post_process, top_mean
 
 

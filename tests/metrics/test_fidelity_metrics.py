@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.metrics import fidelity
 from synthmed.metrics.diversity import neighbour_metrics, squared_distances
 from synthmed.metrics.resampling import half_samples, linearised_interval, units

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.metrics.localisation import average_precision, box_region, chance, pointing_game, share_inside
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.metrics.resampling import clustered_mean_interval
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.metrics import statistics as s
 from synthmed.metrics.verdict import NO_EVIDENCE, decide
 

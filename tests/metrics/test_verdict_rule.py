@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.metrics.statistics import SeedTest, seeds_test
 from synthmed.metrics.verdict import HARMS, HELPS, NO_EVIDENCE, decide, rule_text
 

@@ -6,7 +6,7 @@ import hmac
 import pytest
 from made_up_dicom import dataset
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.prepare.anonymise import age, manufacturer, pseudonym, read_salt, sex, view
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -7,14 +7,14 @@ import pydicom
 import pytest
 from made_up_dicom import dataset, raw_image, source_of, written
 
+from synthmed.core.files import read_csv
+from synthmed.core.settings import parse
 from synthmed.data import sources
 from synthmed.data.imageset import ImageSet
-from synthmed.files import read_csv
 from synthmed.prepare.common import Rejected
 from synthmed.prepare.dicom import PrepareDicomSettings, prepare
 from synthmed.prepare.dicom_file import read_film
 from synthmed.prepare.dicom_grey import levels_of, to_grey
-from synthmed.settings import parse
 
 data_store = pytest.importorskip("data_store", reason="pydicom-data is not installed")
 STORE = Path(data_store.__file__).parent / "data"

@@ -16,16 +16,16 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.uid import JPEGBaseline8Bit, RLELossless
 
+from synthmed.core.errors import InputError
+from synthmed.core.files import write_json
+from synthmed.core.settings import parse
 from synthmed.data import sources
 from synthmed.data.archives import DamagedMember
 from synthmed.data.boxes import parse_boxes
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
-from synthmed.files import write_json
 from synthmed.prepare import dicom
 from synthmed.prepare.anonymise import pseudonym
 from synthmed.prepare.dicom import PrepareDicomSettings, prepare
-from synthmed.settings import parse
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

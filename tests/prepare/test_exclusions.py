@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_csv, write_json
+from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.errors import InputError
-from synthmed.files import read_json, write_csv, write_json
 from synthmed.prepare.exclusions import ExcludeSettings, SetAsideSettings, exclude, set_aside
-from synthmed.settings import parse
 
 NONE = {
     "classes": ["normal", "abnormal"],

@@ -2,11 +2,11 @@
 
 import pytest
 
-from synthmed.data.check import check
+from synthmed.commands.check_images import check
+from synthmed.core.errors import InputError
 from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.imageset import ImageSet
 from synthmed.data.split import PARTS, SplitSettings, split
-from synthmed.errors import InputError
 from synthmed.prepare.images import PrepareSettings, prepare
 
 PHANTOM = {

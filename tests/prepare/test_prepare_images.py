@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthmed.core.errors import InputError
 from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
 from synthmed.prepare.images import PrepareSettings, prepare
 
 

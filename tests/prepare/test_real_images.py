@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from synthmed.data.check import check
-from synthmed.data.contact_sheet import contact_sheet
+from synthmed.commands.check_images import check
+from synthmed.commands.contact_sheet import contact_sheet
 from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.imageset import ImageSet
 from synthmed.data.split import PARTS, SplitSettings, split

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from synthmed.core.files import write_csv, write_json
 from synthmed.data.imageset import write_image_set
-from synthmed.files import write_csv, write_json
 
 CLASSES = ("normal", "abnormal")
 GENERATORS = {

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from fabricated_results import GENERATORS, write_all
 
-from synthmed.errors import InputError
-from synthmed.files import read_json
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json
+from synthmed.core.settings import parse
 from synthmed.report.leaderboard import (
     EFFECT_COLUMNS,
     HISTORY_POINTS,
@@ -17,7 +18,6 @@ from synthmed.report.leaderboard import (
     metrics,
     roc_curve,
 )
-from synthmed.settings import parse
 
 
 @pytest.fixture(scope="module")

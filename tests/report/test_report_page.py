@@ -7,14 +7,14 @@ import pytest
 from fabricated_results import GENERATORS, write_all
 from PIL import Image
 
-from synthmed.errors import InputError
-from synthmed.files import read_json, write_json
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_json
+from synthmed.core.settings import parse
 from synthmed.report import FIGURES, TABLES
 from synthmed.report.figures import FiguresSettings, figures
 from synthmed.report.leaderboard import MetricsSettings, metrics
-from synthmed.report.page import PageSettings, page
+from synthmed.report.page.page import PageSettings, page
 from synthmed.report.tables import TablesSettings, tables
-from synthmed.settings import parse
 
 BASE = {"classes": ["normal", "abnormal"], "generators": GENERATORS}
 

@@ -7,15 +7,15 @@ from fabricated_results import GENERATORS, write_all
 from PIL import Image
 from test_report_page import BASE, write_page
 
-from synthmed.errors import InputError
-from synthmed.files import read_json, write_csv, write_json
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_csv, write_json
+from synthmed.core.settings import parse
 from synthmed.report import FIGURES, TABLES
+from synthmed.report.charts.style import placeholder
 from synthmed.report.figures import FiguresSettings, figures
-from synthmed.report.page_tables import page_table
-from synthmed.report.section import read_sections, write_section
-from synthmed.report.style import placeholder
+from synthmed.report.page.tables import page_table
+from synthmed.report.sections.section import read_sections, write_section
 from synthmed.report.tables import TablesSettings, tables
-from synthmed.settings import parse
 
 
 @pytest.fixture

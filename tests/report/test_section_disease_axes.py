@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.data.imageset import write_image_set
-from synthmed.errors import InputError
-from synthmed.files import read_csv, read_json, write_json
-from synthmed.report.page_tables import page_table
+from synthmed.report.page.tables import page_table
 from synthmed.report.results import NOTHING_TO_SHOW
-from synthmed.report.section_disease_axes import FILES, DiseaseAxesSectionSettings, paragraphs, section
+from synthmed.report.sections.disease_axes import FILES, DiseaseAxesSectionSettings, paragraphs, section
 
 DISTANCES = (0.0, 2.0, 4.0)
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_csv
+from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.errors import InputError
-from synthmed.files import read_json, write_csv
 from synthmed.prepare.exclusions import ExcludeSettings, exclude
-from synthmed.report.flow_chart import Box, draw_flow_chart
-from synthmed.report.section_selection import (
+from synthmed.report.charts.flow_chart import Box, draw_flow_chart
+from synthmed.report.sections.selection import (
     FILES,
     SelectionSettings,
     finding_rows,
@@ -19,7 +20,6 @@ from synthmed.report.section_selection import (
     reject_reasons,
     section,
 )
-from synthmed.settings import parse
 
 NO_RULES = {
     "classes": ["normal", "abnormal"],

@@ -8,14 +8,14 @@ from PIL import Image
 
 from made_up_classifiers import classifier, plan
 from synthmed.classifiers import network
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.core.settings import parse
 from synthmed.evaluation.grad_cam import GradCamSettings, grad_cam
 from synthmed.evaluation.pseudo_labels import PseudoLabelSettings, pseudo_label
 from synthmed.evaluation.three_steps import ThreeStepsSettings, three_steps
-from synthmed.files import read_csv, read_json, write_json
-from synthmed.report.charts_three_steps import mean_curve
-from synthmed.report.section_three_steps import FILES, SectionSettings, section
-from synthmed.settings import parse
+from synthmed.report.charts.three_steps import mean_curve
+from synthmed.report.sections.three_steps import FILES, SectionSettings, section
 
 CLASSES = ["normal", "abnormal"]
 LABELS = CLASSES * 20

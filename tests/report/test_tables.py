@@ -5,13 +5,13 @@ import csv
 import pytest
 from fabricated_results import EXTRACTORS, GENERATORS, write_all
 
-from synthmed.errors import InputError
-from synthmed.files import read_json, write_json
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_json
+from synthmed.core.settings import parse
 from synthmed.report import TABLES
 from synthmed.report.references import TUBERCULOSIS
 from synthmed.report.table_rows import COLUMNS
 from synthmed.report.tables import TablesSettings, tables
-from synthmed.settings import parse
 
 INPUTS = ("fidelity", "copies", "grid", "summary", "verdicts", "split_report", "validation")
 

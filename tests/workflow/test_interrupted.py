@@ -9,8 +9,8 @@ import subprocess
 import pytest
 from checkout import Checkout, new_checkout
 
-from synthmed.errors import InputError
-from synthmed.provenance import SUFFIX, made_from, record, settle
+from synthmed.core.errors import InputError
+from synthmed.core.provenance import SUFFIX, made_from, record, settle
 
 FOLDER = "results/tuberculosis/generators/dcgan"
 NAMES = [f"normal.{suffix}" for suffix in ("pt", "history.csv", "samples.png")]

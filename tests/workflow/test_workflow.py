@@ -104,7 +104,7 @@ def test_a_misspelt_or_mistyped_setting_stops_before_anything_runs(finished, cha
 
 
 def test_a_second_run_is_refused_and_told_who_runs(finished):
-    from synthmed.lock import hold
+    from synthmed.core.lock import hold
 
     with hold(finished.path / "results"):
         done = finished.snakemake(check=False)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from synthmed.data.needs import check_mirror, check_names
+from synthmed.core.names import check_mirror, check_names
 from synthmed.data.sources import raw_files
-from synthmed.errors import InputError
-from synthmed.files import dump_json, write_text
-from synthmed.lock import hold
+from synthmed.core.errors import InputError
+from synthmed.core.files import dump_json, write_text
+from synthmed.core.lock import hold
 from synthmed.report import FIGURES, SECTIONS, TABLES
 from synthmed.steps import step_code
-from synthmed.weights import WEIGHTS, available
+from synthmed.weights.registry import WEIGHTS, available
 
 SECTION_FILES = {
     section: [

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from synthmed.core.errors import InputError
 from synthmed.data.boxes import parse_boxes
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
 from synthmed.metrics import localisation
 from synthmed.metrics.difference_maps import Score
 

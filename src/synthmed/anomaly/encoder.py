@@ -16,17 +16,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from synthmed import checkpoint as checkpoints
 from synthmed import generators
 from synthmed.anomaly.inputs import check_model, choose_images, read_images
+from synthmed.core.errors import InputError
+from synthmed.core.files import hash_file, write_csv
+from synthmed.core.provenance import code_hashes
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
-from synthmed.files import hash_file, write_csv
-from synthmed.gan import GAN, choose_device, derived_seed, to_model
+from synthmed.generators.base import Generator
 from synthmed.generators.sampling import load_generator
-from synthmed.optimizer import Adam
-from synthmed.provenance import code_hashes
-from synthmed.resume import ResumeState
+from synthmed.training import checkpoint as checkpoints
+from synthmed.training.device import choose_device, derived_seed
+from synthmed.training.images import to_model
+from synthmed.training.optimizer import Adam
+from synthmed.training.resume import ResumeState
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ class Encoder(nn.Module):
         return self.project(self.layers(images).flatten(1))
 
 
-def load_encoder(path: Path, checkpoint: Path, model: GAN) -> Encoder:
+def load_encoder(path: Path, checkpoint: Path, model: Generator) -> Encoder:
     """The encoder that `train-encoder` wrote, on the CPU, in eval mode, without gradients of its weights.
 
     Raises InputError when the file is none, or was trained with another generator than that of `checkpoint`.
@@ -133,7 +135,7 @@ class EncoderTraining:
     """The encoder, its optimiser, and one step. The batches of a step depend on the seed and the step alone, so that a
     resumed training needs no state of random generators."""
 
-    def __init__(self, model: GAN, pixels: Tensor, settings: EncoderSettings):
+    def __init__(self, model: Generator, pixels: Tensor, settings: EncoderSettings):
         """model: frozen; pixels: uint8 (N, C, H, W) on the CPU."""
         self.model, self.pixels, self.settings = model, pixels, settings
         torch.manual_seed(derived_seed(settings.seed, "weights of the encoder"))

@@ -20,12 +20,12 @@ from synthmed.anomaly.examples import write_examples
 from synthmed.anomaly.measured import PROCESSINGS, Measured, chances, read_searches
 from synthmed.anomaly.supervised import Supervised, classify
 from synthmed.classifiers import network
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_csv, write_json
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
-from synthmed.files import read_json, write_csv, write_json
-from synthmed.gan import choose_device
 from synthmed.metrics import classification, statistics
 from synthmed.metrics.difference_maps import SCORES, SIGNS
+from synthmed.training.device import choose_device
 
 logger = logging.getLogger(__name__)
 

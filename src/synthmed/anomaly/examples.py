@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from synthmed.anomaly.cases import Case, EvaluateSettings
+from synthmed.anomaly.found import read_found
 from synthmed.anomaly.measured import processed_maps
 from synthmed.anomaly.supervised import Supervised, class_maps
 from synthmed.classifiers import network
-from synthmed.data.found import read_found
+from synthmed.core.files import atomic_path
 from synthmed.data.imageset import ImageSet
-from synthmed.files import atomic_path
-from synthmed.gan import derived_seed
+from synthmed.training.device import derived_seed
 
 
 def draw_examples(settings: EvaluateSettings, cases: Sequence[Case]) -> list[int]:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from synthmed import generators
+from synthmed.core.errors import InputError
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
-from synthmed.gan import GAN, derived_seed
+from synthmed.generators.base import Generator
+from synthmed.training.device import derived_seed
 
 
 def choose_images(images: ImageSet, labels: Sequence[str] | None, limit: int | None, seed: int) -> list[int]:
@@ -40,7 +41,7 @@ def read_images(images: ImageSet, positions: Sequence[int]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2)))
 
 
-def check_model(model: GAN, path: Path, name: str, images: ImageSet) -> None:
+def check_model(model: Generator, path: Path, name: str, images: ImageSet) -> None:
     """Raise InputError unless the generator is the one of the settings, has a latent vector and makes such images."""
     if type(model) is not generators.load(name):
         raise InputError(f"{path}: checkpoint of {type(model).__module__}, but the setting model is {name!r}")

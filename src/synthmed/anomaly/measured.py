@@ -8,19 +8,11 @@ from typing import get_args
 import numpy as np
 
 from synthmed.anomaly.cases import Case, EvaluateSettings, Processing, read_cases
-from synthmed.data.found import Found, places, read_found
+from synthmed.anomaly.found import Found, places, read_found
+from synthmed.core.errors import InputError
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
 from synthmed.metrics import localisation
-from synthmed.metrics.difference_maps import (
-    SCORES,
-    SIGNS,
-    Score,
-    Sign,
-    difference_maps,
-    image_scores,
-    post_process,
-)
+from synthmed.metrics.difference_maps import SCORES, SIGNS, Score, Sign, difference_maps, image_scores, post_process
 
 PROCESSINGS: tuple[Processing, ...] = get_args(Processing)
 

@@ -21,17 +21,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from synthmed import checkpoint as checkpoints
 from synthmed import generators
 from synthmed.anomaly.encoder import load_encoder
+from synthmed.anomaly.found import Found, join, read_found, write_found
 from synthmed.anomaly.inputs import check_model, choose_images, read_images
-from synthmed.data.found import Found, join, read_found, write_found
+from synthmed.core.errors import InputError
+from synthmed.core.files import hash_file, read_json, write_json
+from synthmed.core.provenance import code_hashes
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
-from synthmed.files import hash_file, read_json, write_json
-from synthmed.gan import GAN, choose_device, derived_seed, to_model, to_pixels
+from synthmed.generators.base import Generator
 from synthmed.generators.sampling import load_generator
-from synthmed.provenance import code_hashes
+from synthmed.training import checkpoint as checkpoints
+from synthmed.training.device import choose_device, derived_seed
+from synthmed.training.images import to_model, to_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +113,7 @@ class Loss:
     computed once. Raises InputError when the generator has no features and feature_weight asks for them.
     """
 
-    def __init__(self, model: GAN, queries: Tensor, settings: SearchSettings):
+    def __init__(self, model: Generator, queries: Tensor, settings: SearchSettings):
         self.model, self.queries, self.settings = model, queries, settings
         self.features = None
         if settings.feature_weight > 0:
@@ -201,7 +203,7 @@ class Candidates:
     """
 
     @torch.no_grad()
-    def __init__(self, model: GAN, settings: SearchSettings):
+    def __init__(self, model: Generator, settings: SearchSettings):
         noise = torch.Generator().manual_seed(derived_seed(settings.seed, "starts of the anomaly search"))
         self.z = torch.randn(settings.candidates, model.latent_size, generator=noise).to(model.device)
         if settings.clip is not None:
@@ -229,7 +231,7 @@ def reduced(images: Tensor) -> Tensor:
 
 
 def search_batch(
-    model: GAN,
+    model: Generator,
     queries: Tensor,
     names: list[str],
     settings: SearchSettings,

@@ -8,7 +8,7 @@ import torch
 
 from synthmed.classifiers import cam, network
 from synthmed.data.imageset import ImageSet
-from synthmed.gan import to_model
+from synthmed.training.images import to_model
 
 _ODDS_END = 1e-6
 """Likelihoods are cut to this far from 0 and 1 before their log odds are taken."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 
 class _Block(nn.Module):

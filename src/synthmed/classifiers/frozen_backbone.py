@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 BATCHNORM_EPSILON = 1e-3
 """Added to the variance (Keras' default, as in the document)."""

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from synthmed.classifiers.network_settings import NetworkSettings
+from synthmed.core.errors import InputError
 from synthmed.data.imageset import ImageSet
 from synthmed.data.split import draw
-from synthmed.errors import InputError
-from synthmed.gan import derived_seed
+from synthmed.training.device import derived_seed
 
 
 @dataclass(frozen=True)

@@ -18,20 +18,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from synthmed import checkpoint as checkpoints
-from synthmed import weights as pretrained_weights
 from synthmed.classifiers.architectures import build
 from synthmed.classifiers.labelled_images import Part, augmented, read_parts, resized
 from synthmed.classifiers.network_settings import SELECTION, NetworkSettings
+from synthmed.core.errors import InputError
+from synthmed.core.files import hash_file, write_csv, write_json
+from synthmed.core.provenance import code_hashes
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
-from synthmed.files import hash_file, write_csv, write_json
-from synthmed.gan import choose_device, derived_seed, to_model
-from synthmed.layers import count_parameters
 from synthmed.metrics.classification import auroc, choose_threshold
-from synthmed.optimizer import Adam
-from synthmed.provenance import code_hashes
-from synthmed.resume import ResumeState, catch_interruption, random_state, set_random_state
+from synthmed.networks.blocks import count_parameters
+from synthmed.training import checkpoint as checkpoints
+from synthmed.training.device import choose_device, derived_seed
+from synthmed.training.images import to_model
+from synthmed.training.optimizer import Adam
+from synthmed.training.resume import ResumeState, catch_interruption, random_state, set_random_state
+from synthmed.weights import read as weight_files
 
 logger = logging.getLogger(__name__)
 
@@ -390,7 +391,7 @@ def _imagenet(settings: NetworkSettings, weights: Path | None) -> dict[str, Tens
             f"setting pretrained is {settings.pretrained!r}, and the input weights is {weights and str(weights)!r}; "
             "give both (the name and the file of `synthmed fetch-weights`) or neither"
         )
-    return None if weights is None else pretrained_weights.load(settings.pretrained, weights)[0]
+    return None if weights is None else weight_files.load(settings.pretrained, weights)[0]
 
 
 # ------------------------------------------------------------------------------------------------------------- predict

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from synthmed.errors import InputError
-from synthmed.gan import Precision
+from synthmed.core.errors import InputError
+from synthmed.training.images import Precision
 
 SELECTION = {
     "loss": "the epoch with the lowest validation loss (the training's loss, without augmentation), the earliest of "
@@ -27,8 +27,8 @@ class NetworkSettings:
 
     architecture: "small_cnn" or "resnet50". channels: filters of each stage of the small CNN, null for ResNet-50.
     dropout: share of the pooled features dropped in training, 0 ≤ dropout < 1. image_size: side in pixels that images
-    are reduced to, null = as they are. pretrained: null, or the name of the weights in the registry (weights.py) that
-    the input `weights` holds.
+    are reduced to, null = as they are. pretrained: null, or the name of the weights in `weights/registry.py` that the
+    input `weights` holds.
 
     seed: from which all randomness follows. seeds: trainings. epochs: passes over the training images; every epoch
     shows whole batches only, the rest of its shuffled order is left out. batch_size: images a step. learning_rate: of

@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 
 class Box(NamedTuple):

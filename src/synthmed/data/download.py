@@ -18,9 +18,9 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from synthmed.data.progress import Progress
-from synthmed.errors import InputError
-from synthmed.files import hash_file, write_text
+from synthmed.core.progress import Progress
+from synthmed.core.errors import InputError
+from synthmed.core.files import hash_file, write_text
 
 logger = logging.getLogger(__name__)
 

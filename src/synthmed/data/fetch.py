@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthmed.data import sources
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 logger = logging.getLogger(__name__)
 

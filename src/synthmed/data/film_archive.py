@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthmed.files import atomic_path
+from synthmed.core.files import atomic_path
 
 LABELS, BOXES = "labels.csv", "boxes.csv"
 LABEL_COLUMNS = ("file", "patient", "findings", "device", "mask", "split", "source")

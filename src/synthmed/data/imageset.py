@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from synthmed.errors import InputError
-from synthmed.files import atomic_path
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path
 
 COLUMNS = ("image", "label", "mask", "patient", "split", "source")
 """Columns every manifest has. Further columns may follow, sorted by name."""

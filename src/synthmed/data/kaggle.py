@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -15,17 +15,9 @@ import numpy as np
 from PIL import Image
 
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.data.near_duplicates import (
-    COMPARED_SIDE,
-    HASH_SIDE,
-    Pair,
-    near_duplicates,
-    perceptual_hashes,
-    standardised,
-    thumbnail,
-)
-from synthmed.errors import InputError
-from synthmed.files import write_json
+from synthmed.data.near_duplicates import COMPARED_SIDE, HASH_SIDE, Pair, near_duplicates, perceptual_hashes, standardised, thumbnail
+from synthmed.core.errors import InputError
+from synthmed.core.files import write_json
 
 logger = logging.getLogger(__name__)
 

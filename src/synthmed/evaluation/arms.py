@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 
 from synthmed.classifiers.frozen_backbone import seed_of
-from synthmed.data.needs import added_images, share_of
-from synthmed.errors import InputError
-from synthmed.evaluation.feature_files import Features
+from synthmed.core.errors import InputError
+from synthmed.data.features import Features
+from synthmed.evaluation.check_needs import added_images, share_of
 
 Kind = Literal["real", "classic", "duplicates", "generator", "oracle", "label_shuffled", "sweep", "synthetic_only"]
 

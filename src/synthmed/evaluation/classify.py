@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from synthmed.classifiers.frozen_backbone import Head, Schedule, TrainedHeads, seed_of, train_heads
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
+from synthmed.core.files import write_csv, write_json
+from synthmed.data.features import Features, check_apart, check_together, read_features
 from synthmed.evaluation.arms import AUGMENTED, REAL, Arm, ArmSettings, Part, check_supply, compose, define_arms, stack
-from synthmed.evaluation.feature_files import Features, check_apart, check_together, read_features
-from synthmed.files import write_csv, write_json
 from synthmed.metrics.statistics import bootstrap_share, two_level_resamples
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from synthmed.errors import InputError
-from synthmed.files import read_json, write_json
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_json
 from synthmed.metrics import classification, statistics, verdict
 
 logger = logging.getLogger(__name__)

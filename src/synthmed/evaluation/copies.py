@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path, write_json
+from synthmed.data.features import Features, check_together, read_features
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
-from synthmed.evaluation.feature_files import Features, check_together, read_features
-from synthmed.files import atomic_path, write_json
 from synthmed.metrics import copies as metrics
 
 logger = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from scipy import special
 
-from synthmed.errors import InputError
-from synthmed.evaluation.feature_files import Features, check_together, read_features
-from synthmed.files import read_json, write_json
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_json
+from synthmed.data.features import Features, check_together, read_features
 from synthmed.metrics import fidelity as metrics
 from synthmed.metrics import resampling
 from synthmed.metrics.diversity import neighbour_metrics, squared_distances

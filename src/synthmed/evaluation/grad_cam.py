@@ -17,13 +17,14 @@ from PIL import Image
 
 from synthmed.classifiers import network
 from synthmed.classifiers.cam import grad_cam as maps_of
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_json
 from synthmed.data.boxes import parse_boxes
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.errors import InputError
 from synthmed.evaluation.three_steps import REAL, SYNTHETIC
-from synthmed.files import read_json, write_json
-from synthmed.gan import choose_device, to_model
 from synthmed.metrics import localisation, resampling, statistics
+from synthmed.training.device import choose_device
+from synthmed.training.images import to_model
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from synthmed.classifiers import network
+from synthmed.core.errors import InputError
+from synthmed.core.files import write_json
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.errors import InputError
-from synthmed.files import write_json
-from synthmed.gan import choose_device, derived_seed
+from synthmed.training.device import choose_device, derived_seed
 
 logger = logging.getLogger(__name__)
 

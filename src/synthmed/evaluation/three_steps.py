@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from synthmed.classifiers import network
+from synthmed.core.errors import InputError
+from synthmed.core.files import write_csv, write_json
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
-from synthmed.files import write_csv, write_json
-from synthmed.gan import choose_device
 from synthmed.metrics import classification, statistics
+from synthmed.training.device import choose_device
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from synthmed.classifiers.frozen_backbone import Head, Schedule, seed_of, train_heads
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
+from synthmed.core.files import write_json
+from synthmed.data.features import Features, read_features
 from synthmed.evaluation.arms import REAL, Arm, Part, compose, share_of
-from synthmed.evaluation.feature_files import Features, read_features
-from synthmed.files import write_json
 from synthmed.metrics.classification import clopper_pearson
 from synthmed.metrics.statistics import seeds_test
 from synthmed.metrics.verdict import HARMS, HELPS, NO_EVIDENCE, decide, rule_text

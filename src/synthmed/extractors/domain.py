@@ -24,11 +24,11 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from torch import Tensor
 
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path
+from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
 from synthmed.extractors.extractor import Extractor, Pooled, to_pixels
-from synthmed.files import atomic_path
-from synthmed.settings import parse
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthmed import weights as registry
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.extractors.extractor import Extractor, Pooled, fold_batch_norm, freeze, pool, to_pixels, to_rgb
+from synthmed.weights import read as weight_files
 
 STAGES = (
     # repeats, kernel, stride of the first block, expansion, input channels, output channels
@@ -119,5 +119,5 @@ class EfficientNetLite0(Extractor):
 def load(weights: str | None, input_size: int | None, precision: str, device: torch.device) -> EfficientNetLite0:
     """The extractor, with the weights of the file `weights` or, where None, of an installed package."""
     return EfficientNetLite0(
-        *registry.load("efficientnet_lite0", weights), input_size=input_size, precision=precision, device=device
+        *weight_files.load("efficientnet_lite0", weights), input_size=input_size, precision=precision, device=device
     )

@@ -5,7 +5,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 
 class Pooled(NamedTuple):

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from synthmed.augment import ClassicAugmentation, classic_augment
+from synthmed.augment.classic import ClassicAugmentation, classic_augment
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
 from synthmed.extractors import EXTRACTORS
 from synthmed.extractors.extractor import Extractor
-from synthmed.files import atomic_path
 
 logger = logging.getLogger(__name__)
 

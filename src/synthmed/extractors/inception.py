@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthmed import weights as registry
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.extractors.extractor import Extractor, Pooled, fold_batch_norm, freeze, pool, to_pixels, to_rgb
+from synthmed.weights import read as weight_files
+from synthmed.weights.convert import inception_layers
 
 SIZE = 299
 """Side length of the network's input, in pixels."""
@@ -205,7 +206,7 @@ class Inception(Extractor):
     def __init__(self, state: dict[str, Tensor], source: str, precision: str, device: torch.device):
         super().__init__()
         try:
-            layers = {name: _convolution(name, state) for name in registry.inception_layers()}
+            layers = {name: _convolution(name, state) for name in inception_layers()}
         except KeyError as error:
             raise InputError(f"{source}: these are no weights of {self.human} (there is no {error})") from error
         self.stem = nn.ModuleList([layer for name, layer in layers.items() if not name.startswith("Mixed")])
@@ -255,4 +256,4 @@ def load(weights: str | None, input_size: int | None, precision: str, device: to
         raise InputError(
             f"setting input_size is {input_size}; the extractor inception always works at 299: set it to null"
         )
-    return Inception(*registry.load("inception", weights), precision=precision, device=device)
+    return Inception(*weight_files.load("inception", weights), precision=precision, device=device)

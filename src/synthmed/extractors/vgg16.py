@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthmed import weights as registry
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.extractors.extractor import Extractor, Pooled, freeze, load_strictly, pool, to_pixels, to_rgb
+from synthmed.weights import read as weight_files
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Output channels of the 3×3 convolutions of each block; a 2×2 max-pooling ends each block."""
@@ -77,4 +77,4 @@ class VGG16(Extractor):
 
 def load(weights: str | None, input_size: int | None, precision: str, device: torch.device) -> VGG16:
     """The extractor, with the weights of the file `weights` or, where None, of an installed package."""
-    return VGG16(*registry.load("vgg16", weights), input_size=input_size, precision=precision, device=device)
+    return VGG16(*weight_files.load("vgg16", weights), input_size=input_size, precision=precision, device=device)

@@ -2,7 +2,7 @@
 
 import importlib
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 GENERATORS = {
     "dcgan": "synthmed.generators.dcgan",

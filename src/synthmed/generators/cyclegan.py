@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from synthmed.distributed import gather, own_rows
-from synthmed.errors import InputError
-from synthmed.gan import GAN, Batch
-from synthmed.layers import PatchGAN, ResidualBlock, initialise_normal
-from synthmed.optimizer import Adam
+from synthmed.core.errors import InputError
+from synthmed.generators.base import Generator
+from synthmed.networks.blocks import ResidualBlock, initialise_normal
+from synthmed.networks.patchgan import PatchGAN
+from synthmed.training.distributed import gather, own_rows
+from synthmed.training.images import Batch
+from synthmed.training.optimizer import Adam
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Config:
     beta1: float
 
 
-class Generator(nn.Module):
+class GeneratorNetwork(nn.Module):
     """c7s1-k, d2k, d4k, R4k × residual_blocks, u2k, uk, c7s1-C with k = base_channels (the paper's appendix, after
     Johnson et al. 2016): reflection padding, instance norm without scale and shift, ReLU; tanh at the end.
 
@@ -109,7 +111,7 @@ class ImagePool(nn.Module):
         return out
 
 
-class Model(GAN):
+class Model(Generator):
     """CycleGAN between classes[0] and classes[1]. `sample` translates source images into the class `label`.
 
     total_steps must be set before train_step: the learning rate falls linearly to zero over the second half.
@@ -132,8 +134,8 @@ class Model(GAN):
                 f"setting discriminator_layers has {len(config.discriminator_layers)} entries, too many for images of "
                 f"{height}×{width} px; each halves the image and 2 px must remain"
             )
-        self.to_second = Generator(channels, config.base_channels, config.residual_blocks)
-        self.to_first = Generator(channels, config.base_channels, config.residual_blocks)
+        self.to_second = GeneratorNetwork(channels, config.base_channels, config.residual_blocks)
+        self.to_first = GeneratorNetwork(channels, config.base_channels, config.residual_blocks)
         for name in ("discriminator_first", "discriminator_second"):
             layers, last_stride = config.discriminator_layers, config.discriminator_last_stride
             setattr(self, name, PatchGAN(channels, layers, last_stride, norm="instance"))

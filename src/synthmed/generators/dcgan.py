@@ -12,9 +12,10 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthmed.errors import InputError
-from synthmed.gan import GAN, Batch
-from synthmed.optimizer import Adam
+from synthmed.core.errors import InputError
+from synthmed.generators.base import Generator
+from synthmed.training.images import Batch
+from synthmed.training.optimizer import Adam
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Config:
     ema_decay: float
 
 
-class Generator(nn.Module):
+class GeneratorNetwork(nn.Module):
     """(N, latent_size) noise → (N, C, S, S) in [-1, 1], S = 4·2^k.
 
     `channels[i]` are the feature maps at 4·2^i pixels. The projection and every transposed convolution but the last are
@@ -98,7 +99,7 @@ def initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-class Model(GAN):
+class Model(Generator):
     """DCGAN with non-saturating loss and Adam. Trained on the images of one class."""
 
     Config = Config
@@ -107,7 +108,7 @@ class Model(GAN):
         super().__init__(config, image_shape, classes)
         image_channels, height, width = image_shape
         self._check(config, height, width)
-        self.generator = Generator(
+        self.generator = GeneratorNetwork(
             config.latent_size, config.generator_channels, config.kernel_size, image_channels, height
         )
         self.discriminator = Discriminator(

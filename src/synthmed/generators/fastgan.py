@@ -14,17 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from synthmed.augment import DiffAugmentPolicy, diff_augment
-from synthmed.errors import InputError
-from synthmed.gan import GAN, Batch
-from synthmed.layers import (
-    NoiseInjection,
-    PerceptualDistance,
-    SkipLayerExcitation,
-    UpsamplingConvolution,
-    initialise_normal,
-)
-from synthmed.optimizer import Adam
+from synthmed.augment.diffaugment import DiffAugmentPolicy, diff_augment
+from synthmed.core.errors import InputError
+from synthmed.generators.base import Generator
+from synthmed.networks.blocks import NoiseInjection, SkipLayerExcitation, UpsamplingConvolution, initialise_normal
+from synthmed.networks.perceptual import PerceptualDistance
+from synthmed.training.images import Batch
+from synthmed.training.optimizer import Adam
 
 GENERATOR_CHANNELS = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 1 / 2, 512: 1 / 4, 1024: 1 / 8}
 """Feature maps of the generator at each resolution, in units of generator_channels (64 in the paper's experiments)."""
@@ -91,7 +87,7 @@ def excitation_pairs(size: int) -> dict[int, int]:
     return {high: high // 16 for high in (64, 128, 256, 512) if high <= size} or {32: 4}
 
 
-class Generator(nn.Module):
+class GeneratorNetwork(nn.Module):
     """(N, latent_size) standard normal noise → (N, C, size, size) in [-1, 1] (figure 3).
 
     A transposed convolution to 4×4, then up-blocks to `size`, every second one with two convolutions and noise;
@@ -260,7 +256,7 @@ def hinge_fake(logits: Tensor) -> Tensor:
     return F.relu(1 + logits.float()).mean()
 
 
-class Model(GAN):
+class Model(Generator):
     """FastGAN: hinge loss, self-supervised discriminator, DiffAugment, EMA. Trained on the images of one class."""
 
     Config = Config
@@ -274,7 +270,7 @@ class Model(GAN):
         self._perceptual: tuple[PerceptualDistance, ...] = ()
         if config.reconstruction == "perceptual":
             self._perceptual = (self._load_perceptual(config, height),)
-        self.generator = Generator(config.latent_size, config.generator_channels, channels, height)
+        self.generator = GeneratorNetwork(config.latent_size, config.generator_channels, channels, height)
         self.discriminator = Discriminator(config.discriminator_channels, channels, height, config.part_size)
         initialise_normal(self)
         if config.spectral_norm:

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from synthmed import distributed
-from synthmed.errors import InputError
-from synthmed.gan import GAN, Batch
-from synthmed.layers import upsampling_convolution
-from synthmed.optimizer import Adam
+from synthmed.core.errors import InputError
+from synthmed.generators.base import Generator
+from synthmed.networks.blocks import upsampling_convolution
+from synthmed.training import distributed
+from synthmed.training.images import Batch
+from synthmed.training.optimizer import Adam
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class _Growing(nn.Module):
         return checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
 
 
-class Generator(_Growing):
+class GeneratorNetwork(_Growing):
     """(N, latent_size) → (N, image_channels, resolution, resolution), about [-1, 1] (table 2, left).
 
     channels: feature maps at each resolution, 4 px first.
@@ -205,7 +206,7 @@ class Discriminator(_Growing):
 
 
 # -------------------------------------------------------------------------------------------------------------- model
-class Model(GAN):
+class Model(Generator):
     """PGGAN with WGAN-GP loss, drift and Adam (0, 0.99), one step of each network a batch.
 
     Works on square images of 8, 16, … 1024, … px. The last resolution is trained until the training ends.
@@ -222,7 +223,7 @@ class Model(GAN):
         self.resolutions = [4 << k for k in range(height.bit_length() - 2)]
         self._check_limits()
         channels = {r: max(1, min(config.fmap_max, 2 * config.fmap_base // r)) for r in self.resolutions}
-        self.generator = Generator(config.latent_size, channels, image_channels, config.gradient_checkpointing)
+        self.generator = GeneratorNetwork(config.latent_size, channels, image_channels, config.gradient_checkpointing)
         self.discriminator = Discriminator(
             channels, image_channels, config.minibatch_group, config.gradient_checkpointing
         )

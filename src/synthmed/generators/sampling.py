@@ -10,11 +10,14 @@ from typing import Literal
 import numpy as np
 import torch
 
-from synthmed import checkpoint, generators
+from synthmed import generators
+from synthmed.core.errors import InputError
+from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.errors import InputError
-from synthmed.gan import GAN, choose_device, derived_seed, to_model, to_pixels
-from synthmed.settings import parse
+from synthmed.generators.base import Generator
+from synthmed.training import checkpoint
+from synthmed.training.device import choose_device, derived_seed
+from synthmed.training.images import to_model, to_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ class SampleSettings:
     device: Literal["auto", "cpu", "cuda"]
 
 
-def restore(path: Path, model: str, labels: tuple[str, ...]) -> GAN:
+def restore(path: Path, model: str, labels: tuple[str, ...]) -> Generator:
     """The generator of the checkpoint `path`, ready to sample, on the CPU.
 
     Raises InputError when the checkpoint is unreadable, of another model, or was trained on other labels.
@@ -50,7 +53,7 @@ def restore(path: Path, model: str, labels: tuple[str, ...]) -> GAN:
     return _build(path, saved)
 
 
-def load_generator(path: Path) -> GAN:
+def load_generator(path: Path) -> Generator:
     """The generator of the checkpoint `path`, whatever its model and classes, to use its latent vector: on the CPU, in
     eval mode, all weights frozen.
 
@@ -60,7 +63,7 @@ def load_generator(path: Path) -> GAN:
     return _build(path, checkpoint.load(path, model=None)).eval().requires_grad_(False)
 
 
-def _build(path: Path, saved: checkpoint.Checkpoint) -> GAN:
+def _build(path: Path, saved: checkpoint.Checkpoint) -> Generator:
     model_class = generators.load(saved.model)
     config = parse(model_class.Config, saved.config, f"{path}: config")
     restored = model_class(config, saved.image_shape, saved.classes)
@@ -72,7 +75,7 @@ def _build(path: Path, saved: checkpoint.Checkpoint) -> GAN:
     return restored
 
 
-def find_trainings(settings: SampleSettings, model_class: type[GAN]) -> dict[str, str]:
+def find_trainings(settings: SampleSettings, model_class: type[Generator]) -> dict[str, str]:
     """Label → name of the training that makes it.
 
     An unconditional model that was trained on several classes cannot be asked for one of them: its only label is
@@ -192,7 +195,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
     write_image_set(synthetic, rows())
 
 
-def _check_shape(source: torch.Tensor, model: GAN, path: Path) -> None:
+def _check_shape(source: torch.Tensor, model: Generator, path: Path) -> None:
     if tuple(source.shape[1:]) != model.image_shape:
         raise InputError(
             f"{path}: images of {tuple(source.shape[1:])} (channels, height, width), but the generator was trained on "

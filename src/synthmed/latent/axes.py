@@ -26,8 +26,8 @@ from typing import Literal
 
 import numpy as np
 
-from synthmed.errors import InputError
-from synthmed.files import write_json
+from synthmed.core.errors import InputError
+from synthmed.core.files import write_json
 from synthmed.latent.sample_file import LatentSamples, read_arrays, read_samples, write_arrays
 from synthmed.metrics.classification import auroc
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from synthmed.classifiers import network
 from synthmed.classifiers.cam import grad_cam
-from synthmed.gan import GAN, to_model
+from synthmed.generators.base import Generator
 from synthmed.latent.samples import pixels_of
 from synthmed.latent.space import SpaceName
+from synthmed.training.images import to_model
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Eye:
     Features: the channels of each network's last convolution, averaged over the image, all networks joined.
     """
 
-    def __init__(self, gan: GAN, judge: network.Classifier, space: SpaceName, batch_size: int):
+    def __init__(self, gan: Generator, judge: network.Classifier, space: SpaceName, batch_size: int):
         self.gan, self.judge, self.space, self.batch_size = gan, judge, space, batch_size
 
     def pixels(self, codes: np.ndarray) -> Iterator[np.ndarray]:

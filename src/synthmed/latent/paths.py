@@ -19,16 +19,16 @@ import torch
 from tqdm import tqdm
 
 from synthmed.classifiers import network
+from synthmed.core.errors import InputError
+from synthmed.core.files import hash_file, read_json, write_json
 from synthmed.data.imageset import write_image_set
-from synthmed.errors import InputError
-from synthmed.files import hash_file, read_json, write_json
-from synthmed.gan import choose_device
 from synthmed.latent.axes import Axes, identity_of, read_axes
 from synthmed.latent.eye import Eye, Walk, mean_distance
 from synthmed.latent.sample_file import LatentSamples, read_samples
 from synthmed.latent.samples import check_fit
 from synthmed.latent.space import restore
 from synthmed.metrics.statistics import holm
+from synthmed.training.device import choose_device
 
 logger = logging.getLogger(__name__)
 

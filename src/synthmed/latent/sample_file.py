@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from synthmed.errors import InputError
-from synthmed.files import atomic_path
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path
 
 
 @dataclass(frozen=True)

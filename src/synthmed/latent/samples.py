@@ -11,13 +11,15 @@ from tqdm import tqdm
 
 from synthmed import generators
 from synthmed.classifiers import network
-from synthmed.errors import InputError
-from synthmed.files import hash_file
-from synthmed.gan import GAN, choose_device, derived_seed, to_pixels
+from synthmed.core.errors import InputError
+from synthmed.core.files import hash_file
+from synthmed.core.provenance import code_hashes
+from synthmed.generators.base import Generator
 from synthmed.latent.sample_file import LatentSamples, write_samples
 from synthmed.latent.space import SpaceName, draw_codes, images_of, restore
-from synthmed.provenance import code_hashes
-from synthmed.resume import ResumeState, catch_interruption
+from synthmed.training.device import choose_device, derived_seed
+from synthmed.training.images import to_pixels
+from synthmed.training.resume import ResumeState, catch_interruption
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ def latent_samples(settings: LatentSamplesSettings, *, checkpoint: Path, classif
     logger.info("%s: judged %d samples of %s for %s", samples, done, settings.generator, ", ".join(judge.targets))
 
 
-def check_fit(gan: GAN, judge: network.Classifier, checkpoint: Path, classifier: Path) -> None:
+def check_fit(gan: Generator, judge: network.Classifier, checkpoint: Path, classifier: Path) -> None:
     """Raises InputError when the generator's images are smaller than the classifier's, or of other channels."""
     (channels, *size), (wanted_channels, *wanted) = gan.image_shape, judge.image_shape
     if channels != wanted_channels or min(size) < max(wanted):
@@ -106,7 +108,7 @@ def check_fit(gan: GAN, judge: network.Classifier, checkpoint: Path, classifier:
         )
 
 
-def pixels_of(gan: GAN, space: SpaceName, codes: np.ndarray) -> np.ndarray:
+def pixels_of(gan: Generator, space: SpaceName, codes: np.ndarray) -> np.ndarray:
     """uint8 (N, H, W, C) images of `codes` (N, D). Raises InputError when the generator's images are not finite."""
     images = images_of(gan, space, torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32)).to(gan.device))
     if not torch.isfinite(images).all():

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from synthmed import generators
-from synthmed.errors import InputError
-from synthmed.gan import GAN
+from synthmed.core.errors import InputError
+from synthmed.generators.base import Generator
 from synthmed.generators.sampling import load_generator
 
 SpaceName = Literal["z"]
@@ -17,7 +17,7 @@ SpaceName = Literal["z"]
 the mapping.)"""
 
 
-def restore(checkpoint: Path, model: str, device: torch.device) -> GAN:
+def restore(checkpoint: Path, model: str, device: torch.device) -> Generator:
     """The generator of `checkpoint` on `device`, frozen. Raises InputError unless it is a `model` with a latent
     vector."""
     gan = load_generator(checkpoint)
@@ -28,7 +28,7 @@ def restore(checkpoint: Path, model: str, device: torch.device) -> GAN:
     return gan.to(device)
 
 
-def draw_codes(gan: GAN, space: SpaceName, count: int, seed: int) -> np.ndarray:
+def draw_codes(gan: Generator, space: SpaceName, count: int, seed: int) -> np.ndarray:
     """`count` codes as the generator draws them in training: float32 (count, D).
 
     z is standard normal, drawn by numpy: torch's numbers would depend on how many are drawn at once. A larger `count`
@@ -38,7 +38,7 @@ def draw_codes(gan: GAN, space: SpaceName, count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((count, gan.latent_size), dtype=np.float32)
 
 
-def images_of(gan: GAN, space: SpaceName, codes: Tensor) -> Tensor:
+def images_of(gan: Generator, space: SpaceName, codes: Tensor) -> Tensor:
     """Images of `codes` (N, D) float32 on the generator's device: (N, C, H, W) float32 in [-1, 1], no gradient."""
     assert space == "z"
     with torch.no_grad():

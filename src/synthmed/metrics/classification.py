@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special  # scipy.stats takes over a second to import, in every step
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 
 class Interval(NamedTuple):

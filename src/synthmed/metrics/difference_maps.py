@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import numpy as np
 from scipy import ndimage
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 Sign = Literal["positive", "absolute"]
 """positive: only where the image is brighter than its reconstruction, as a shadow is (the document, figure 14)."""

@@ -5,7 +5,7 @@ They work on matrices of squared distances, which are computed once for all of t
 
 import numpy as np
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 _SLACK = 1 + 1e-9  # an exact copy must lie on the sphere it defines, whatever the rounding of two matrix products
 

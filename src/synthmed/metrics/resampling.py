@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy import special
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 
 def units(names: Sequence[str]) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.metrics.classification import auroc, midranks
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.metrics.statistics import SeedTest, holm
 
 HELPS, NO_EVIDENCE, HARMS = "helps", "no evidence of a difference", "harms"

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 from synthmed.prepare.dicom_file import IDENTIFYING_TAGS, text
 
 MIN_SALT = 16

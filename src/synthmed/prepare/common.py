@@ -11,9 +11,9 @@ from typing import Literal, Protocol
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from synthmed.core.errors import InputError
 from synthmed.data.archives import DamagedMember
 from synthmed.data.sources.raw_image import Load, RawImage
-from synthmed.errors import InputError
 
 logger = logging.getLogger(__name__)
 

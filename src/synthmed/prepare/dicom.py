@@ -19,14 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from synthmed.core.errors import InputError
+from synthmed.core.files import write_csv
+from synthmed.core.progress import Progress
 from synthmed.data import sources
 from synthmed.data.archives import DamagedMember
 from synthmed.data.boxes import Box, format_boxes, parse_boxes
 from synthmed.data.imageset import COLUMNS, encode_png, write_image_set
-from synthmed.data.progress import Progress
 from synthmed.data.sources.raw_image import Load, RawImage
-from synthmed.errors import InputError
-from synthmed.files import write_csv
 from synthmed.prepare.anonymise import age, manufacturer, pseudonym, read_salt, sex, view
 from synthmed.prepare.burnt_in import burnt_in
 from synthmed.prepare.common import (

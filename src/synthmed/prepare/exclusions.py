@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.errors import InputError
-from synthmed.files import read_csv, read_json, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from typing import Literal
 
 import numpy as np
 
+from synthmed.core.files import write_csv
+from synthmed.core.progress import Progress
 from synthmed.data import sources
 from synthmed.data.imageset import write_image_set
-from synthmed.data.progress import Progress
 from synthmed.data.sources.raw_image import RawImage
-from synthmed.files import write_csv
 from synthmed.prepare.common import (
     Rejected,
     Resample,

@@ -7,12 +7,13 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_csv, read_json
 from synthmed.data.imageset import ImageSet
-from synthmed.errors import InputError
-from synthmed.files import read_csv, read_json
 from synthmed.report import FIGURES
-from synthmed.report.charts_quality import draw_fidelity, draw_samples, draw_training
-from synthmed.report.charts_task import draw_confusion, draw_roc, draw_sweep, draw_validation, draw_verdicts
+from synthmed.report.charts.quality import draw_fidelity, draw_samples, draw_training
+from synthmed.report.charts.style import placeholder
+from synthmed.report.charts.task import draw_confusion, draw_roc, draw_sweep, draw_validation, draw_verdicts
 from synthmed.report.results import (
     GeneratorEntry,
     by_stem,
@@ -22,7 +23,6 @@ from synthmed.report.results import (
     real_arm,
     validation_cases,
 )
-from synthmed.report.style import placeholder
 
 logger = logging.getLogger(__name__)
 

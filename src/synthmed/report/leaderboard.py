@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from synthmed.errors import InputError
-from synthmed.files import read_csv, write_csv, write_json
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_csv, write_csv, write_json
 from synthmed.report.results import (
     Arm,
     GeneratorEntry,

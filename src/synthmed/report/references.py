@@ -7,7 +7,7 @@ and no stand-in for a result that is missing here. An experiment without a docum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 HEADER = "document (its data and scale)"
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthmed.errors import InputError
-from synthmed.files import read_json
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json
 
 NOTHING_TO_SHOW = "nothing to show"
 """Description inside a PNG that stands for a figure without data (see style.placeholder); the page leaves it out."""

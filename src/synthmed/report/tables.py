@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthmed.files import read_csv, read_json, write_csv
+from synthmed.core.files import read_csv, read_json, write_csv
 from synthmed.report import TABLES
 from synthmed.report import table_rows as rows_of
 from synthmed.report.references import Document, document_of

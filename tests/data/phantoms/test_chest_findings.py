@@ -8,19 +8,9 @@ import pytest
 from PIL import Image
 
 from chest_settings import chest_settings
-from synthmed.data.phantoms.chest_findings import (
-    COMPRESSED,
-    DAMAGES,
-    MAIN_MANUFACTURER,
-    MISSING,
-    OTHER_MANUFACTURERS,
-    WHITE,
-    draw,
-    patient_of,
-    plans,
-)
+from synthmed.data.phantoms.chest_findings import COMPRESSED, DAMAGES, MAIN_MANUFACTURER, MISSING, OTHER_MANUFACTURERS, WHITE, draw, patient_of, plans
 from synthmed.data.phantoms.pathology import KINDS, TRAINED
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 SETTINGS = chest_settings()
 LINES = ["Phantom, Ada", "PHM-1  *1950-01-01"]

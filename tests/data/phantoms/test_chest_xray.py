@@ -8,7 +8,7 @@ from PIL import Image
 
 from synthmed.data.phantoms.chest_xray import PhantomSettings, draw, draws, labels
 from synthmed.data.phantoms.findings import TUBERCULOSIS
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 SETTINGS = PhantomSettings(
     normal=6,

@@ -11,8 +11,8 @@ from PIL import Image
 
 from synthmed.data.phantoms.chest_xray import PhantomSettings, draws, labels
 from synthmed.data.phantoms.montgomery_shenzhen import affected_side, write_archives
-from synthmed.errors import InputError
-from synthmed.files import hash_file
+from synthmed.core.errors import InputError
+from synthmed.core.files import hash_file
 
 SETTINGS = PhantomSettings(
     normal=12,

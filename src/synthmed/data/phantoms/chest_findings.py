@@ -21,7 +21,7 @@ from synthmed.data.phantoms.devices import add_devices, burn_lines, burn_text
 from synthmed.data.phantoms.findings import ROOM, harmless_shadows, severity
 from synthmed.data.phantoms.pathology import KINDS, LEFT, RIGHT, TRAINED, Sign, sign
 from synthmed.data.phantoms.patient import Patient, draw_patient
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 BITS = 12
 """Bits of a pixel, as in the document (seed 004, 1.1)."""

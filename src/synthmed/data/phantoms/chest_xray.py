@@ -19,7 +19,7 @@ from synthmed.data.phantoms.canvas import Grid, make_grid, rotated
 from synthmed.data.phantoms.devices import add_devices, burn_text
 from synthmed.data.phantoms.findings import FINDINGS, ROOM, TUBERCULOSIS, harmless_shadows, plant, severity
 from synthmed.data.phantoms.patient import draw_patient
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 LABELS = ("normal", "abnormal")
 

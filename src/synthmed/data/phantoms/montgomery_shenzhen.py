@@ -15,8 +15,8 @@ from PIL import Image
 
 from synthmed.data.imageset import encode_png
 from synthmed.data.phantoms.chest_xray import LABELS, Phantom, PhantomSettings, draws, labels
-from synthmed.errors import InputError
-from synthmed.files import atomic_path
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import importlib
 from collections.abc import Mapping
 from types import ModuleType
 
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 SOURCES = {
     "chest_dicom": "synthmed.data.sources.chest_dicom",

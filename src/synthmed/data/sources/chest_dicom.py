@@ -20,20 +20,11 @@ from pathlib import Path, PurePosixPath
 from synthmed.data.archives import Archive, DamagedMember
 from synthmed.data.boxes import Box
 from synthmed.data.film_archive import BOX_COLUMNS, BOXES, LABEL_COLUMNS, LABELS, FilmEntry, write_film_archive
-from synthmed.data.sources.finding_labels import (
-    NORMAL,
-    check_all_mapped,
-    check_all_occur,
-    check_names,
-    checked_box,
-    columns,
-    label,
-    tally,
-)
+from synthmed.data.sources.finding_labels import NORMAL, check_all_mapped, check_all_occur, check_names, checked_box, columns, label, tally
 from synthmed.data.sources.raw_image import RawImage
-from synthmed.errors import InputError
-from synthmed.files import check_columns_once
-from synthmed.settings import parse
+from synthmed.core.errors import InputError
+from synthmed.core.files import check_columns_once
+from synthmed.core.settings import parse
 
 logger = logging.getLogger(__name__)
 

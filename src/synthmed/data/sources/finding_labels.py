@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from synthmed.data.boxes import Box, format_boxes
-from synthmed.errors import InputError
+from synthmed.core.errors import InputError
 
 NORMAL, ABNORMAL = "normal", "abnormal"
 """Labels of a film without and with findings; the former is also the value of `finding_names` for "nothing found"."""

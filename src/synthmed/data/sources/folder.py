@@ -21,9 +21,9 @@ from typing import NoReturn
 
 from synthmed.data.archives import Archive, DamagedMember
 from synthmed.data.sources.raw_image import RawImage
-from synthmed.errors import InputError
-from synthmed.files import atomic_path, check_columns_once
-from synthmed.settings import parse
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path, check_columns_once
+from synthmed.core.settings import parse
 
 logger = logging.getLogger(__name__)
 

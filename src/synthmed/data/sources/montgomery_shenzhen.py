@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 from synthmed.data.archives import Archive, DamagedMember
 from synthmed.data.download import download
 from synthmed.data.sources.raw_image import RawImage
-from synthmed.errors import InputError
-from synthmed.files import atomic_path, hash_file
-from synthmed.settings import parse
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path, hash_file
+from synthmed.core.settings import parse
 
 logger = logging.getLogger(__name__)
 

@@ -23,21 +23,11 @@ from pathlib import Path, PurePosixPath
 from synthmed.data import kaggle
 from synthmed.data.archives import Archive, DamagedMember, Limits
 from synthmed.data.boxes import Box
-from synthmed.data.sources.finding_labels import (
-    NORMAL,
-    check_all_mapped,
-    check_all_occur,
-    check_classes,
-    check_names,
-    checked_box,
-    columns,
-    label,
-    tally,
-)
+from synthmed.data.sources.finding_labels import NORMAL, check_all_mapped, check_all_occur, check_classes, check_names, checked_box, columns, label, tally
 from synthmed.data.sources.raw_image import RawImage
-from synthmed.errors import InputError
-from synthmed.files import atomic_path, check_columns_once, read_json, write_json
-from synthmed.settings import parse
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path, check_columns_once, read_json, write_json
+from synthmed.core.settings import parse
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,121 @@
+"""What this machine can run, and what is missing for what."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report: what was looked for, whether it is there, what was seen, what it is needed for."""
+
+    name: str
+    found: bool
+    seen: str
+    needed_for: str
+
+
+def _package(name: str, module: str, needed_for: str) -> Finding:
+    if importlib.util.find_spec(module) is None:
+        return Finding(name, False, f"pip package {name} is not installed", needed_for)
+    return Finding(name, True, importlib.metadata.version(name), needed_for)
+
+
+def _command(name: str, needed_for: str, *version: str) -> Finding:
+    path = shutil.which(name)
+    if path is None:
+        return Finding(name, False, f"no command {name} on the PATH", needed_for)
+    try:
+        result = subprocess.run([path, *version], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding(name, False, f"{path} does not run: {error}", needed_for)
+    if result.returncode != 0:
+        return Finding(name, False, f"{path} fails: {(result.stderr or result.stdout).strip()[:120]}", needed_for)
+    return Finding(name, True, (result.stdout or result.stderr).strip().splitlines()[0], needed_for)
+
+
+def _gpu() -> Finding:
+    needed = "the paper scale in hours instead of weeks; the default scale runs on the CPU"
+    if importlib.util.find_spec("torch") is None:
+        return Finding("GPU", False, "torch is not installed", needed)
+    import torch
+
+    if not torch.cuda.is_available():
+        return Finding("GPU", False, f"torch {torch.__version__} sees no CUDA device", needed)
+    properties = torch.cuda.get_device_properties(0)
+    seen = f"{torch.cuda.device_count()} × {properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    return Finding("GPU", True, seen, needed)
+
+
+def _openslide() -> Finding:
+    needed = "whole-slide images"
+    try:
+        import openslide
+    except (ImportError, OSError) as error:
+        return Finding("openslide", False, str(error).splitlines()[0], needed)
+    return Finding("openslide", True, openslide.__library_version__, needed)
+
+
+def _kaggle() -> Finding:
+    needed = "data sets that are on Kaggle only"
+    token = Path.home() / ".kaggle" / "kaggle.json"
+    if os.environ.get("KAGGLE_API_TOKEN") or (os.environ.get("KAGGLE_USERNAME") and os.environ.get("KAGGLE_KEY")):
+        return Finding("Kaggle token", True, "in the environment", needed)
+    if token.is_file():
+        return Finding("Kaggle token", True, str(token), needed)
+    return Finding(
+        "Kaggle token", False, f"neither KAGGLE_API_TOKEN nor {token}; make one on your account page", needed
+    )
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free / 2**30
+    needed = (
+        "5 GiB for the default scale, about 100 GiB for the paper scale of the tuberculosis experiment (an estimate)"
+    )
+    return Finding("disk", free >= 5, f"{free:.0f} GiB free in {folder.resolve()}", needed)
+
+
+def findings(folder: str | Path) -> list[Finding]:
+    """Look at everything; `folder` is where data and results would be written."""
+    from synthmed.weights.registry import WEIGHTS, available
+
+    found = [
+        _package("torch", "torch", "training and features"),
+        _package("torchvision", "torchvision", "VGG16 and EfficientNet"),
+        _gpu(),
+        _package("pydicom", "pydicom", "DICOM files"),
+        _openslide(),
+        _command("snakemake", "running the pipeline", "--version"),
+        _command("dvc", "versions of data and checkpoints", "--version"),
+        _command("git", "DVC and the code version", "--version"),
+        _command("conda", "snakemake --use-conda only", "--version"),
+        _command("sbatch", "the Slurm profile only", "--version"),
+        _kaggle(),
+        _disk(Path(folder)),
+    ]
+    for name in WEIGHTS:
+        source, reasons = available(name)
+        found.append(
+            Finding(f"weights {name}", source is not None, source or "; ".join(reasons), WEIGHTS[name].needed_for)
+        )
+    return found
+
+
+def report(folder: str | Path) -> str:
+    """The findings as text, one a line: yes or no, what was seen, and what it is needed for."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    lines = [
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, {memory:.0f} GiB memory, {platform.platform()}"
+    ]
+    for finding in findings(folder):
+        mark = "yes" if finding.found else "no "
+        lines.append(f"{mark}  {finding.name:<28} {finding.seen}")
+        if not finding.found:
+            lines.append(f"     {'':<28} needed for: {finding.needed_for}")
+    return "\n".join(lines)

@@ -1,0 +1,58 @@
+"""Names in the settings that must exist: data sets, classes, generators; checked before anything runs."""
+
+import difflib
+import logging
+from collections.abc import Mapping, Sequence
+
+from synthmed.core.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+UNLABELLED = "unlabelled"
+"""Key of `samples` of generators whose images get their class from a classifier."""
+
+
+def check_mirror(flips: Mapping[str, bool], mirror: bool) -> None:
+    """Raise InputError when a generator learns from mirrored images and the copy audit does not look at them.
+
+    flips: generator → its setting training.flip; mirror: the setting copies.mirror. A generator that memorises would
+    then hand out mirrored training images, which the audit calls no copies.
+    """
+    flipped = [name for name, flip in flips.items() if flip]
+    if flipped and not mirror:
+        raise InputError(
+            f"setting training.flip of {', '.join(flipped)} is true and copies.mirror false: the audit would miss "
+            "mirrored copies; set copies.mirror to true, or flip to false"
+        )
+
+
+def check_names(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:
+    """Raise InputError where an experiment names a data set, class or generator that there is none of.
+
+    entry: the settings of the experiment; datasets: those of all data sets. Called before anything runs.
+    """
+    classes, generators = list(entry["classes"]), entry["generators"]
+    _known("dataset", [entry["dataset"]], list(datasets), "data sets")
+    _known("positive", [entry["positive"]], classes, "classes")
+    prepared = {label for label in entry["prepare"]["labels"].values() if label is not None}
+    _known("prepare.labels", sorted(prepared), classes, "classes")
+    _known("classes", classes, sorted(prepared), "labels of prepare.labels")
+    pool = datasets[entry["dataset"]]["pool"]
+    if pool is not None:
+        _known(
+            "classes", classes, [key for key, count in pool.items() if isinstance(count, int)], "classes of its pool"
+        )
+    for name, generator in generators.items():
+        for training, content in generator["trainings"].items():
+            _known(f"generators.{name}.trainings.{training}.labels", content["labels"], classes, "classes")
+        samples = list(generator["sampling"]["samples"])
+        _known(f"generators.{name}.sampling.samples", samples, [*classes, UNLABELLED], "classes")
+    _known("arms.sweep", list(entry["arms"]["sweep"]), list(generators), "generators")
+
+
+def _known(setting: str, names: Sequence[str], known: Sequence[str], what: str) -> None:
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            advice = f"; did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"setting {setting} names {name!r}, but the {what} are {list(known)}{advice}")

@@ -1,0 +1,249 @@
+"""What every artefact was made from, and whether it still is.
+
+Beside every artefact `X` lies `X.provenance.json` with the sha256 of everything it was made from: the settings file,
+the input files and the source files of its step. **An artefact is current when every file it was made from still has
+the recorded hash, and the artefact itself has its own.** `settle` applies that one sentence to a folder.
+"""
+
+import ast
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from synthmed import __version__
+from synthmed.core.errors import InputError
+from synthmed.core.files import hash_file, read_json, write_json
+
+SUFFIX = ".provenance.json"
+PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pillow", "scikit-learn", "pydicom")
+
+
+# --------------------------------------------------------------------------------------------------- source files
+@cache
+def _imports(module: str) -> frozenset[str]:
+    path = source_file(module)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "synthmed":
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names if alias.name.split(".")[0] == "synthmed")
+    return frozenset(name for name in found if _is_module(name))
+
+
+def _is_module(name: str) -> bool:
+    return _module_path(name).is_file()
+
+
+def _module_path(name: str) -> Path:
+    return PACKAGE.joinpath(*name.split(".")[1:]).with_suffix(".py")
+
+
+def source_file(module: str) -> Path:
+    """The file of `module` (`synthmed.generators.fastgan`). Raises InputError when there is none."""
+    path = _module_path(module)
+    if not path.is_file():
+        raise InputError(f"no source file for the module {module!r} ({path})")
+    return path
+
+
+def code_of(*modules: str) -> list[Path]:
+    """Source files that `modules` are made of: themselves and every synthmed module they import, directly or not.
+
+    Read from the import statements (also those inside functions), sorted, without duplicates. Left out: `__init__.py`
+    (registries: names only) and the room `core`, whose modules carry values and compute none, so that adding a
+    generator or a better error message does not retrain every other generator.
+    """
+    todo, done = list(modules), set()
+    while todo:
+        module = todo.pop()
+        if module in done or module == "synthmed.__init__" or module.startswith("synthmed.core."):
+            continue
+        done.add(module)
+        todo.extend(_imports(module))
+    return sorted(source_file(module) for module in done)
+
+
+def code_hashes(*modules: str) -> dict[str, str]:
+    """The first 16 digits of the hash of each file of code_of(modules), by its path inside the package: what an
+    interrupted step was begun with, so that no other code goes on with it."""
+    return {path.relative_to(PACKAGE).as_posix(): hash_file(path)[:16] for path in code_of(*modules)}
+
+
+# ---------------------------------------------------------------------------------------------------- recording
+def _name(path: str | Path, root: Path) -> str:
+    """Paths are recorded relative to the project's root when they lie inside it, so that a clone elsewhere agrees."""
+    path = Path(os.path.abspath(path))
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python and the packages that compute (those that are installed)."""
+    found = {"synthmed": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """Hashes of the input files and of the source files of a step, by their recorded names."""
+
+    inputs: dict[str, str]
+    code: dict[str, str]
+
+
+def made_from(inputs: Iterable[str | Path], code: Iterable[str | Path], root: str | Path | None = None) -> MadeFrom:
+    """What a step is about to read. To be called before it runs: a file that changes meanwhile makes its result stale.
+
+    inputs: every file that it reads, the settings file included; code: see code_of.
+    """
+    root = Path(root or Path.cwd()).resolve()
+    return MadeFrom(
+        {_name(path, root): hash_file(path) for path in inputs},
+        {f"synthmed/{Path(path).relative_to(PACKAGE).as_posix()}": hash_file(path) for path in code},
+    )
+
+
+def record(outputs: Sequence[str | Path], *, step: str, made_from: MadeFrom, settings: Mapping[str, object]) -> None:
+    """Write `<output>.provenance.json` beside each of `outputs`, which must exist already.
+
+    step: the verb; settings: the settings as values, for people who read the record. No times and no host names, so
+    that equal runs are equal.
+    """
+    for output in outputs:
+        write_json(
+            f"{output}{SUFFIX}",
+            {
+                "artefact": Path(output).name,
+                "sha256": hash_file(output),
+                "step": step,
+                "inputs": made_from.inputs,
+                "code": made_from.code,
+                "settings": dict(settings),
+                "versions": versions(),
+            },
+        )
+
+
+# ------------------------------------------------------------------------------------------------------ settling
+@dataclass
+class Settled:
+    """What `settle` found: paths of artefacts, and for the stale ones the reason in words.
+
+    missing: those whose record is there and current, and they are not (an archive deleted to save space).
+    """
+
+    current: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    stale: dict[str, str] = field(default_factory=dict)
+
+
+def settle(folders: Sequence[str | Path], *, remove: bool, root: str | Path | None = None) -> Settled:
+    """Compare every artefact below `folders` with what it was made from.
+
+    An artefact whose inputs, settings, code or own bytes changed is stale, and so is everything made from a stale one.
+    remove=True deletes stale artefacts (and their records) and gives current ones a time not older than their inputs',
+    so that Snakemake, which looks at times, rebuilds exactly the stale ones. remove=False changes nothing.
+    """
+    root = Path(root or Path.cwd()).resolve()
+    records: dict[str, dict] = {}
+    for folder in folders:
+        for path in sorted(Path(folder).rglob(f"*{SUFFIX}")):
+            artefact = Path(str(path)[: -len(SUFFIX)])
+            records[_name(artefact, root)] = read_json(path)
+    hashes: dict[str, str | None] = {}
+
+    def current_hash(path: Path) -> str | None:
+        key = str(path)
+        if key not in hashes:
+            hashes[key] = hash_file(path) if path.is_file() else None
+        return hashes[key]
+
+    verdicts: dict[str, str | None] = {}  # artefact -> None when current, else the reason
+    visiting: set[str] = set()
+
+    def judge(name: str) -> str | None:
+        if name in verdicts:
+            return verdicts[name]
+        if name in visiting:
+            raise InputError(f"{name}: its record says that it was made from itself; delete {name}{SUFFIX}")
+        visiting.add(name)
+        verdicts[name] = reason = _reason(name)
+        visiting.discard(name)
+        return reason
+
+    def _reason(name: str) -> str | None:
+        made = records[name]
+        for source, digest in made["code"].items():
+            if current_hash(PACKAGE.parent / source) != digest:
+                return f"its code {source} changed"
+        for source, digest in made["inputs"].items():
+            if source in records and judge(source) is not None:
+                return f"its input {source} is stale"
+            # A missing intermediate is no sign of a change (it may be temporary); a missing settings file is.
+            found = current_hash(root / source)
+            if found != digest and (found is not None or "/settings/" in f"/{source}"):
+                return f"its input {source} changed"
+        # A missing artefact (an archive deleted to save space) says nothing against what was made from it.
+        if current_hash(root / name) not in (None, made["sha256"]):
+            return "its bytes are not the recorded ones"
+        return None
+
+    settled = Settled()
+    for name in sorted(records):
+        reason = judge(name)
+        if reason is None and not (root / name).exists():
+            settled.missing.append(name)
+        elif reason is None:
+            settled.current.append(name)
+        else:
+            settled.stale[name] = reason
+    if remove:
+        # What follows before its cause: an interruption must not leave a stale result whose cause is gone.
+        for name in [name for name in reversed(verdicts) if name in settled.stale]:
+            (root / name).unlink(missing_ok=True)
+            (root / f"{name}{SUFFIX}").unlink(missing_ok=True)
+        touched: set[str] = set()
+        for name in settled.current:
+            _settle_time(name, records, root, touched)
+    return settled
+
+
+def _settle_time(name: str, records: Mapping[str, dict], root: Path, touched: set[str]) -> None:
+    """Make `name` not older than any of its inputs, after doing the same for those."""
+    if name in touched:
+        return
+    touched.add(name)
+    newest = 0
+    for source in records[name]["inputs"]:
+        if source in records and (root / source).exists():
+            _settle_time(source, records, root, touched)
+        if (root / source).exists():
+            newest = max(newest, (root / source).stat().st_mtime_ns)
+    for source in records[name]["code"]:
+        newest = max(newest, (PACKAGE.parent / source).stat().st_mtime_ns)
+    status = (root / name).stat()
+    if status.st_mtime_ns < newest:
+        os.utime(root / name, ns=(status.st_atime_ns, newest))
+
+
+def stop_if_stale(settled: Settled) -> None:
+    """Raise InputError that lists the stale artefacts (ten of them, causes first) with their reasons."""
+    if settled.stale:
+        # What changed first, then what only follows from it.
+        ordered = sorted(settled.stale.items(), key=lambda item: item[1].endswith(" is stale"))
+        lines = [f"  {name}: {reason}" for name, reason in ordered[:10]]
+        raise InputError(
+            f"{len(settled.stale)} artefacts are stale; run `snakemake settle` and then snakemake again\n"
+            + "\n".join(lines)
+        )

@@ -1,0 +1,225 @@
+"""What every generator shares: the batch, pixel ranges, and the base class that the training loop and the sampler use.
+
+A generator is one file in `generators/` with a frozen dataclass `Config` and a class `Model(GAN)`. The one training
+loop knows only what stands here; schedules (growing, linear decay, image pools) are state inside the model.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from synthmed.core.errors import InputError
+from synthmed.training import distributed
+from synthmed.training.images import Batch, Precision
+from synthmed.training.optimizer import Adam
+
+
+class Generator(nn.Module):
+    """Base class of the generators.
+
+    A subclass makes its networks, EMA copies (`ema_copy`) and `self.optimizers` in __init__, and implements
+    `train_step` and, with a latent vector, `synthesise`, else `sample`. Networks are attributes of the module, so that
+    their state is saved without further code; state that is no tensor of a module is added in `training_state` and
+    `load_training_state`. The loop never switches modes: the networks stay in training mode, the EMA copies in eval
+    mode.
+    """
+
+    Config: ClassVar[type]
+    translates: ClassVar[bool] = False
+    """True: sample() needs source images of the other classes (CycleGAN)."""
+    batch_per_class: ClassVar[bool] = False
+    """True: every batch holds batch_size images of every class."""
+    conditional: ClassVar[bool] = False
+    """True: sample() makes any of several trained classes; False (and no `translates`): one training per class."""
+    inference_modules: ClassVar[tuple[str, ...]] = ("generator_ema",)
+    """Names of the modules that sample() and discriminator_features() use; they are what the checkpoint carries."""
+
+    latent_size: int | None = None
+    """Length of the latent vector z, set in __init__; None: there is none (CycleGAN), and no synthesise()."""
+
+    optimizers: dict[str, Adam]
+
+    def __init__(self, config: Any, image_shape: tuple[int, int, int], classes: tuple[str, ...]):
+        """config: the generator's Config; image_shape: (C, H, W); classes: labels of this training, in order.
+
+        Initial weights are drawn from torch's global RNG, which the loop seeds before it builds the model.
+        """
+        super().__init__()
+        self.config = config
+        self.image_shape = tuple(image_shape)
+        self.classes = tuple(classes)
+        self.optimizers = {}
+        self.precision: Precision = "fp32"
+        self.rng = torch.Generator()
+        self.step = 0
+        """Finished training steps; the loop counts."""
+        self.total_steps = 0
+        """Steps of the whole training, for schedules; the loop sets it."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @classmethod
+    def paper_config(cls, image_shape: tuple[int, int, int]) -> Any:
+        """The Config of the paper for images of this shape, to look at (`synthmed describe`). Raises InputError where
+        none is noted."""
+        raise InputError(f"{cls.__module__}: no settings of the paper are noted; give the settings of a training")
+
+    def batch_size(self, setting: int) -> int:
+        """Images of the next micro-batch (of each class where the model says batch_per_class), of all ranks together:
+        the setting training.batch_size, or fewer where a model that grows asks for it."""
+        return setting
+
+    def run_all_layers(self, batch: Batch) -> None:
+        """Run every layer once, for `synthmed describe`. Here: one training step."""
+        self.train_step([batch])
+
+    # ------------------------------------------------------------------------------------------ to be implemented
+    def train_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """One optimiser step of every network.
+
+        batches: micro-batches; their number is the gradient-accumulation factor. Returns the losses as scalar tensors
+        without gradient (the loop turns them into numbers when it logs, so that a GPU does not wait at every loss).
+        """
+        raise NotImplementedError
+
+    def synthesise(self, z: Tensor) -> Tensor:
+        """Images of the latent vectors `z`: the EMA generator in eval mode, differentiable in z.
+
+        z: (N, latent_size) float32 on the model's device, standard normal in training. Returns (N, C, H, W) float32 in
+        [-1, 1]; an image depends on its own z only. Raises InputError when the model has no latent vector.
+        """
+        raise InputError(f"{type(self).__module__} has no latent vector, so nothing can be searched or moved in it")
+
+    @torch.no_grad()
+    def sample(self, count: int, label: str, noise: torch.Generator, source: Tensor | None) -> Tensor:
+        """`count` synthetic images of class `label`: (count, C, H, W) float32 in [-1, 1], no gradient, EMA weights in
+        eval mode. All randomness comes from `noise` (a CPU generator). `source`: (count, C, H, W) in [-1, 1], the
+        images to translate, for models with `translates`; None for the others. Here: synthesise() of normal noise."""
+        if self.latent_size is None:
+            raise NotImplementedError
+        return self.synthesise(torch.randn(count, self.latent_size, generator=noise).to(self.device))
+
+    def discriminator_features(self, images: Tensor) -> Tensor:
+        """What the discriminator sees in each image, for losses that match features (AnoGAN): (N, D) float32 of images
+        (N, C, H, W) in [-1, 1], differentiable in the images.
+
+        Raises InputError unless the model keeps its discriminator in the checkpoint (`inference_modules`).
+        """
+        raise InputError(
+            f"the checkpoints of {type(self).__module__} hold no discriminator, so there are no features to match; "
+            "set the weight of feature matching to 0 or take another model"
+        )
+
+    # ---------------------------------------------------------------------------------------- tools for train_step
+    def autocast(self) -> torch.autocast:
+        """Context of the precision that the loop has set. Losses should be computed on `.float()` network outputs."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def noise(self, *shape: int) -> Tensor:
+        """Standard normal noise from `self.rng`, shape (images, …): drawn on the CPU so that every device sees the same
+        numbers; with several ranks, this rank's part of the noise of the whole batch."""
+        return distributed.draw(torch.randn, *shape, generator=self.rng).to(self.device)
+
+    def update(
+        self,
+        optimizer: Adam,
+        loss_fn: Callable[[Batch], dict[str, Tensor]],
+        batches: Sequence[Batch],
+    ) -> dict[str, Tensor]:
+        """One step of `optimizer` on the sum of the losses that `loss_fn(batch)` returns, averaged over micro-batches.
+
+        `loss_fn` runs under autocast and returns named, already weighted scalar losses; their sum is minimised. The
+        parameters of the other optimisers are frozen meanwhile, so no gradient is computed that nobody uses (and fakes
+        for a discriminator's step need no `detach`). With several ranks gradients and losses are averaged over them.
+        Returns the losses, averaged over the micro-batches, detached.
+        """
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        others = [
+            p
+            for other in self.optimizers.values()
+            for group in other.param_groups
+            for p in group["params"]
+            if id(p) not in own and p.requires_grad
+        ]
+        for parameter in others:
+            parameter.requires_grad_(False)
+        try:
+            optimizer.zero_grad()
+            means: dict[str, Tensor] = {}
+            for batch in batches:
+                with self.autocast():
+                    losses = loss_fn(batch)
+                total = torch.stack([loss.float() for loss in losses.values()]).sum()
+                (total / len(batches)).backward()
+                for name, loss in losses.items():
+                    means[name] = means.get(name, 0.0) + loss.detach().float() / len(batches)
+            gradients = [parameter.grad for parameter in optimizer.parameters if parameter.grad is not None]
+            distributed.average([*gradients, *means.values()])
+            optimizer.step()
+        finally:
+            for parameter in others:
+                parameter.requires_grad_(True)
+        return means
+
+    @staticmethod
+    def ema_copy(module: nn.Module) -> nn.Module:
+        """A copy of `module` to hold the exponential moving average of its weights: no gradients, eval mode."""
+        return copy.deepcopy(module).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def ema_update(self, ema: nn.Module, module: nn.Module, decay: float) -> None:
+        """Move `ema` towards `module` by 1 − decay: parameters and float buffers (running statistics); copy counters.
+
+        Early in training the decay is min(decay, (1 + step) / (10 + step)), so that the average forgets the random
+        initial weights also in a short training.
+        """
+        decay = min(decay, (1 + self.step) / (10 + self.step))
+        for average, current in zip(
+            (*ema.parameters(), *ema.buffers()), (*module.parameters(), *module.buffers()), strict=True
+        ):
+            if average.is_floating_point():
+                average.lerp_(current.to(average.dtype), 1 - decay)
+            else:
+                average.copy_(current)
+
+    # ------------------------------------------------------------------------------------------------------- state
+    def inference_state(self) -> dict[str, Tensor]:
+        """What sample() needs, on the CPU, in standard memory format: `<module>.<key>` → tensor."""
+        return {
+            f"{name}.{key}": tensor.detach().to("cpu", memory_format=torch.contiguous_format, copy=True).contiguous()
+            for name in self.inference_modules
+            for key, tensor in getattr(self, name).state_dict().items()
+        }
+
+    def load_inference_state(self, state: dict[str, Tensor]) -> None:
+        """Load what inference_state returned. Raises InputError when names or shapes are those of another model."""
+        for name in self.inference_modules:
+            part = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+            try:
+                getattr(self, name).load_state_dict(part, strict=True)
+            except RuntimeError as error:
+                raise InputError(f"these weights do not fit {name}: {error}") from error
+
+    def training_state(self) -> dict[str, Any]:
+        """Everything a training needs to go on bit for bit: networks, EMA, optimisers, noise generator, step."""
+        return {
+            "modules": self.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "rng": self.rng.get_state(),
+            "step": self.step,
+        }
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Load what training_state returned, into a model of the same config."""
+        self.load_state_dict(state["modules"], strict=True)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.rng.set_state(state["rng"].cpu())
+        self.step = state["step"]

@@ -1,0 +1,102 @@
+"""Blocks that networks share: PatchGAN, residual block, skip-layer excitation, noise injection, LPIPS distance."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def initialise_normal(network: nn.Module, std: float = 0.02) -> None:
+    """Draw the weights of all convolutions from N(0, std²) and of all affine norms from N(1, std²); biases become zero.
+
+    Source: Radford et al. 2016 (DCGAN), section 4; CycleGAN and Pix2Pix take it over. Uses torch's global RNG.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, 0.0, std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d) and layer.affine:
+            nn.init.normal_(layer.weight, 1.0, std)
+            nn.init.zeros_(layer.bias)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of trainable numbers in `network` (running statistics of norms are buffers and do not count)."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+class ResidualBlock(nn.Module):
+    """x + F(x), F = two 3×3 convolutions with reflection padding and instance norm, ReLU between (Johnson et al. 2016,
+    as CycleGAN uses it: nothing after the addition). (N, channels, H, W) → the same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
+            nn.InstanceNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
+            nn.InstanceNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.net(x)
+
+
+class SkipLayerExcitation(nn.Module):
+    """Skip-layer channel-wise excitation, y = F(x_low) · x_high (Liu et al. 2021, equation 1 and figure 3).
+
+    F = adaptive average pooling to 4×4, 4×4 convolution to 1×1, LeakyReLU 0.1, 1×1 convolution to the channels of
+    x_high, sigmoid. x_low (N, low, h, w) with h, w ≥ 4; x_high (N, high, H, W) of any size; y has the shape of x_high.
+    """
+
+    def __init__(self, low: int, high: int):
+        super().__init__()
+        self.gate = nn.Sequential(
+            nn.AdaptiveAvgPool2d(4),
+            nn.Conv2d(low, high, 4, bias=False),
+            nn.LeakyReLU(0.1),
+            nn.Conv2d(high, high, 1, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x_low: Tensor, x_high: Tensor) -> Tensor:
+        return self.gate(x_low) * x_high
+
+
+def upsampling_convolution(x: Tensor, weight: Tensor) -> Tensor:
+    """Nearest-neighbour upsampling × 2, then a 3×3 convolution: (N, in, h, w) and (out, in, 3, 3) → (N, out, 2h, 2w).
+
+    Upsampled pixels come in equal 2×2 squares, so the pair equals one transposed convolution of stride 2 with the 4×4
+    kernel that is the sum of the 3×3 kernel at four offsets: 4 products an output pixel instead of 9, and the upsampled
+    map is never stored. Below 16 px the two-step way is faster (measured on a CPU) and is taken.
+    """
+
+    if x.shape[2] < 16:
+        return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, padding=1)
+    padded = F.pad(weight, (1, 1, 1, 1))
+    rows = padded[:, :, :-1] + padded[:, :, 1:]
+    kernel = rows[..., :-1] + rows[..., 1:]
+    return F.conv_transpose2d(x, kernel.flip(2, 3).transpose(0, 1), stride=2, padding=1)
+
+
+class UpsamplingConvolution(nn.Conv2d):
+    """upsampling_convolution with a weight of its own and no bias: (N, in, h, w) → (N, out, 2h, 2w)."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return upsampling_convolution(x, self.weight)
+
+
+class NoiseInjection(nn.Module):
+    """x + w · noise, noise ~ N(0, 1) one map for all channels, w a learned scalar that starts at 0 (Karras et al. 2019,
+    section 2, as FastGAN uses it). The caller gives the noise (N, 1, H, W), so that its generator is the caller's."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        return x + self.weight * noise

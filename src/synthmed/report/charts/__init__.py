@@ -1,0 +1,1 @@
+"""Charts: each makes one picture from plain values."""

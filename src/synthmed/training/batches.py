@@ -1,0 +1,170 @@
+"""The real images of a training: in memory, or decoded when they are needed where memory would not do."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from synthmed.core.errors import InputError
+from synthmed.data.imageset import ImageSet
+from synthmed.training import distributed
+from synthmed.training.device import derived_seed
+from synthmed.training.images import Batch, to_model
+
+MEMORY = 4 * 2**30
+"""Pixels kept in memory, in bytes, of each process; larger sets are decoded on demand. No result depends on it."""
+AHEAD = 2
+"""Batches that are decoded ahead."""
+
+
+class Shuffled:
+    """Endless order over `indices`: every epoch is a new permutation drawn from `rng`. The state is what is left."""
+
+    def __init__(self, indices: Tensor):
+        self.indices = indices
+        self.left = indices[:0]
+
+    def take(self, count: int, rng: torch.Generator) -> Tensor:
+        while len(self.left) < count:
+            self.left = torch.cat([self.left, self.indices[torch.randperm(len(self.indices), generator=rng)]])
+        taken, self.left = self.left[:count], self.left[count:]
+        return taken
+
+
+class OnDemand:
+    """Images of a set, decoded by threads when they are asked for; those that were announced are decoded ahead."""
+
+    def __init__(self, image_set: ImageSet, keep: np.ndarray, size: int | None, threads: int):
+        """keep: positions in the set of the images 0, 1, …; size: side in pixels to reduce them to, None: as they are.
+        Raises InputError when that would enlarge."""
+        self.path, self.keep, self.size = image_set.path, keep, size
+        self.decode = image_set.decoder()
+        self.full_shape = image_set[int(keep[0])].shape
+        height, width, channels = self.full_shape
+        if size is not None and size > min(height, width):
+            raise InputError(
+                f"setting training.image_size is {size}, but the images of {self.path} have {height}×{width} pixels; "
+                "lower it, or prepare larger images"
+            )
+        self.shape = (channels, *((height, width) if size is None else (size, size)))
+        self.threads = ThreadPoolExecutor(threads, "decode")
+        self.ahead: dict[int, Future[np.ndarray]] = {}
+
+    def _decode(self, position: int) -> np.ndarray:
+        pixels = self.decode(int(self.keep[position]))
+        if pixels.shape != self.full_shape:
+            shapes = sorted({pixels.shape, self.full_shape})
+            raise InputError(f"{self.path}: images of different shapes {shapes}; prepare them to one size first")
+        return pixels
+
+    def read(self, positions: Tensor) -> Tensor:
+        """uint8 (N, C, H, W)."""
+        found = [self.ahead.pop(i, None) or self.threads.submit(self._decode, i) for i in positions.tolist()]
+        pixels = np.stack([image.result() for image in found])
+        images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+        return images if self.size is None else _reduced(images, self.size)
+
+    def expect(self, positions: Tensor) -> None:
+        """Decode these ahead, and forget whatever else was announced before."""
+        self.ahead = {i: self.ahead.get(i) or self.threads.submit(self._decode, i) for i in positions.tolist()}
+
+
+def _reduced(images: Tensor, size: int) -> Tensor:
+    """uint8 (N, C, H, W) → uint8 (N, C, size, size), bilinear, antialiased."""
+    small = functional.interpolate(images.float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return small.round().clamp(0, 255).to(torch.uint8)
+
+
+class RealImages:
+    """The real images of one training, given out as batches in [-1, 1]; each rank gets its part of a batch.
+
+    len() is their number, `shape` (C, H, W). Raises InputError when a label has no image, there are fewer images than a
+    batch needs, or the ranks cannot share a batch equally.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        classes: tuple[str, ...],
+        labels: tuple[str, ...],
+        *,
+        seed: int,
+        batch_size: int,
+        per_class: bool,
+        image_size: int | None,
+        flip: bool,
+        threads: int,
+    ):
+        """classes: all labels in the set; labels: those that are used; batch_size: the most images a batch will have,
+        of all ranks together (of every class, if per_class); image_size: side they are reduced to, None: as they are;
+        flip: mirror left-right with probability 1/2; threads: for decoding."""
+        unknown = [label for label in labels if label not in classes]
+        if unknown or not labels:
+            raise InputError(f"setting labels is {list(labels)}; choose from the classes {list(classes)}")
+        if batch_size % distributed.size():
+            raise InputError(
+                f"setting training.batch_size is {batch_size}, which {distributed.size()} processes cannot share "
+                "equally; set a multiple of their number"
+            )
+        image_set = ImageSet(path)
+        of_experiment = image_set.label_indices(classes)
+        wanted = [classes.index(label) for label in labels]
+        groups = []
+        for label, position in zip(labels, wanted, strict=True):
+            count = int((of_experiment == position).sum())
+            if count == 0:
+                raise InputError(f"{path}: no image of the class {label!r}; add some or take it out of the labels")
+            groups.append((count, f" of the class {label!r}"))
+        keep = np.flatnonzero(np.isin(of_experiment, wanted))
+        for count, which in groups if per_class else [(len(keep), f" of {list(labels)}")]:
+            if count < batch_size:
+                raise InputError(
+                    f"{path}: {count} images{which}, fewer than the batch_size {batch_size}; lower batch_size or add "
+                    "images"
+                )
+        self.labels = torch.tensor([wanted.index(position) for position in of_experiment[keep]])
+        members = [self.labels == i for i in range(len(wanted))] if per_class else [self.labels >= 0]
+        self.orders = [Shuffled(torch.nonzero(member)[:, 0]) for member in members]
+        self.rng = torch.Generator().manual_seed(derived_seed(seed, "data order"))
+        self.flip = flip
+
+        self.on_demand: OnDemand | None = OnDemand(image_set, keep, image_size, threads)
+        self.shape = self.on_demand.shape
+        if len(keep) * int(np.prod(self.shape)) <= MEMORY:
+            self.pixels = torch.cat([self.on_demand.read(chunk) for chunk in torch.arange(len(keep)).split(256)])
+            self.on_demand.threads.shutdown()
+            self.on_demand = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, positions: Tensor) -> Tensor:
+        """The images at `positions`: uint8 (N, C, H, W) on the CPU."""
+        return self.pixels[positions] if self.on_demand is None else self.on_demand.read(positions)
+
+    def batch(self, count: int, device: torch.device, memory_format: torch.memory_format) -> Batch:
+        """This rank's part of the next micro-batch of `count` images; or of `count` of every class, class by class."""
+        own = torch.cat([distributed.own_rows(order.take(count, self.rng)) for order in self.orders])
+        images = to_model(self.read(own).to(device))
+        if self.on_demand is not None:
+            # What is left of an epoch is known; after its end the next permutation is not yet drawn.
+            coming = [part for order in self.orders for part in order.left.split(count)[:AHEAD] if len(part) == count]
+            self.on_demand.expect(torch.cat([own[:0], *map(distributed.own_rows, coming)]))
+        if self.flip:
+            drawn = torch.rand(count * len(self.orders), generator=self.rng) < 0.5
+            mirrored = torch.cat([distributed.own_rows(part) for part in drawn.split(count)])
+            images = torch.where(mirrored.to(device)[:, None, None, None], images.flip(3), images)
+        return Batch(images.contiguous(memory_format=memory_format), self.labels[own].to(device))
+
+    def state(self) -> dict[str, Any]:
+        return {"rng": self.rng.get_state(), "left": [order.left for order in self.orders]}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.rng.set_state(state["rng"])
+        for order, left in zip(self.orders, state["left"], strict=True):
+            order.left = left

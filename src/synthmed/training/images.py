@@ -1,0 +1,34 @@
+"""What networks train on: a batch of real images, and the range of their pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Precision = Literal["fp32", "bf16"]
+
+
+def to_model(pixels: Tensor) -> Tensor:
+    """uint8 → float32 in [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """[-1, 1] → uint8, rounded; what lies outside is clipped."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Real images of one (micro-)batch.
+
+    images: (N, C, H, W) float32 in [-1, 1], on the model's device and in its memory format.
+    labels: (N,) int64, positions in the training's classes, on the model's device. When the model says
+        `batch_per_class`, the images come class after class, batch_size of each, in the order of the classes.
+    """
+
+    images: Tensor
+    labels: Tensor

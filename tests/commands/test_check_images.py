@@ -1,0 +1,130 @@
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthmed.commands.check_images import check
+from synthmed.core.errors import InputError
+from synthmed.data.imageset import ImageSet, write_image_set
+
+HEAD = "image,label,mask,patient,split,source"
+
+
+def png(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+GREY = png(np.arange(64, dtype=np.uint8).reshape(8, 8))
+
+
+def made_by_hand(path, lines, files):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.csv", "\n".join([HEAD, *lines]) + "\n")
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_a_sound_set_has_no_problem(tmp_path):
+    rows = [
+        ({"image": f"{n}.png", "label": "ab"[n % 2], "patient": f"p{n}"}, *2 * [np.full((9, 9), n, np.uint8)])
+        for n in range(4)
+    ]
+    write_image_set(tmp_path / "set.zip", rows)
+    assert check(tmp_path / "set.zip") == []
+
+
+def test_every_problem_is_listed(tmp_path):
+    alpha, deep = np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8), np.uint16)
+    palette = io.BytesIO()
+    Image.new("P", (8, 8)).save(palette, "PNG")
+    path = made_by_hand(
+        tmp_path / "set.zip",
+        [
+            "good.png,a,,p1,train,",
+            "cut.png,a,,p2,train,",
+            "text.png,b,,p3,train,",
+            "gone.png,b,,p4,train,",
+            "twice.png,b,,p5,train,",
+            "twice.png,b,,p5,train,",
+            "alpha.png,b,,p6,train,",
+            "deep.png,b,,p7,train,",
+            "palette.png,b,,p8,train,",
+            "nolabel.png,,,p9,train,",
+            "nobody.png,a,,,train,",
+            "moved.png,a,,p1,test,",
+            "masked.png,a,masked.png,p10,train,",
+            "lost.png,a,lost.png,p11,train,",
+            "dot.png,a,,p12,train,",
+            "short.png,a",
+        ],
+        {
+            **{
+                f"images/{n}.png": GREY
+                for n in ("good", "twice", "nolabel", "nobody", "moved", "masked", "lost", "short", "extra")
+            },
+            "images/cut.png": png(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))[:500],
+            "images/text.png": b"hello",
+            "images/alpha.png": png(alpha),
+            "images/deep.png": png(deep),
+            "images/palette.png": palette.getvalue(),
+            "images/dot.png": png(np.zeros((1, 1), np.uint8)),
+            "masks/masked.png": png(np.zeros((4, 4), np.uint8)),
+        },
+    )
+    problems = "\n".join(check(path))
+    for expected in (
+        "images/cut.png: cannot be decoded",
+        "images/text.png: not an image",
+        "images/gone.png: named in the manifest, not in the archive",
+        "twice.png: 2 rows of the manifest",
+        "images/alpha.png: mode RGBA",
+        "images/deep.png: mode I;16",
+        "images/palette.png: mode P",
+        "line 11: no label",
+        "line 12: no patient",
+        "line 17: not as many cells",
+        "patient 'p1' is in several parts of the split: ['test', 'train']",
+        "masks/masked.png: 4×4 pixels, its image (8, 8)",
+        "masks/lost.png: named in the manifest, not in the archive",
+        "images/dot.png: 1×1 pixels",
+        "images/extra.png: in the archive, not in the manifest",
+        "images of different shapes:",
+    ):
+        assert expected in problems
+    assert "good.png" not in problems
+
+
+@pytest.mark.parametrize(
+    ("lines", "files", "problem"),
+    [
+        (["a.png,x,,p,,"], {"images/a.png": GREY}, "only one label, 'x'"),
+        ([], {}, "manifest.csv: no row"),
+    ],
+)
+def test_sets_that_are_poor(tmp_path, lines, files, problem):
+    assert check(made_by_hand(tmp_path / "set.zip", lines, files)) == [problem]
+
+
+def test_files_that_are_no_image_set(tmp_path):
+    (tmp_path / "text.zip").write_text("hello")
+    assert "not a readable zip" in check(tmp_path / "text.zip")[0]
+    assert "no such file" in check(tmp_path / "none.zip")[0]
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("x", "y")
+    assert check(tmp_path / "other.zip") == ["no manifest.csv inside"]
+    with zipfile.ZipFile(tmp_path / "columns.zip", "w") as archive:
+        archive.writestr("manifest.csv", "image,label\na.png,x\n")
+    assert check(tmp_path / "columns.zip") == ["manifest.csv: no column mask, patient, split, source"]
+
+
+def test_what_the_check_lists_stops_the_reader_where_it_would_mislead(tmp_path):
+    for lines in (["gone.png,a,,p,,"], ["a.png,a,,p,,", "a.png,b,,p,,"], ["a.png,a,gone.png,p,,"]):
+        path = made_by_hand(tmp_path / "set.zip", lines, {"images/a.png": GREY})
+        assert check(path)
+        with pytest.raises(InputError, match=r"set\.zip"):
+            ImageSet(path)

@@ -1,0 +1,93 @@
+import json
+import math
+
+import pytest
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import (
+    atomic_path,
+    dump_json,
+    hash_file,
+    read_csv,
+    read_json,
+    write_csv,
+    write_json,
+    write_text,
+)
+
+
+def test_a_file_appears_whole_in_a_folder_that_is_made(tmp_path):
+    write_text(tmp_path / "deep" / "a.txt", "ä\n")
+    assert (tmp_path / "deep" / "a.txt").read_bytes() == b"\xc3\xa4\n"
+    assert len(list((tmp_path / "deep").iterdir())) == 1
+
+
+def test_a_failure_keeps_the_old_file_and_leaves_no_temporary(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+
+    def interrupted():
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            assert temporary.suffix == ".txt"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_full_disk(small_disk):
+    write_text(small_disk / "a.txt", "old")
+    with pytest.raises(InputError, match=r"a\.txt: no space left"):
+        write_text(small_disk / "a.txt", "x" * 200_000)
+    assert (small_disk / "a.txt").read_text() == "old"
+    assert len(list(small_disk.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["a.txt", "new/a.txt"])
+def test_no_permission(read_only_disk, name):
+    with pytest.raises(InputError, match=r"a\.txt: no permission to write"):
+        write_text(read_only_disk / name, "x")
+
+
+def test_json_is_canonical_and_comes_back(tmp_path):
+    write_json(tmp_path / "a.json", {"b": [1, 2.5, None], "a": {"ä": True}})
+    assert (tmp_path / "a.json").read_text() == dump_json({"a": {"ä": True}, "b": [1, 2.5, None]})
+    assert read_json(tmp_path / "a.json") == {"a": {"ä": True}, "b": [1, 2.5, None]}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_nan_never_reaches_a_result(tmp_path, bad):
+    with pytest.raises(ValueError, match=r"value\.a\[1\]\.b is"):
+        write_json(tmp_path / "a.json", {"a": [1, {"b": bad}]})
+    with pytest.raises(ValueError, match=r"row 1\.x is"):
+        write_csv(tmp_path / "a.csv", [{"x": 1.0}, {"x": bad}], ["x"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_csv_has_exactly_the_columns(tmp_path):
+    write_csv(tmp_path / "a.csv", [{"x": 1, "y": None}, {"x": "a,b", "y": 0.5}], ["y", "x"])
+    assert (tmp_path / "a.csv").read_bytes() == b'y,x\n,1\n0.5,"a,b"\n'
+    with pytest.raises(ValueError, match="z"):
+        write_csv(tmp_path / "b.csv", [{"x": 1, "z": 2}], ["x"])
+
+
+def test_json_that_is_missing_or_cut_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"a\.json: no such file"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text(json.dumps({"a": 1})[:4])
+    with pytest.raises(InputError, match=r"a\.json: not valid JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_hash(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert hash_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_csv_rows_come_back_and_a_missing_file_is_named(tmp_path):
+    write_csv(tmp_path / "t.csv", [{"a": 1, "b": None}], ["a", "b"])
+    assert read_csv(tmp_path / "t.csv") == [{"a": "1", "b": ""}]
+    with pytest.raises(InputError, match=r"none\.csv: no such file"):
+        read_csv(tmp_path / "none.csv")

@@ -1,0 +1,186 @@
+"""Needs of later steps: the numbers by hand, and everything that cannot be met is named before any training."""
+
+import copy
+
+import pytest
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_json
+from synthmed.core.names import check_mirror, check_names
+from synthmed.core.settings import parse
+from synthmed.evaluation.check_needs import NeedsSettings, added_images, check_needs, needs, share_of
+
+REAL = {"normal": 90, "abnormal": 51}
+SETTINGS = {
+    "samples": {"cyclegan": {"normal": 51, "abnormal": 51}, "dcgan": {"normal": 180, "abnormal": 102}},
+    "translated_from": {"cyclegan": {"normal": ["abnormal"], "abnormal": ["normal"]}},
+    "added_share": 0.5,
+    "added_counts": None,
+    "sweep": {"dcgan": [0.25, 2.0]},
+    "only_share": None,
+}
+
+
+def settings(**changes):
+    return parse(NeedsSettings, SETTINGS | changes)
+
+
+@pytest.fixture
+def split_report(tmp_path):
+    write_json(tmp_path / "split.json", {"counts": {"train": REAL, "validation": {}, "test": {}}})
+    return tmp_path / "split.json"
+
+
+def test_shares_are_rounded_down():
+    assert share_of(0.5, REAL) == {"normal": 45, "abnormal": 25}
+    # 0.29 · 100 is 28.999999999999996 in floating point.
+    assert share_of(0.29, {"normal": 100}) == {"normal": 29}
+
+
+def test_every_need_by_hand():
+    found = [(need.set, need.label, need.needed, need.available) for need in needs(settings(), REAL)]
+    assert found == [
+        ("cyclegan", "normal", 51, 51),
+        ("cyclegan", "abnormal", 51, 90),
+        ("cyclegan", "normal", 45, 51),
+        ("cyclegan", "abnormal", 25, 51),
+        ("dcgan", "normal", 45, 180),
+        ("dcgan", "abnormal", 25, 102),
+        ("dcgan", "normal", 22, 180),
+        ("dcgan", "abnormal", 12, 102),
+        ("dcgan", "normal", 180, 180),
+        ("dcgan", "abnormal", 102, 102),
+    ]
+
+
+def test_needs_that_are_met_are_written(split_report, tmp_path):
+    check_needs(settings(), split_report=split_report, out=tmp_path / "needs.json")
+    found = read_json(tmp_path / "needs.json")["needs"]
+    assert len(found) == 10
+    assert found[0] == {
+        "set": "cyclegan",
+        "label": "normal",
+        "needed": 51,
+        "available": 51,
+        "why": "setting samples.normal of cyclegan takes one image of abnormal for each sample",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"samples": SETTINGS["samples"] | {"cyclegan": {"normal": 52, "abnormal": 51}}},
+            r"samples\.normal of cyclegan .*: 52 'normal' images of cyclegan, but there are 51",
+        ),
+        ({"added_share": 0.6}, r"added_share \(0\.6 for each real one\): 54 'normal' images of cyclegan.* are 51"),
+        ({"added_share": None, "added_counts": {"normal": 60, "abnormal": 0}}, "added_counts .*: 60 'normal' images"),
+        (
+            {"sweep": {"dcgan": [2.5]}},
+            r"sweep\.dcgan, share 2\.5 .*: 127 'abnormal' .* 102\n.*: 225 'normal' images of dcgan, .* 180",
+        ),
+        ({"only_share": 1.0}, "only_share, 1 of the real images: 90 'normal' images of cyclegan, but there are 51"),
+        (
+            {"samples": {"dcgan": {"normal": 180}}, "translated_from": {}, "sweep": {}},
+            "25 'abnormal' images of dcgan, but there are 0",
+        ),
+        (
+            {"samples": {"pggan": {"unlabelled": 69}}, "translated_from": {}, "sweep": {}},
+            "70 'unlabelled' images of pggan, but there are 69",
+        ),
+    ],
+)
+def test_what_cannot_be_met_is_named_with_its_setting_and_numbers(split_report, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        check_needs(settings(**changes), split_report=split_report, out=tmp_path / "needs.json")
+    assert not (tmp_path / "needs.json").exists()
+
+
+def test_images_that_are_labelled_afterwards_are_counted_together(split_report, tmp_path):
+    unlabelled = {"samples": {"pggan": {"unlabelled": 70}}, "translated_from": {}, "sweep": {}}
+    check_needs(settings(**unlabelled), split_report=split_report, out=tmp_path / "needs.json")
+    (need,) = read_json(tmp_path / "needs.json")["needs"]
+    assert (need["label"], need["needed"]) == ("unlabelled", 70)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"added_counts": {"normal": 1, "abnormal": 1}}, "give one of them"),
+        ({"added_share": None}, "give one of them"),
+        ({"added_share": -0.5}, "must be above 0"),
+        ({"only_share": 0.0}, "must be above 0"),
+        ({"added_share": None, "added_counts": {"normal": 1}}, "added_counts must give"),
+        ({"sweep": {"fastgan": [1.0]}}, "sweep names 'fastgan'"),
+    ],
+)
+def test_impossible_settings_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        needs(settings(**changes), REAL)
+
+
+def test_counts_are_taken_as_they_are():
+    assert added_images(None, {"abnormal": 0, "normal": 7}, REAL) == {"normal": 7, "abnormal": 0}
+
+
+def test_mirrored_trainings_need_a_mirrored_audit():
+    check_mirror({"dcgan": True, "fastgan": False}, True)
+    check_mirror({"dcgan": False}, False)
+    with pytest.raises(InputError, match=r"training\.flip of dcgan is true and copies\.mirror false"):
+        check_mirror({"dcgan": True, "fastgan": False}, False)
+
+
+ENTRY = {
+    "dataset": "films",
+    "classes": ["normal", "abnormal"],
+    "positive": "abnormal",
+    "prepare": {"labels": {"0": "normal", "1": "abnormal", "2": None}},
+    "generators": {
+        "dcgan": {
+            "trainings": {"normal": {"labels": ["normal"]}, "abnormal": {"labels": ["abnormal"]}},
+            "sampling": {"samples": {"normal": 2, "abnormal": 2}},
+        },
+        "pggan": {
+            "trainings": {"both": {"labels": ["normal", "abnormal"]}},
+            "sampling": {"samples": {"unlabelled": 9}},
+        },
+    },
+    "arms": {"sweep": {"dcgan": [0.5]}},
+}
+DATASETS = {"films": {"pool": {"normal": 9, "abnormal": 9, "seed": 1}}, "own": {"pool": None}}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            ["dataset"],
+            "flims",
+            r"dataset names 'flims', but the data sets are \['films', 'own'\]; did you mean 'films'",
+        ),
+        (["positive"], "abnorml", "positive names 'abnorml', but the classes are .*did you mean 'abnormal'"),
+        (["classes"], ["normal", "sick"], "positive names 'abnormal'"),
+        (["prepare", "labels"], {"0": "normal"}, "classes names 'abnormal', but the labels of prepare.labels are"),
+        (
+            ["generators", "dcgan", "trainings", "normal", "labels"],
+            ["no"],
+            r"dcgan\.trainings\.normal\.labels names 'no'",
+        ),
+        (["generators", "dcgan", "sampling", "samples"], {"norma": 1}, r"dcgan\.sampling\.samples names 'norma'"),
+        (["arms", "sweep"], {"dcgn": [1.0]}, "sweep names 'dcgn', but the generators are .*did you mean 'dcgan'"),
+    ],
+)
+def test_names_that_there_are_not_are_refused_before_anything_runs(path, value, message):
+    entry = copy.deepcopy(ENTRY)
+    check_names(entry, DATASETS)
+    part = entry
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    with pytest.raises(InputError, match=message):
+        check_names(entry, DATASETS)
+
+
+def test_a_pool_has_every_class():
+    with pytest.raises(InputError, match="classes names 'abnormal', but the classes of its pool are"):
+        check_names(ENTRY, {"films": {"pool": {"normal": 9, "seed": 1}}})

@@ -1,0 +1,112 @@
+"""The batches of a training: order, mirroring, classes, and the same bits in memory and on demand."""
+
+import numpy as np
+import pytest
+import torch
+
+from synthmed.core.errors import InputError
+from synthmed.data.imageset import write_image_set
+from synthmed.training import batches as real_images
+from synthmed.training.batches import RealImages, Shuffled
+
+CPU = torch.device("cpu"), torch.contiguous_format
+
+
+def image_set(path, counts, size=16, channels=1, odd=None):
+    """Random images; `odd`: number of the one image that is larger."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for label, count in counts.items():
+        for i in range(count):
+            side = 2 * size if len(rows) == odd else size
+            pixels = rng.integers(0, 256, (side, side, channels), np.uint8)
+            rows.append(({"image": f"{label}_{i}.png", "label": label, "patient": f"{label}{i}"}, pixels))
+    write_image_set(path, rows)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path):
+    return image_set(tmp_path / "train.zip", {"abnormal": 6, "normal": 10})
+
+
+def opened(path, labels=("normal",), **changes):
+    values = {"seed": 3, "batch_size": 4, "per_class": False, "image_size": None, "flip": False, "threads": 2}
+    return RealImages(path, ("normal", "abnormal"), labels, **values | changes)
+
+
+def test_every_epoch_shows_every_image_once():
+    order, rng = Shuffled(torch.arange(7)), torch.Generator().manual_seed(0)
+    taken = torch.cat([order.take(3, rng) for _ in range(7)])
+    for epoch in range(3):
+        assert sorted(taken[7 * epoch : 7 * epoch + 7].tolist()) == list(range(7))
+    assert taken[:7].tolist() != taken[7:14].tolist()
+
+
+def test_batches_per_class_come_class_after_class(images):
+    data = opened(images, ("abnormal", "normal"), per_class=True)
+    batch = data.batch(4, *CPU)
+    assert batch.labels.tolist() == [0] * 4 + [1] * 4
+    assert batch.images.shape == (8, 1, 16, 16)
+    assert -1 <= batch.images.min() < batch.images.max() <= 1
+
+
+def test_flip_mirrors_about_half(images):
+    plain = opened(images)
+    batch = plain.batch(4, *CPU)
+    real = plain.read(torch.arange(10)).float() / 127.5 - 1
+    assert all(any(torch.equal(image, other) for other in real) for image in batch.images)
+    flipping = opened(images, flip=True)
+    seen = torch.cat([flipping.batch(4, *CPU).images for _ in range(10)])
+    as_is = sum(any(torch.equal(image, other) for other in real) for image in seen)
+    mirrored = sum(any(torch.equal(image.flip(2), other) for other in real) for image in seen)
+    assert as_is + mirrored == 40
+    assert 8 < mirrored < 32
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("changes", [{}, {"image_size": 8}, {"flip": True}, {"per_class": True}])
+def test_on_demand_gives_the_same_batches_as_memory(tmp_path, monkeypatch, channels, changes):
+    path = image_set(tmp_path / "train.zip", {"abnormal": 6, "normal": 10}, channels=channels)
+    labels = ("normal", "abnormal")
+    in_memory = opened(path, labels, **changes)
+    assert in_memory.on_demand is None
+    monkeypatch.setattr(real_images, "MEMORY", 100)
+    on_demand = opened(path, labels, **changes)
+    assert not hasattr(on_demand, "pixels")
+    assert on_demand.shape == in_memory.shape
+    assert torch.equal(on_demand.read(torch.tensor([15, 0, 3])), in_memory.read(torch.tensor([15, 0, 3])))
+    # Batches of changing size, as a growing model asks for, over several epochs.
+    for count in (4, 4, 4, 2, 2, 3, 3, 1, 4, 4, 4, 4):
+        expected, given = in_memory.batch(count, *CPU), on_demand.batch(count, *CPU)
+        assert torch.equal(expected.images, given.images)
+        assert expected.images.stride() == given.images.stride()
+        assert torch.equal(expected.labels, given.labels)
+    resumed = opened(path, labels, **changes)
+    resumed.load_state(in_memory.state())
+    assert torch.equal(resumed.batch(4, *CPU).images, in_memory.batch(4, *CPU).images)
+
+
+def test_the_next_batches_are_decoded_ahead_and_no_more(images, monkeypatch):
+    monkeypatch.setattr(real_images, "MEMORY", 100)
+    data = opened(images, ("normal", "abnormal"))
+    for _ in range(3):
+        first, second = data.orders[0].left.split(4)[:2] if len(data.orders[0].left) else ([], [])
+        if len(first):
+            assert set(data.on_demand.ahead) == {*first.tolist(), *second.tolist()}
+        data.batch(4, *CPU)
+    assert set(data.on_demand.ahead) == set(data.orders[0].left.tolist())
+    assert len(data.on_demand.ahead) == 4  # the last batch of the epoch; the next permutation is not drawn yet
+
+
+@pytest.mark.parametrize("memory", [100, 2**30])
+def test_images_of_different_shapes_are_refused(tmp_path, monkeypatch, memory):
+    monkeypatch.setattr(real_images, "MEMORY", memory)
+    path = image_set(tmp_path / "train.zip", {"normal": 10}, odd=7)
+    with pytest.raises(InputError, match=r"train\.zip: images of different shapes .*\(16, 16, 1\), \(32, 32, 1\)"):
+        opened(path).read(torch.arange(10))
+
+
+def test_images_are_not_enlarged(images):
+    with pytest.raises(InputError, match=r"training.image_size is 32, but the images of .* have 16×16 pixels"):
+        opened(images, image_size=32)
