@@ -71,8 +71,8 @@ def measure(name: str, entry: dict, experiment: dict, arguments: argparse.Namesp
     config = parse(model_class.Config, entry["config"])
     size = training["image_size"] or experiment["prepare"]["image_size"]
     shape = (experiment["prepare"]["channels"], size, size)
-    classes = tuple(experiment["classes"]) if model_class.batch_per_class else ("one",)
-    per_step = training["batch_size"] * (len(classes) if model_class.batch_per_class else 1)
+    classes = tuple(experiment["classes"]) if "image" in model_class.needs else ("one",)
+    per_step = training["batch_size"] * (len(classes) if "image" in model_class.needs else 1)
     drawn = (per_step, size, size, experiment["prepare"]["channels"])  # as images are read: channels last
     pixels = torch.randint(0, 256, drawn, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pixels = pixels.permute(0, 3, 1, 2)
@@ -110,7 +110,7 @@ def measure(name: str, entry: dict, experiment: dict, arguments: argparse.Namesp
     chosen = f"ours, {training['precision']}, {'channels-last' if training['channels_last'] else 'contiguous'}"
     print(
         f"\n{name}: {entry['model']}, {' × '.join(map(str, shape))}, batch {training['batch_size']}"
-        f"{' of each class' if model_class.batch_per_class else ''}, {threads} threads"
+        f"{' of each class' if len(classes) > 1 else ''}, {threads} threads"
     )
     for variant, value in seconds.items():
         rate = per_step * arguments.steps / value

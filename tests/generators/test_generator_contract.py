@@ -34,7 +34,7 @@ def build(name, seed=0, total_steps=10):
     model_class = generators.load(name)
     tiny = TINY[name]
     torch.manual_seed(seed)
-    classes = CLASSES if model_class.translates else CLASSES[:1]
+    classes = CLASSES if "image" in model_class.needs else CLASSES[:1]
     model = model_class(parse(model_class.Config, tiny["config"]), tiny["shape"], classes)
     model.rng.manual_seed(seed)
     model.total_steps = total_steps
@@ -52,7 +52,7 @@ def without_dropout(model):
 def batches(model, count=1, size=4, seed=0):
     """`count` micro-batches of smooth random images."""
     rng = torch.Generator().manual_seed(seed)
-    groups = len(model.classes) if model.batch_per_class else 1
+    groups = len(model.classes) if "image" in model.needs else 1
     made = []
     for _ in range(count):
         coarse = torch.rand((size * groups, model.image_shape[0], 4, 4), generator=rng) * 2 - 1
@@ -72,7 +72,7 @@ def steps(model, first, last):
 
 def draw(model, count=3, seed=5):
     label = model.classes[0]
-    source = batches(model, size=count, seed=9)[0].images[:count] if model.translates else None
+    source = batches(model, size=count, seed=9)[0].images[:count] if "image" in model.needs else None
     return model.sample(count, label, torch.Generator().manual_seed(seed), source)
 
 
@@ -95,7 +95,7 @@ def test_samples_depend_on_the_noise_given_and_on_nothing_else(name):
     torch.rand(3)  # the global RNG must not matter
     assert torch.equal(first, draw(model))
     assert torch.equal(before, model.rng.get_state())
-    if not model.translates:
+    if "image" not in model.needs:
         assert not torch.equal(first, draw(model, seed=6))
 
 
@@ -251,3 +251,11 @@ def test_channels_last_computes_the_same(name):
     expected = reference.train_step([given])
     for key, loss in losses.items():
         assert loss.item() == pytest.approx(expected[key].item(), rel=1e-3, abs=1e-4), key
+
+
+def test_what_it_needs_is_read_from_its_source(name):
+    model_class = generators.load(name)
+    assert generators.needs(name) == model_class.needs
+    assert model_class.needs
+    assert model_class.needs <= generators.NEEDS
+    assert not {"image", "mask"} <= model_class.needs

@@ -28,7 +28,7 @@ class InverterConfig:
 
 class Inverter(Generator):
     Config = InverterConfig
-    translates = True
+    needs = frozenset({"image"})
     inference_modules = ("network",)
 
     def __init__(self, config, image_shape, classes):

@@ -14,6 +14,7 @@ from synthmed.data.sources import raw_files
 from synthmed.core.errors import InputError
 from synthmed.core.files import dump_json, write_text
 from synthmed.core.lock import hold
+from synthmed.generators import needs as needs_of
 from synthmed.report import FIGURES, SECTIONS, TABLES
 from synthmed.steps import step_code
 from synthmed.weights.registry import WEIGHTS, available
@@ -193,7 +194,7 @@ def needs(experiment):
             for label in training["labels"]
         }
         for name, generator in entry["generators"].items()
-        if generator["model"] == "cyclegan"
+        if "image" in needs_of(generator["model"])
     }
     shares = {key: entry["arms"][key] for key in ("added_share", "added_counts", "only_share")}
     return {"samples": samples, "translated_from": translated, "sweep": sweep, **shares}

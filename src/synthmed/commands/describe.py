@@ -56,7 +56,7 @@ def layers(model: Generator) -> list[Layer]:
         if name and (not list(module.children()) or list(module.parameters(recurse=False)))
     ]
     generator = torch.Generator().manual_seed(derived_seed(0, "describe"))
-    count = BATCH * len(model.classes) if model.batch_per_class else BATCH
+    count = BATCH * len(model.classes) if "image" in model.needs else BATCH
     images = torch.rand((count, *model.image_shape), generator=generator) * 2 - 1
     labels = torch.arange(len(model.classes)).repeat_interleave(-(-count // len(model.classes)))[:count]
     model.total_steps = 1
@@ -80,7 +80,7 @@ def describe(model: str, config: Mapping[str, Any] | None, image_shape: tuple[in
         settings = model_class.paper_config(image_shape)
     else:
         settings = parse(model_class.Config, plain(config), "settings.config")
-    classes = ("first", "second") if model_class.batch_per_class else ("first",)
+    classes = ("first", "second") if "image" in model_class.needs else ("first",)
     rows = layers(model_class(settings, image_shape, classes))
     lines = [f"{model}, images {_shape(image_shape)} (channels × height × width)", f"{settings}"]
     width = max(len(name) for layer in rows for name in (layer.name, layer.network)) + 4

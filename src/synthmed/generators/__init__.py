@@ -1,8 +1,10 @@
 """The generators: one file each. To add one, write `generators/<name>.py`, its line here, and its settings schema."""
 
+import ast
 import importlib
 
 from synthmed.core.errors import InputError
+from synthmed.core.provenance import source_file
 
 GENERATORS = {
     "dcgan": "synthmed.generators.dcgan",
@@ -12,12 +14,30 @@ GENERATORS = {
 }
 """Name in the settings → module with `Config` and `Model`."""
 
+NEEDS = frozenset({"noise", "label", "image", "mask"})
+"""What a generator can need to make an image, see Generator.needs in base.py."""
+
 
 def load(name: str) -> type:
-    """The class `Model` (a `synthmed.gan.GAN`) of the generator `name`; its module is imported only now.
+    """The class `Model` (a `Generator`) of the generator `name`; its module is imported only now.
 
     Raises InputError on an unknown name.
     """
+    return importlib.import_module(_module(name)).Model
+
+
+def needs(name: str) -> frozenset[str]:
+    """`Model.needs` of the generator `name`, read from its source text: the workflow asks before anything runs, and
+    importing the module would import torch. Raises InputError on an unknown name."""
+    statements = ast.parse(source_file(_module(name)).read_text("utf-8")).body
+    (model,) = (node for node in statements if isinstance(node, ast.ClassDef) and node.name == "Model")
+    for node in model.body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["needs"]:
+            return frozenset(ast.literal_eval(node.value.args[0]))
+    raise TypeError(f"the Model of {name} does not say `needs = frozenset({{...}})`")
+
+
+def _module(name: str) -> str:
     if name not in GENERATORS:
         raise InputError(f"setting model is {name!r}; the generators are {sorted(GENERATORS)}")
-    return importlib.import_module(GENERATORS[name]).Model
+    return GENERATORS[name]

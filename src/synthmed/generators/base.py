@@ -30,12 +30,12 @@ class Generator(nn.Module):
     """
 
     Config: ClassVar[type]
-    translates: ClassVar[bool] = False
-    """True: sample() needs source images of the other classes (CycleGAN)."""
-    batch_per_class: ClassVar[bool] = False
-    """True: every batch holds batch_size images of every class."""
-    conditional: ClassVar[bool] = False
-    """True: sample() makes any of several trained classes; False (and no `translates`): one training per class."""
+    needs: ClassVar[frozenset[str]]
+    """What sample() makes an image from, out of NEEDS in generators/__init__.py, written as a literal, because the
+    workflow reads it from the source text. "noise": drawn numbers, so that one source or none gives many samples;
+    "label": the class that is asked for, any of those that were trained (without it one training makes one class);
+    "image": an image of another class to translate, and every batch has batch_size images of every class; "mask": the
+    channels of a mask (not together with "image"), and batches have masks."""
     inference_modules: ClassVar[tuple[str, ...]] = ("generator_ema",)
     """Names of the modules that sample() and discriminator_features() use; they are what the checkpoint carries."""
 
@@ -72,7 +72,7 @@ class Generator(nn.Module):
         raise InputError(f"{cls.__module__}: no settings of the paper are noted; give the settings of a training")
 
     def batch_size(self, setting: int) -> int:
-        """Images of the next micro-batch (of each class where the model says batch_per_class), of all ranks together:
+        """Images of the next micro-batch (of each class where the model needs images), of all ranks together:
         the setting training.batch_size, or fewer where a model that grows asks for it."""
         return setting
 
@@ -101,7 +101,7 @@ class Generator(nn.Module):
     def sample(self, count: int, label: str, noise: torch.Generator, source: Tensor | None) -> Tensor:
         """`count` synthetic images of class `label`: (count, C, H, W) float32 in [-1, 1], no gradient, EMA weights in
         eval mode. All randomness comes from `noise` (a CPU generator). `source`: (count, C, H, W) in [-1, 1], the
-        images to translate, for models with `translates`; None for the others. Here: synthesise() of normal noise."""
+        images to translate, for models that need images; None for the others. Here: synthesise() of normal noise."""
         if self.latent_size is None:
             raise NotImplementedError
         return self.synthesise(torch.randn(count, self.latent_size, generator=noise).to(self.device))

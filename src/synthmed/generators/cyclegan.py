@@ -118,8 +118,7 @@ class Model(Generator):
     """
 
     Config = Config
-    translates = True
-    batch_per_class = True
+    needs = frozenset({"image"})
     inference_modules = ("to_second", "to_first")
 
     def __init__(self, config: Config, image_shape: tuple[int, int, int], classes: tuple[str, ...]):

@@ -103,6 +103,7 @@ class Model(Generator):
     """DCGAN with non-saturating loss and Adam. Trained on the images of one class."""
 
     Config = Config
+    needs = frozenset({"noise"})
 
     def __init__(self, config: Config, image_shape: tuple[int, int, int], classes: tuple[str, ...]):
         super().__init__(config, image_shape, classes)

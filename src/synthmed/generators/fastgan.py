@@ -260,6 +260,7 @@ class Model(Generator):
     """FastGAN: hinge loss, self-supervised discriminator, DiffAugment, EMA. Trained on the images of one class."""
 
     Config = Config
+    needs = frozenset({"noise"})
 
     def __init__(self, config: Config, image_shape: tuple[int, int, int], classes: tuple[str, ...]):
         super().__init__(config, image_shape, classes)

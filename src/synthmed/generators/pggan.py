@@ -213,6 +213,7 @@ class Model(Generator):
     """
 
     Config = Config
+    needs = frozenset({"noise"})
     inference_modules = ("generator_ema", "discriminator")
 
     def __init__(self, config: Config, image_shape: tuple[int, int, int], classes: tuple[str, ...]):

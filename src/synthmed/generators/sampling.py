@@ -12,6 +12,7 @@ import torch
 
 from synthmed import generators
 from synthmed.core.errors import InputError
+from synthmed.core.names import UNLABELLED
 from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.generators.base import Generator
@@ -20,9 +21,6 @@ from synthmed.training.device import choose_device, derived_seed
 from synthmed.training.images import to_model, to_pixels
 
 logger = logging.getLogger(__name__)
-
-UNLABELLED = "unlabelled"
-"""Label of the samples of an unconditional model that was trained on several classes: their class is not known."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def find_trainings(settings: SampleSettings, model_class: type[Generator]) -> di
     UNLABELLED. Raises InputError when a label has no training or several, or cannot be asked for.
     """
     found = {}
-    unconditional = not (model_class.conditional or model_class.translates)
+    unconditional = model_class.needs.isdisjoint({"label", "image", "mask"})
     for label, count in settings.samples.items():
         if label not in (*settings.classes, UNLABELLED):
             raise InputError(f"setting samples.{label}: the classes are {list(settings.classes)}")
@@ -154,7 +152,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
         for (name, labels), path in zip(settings.trainings.items(), checkpoints, strict=True)
     }
     real, sources = None, {}
-    if model_class.translates:
+    if "image" in model_class.needs:
         real = ImageSet(images)
         sources = find_sources(settings, real, trainings)
 

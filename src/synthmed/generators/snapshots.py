@@ -62,7 +62,7 @@ class Samples:
                 raise InputError(f"the real images of {label!r} are all the same; a generator needs different images")
             self.real_diversity.append(diversity(to_model(own)))
             others = torch.nonzero(labels != position)[: ROWS * COLUMNS, 0]
-            self.sources.append(real(others) if model.translates else None)
+            self.sources.append(real(others) if "image" in model.needs else None)
 
     def draw(self) -> list[Tensor]:
         """For each class the samples of the fixed noise: float32 (n, C, H, W) on the CPU."""

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class LoopSettings:
     """steps: optimiser steps; batch_size: images of a micro-batch, of all ranks together (of each class where the model
-    says batch_per_class; a model that grows may take fewer); image_size: side in pixels that the images are reduced to
+    needs images; a model that grows may take fewer); image_size: side in pixels that the images are reduced to
     for this generator, None = as they are; accumulate: micro-batches per optimiser step; flip: mirror real images
     left-right with probability 1/2; threads: CPU threads of each process; processes: how many train together, by
     torchrun, which `synthmed train` starts; log_every, sample_every, save_every: steps between history rows, sample
@@ -114,7 +114,7 @@ def _train(
         settings.labels,
         seed=settings.seed,
         batch_size=loop.batch_size,
-        per_class=model_class.batch_per_class,
+        per_class="image" in model_class.needs,
         image_size=loop.image_size,
         flip=loop.flip,
         threads=loop.threads,

@@ -26,8 +26,8 @@ class Batch:
     """Real images of one (micro-)batch.
 
     images: (N, C, H, W) float32 in [-1, 1], on the model's device and in its memory format.
-    labels: (N,) int64, positions in the training's classes, on the model's device. When the model says
-        `batch_per_class`, the images come class after class, batch_size of each, in the order of the classes.
+    labels: (N,) int64, positions in the training's classes, on the model's device. When the model needs images, they
+        come class after class, batch_size of each, in the order of the classes.
     """
 
     images: Tensor
