@@ -1,5 +1,7 @@
 """The command line as people and Snakemake use it: what it prints, what it writes, and its exit status."""
 
+import csv
+import errno
 import json
 import logging
 import os
@@ -307,6 +309,57 @@ def test_a_missing_option_and_an_unknown_verb_are_refused(capsys):
     assert "--settings" in capsys.readouterr().err
     assert run("spilt") == 2
     assert "invalid choice: 'spilt'" in capsys.readouterr().err
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path, images, capsys):
+    command, outputs = split_command(tmp_path, images, SPLIT)
+    (tmp_path / "split.log").mkdir()
+    assert run(*command, "--log", tmp_path / "split.log") == 2
+    assert re.fullmatch(r"synthmed: .*split\.log: a folder, where a file belongs.*\n", capsys.readouterr().err)
+    assert not any(path.exists() for path in outputs.values())
+
+
+def failing(monkeypatch, error):
+    """The step split fails with `error`, as nobody has foreseen."""
+
+    def broken_step(settings: split_module.SplitSettings, **files: object) -> None:
+        raise error
+
+    monkeypatch.setattr(split_module, "split", broken_step)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "films/1.png"), "films/1.png: no permission"),
+        (OSError(errno.ENXIO, "No such device", "films/1.png"), "films/1.png: No such device"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on the disk"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), r"one of .*split\.json.* not UTF-8 text"),
+        (UnicodeEncodeError("utf-8", "\udcfc", 0, 1, "surrogates not allowed"), "a name that is not UTF-8; rename it"),
+        (csv.Error("line contains NUL"), "not readable as a table"),
+        (MemoryError("640 GiB"), r"not enough memory \(640 GiB\)"),
+    ],
+)
+def test_the_last_net_has_a_sentence_for_what_no_step_foresaw(tmp_path, images, monkeypatch, capsys, error, said):
+    failing(monkeypatch, error)
+    assert re.search(said, refused(capsys, *split_command(tmp_path, images, SPLIT)[0]))
+
+
+def test_a_fault_of_the_program_shows_its_traceback_and_asks_for_a_report(tmp_path, images, monkeypatch, capsys):
+    failing(monkeypatch, KeyError("validation"))
+    command, _ = split_command(tmp_path, images, SPLIT)
+    assert run(*command, "--log", tmp_path / "split.log") == 1
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert "KeyError: 'validation'\nThis is a fault of synthmed, not of your input: please report it" in error
+    assert error == (tmp_path / "split.log").read_text()
+
+
+def test_a_closed_pipe_is_no_fault(tmp_path, images):
+    command = f"{sys.executable} -c 'from synthmed.cli import main; main([\"--help\"])'"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command} | true"], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert "Error" not in done.stderr
 
 
 # ------------------------------------------------------------------------------------------------------- interrupted

@@ -2,13 +2,16 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from synthmed import __version__
 from synthmed.core.errors import InputError
+from synthmed.core.files import explained, printable, readable
 
 logger = logging.getLogger("synthmed")
 
@@ -72,8 +75,9 @@ def _parser() -> argparse.ArgumentParser:
 def _log_to(path: Path | None, name: str) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+        with readable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
     logging.basicConfig(
         level=logging.INFO, format=f"%(asctime)s {name}: %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True
     )
@@ -168,22 +172,63 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _in_words(error: Exception, arguments: argparse.Namespace) -> str | None:
+    """What a user can do about an error that no step has foreseen; None when it is a fault of the program."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter of torch, on a GPU
+        return f"not enough memory ({error}); lower the batch size or the workers, or take a larger machine"
+    said = explained(error)
+    if said is not None and not isinstance(error, OSError):  # such an error names no file
+        files = [printable(path) for value in vars(arguments).values() for path in _files(value)]
+        said = f"one of {', '.join(files)} holds what is {said}"
+    return said
+
+
+def _files(value: object) -> list[Path]:
+    return [path for path in (value if isinstance(value, list) else [value]) if isinstance(path, Path)]
+
+
+def _tell(words: str) -> None:
+    words = printable(words)
+    logger.error("%s", words) if logging.getLogger().handlers else print(f"synthmed: {words}", file=sys.stderr)
+
+
+def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    people = {"images": _images, "describe": _describe, "settle": _settle, "doctor": _doctor}
+    if arguments.verb in people:
+        return people[arguments.verb](arguments)
+    _log_to(arguments.log, arguments.verb)
+    _run_step(arguments.verb, arguments, argv)
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status: 0 done, 1 a check failed, 2 unusable input, 130 interrupted."""
+    """Run the command line. Exit status: 0 done, 1 a check failed or a fault of the program, 2 unusable input, 130
+    interrupted.
+    """
     # A cluster stops a job with SIGTERM: treat it as Ctrl-C, so that a training saves its state and says so. Not by
     # copying the handler of SIGINT: in a background job that is "ignore".
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     argv = sys.argv[1:] if argv is None else argv
+    arguments = argparse.Namespace()
     try:
         arguments = _parser().parse_args(argv)
-        people = {"images": _images, "describe": _describe, "settle": _settle, "doctor": _doctor}
-        if arguments.verb in people:
-            sys.exit(people[arguments.verb](arguments))
-        _log_to(arguments.log, arguments.verb)
-        _run_step(arguments.verb, arguments, argv)
+        sys.exit(_run(arguments, argv))
     except InputError as error:
-        logger.error("%s", error) if logging.getLogger().handlers else print(f"synthmed: {error}", file=sys.stderr)
+        _tell(str(error))
         sys.exit(2)
     except KeyboardInterrupt as stop:
         print(f"synthmed: {str(stop) or 'interrupted; run the same command again'}", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # who read our output (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains while it ends
+        sys.exit(141)
+    except Exception as error:
+        words = _in_words(error, arguments)
+        if words is None:
+            _tell(
+                f"{traceback.format_exc()}This is a fault of synthmed, not of your input: please report it, with all "
+                "of this text, the command, and its settings file"
+            )
+            sys.exit(1)
+        _tell(words)
+        sys.exit(2)

@@ -8,6 +8,7 @@ from synthmed.commands import doctor
 from synthmed.commands.doctor import findings, report
 from synthmed.weights.registry import WEIGHTS, Package
 
+LOOKED_FOR = doctor._gpu
 NAMES = ("torch", "torchvision", "GPU", "pydicom", "openslide", "snakemake", "dvc", "git", "conda", "sbatch")
 
 
@@ -22,7 +23,7 @@ def machine(tmp_path, monkeypatch):
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(programs))
     monkeypatch.setenv("HOME", str(home))
-    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(doctor, "_gpu", lambda: doctor.Finding("GPU", False, "not looked for in this test", "speed"))
     return home
@@ -33,7 +34,7 @@ def by_name(folder):
 
 
 def test_everything_is_looked_for_once(machine, tmp_path):
-    expected = {*NAMES, "Kaggle token", "disk", *(f"weights {name}" for name in WEIGHTS)}
+    expected = {*NAMES, "user and home folder", "Kaggle token", "disk", *(f"weights {name}" for name in WEIGHTS)}
     assert sorted(finding.name for finding in findings(tmp_path)) == sorted(expected)
 
 
@@ -63,15 +64,82 @@ def test_a_missing_package_says_which_to_install(machine, tmp_path, monkeypatch)
     assert found["torch"].found
 
 
-def test_the_kaggle_token_is_found_where_kaggle_looks_for_it(machine, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "place",
+    [
+        ".kaggle/access_token",
+        ".kaggle/access_token.txt",
+        ".kaggle/kaggle.json",
+        ".kaggle/credentials.json",
+        ".config/kaggle/kaggle.json",
+    ],
+)
+def test_the_kaggle_token_is_found_wherever_kaggles_client_looks(machine, tmp_path, place):
     assert not by_name(tmp_path)["Kaggle token"].found
-    (machine / ".kaggle").mkdir()
-    (machine / ".kaggle" / "kaggle.json").write_text("{}")
-    assert by_name(tmp_path)["Kaggle token"].seen == str(machine / ".kaggle" / "kaggle.json")
-    monkeypatch.setenv("KAGGLE_API_TOKEN", "secret-of-a-user")
-    found = by_name(tmp_path)["Kaggle token"]
-    assert found.found
+    (machine / place).parent.mkdir(parents=True)
+    (machine / place).write_text("secret-of-a-user")
+    assert by_name(tmp_path)["Kaggle token"].seen == str(machine / place)
     assert "secret-of-a-user" not in report(tmp_path)
+
+
+def test_the_kaggle_token_of_the_environment_wins(machine, tmp_path, monkeypatch):
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "kaggle.json").write_text("{}")
+    assert by_name(tmp_path)["Kaggle token"].seen == str(tmp_path / "kaggle.json")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "secret-of-a-user")
+    assert by_name(tmp_path)["Kaggle token"].seen == "in the environment"
+    assert "secret-of-a-user" not in report(tmp_path)
+
+
+def test_a_user_without_name_and_home_is_told_what_to_export(machine, tmp_path, monkeypatch):
+    assert by_name(tmp_path)["user and home folder"].found
+
+    def nobody(*_):
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    found = by_name(tmp_path)["user and home folder"]
+    assert not found.found
+    assert "export HOME=" in found.seen
+    assert "export USER=" in found.seen
+    assert "needed for: Snakemake" in report(tmp_path)
+
+
+def test_a_home_that_cannot_be_written_is_told_unless_the_cache_is_elsewhere(machine, tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor.os, "access", lambda path, mode: str(path) != str(machine))
+    assert f"no right to write to {machine}" in by_name(tmp_path)["user and home folder"].seen
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert by_name(tmp_path)["user and home folder"].found
+    monkeypatch.setattr(doctor.os, "access", lambda path, mode: str(path) != str(tmp_path))
+    assert "(XDG_CACHE_HOME)" in by_name(tmp_path)["user and home folder"].seen
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen", "said"),
+    [
+        (1, None, "1 × H100, 80 GiB"),
+        (1, "3", "1 × H100, 80 GiB (CUDA_VISIBLE_DEVICES=3)"),
+        (2, None, "2 × H100, 80 GiB; every job takes the first: run with --resources gpu=1,"),
+        (0, "", "sees no CUDA device (CUDA_VISIBLE_DEVICES=)"),
+    ],
+)
+def test_the_gpus_are_counted_and_what_hides_them_is_said(machine, tmp_path, monkeypatch, count, chosen, said):
+    import torch
+
+    monkeypatch.setattr(doctor, "_gpu", LOOKED_FOR)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    card = SimpleNamespace(name="H100", total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
+    if chosen is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    found = by_name(tmp_path)["GPU"]
+    assert found.found == (count > 0)
+    assert said in found.seen
 
 
 @pytest.mark.parametrize(("free", "enough"), [(4, False), (6, True)])

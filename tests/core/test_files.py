@@ -1,5 +1,7 @@
 import json
 import math
+import os
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +10,11 @@ from synthmed.core.files import (
     atomic_path,
     dump_json,
     hash_file,
+    printable,
     read_csv,
     read_json,
+    readable,
+    user_path,
     write_csv,
     write_json,
     write_text,
@@ -91,3 +96,57 @@ def test_csv_rows_come_back_and_a_missing_file_is_named(tmp_path):
     assert read_csv(tmp_path / "t.csv") == [{"a": "1", "b": ""}]
     with pytest.raises(InputError, match=r"none\.csv: no such file"):
         read_csv(tmp_path / "none.csv")
+
+
+def test_what_cannot_be_read_is_one_sentence(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "latin.csv").write_bytes(b"a\nM\xfcller\n")
+    (tmp_path / "long.csv").write_text("a\n" + "x" * 200_000 + "\n")
+    (tmp_path / "link").symlink_to("../.git/annex/objects/1.png")
+    (tmp_path / "round").symlink_to("round")
+    for name, said in {
+        "folder": "a folder, where a file belongs",
+        "latin.csv": "not UTF-8 text .*save it as UTF-8",
+        "long.csv": r"not readable as a table \(field larger than field limit",
+        "latin.csv/x": "a part of its path is a file",
+        "link": r"a link that leads nowhere \(to \.\./\.git/annex/objects/1\.png\); get the file itself",
+        "round": "its links lead round in a circle",
+        "x" * 300: "its name is too long",
+    }.items():
+        with pytest.raises(InputError, match=f"{name}: {said}"):
+            read_csv(tmp_path / name)
+    with pytest.raises(InputError, match=r"latin\.csv: not UTF-8"):
+        read_json(tmp_path / "latin.csv")
+
+
+def test_what_is_in_the_way_of_an_output_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=r"file/a\.txt: a part of its path is a file"):
+        write_text(tmp_path / "file" / "a.txt", "x")
+    with pytest.raises(InputError, match=r"folder: a folder, where a file belongs"):
+        write_text(tmp_path / "folder", "x")
+    with pytest.raises(InputError, match="its name is too long"):
+        write_text(tmp_path / ("x" * 300), "x")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_an_error_of_another_file_is_not_blamed_on_the_output(tmp_path):
+    with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_path(tmp_path / "a.txt"):
+        (tmp_path / "elsewhere").read_text()
+
+
+def test_a_name_that_is_no_utf8_can_be_printed(tmp_path):
+    name = os.fsdecode(b"M\xfcller.png")
+    assert printable(name) == "M\\udcfcller.png"
+    with pytest.raises(InputError) as error, readable(tmp_path / name):
+        (tmp_path / name).read_text()
+    assert str(error.value).encode().endswith(b"M\\udcfcller.png: no such file")
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert user_path("~/films") == Path("/home/somebody/films")
+    assert user_path("films/~x") == Path("films/~x")
+    with pytest.raises(InputError, match="~nobody-of-that-name/films: there is no home folder"):
+        user_path("~nobody-of-that-name/films")

@@ -1,5 +1,7 @@
 """The lock is tried from other processes, because that is who it keeps out."""
 
+import errno
+import logging
 import os
 import socket
 import subprocess
@@ -7,8 +9,9 @@ import sys
 
 import pytest
 
+from synthmed.core import lock
 from synthmed.core.errors import InputError
-from synthmed.core.lock import hold
+from synthmed.core.lock import hold, try_lock
 
 HOLD = "import sys; from synthmed.core.lock import hold; handle = hold(sys.argv[1]); print('held', flush=True); "
 WAIT = "sys.stdin.read()"
@@ -69,3 +72,34 @@ def test_what_a_killed_process_had_started_does_not_keep_the_lock(tmp_path, held
 def test_one_folder_does_not_lock_another(tmp_path, held):
     held()
     hold(tmp_path / "other").close()
+
+
+def flock_says(monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said_and_the_run_goes_on(tmp_path, monkeypatch, caplog, number):
+    flock_says(monkeypatch, number)
+    with hold(tmp_path):
+        assert (tmp_path / ".run.lock").read_text().startswith(f"process {os.getpid()}")
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert ".run.lock: this file system has no locks" in caplog.text
+
+
+def test_a_lock_that_nfs_refuses_is_held(tmp_path, monkeypatch):
+    flock_says(monkeypatch, errno.EACCES)
+    with open(tmp_path / "x", "w") as handle:
+        assert not try_lock(handle)
+    flock_says(monkeypatch, errno.EIO)
+    with open(tmp_path / "x", "w") as handle, pytest.raises(OSError, match="Input/output"):
+        try_lock(handle)
+
+
+def test_a_lock_file_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "results").write_text("a file, where the folder belongs")
+    with pytest.raises(InputError, match=r"results/\.run\.lock: a part of its path is a file"):
+        hold(tmp_path / "results")

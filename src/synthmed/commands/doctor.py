@@ -1,5 +1,6 @@
 """What this machine can run, and what is missing for what."""
 
+import getpass
 import importlib.metadata
 import importlib.util
 import os
@@ -45,10 +46,15 @@ def _gpu() -> Finding:
         return Finding("GPU", False, "torch is not installed", needed)
     import torch
 
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    shown = "" if chosen is None else f" (CUDA_VISIBLE_DEVICES={chosen})"
     if not torch.cuda.is_available():
-        return Finding("GPU", False, f"torch {torch.__version__} sees no CUDA device", needed)
+        return Finding("GPU", False, f"torch {torch.__version__} sees no CUDA device{shown}", needed)
+    count = torch.cuda.device_count()
     properties = torch.cuda.get_device_properties(0)
-    seen = f"{torch.cuda.device_count()} × {properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    seen = f"{count} × {properties.name}, {properties.total_memory / 2**30:.0f} GiB{shown}"
+    if count > 1:
+        seen += "; every job takes the first: run with --resources gpu=1, or training.processes above 1"
     return Finding("GPU", True, seen, needed)
 
 
@@ -61,16 +67,52 @@ def _openslide() -> Finding:
     return Finding("openslide", True, openslide.__library_version__, needed)
 
 
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME, and a user that the machine does not know
+        return None
+
+
+def _user() -> Finding:
+    needed = "Snakemake, which asks for the user's name and writes to ~/.cache; without it no run starts"
+    lacking = []
+    home, cache = _home(), os.environ.get("XDG_CACHE_HOME")
+    if home is None:
+        lacking.append("HOME is not set and this user has no home folder: export HOME=/a/folder/of/yours")
+    elif not cache and not os.access(home, os.W_OK):
+        lacking.append(f"no right to write to {home}: export HOME or XDG_CACHE_HOME=/a/folder/of/yours")
+    if cache and not os.access(cache if os.path.isdir(cache) else os.path.dirname(cache) or ".", os.W_OK):
+        lacking.append(f"no right to write to {cache} (XDG_CACHE_HOME)")
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # the one before Python 3.13, the other since
+        name = ""
+        lacking.append("this user has no name: export USER=you")
+    return Finding("user and home folder", not lacking, "; ".join(lacking) or f"{name}, {home}", needed)
+
+
 def _kaggle() -> Finding:
     needed = "data sets that are on Kaggle only"
-    token = Path.home() / ".kaggle" / "kaggle.json"
+    place = _kaggle_token()
+    if place is not None:
+        return Finding("Kaggle token", True, place, needed)
+    seen = "neither KAGGLE_API_TOKEN nor ~/.kaggle/access_token; make one on your account page"
+    return Finding("Kaggle token", False, seen, needed)
+
+
+def _kaggle_token() -> str | None:
+    """Where Kaggle's client (2.2) would find a token, None: nowhere. Whether it is valid only Kaggle says."""
     if os.environ.get("KAGGLE_API_TOKEN") or (os.environ.get("KAGGLE_USERNAME") and os.environ.get("KAGGLE_KEY")):
-        return Finding("Kaggle token", True, "in the environment", needed)
-    if token.is_file():
-        return Finding("Kaggle token", True, str(token), needed)
-    return Finding(
-        "Kaggle token", False, f"neither KAGGLE_API_TOKEN nor {token}; make one on your account page", needed
-    )
+        return "in the environment"
+    home = _home()
+    folder = os.environ.get("KAGGLE_CONFIG_DIR")  # of kaggle.json only
+    candidates = [Path(folder) / "kaggle.json"] if folder else []
+    if home is not None:
+        names = ("access_token", "access_token.txt", "kaggle.json", "credentials.json")
+        config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+        candidates += [*(home / ".kaggle" / name for name in names), config / "kaggle" / "kaggle.json"]
+    return next((str(path) for path in candidates if path.is_file()), None)
 
 
 def _disk(folder: Path) -> Finding:
@@ -96,6 +138,7 @@ def findings(folder: str | Path) -> list[Finding]:
         _command("git", "DVC and the code version", "--version"),
         _command("conda", "snakemake --use-conda only", "--version"),
         _command("sbatch", "the Slurm profile only", "--version"),
+        _user(),
         _kaggle(),
         _disk(Path(folder)),
     ]

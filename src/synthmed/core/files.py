@@ -12,13 +12,80 @@ from pathlib import Path
 
 from synthmed.core.errors import InputError
 
+_SYSTEM_SAYS = {
+    errno.ENOENT: "no such file",
+    errno.EACCES: "no permission to read or write it; change its rights, or choose another place",
+    errno.EPERM: "no permission to read or write it; change its rights, or choose another place",
+    errno.EROFS: "no permission to write here, the disk is read-only; choose another place",
+    errno.EISDIR: "a folder, where a file belongs; move it away, or name a file",
+    errno.ENOTDIR: "a part of its path is a file, not a folder; move that file away, or choose another place",
+    errno.EEXIST: "a part of its path is a file, not a folder; move that file away, or choose another place",
+    errno.ENAMETOOLONG: "its name is too long for this disk; shorten it",
+    errno.ELOOP: "its links lead round in a circle; put the file itself there",
+    errno.EIO: "the disk or the network failed under it; look at both, then run the same command again",
+    errno.ESTALE: "the network disk lost it; run the same command again",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
+    errno.ENOSPC: "no space left on the disk; free some and run the same command again",
+    errno.EDQUOT: "no space left on the disk; free some and run the same command again",
+    errno.EFBIG: "too large for this disk; choose another one",
+}
+
+
+def explained(error: Exception, path: str | Path | None = None) -> str | None:
+    """What is wrong with the file `path` (None: the one that the error names) and what to do, in one sentence.
+
+    error: OSError, UnicodeError or csv.Error. None when it is no fault of a file that anybody knows.
+    """
+    if isinstance(error, OSError):
+        path = path or error.filename
+        said = _SYSTEM_SAYS.get(error.errno)
+        if path is not None and error.errno == errno.ENOENT and os.path.islink(path):
+            said = (
+                f"a link that leads nowhere (to {printable(os.readlink(path))}); get the file itself (git annex get, "
+                "datalad get, dvc pull), or remove the link"
+            )
+        if said is None and error.filename is None:
+            return None
+        said = said or f"{error.strerror or error}"
+    elif isinstance(error, UnicodeEncodeError):
+        said = "a name that is not UTF-8; rename it (convmv -f LATIN1 -t UTF8 --notest, or by hand)"
+    elif isinstance(error, UnicodeError):
+        said = f"not UTF-8 text ({error}); save it as UTF-8"
+    elif isinstance(error, csv.Error):
+        said = f"not readable as a table ({error}); save it as CSV UTF-8 again"
+    else:
+        return None
+    return said if path is None else f"{printable(path)}: {said}"
+
+
+def printable(path: str | Path) -> str:
+    """A path for messages: bytes of a name that are no UTF-8 are shown as \\udc…, which no terminal refuses."""
+    return os.fspath(path).encode("utf-8", "backslashreplace").decode()
+
+
+@contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """Around the reading of a file from outside: what can be wrong with it becomes an InputError of one sentence."""
+    try:
+        yield
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise InputError(explained(error, path) or f"{printable(path)}: cannot be read ({error})") from error
+
+
+def user_path(text: str) -> Path:
+    """A path as a user writes it in a setting: ~ is the home folder. Raises InputError when there is none."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{text}: there is no home folder for this ~ ({error}); write the whole path") from error
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to `path` when the block succeeds, remove it when it fails.
 
     The data reach the disk (fsync) before the rename, so a power cut leaves the old file or the new one, never half.
-    Raises InputError when the disk is full or the folder cannot be written to.
+    Raises InputError when the disk is full or the file cannot be written there.
     """
     path = Path(path)
     # The suffix is kept because image and figure writers choose their format by it.
@@ -36,12 +103,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             raise InputError(
                 f"{path}: no permission to write here; choose another folder or change its rights"
             ) from error
+        if error.filename is not None and Path(error.filename) in (temporary, *path.parents):
+            raise InputError(explained(error, path)) from error
         raise
     finally:
         try:
             temporary.unlink(missing_ok=True)
         except OSError as error:  # a parent folder that could not be made has nothing to remove
-            if error.errno not in (errno.ENOTDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS):
+            if error.errno not in (
+                *(errno.ENOTDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS),
+                *(errno.ENAMETOOLONG, errno.ELOOP),
+            ):
                 raise
 
 
@@ -77,11 +149,10 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 def read_json(path: str | Path) -> dict:
-    """Read a JSON file. Raises InputError naming the file when it is missing or malformed."""
+    """Read a JSON file. Raises InputError naming the file when it is missing, unreadable or malformed."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+        with readable(path):
+            return json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: not valid JSON ({error}); it was written by another program or cut off") from error
 
@@ -97,12 +168,9 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, object]], columns: S
 
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """Rows of a CSV file. Raises InputError when it is missing."""
-    try:
-        with open(path, newline="", encoding="utf-8") as handle:
-            return list(csv.DictReader(handle))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+    """Rows of a CSV file. Raises InputError naming the file when it is missing or unreadable."""
+    with readable(path), open(path, newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
 
 
 def check_columns_once(path: str | Path, columns: Sequence[str]) -> None:

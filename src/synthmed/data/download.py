@@ -5,7 +5,6 @@ where this one ended (RFC 9110, range requests). `X` appears only when length an
 """
 
 import errno
-import fcntl
 import http.client
 import json
 import logging
@@ -18,9 +17,10 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from synthmed.core.progress import Progress
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, write_text
+from synthmed.core.lock import try_lock
+from synthmed.core.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -85,11 +85,9 @@ class _locked:
             self._handle = open(self.path, "w")
         except OSError as error:
             raise _writing_failed(self.path, error) from error
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not try_lock(self._handle):
             self._handle.close()
-            raise InputError(f"{self.part}: another process is downloading this; wait for it or stop it") from error
+            raise InputError(f"{self.part}: another process is downloading this; wait for it or stop it")
         return self.path
 
     def __exit__(self, *_: object) -> None:
@@ -137,9 +135,9 @@ def _noted_validator(part: Path, url: str) -> str | None:
     """ETag or date of the file that `part` began, "" when the server gave none; None when `part` is not of `url`."""
     try:
         note = json.loads(_note_file(part).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        return note["validator"] if note["url"] == url else None
+    except (OSError, ValueError, TypeError, KeyError):  # missing, cut off, or written by something else
         return None
-    return note["validator"] if note.get("url") == url else None
 
 
 def _validator(headers: http.client.HTTPMessage) -> str:
