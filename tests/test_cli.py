@@ -21,6 +21,7 @@ from synthmed.core import provenance
 from synthmed.core.files import hash_file, read_json
 from synthmed.data import split as split_module
 from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.prepare import exclusions
 from synthmed.steps import STEPS
 
 SPLIT = {
@@ -288,6 +289,25 @@ def test_a_missing_settings_file_is_named(tmp_path, images, capsys):
 def test_a_missing_input_is_named(tmp_path, capsys):
     command, _ = split_command(tmp_path, tmp_path / "nothing.zip", SPLIT)
     assert "nothing.zip: no such file" in refused(capsys, *command)
+
+
+def test_an_option_with_nothing_after_it_leaves_the_file_out(tmp_path, monkeypatch):
+    """As rules write it where an input is []."""
+    given = {}
+
+    def excluded(settings: exclusions.ExcludeSettings, **files: object) -> None:
+        given.update(files)
+
+    monkeypatch.setattr(exclusions, "exclude", excluded)
+    monkeypatch.setattr(provenance, "record", lambda *_, **__: None)
+    monkeypatch.setattr("synthmed.core.settings.parse", lambda *_, **__: None)
+    (tmp_path / "exclude.json").write_text("{}")
+    (tmp_path / "images.zip").write_bytes(b"")
+    files = ["--settings", tmp_path / "exclude.json", "--images", tmp_path / "images.zip"]
+    outputs = ["--selected", tmp_path / "selected.zip", "--report", tmp_path / "report.json"]
+    assert run("exclude", *files, "--device-report", "--device-likelihoods", *outputs) == 0
+    assert given["device_report"] is None
+    assert given["images"] == tmp_path / "images.zip"
 
 
 def test_an_unreadable_input_is_named(tmp_path, broken, capsys):

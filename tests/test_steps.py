@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from synthmed import steps
 from synthmed.core import provenance
 from synthmed.core.errors import InputError
 from synthmed.data import sources
@@ -33,7 +34,7 @@ def code(verb, **settings):
 
 
 @pytest.mark.parametrize("verb", STEPS)
-def test_a_step_is_a_function_of_settings_inputs_and_outputs(verb):
+def test_what_is_read_from_the_source_is_what_python_sees(verb):
     step = STEPS[verb]
     function, settings = step.load()
     first, *rest = inspect.signature(function).parameters.values()
@@ -43,22 +44,45 @@ def test_a_step_is_a_function_of_settings_inputs_and_outputs(verb):
     for field in dataclasses.fields(settings):
         defaults = (field.default, field.default_factory)
         assert defaults == (dataclasses.MISSING, dataclasses.MISSING), f"{settings.__name__}.{field.name} has a default"
-    declared = [*step.inputs, *step.outputs]
-    assert sorted(parameter.name for parameter in rest) == sorted(name.rstrip("*?") for name in declared)
+    assert [parameter.name for parameter in rest] == [file.name for file in step.files], "inputs, then outputs"
     assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in rest)
     hints = typing.get_type_hints(function)
-    for name in declared:
-        expected = {"*": list[Path], "?": Path | None}.get(name[-1], Path)
-        assert hints[name.rstrip("*?")] == expected, f"{function.__name__}({name})"
+    for file in step.files:
+        expected = list[Path] if file.many else Path | None if file.optional else Path
+        assert hints[file.name] == expected, f"{function.__name__}({file.name})"
     assert hints["return"] is type(None)
+    assert step.outputs
 
 
-@pytest.mark.parametrize("verb", STEPS)
-def test_an_optional_input_may_really_be_left_out_and_an_output_never(verb):
-    assert not [name for name in STEPS[verb].outputs if name.endswith("?")]
-    assert STEPS[verb].outputs
-    names = [name.rstrip("*?") for name in (*STEPS[verb].inputs, *STEPS[verb].outputs)]
-    assert len(names) == len(set(names))
+def test_every_function_that_is_marked_is_found():
+    marks = [line for path in provenance.PACKAGE.rglob("*.py") for line in path.read_text().splitlines()]
+    assert len([line for line in marks if line.startswith("@step(")]) == len(STEPS)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ('def f(settings: S, *, images: str) -> None:\n    """Do."""', "images"),
+        ('def f(settings: S, *, out: Output) -> None:\n    pass\n\n\ndef g() -> None:\n    """Do."""', "docstring"),
+        ('def f(settings: S, *, out: Output):\n    """Do."""', "returns None"),
+    ],
+)
+def test_a_function_that_is_no_step_is_refused(tmp_path, monkeypatch, source, said):
+    monkeypatch.setattr(steps, "PACKAGE", tmp_path)
+    (tmp_path / "wrong.py").write_text(f'@step("wrong")\n{source}\n')
+    with pytest.raises(TypeError, match=said):
+        list(steps._marked(tmp_path / "wrong.py"))
+
+
+def test_two_functions_cannot_be_the_same_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "PACKAGE", tmp_path)
+    for name in ("one", "two"):
+        (tmp_path / "room").mkdir(exist_ok=True)
+        (tmp_path / "room" / f"{name}.py").write_text(
+            '@step("twice")\ndef f(settings: S, *, out: Output) -> None:\n    """Do."""\n'
+        )
+    with pytest.raises(TypeError, match=r"twice.*room\.one.*room\.two"):
+        steps._found()
 
 
 @pytest.mark.parametrize("verb", [verb for verb in STEPS if verb != "fetch-weights"])
@@ -66,9 +90,8 @@ def test_the_code_of_a_step_are_files_with_its_own_among_them(verb):
     files = step_code(verb, NAMING.get(verb, {}))
     assert files == sorted(set(files))
     assert all(path.is_file() for path in files)
-    module = STEPS[verb].function.split(":")[0]
     if verb != "fetch":  # the code that draws phantoms, not the step that calls it
-        assert provenance.source_file(module) in files
+        assert provenance.source_file(STEPS[verb].module) in files
 
 
 @pytest.mark.parametrize("verb", STEPS)

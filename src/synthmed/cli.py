@@ -12,36 +12,33 @@ from pathlib import Path
 from synthmed import __version__
 from synthmed.core.errors import InputError
 from synthmed.core.files import explained, printable, readable
+from synthmed.steps import STEPS, Argument, Step, step_code
 
 logger = logging.getLogger("synthmed")
 
 
-def _step_arguments(parser: argparse.ArgumentParser, names: Sequence[str], what: str) -> None:
-    for name in names:
-        many, optional = name.endswith("*"), name.endswith("?")
+def _step_parser(parser: argparse.ArgumentParser, step: Step) -> None:
+    parser.add_argument("--settings", type=Path, required=True, metavar="FILE", help="settings of the step, JSON")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="also write the log here")
+    for file in step.files:
+        what = "input" if file in step.inputs else "output"
         parser.add_argument(
-            f"--{name.rstrip('*?').replace('_', '-')}",
+            file.option,
             type=Path,
-            nargs="*" if many else None,
-            required=not optional and not many,
-            default=[] if many else None,
+            nargs="*" if file.many else "?" if file.optional else None,
+            required=not file.optional and not file.many,
+            default=[] if file.many else None,
             metavar="FILE",
-            help=f"{what}{' (several)' if many else ''}{' (may be left out)' if optional else ''}",
+            help=f"{what}{' (several)' if file.many else ''}{' (may be left out)' if file.optional else ''}",
         )
 
 
 def _parser() -> argparse.ArgumentParser:
-    from synthmed.steps import STEPS
-
     parser = argparse.ArgumentParser(prog="synthmed", description=sys.modules["synthmed"].__doc__)
     parser.add_argument("--version", action="version", version=f"synthmed {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, step in STEPS.items():
-        entry = verbs.add_parser(verb, help=step.help, description=f"{step.help} ({step.function})")
-        entry.add_argument("--settings", type=Path, required=True, metavar="FILE", help="settings of the step, JSON")
-        entry.add_argument("--log", type=Path, metavar="FILE", help="also write the log here")
-        _step_arguments(entry, step.inputs, "input")
-        _step_arguments(entry, step.outputs, "output")
+        _step_parser(verbs.add_parser(verb, help=step.help, description=f"{step.help} ({step.module})."), step)
 
     images = verbs.add_parser("images", help="look at an image set, or check it")
     kinds = images.add_subparsers(dest="what", required=True, metavar="show|check")
@@ -88,13 +85,12 @@ def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> 
     from synthmed.core import provenance
     from synthmed.core.files import read_json
     from synthmed.core.settings import parse
-    from synthmed.steps import STEPS, step_code
 
     step = STEPS[verb]
     values = read_json(arguments.settings)
     function, config = step.load()
     settings = parse(config, values, where=str(arguments.settings))
-    given = {name.rstrip("*?"): getattr(arguments, name.rstrip("*?")) for name in (*step.inputs, *step.outputs)}
+    given = {file.name: getattr(arguments, file.name) for file in step.files}
     inputs = [arguments.settings, *_paths(given, step.inputs)]
     missing = [path for path in inputs if not path.exists()]
     if missing:
@@ -109,10 +105,10 @@ def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> 
     provenance.record(_paths(given, step.outputs), step=verb, made_from=made_from, settings=values)
 
 
-def _paths(given: dict, names: Sequence[str]) -> list[Path]:
+def _paths(given: dict, files: Sequence[Argument]) -> list[Path]:
     paths: list[Path] = []
-    for name in names:
-        value = given[name.rstrip("*?")]
+    for file in files:
+        value = given[file.name]
         paths += value if isinstance(value, list) else [value] if value is not None else []
     return paths
 

@@ -53,8 +53,7 @@ rule train_encoder:
     resources:
         gpu=1,
     shell:
-        "synthmed train-encoder --settings {input.settings} --checkpoint {input.checkpoint} --images {input.images}"
-        " --encoder {output.encoder} --history {output.history} --log {log}"
+        command("train-encoder")
 
 
 rule anomaly_search:
@@ -79,11 +78,8 @@ rule anomaly_search:
     threads: lambda w: config["experiments"][w.experiment]["anomaly"]["searches"][w.search]["threads"]
     resources:
         gpu=1,
-    params:
-        encoder=lambda w, input: f"--encoder {input.encoder}" if input.encoder else "",
     shell:
-        "synthmed anomaly-search --settings {input.settings} --checkpoint {input.checkpoint} {params.encoder}"
-        " --images {input.images} --found {output.found} --times {output.times} --log {log}"
+        command("anomaly-search")
 
 
 rule anomaly_evaluate:
@@ -112,10 +108,7 @@ rule anomaly_evaluate:
     resources:
         gpu=1,
     shell:
-        "synthmed anomaly-evaluate --settings {input.settings} --held-out-images {input.held_out_images}"
-        " --held-out {input.held_out} --query-images {input.query_images} --queries {input.queries}"
-        " --classifier {input.classifier} --classifier-report {input.classifier_report}"
-        " --out {output.out} --cases {output.cases} --examples {output.examples} --log {log}"
+        command("anomaly-evaluate")
 
 
 rule section_anomaly:
@@ -136,5 +129,4 @@ rule section_anomaly:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed section-anomaly --settings {input.settings} --results {input.results} --cases {input.cases}"
-        " --examples {input.examples} --times {input.times} --section {output.section} --out {output.out} --log {log}"
+        command("section-anomaly")

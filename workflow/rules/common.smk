@@ -16,7 +16,7 @@ from synthmed.core.files import dump_json, write_text
 from synthmed.core.lock import hold
 from synthmed.generators import needs as needs_of
 from synthmed.report import FIGURES, SECTIONS, TABLES
-from synthmed.steps import step_code
+from synthmed.steps import STEPS, step_code
 from synthmed.weights.registry import WEIGHTS, available
 
 SECTION_FILES = {
@@ -59,6 +59,17 @@ def code(path):
         return [relative(file) for file in step_code(verb, content)]
 
     return files
+
+
+def command(verb, run=None):
+    """The shell command of the step `verb`, whose files are the inputs and outputs of the rule under the same names.
+
+    run: what stands in the command instead, where a rule chooses among verbs that take the same files.
+    """
+    step = STEPS[verb]
+    files = [f"{file.option} {{input.{file.name}:q}}" for file in step.inputs]
+    files += [f"{file.option} {{output.{file.name}:q}}" for file in step.outputs]
+    return " ".join([f"synthmed {run or verb} --settings {{input.settings}}", *files, "--log {log}"])
 
 
 def relative(path):
@@ -252,10 +263,6 @@ def fidelity_files(wildcards):
 def validation(wildcards):
     pool = has_pool(wildcards.experiment)
     return f"results/{wildcards.experiment}/classification/verdict_validation.json" if pool else []
-
-
-def with_validation(wildcards, input):
-    return f"--validation {input.validation}" if input.validation else ""
 
 
 # ------------------------------------------------------------------------ methods that only some experiments ask for

@@ -32,7 +32,7 @@ for dataset, kind in [Path(path).relative_to("data").parts[::2] for path in list
         conda:
             ENVIRONMENT
         shell:
-            "synthmed fetch --settings {input.settings} --raw {output.raw} --log {log}"
+            command("fetch")
 
 
 for dataset in config["datasets"]:
@@ -75,8 +75,7 @@ rule prepare:
     params:
         verb=lambda w: prepared_by(w.experiment),
     shell:
-        "synthmed {params.verb} --settings {input.settings} --raw {input.raw}"
-        " --images {output.images} --rejects {output.rejects} --log {log}"
+        command("prepare", run="{params.verb}")
 
 
 rule split:
@@ -96,9 +95,7 @@ rule split:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed split --settings {input.settings} --images {input.images}"
-        " --train {output.train} --validation {output.validation} --test {output.test}"
-        " --report {output.report} --log {log}"
+        command("split")
 
 
 # Whether the arms can have the images that they ask for. First of all that is ready, so that it says so at once and not
@@ -119,4 +116,4 @@ rule check_needs:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed check-needs --settings {input.settings} --split-report {input.split_report} --out {output.out} --log {log}"
+        command("check-needs")

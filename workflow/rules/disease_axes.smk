@@ -33,8 +33,7 @@ rule latent_samples:
     resources:
         gpu=1,
     shell:
-        "synthmed latent-samples --settings {input.settings} --checkpoint {input.checkpoint}"
-        " --classifier {input.classifier} --samples {output.samples} --log {log}"
+        command("latent-samples")
 
 
 rule disease_axes:
@@ -52,8 +51,7 @@ rule disease_axes:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed disease-axes --settings {input.settings} --samples {input.samples}"
-        " --axes {output.axes} --report {output.report} --log {log}"
+        command("disease-axes")
 
 
 rule move_along_axes:
@@ -78,9 +76,7 @@ rule move_along_axes:
     resources:
         gpu=1,
     shell:
-        "synthmed move-along-axes --settings {input.settings} --checkpoint {input.checkpoint}"
-        " --classifier {input.classifier} --samples {input.samples} --axes {input.axes}"
-        " --axes-report {input.axes_report} --images {output.images} --cams {output.cams} --out {output.out} --log {log}"
+        command("move-along-axes")
 
 
 rule section_disease_axes:
@@ -101,5 +97,4 @@ rule section_disease_axes:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed section-disease-axes --settings {input.settings} --axes-report {input.axes_report}"
-        " --paths {input.paths} --images {input.images} --cams {input.cams} --section {output.section} --out {output.out} --log {log}"
+        command("section-disease-axes")

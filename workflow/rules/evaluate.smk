@@ -95,8 +95,7 @@ rule fetch_weights:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed fetch-weights --settings {input.settings} --weights {output.weights} --origin {output.origin}"
-        " --log {log}"
+        command("fetch-weights")
 
 
 rule train_extractor:
@@ -115,8 +114,7 @@ rule train_extractor:
         ENVIRONMENT
     threads: lambda w: config["experiments"][w.experiment]["domain_extractor"]["threads"]
     shell:
-        "synthmed train-extractor --settings {input.settings} --train {input.train} --validation {input.validation}"
-        " --weights {output.weights} --log {log}"
+        command("train-extractor")
 
 
 rule features:
@@ -137,8 +135,7 @@ rule features:
     resources:
         gpu=1,
     shell:
-        "synthmed features --settings {input.settings} --images {input.images} --weights {input.weights}"
-        " --out {output.out} --log {log}"
+        command("features")
 
 
 rule fidelity_floor:
@@ -156,8 +153,7 @@ rule fidelity_floor:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed fidelity-floor --settings {input.settings} --real {input.real} --held-out {input.held_out}"
-        " --out {output.out} --log {log}"
+        command("fidelity-floor")
 
 
 rule fidelity:
@@ -176,8 +172,7 @@ rule fidelity:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed fidelity --settings {input.settings} --real {input.real} --fake {input.fake}"
-        " --floor {input.floor} --out {output.out} --log {log}"
+        command("fidelity")
 
 
 rule copies:
@@ -200,9 +195,7 @@ rule copies:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed copies --settings {input.settings} --train {input.train} --held-out {input.held_out}"
-        " --fake {input.fake} --train-features {input.train_features} --held-out-features {input.held_out_features}"
-        " --fake-features {input.fake_features} --out {output.out} --pairs {output.pairs} --log {log}"
+        command("copies")
 
 
 rule classify:
@@ -227,9 +220,7 @@ rule classify:
         ENVIRONMENT
     threads: lambda w: config["experiments"][w.experiment]["classifier"]["training"]["threads"]
     shell:
-        "synthmed classify --settings {input.settings} --train {input.train} --validation {input.validation}"
-        " --test {input.test} --synthetic {input.synthetic} --train-augmented {input.train_augmented}"
-        " --predictions {output.predictions} --grid {output.grid} --summary {output.summary} --log {log}"
+        command("classify")
 
 
 rule compare:
@@ -247,8 +238,7 @@ rule compare:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed compare --settings {input.settings} --predictions {input.predictions} --summary {input.summary}"
-        " --out {output.out} --log {log}"
+        command("compare")
 
 
 rule validate_verdict:
@@ -266,4 +256,4 @@ rule validate_verdict:
         ENVIRONMENT
     threads: lambda w: config["experiments"][w.experiment]["verdict_validation"]["threads"]
     shell:
-        "synthmed validate-verdict --settings {input.settings} --pool {input.pool} --out {output.out} --log {log}"
+        command("validate-verdict")

@@ -39,8 +39,7 @@ rule sample:
     resources:
         gpu=1,
     shell:
-        "synthmed sample --settings {input.settings} --checkpoints {input.checkpoints} --images {input.images}"
-        " --synthetic {output.synthetic} --log {log}"
+        command("sample")
 
 
 # The same for a generator that cannot be asked for a class; the rule pseudo_label finds the labels.

@@ -37,15 +37,8 @@ rule exclude:
         "logs/{experiment}/exclude.benchmark.tsv"
     conda:
         ENVIRONMENT
-    params:
-        device=lambda w, input: (
-            f"--device-likelihoods {input.device_likelihoods} --device-report {input.device_report}"
-            if input.device_report
-            else ""
-        ),
     shell:
-        "synthmed exclude --settings {input.settings} --images {input.images} {params.device}"
-        " --selected {output.selected} --report {output.report} --log {log}"
+        command("exclude")
 
 
 rule set_aside:
@@ -63,8 +56,7 @@ rule set_aside:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed set-aside --settings {input.settings} --images {input.images} --exclusions {input.exclusions}"
-        " --set-aside {output.set_aside} --log {log}"
+        command("set-aside")
 
 
 rule section_selection:
@@ -86,6 +78,4 @@ rule section_selection:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed section-selection --settings {input.settings} --exclusions {input.exclusions}"
-        " --rejects {input.rejects} --train {input.train} --validation {input.validation} --test {input.test}"
-        " --section {output.section} --out {output.out} --log {log}"
+        command("section-selection")

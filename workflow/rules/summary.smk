@@ -75,10 +75,7 @@ rule metrics:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed metrics --settings {input.settings} --fidelity {input.fidelity} --copies {input.copies}"
-        " --summary {input.summary} --verdicts {input.verdicts} --predictions {input.predictions}"
-        " --histories {input.histories} --metrics-json {output.metrics_json} --effects {output.effects}"
-        " --sweep {output.sweep} --roc {output.roc} --training-history {output.training_history} --log {log}"
+        command("metrics")
 
 
 rule tables:
@@ -93,7 +90,7 @@ rule tables:
         validation=validation,
         code=code("results/{experiment}/settings/tables.json"),
     output:
-        *[
+        out=[
             report(
                 f"results/{{experiment}}/tables/{table}.csv",
                 caption=f"../report/{table}.rst",
@@ -108,12 +105,8 @@ rule tables:
         "logs/{experiment}/tables.benchmark.tsv"
     conda:
         ENVIRONMENT
-    params:
-        validation=with_validation,
     shell:
-        "synthmed tables --settings {input.settings} --fidelity {input.fidelity} --copies {input.copies}"
-        " --grid {input.grid} --summary {input.summary} --verdicts {input.verdicts}"
-        " --split-report {input.split_report} {params.validation} --out {output} --log {log}"
+        command("tables")
 
 
 rule figures:
@@ -130,7 +123,7 @@ rule figures:
         validation=validation,
         code=code("results/{experiment}/settings/figures.json"),
     output:
-        *[
+        out=[
             report(
                 f"results/{{experiment}}/figures/{figure}.png",
                 caption=f"../report/{figure}.rst",
@@ -145,12 +138,8 @@ rule figures:
         "logs/{experiment}/figures.benchmark.tsv"
     conda:
         ENVIRONMENT
-    params:
-        validation=with_validation,
     shell:
-        "synthmed figures --settings {input.settings} --train {input.train} --synthetics {input.synthetics}"
-        " --fidelity {input.fidelity} --summary {input.summary} --verdicts {input.verdicts} --roc {input.roc}"
-        " --sweep {input.sweep} --history {input.history} {params.validation} --out {output} --log {log}"
+        command("figures")
 
 
 rule page:
@@ -181,14 +170,8 @@ rule page:
         "logs/{experiment}/page.benchmark.tsv"
     conda:
         ENVIRONMENT
-    params:
-        validation=with_validation,
     shell:
-        "synthmed page --settings {input.settings} --verdicts {input.verdicts} {params.validation}"
-        " --split-report {input.split_report} --summary {input.summary} --copies {input.copies}"
-        " --copy-figures {input.copy_figures} --settings-files {input.settings_files} --tables {input.tables}"
-        " --figures {input.figures} --sections {input.sections} --section-files {input.section_files}"
-        " --out {output.out} --log {log}"
+        command("page")
 
 
 rule leaderboard:
@@ -205,7 +188,7 @@ rule leaderboard:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed leaderboard --settings {input.settings} --effects {input.effects} --out {output.out} --log {log}"
+        command("leaderboard")
 
 
 for experiment in EXPERIMENTS:

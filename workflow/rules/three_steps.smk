@@ -43,11 +43,8 @@ rule train_classifier:
     threads: lambda w: trained_classifiers(w.experiment)[w.classifier]["threads"]
     resources:
         gpu=1,
-    params:
-        weights=lambda w, input: f"--weights {input.weights}" if input.weights else "",
     shell:
-        "synthmed train-classifier --settings {input.settings} --train {input.train} --validation {input.validation}"
-        " {params.weights} --classifier {output.classifier} --report {output.report} --log {log}"
+        command("train-classifier")
 
 
 rule predict:
@@ -69,8 +66,7 @@ rule predict:
     resources:
         gpu=1,
     shell:
-        "synthmed predict --settings {input.settings} --classifier {input.classifier} --images {input.images}"
-        " --likelihoods {output.likelihoods} --log {log}"
+        command("predict")
 
 
 rule pseudo_label:
@@ -96,9 +92,7 @@ rule pseudo_label:
     resources:
         gpu=1,
     shell:
-        "synthmed pseudo-label --settings {input.settings} --unlabelled {input.unlabelled}"
-        " --classifier {input.classifier} --train {input.train} --validation {input.validation} --test {input.test}"
-        " --synthetic {output.synthetic} --report {output.report} --log {log}"
+        command("pseudo-label")
 
 
 rule three_steps:
@@ -121,9 +115,7 @@ rule three_steps:
     resources:
         gpu=1,
     shell:
-        "synthmed three-steps --settings {input.settings} --real-classifier {input.real_classifier}"
-        " --synthetic-classifier {input.synthetic_classifier} --test {input.test} --synthetic {input.synthetic}"
-        " --predictions {output.predictions} --summary {output.summary} --log {log}"
+        command("three-steps")
 
 
 rule grad_cam:
@@ -147,9 +139,7 @@ rule grad_cam:
     resources:
         gpu=1,
     shell:
-        "synthmed grad-cam --settings {input.settings} --real-classifier {input.real_classifier}"
-        " --synthetic-classifier {input.synthetic_classifier} --test {input.test} --predictions {input.predictions}"
-        " --summary {input.summary} --out {output.out} --maps {output.maps} --log {log}"
+        command("grad-cam")
 
 
 rule section_three_steps:
@@ -172,6 +162,4 @@ rule section_three_steps:
     conda:
         ENVIRONMENT
     shell:
-        "synthmed section-three-steps --settings {input.settings} --pseudo-labels {input.pseudo_labels}"
-        " --summary {input.summary} --cam {input.cam} --maps {input.maps} --test {input.test} --synthetic {input.synthetic}"
-        " --section {output.section} --out {output.out} --log {log}"
+        command("section-three-steps")

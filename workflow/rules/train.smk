@@ -37,5 +37,4 @@ rule train:
     resources:
         gpu=lambda w: training_of(w)["processes"],
     shell:
-        "synthmed train --settings {input.settings} --images {input.images}"
-        " --checkpoint {output.checkpoint} --history {output.history} --samples {output.samples} --log {log}"
+        command("train")

@@ -21,6 +21,7 @@ from synthmed.anomaly.inputs import check_model, choose_images, read_images
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, write_csv
 from synthmed.core.provenance import code_hashes
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.generators.base import Generator
 from synthmed.generators.sampling import load_generator
@@ -200,8 +201,13 @@ class EncoderTraining:
         self.step, self.rows = state["step"], state["rows"]
 
 
-def train_encoder(settings: EncoderSettings, *, checkpoint: Path, images: Path, encoder: Path, history: Path) -> None:
-    """Train the encoder for the generator of `checkpoint` on the normal images of the set `images`.
+@step("train-encoder")
+def train_encoder(
+    settings: EncoderSettings, *, checkpoint: Path, images: Path, encoder: Output, history: Output
+) -> None:
+    """Train the encoder that starts the search of AnoGAN.
+
+    For the generator of `checkpoint`, on the normal images of the set `images`.
 
     Writes encoder (.pt, loads with weights_only) and history (.csv: step, mean losses since the row before; `residual`
     is the mean squared residual of images in 0 … 1, the others are weighted). While it runs, `<encoder stem>.resume.pt`

@@ -22,6 +22,7 @@ from synthmed.anomaly.supervised import Supervised, classify
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_csv, write_json
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.metrics import classification, statistics
 from synthmed.metrics.difference_maps import SCORES, SIGNS
@@ -109,6 +110,7 @@ def detection(
 
 
 # ------------------------------------------------------------------------------------------------------------ the step
+@step("anomaly-evaluate")
 def anomaly_evaluate(
     settings: EvaluateSettings,
     *,
@@ -118,11 +120,13 @@ def anomaly_evaluate(
     queries: list[Path],
     classifier: Path,
     classifier_report: Path,
-    out: Path,
-    cases: Path,
-    examples: Path,
+    out: Output,
+    cases: Output,
+    examples: Output,
 ) -> None:
-    """Judge the searches `settings.searches`.
+    """Detection and localisation of anomalies.
+
+    Judge the searches `settings.searches`.
 
     held_out_images: image set of which each search looked at normal images that neither the generator nor the
     classifier was trained on; held_out: their results, one a search. query_images: image sets of the test (normal

@@ -28,6 +28,7 @@ from synthmed.anomaly.inputs import check_model, choose_images, read_images
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, read_json, write_json
 from synthmed.core.provenance import code_hashes
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.generators.base import Generator
 from synthmed.generators.sampling import load_generator
@@ -315,10 +316,13 @@ class Chunks:
             path.unlink()
 
 
+@step("anomaly-search")
 def anomaly_search(
-    settings: SearchSettings, *, checkpoint: Path, encoder: Path | None, images: Path, found: Path, times: Path
+    settings: SearchSettings, *, checkpoint: Path, encoder: Path | None, images: Path, found: Output, times: Output
 ) -> None:
-    """Search for every image of the set that settings.labels and limit choose.
+    """Search for the nearest image that a generator of normals can make.
+
+    Search for every image of the set that settings.labels and limit choose.
 
     checkpoint: of a generator of normal images; encoder: from `train-encoder` on the same checkpoint, only with start
     "encoder". Writes found (.npz, see data.found) and times (.json: seconds of each image, of preparing the starts, and

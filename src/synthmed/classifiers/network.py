@@ -24,6 +24,7 @@ from synthmed.classifiers.network_settings import SELECTION, NetworkSettings
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, write_csv, write_json
 from synthmed.core.provenance import code_hashes
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.metrics.classification import auroc, choose_threshold
 from synthmed.networks.blocks import count_parameters
@@ -275,16 +276,19 @@ class Training:
         return {"state": self.best["state"], "thresholds": thresholds, "entry": entry}
 
 
+@step("train-classifier")
 def train(
     settings: NetworkSettings,
     *,
     train: Path,
     validation: Path,
     weights: Path | None,
-    classifier: Path,
-    report: Path,
+    classifier: Output,
+    report: Output,
 ) -> None:
-    """The step `train-classifier`: train the network with every seed and write the best epoch of each.
+    """Train a classifier, every weight of it.
+
+    Train the network with every seed and write the best epoch of each.
 
     train, validation: image sets (see NetworkSettings for which rows are used). weights: the file of the pretrained
     weights that the setting `pretrained` names (`synthmed fetch-weights`), else None. classifier: .pt, see `load`.
@@ -420,8 +424,11 @@ def predict_set(
     return np.concatenate(found, axis=1)
 
 
-def predict(settings: PredictSettings, *, classifier: Path, images: Path, likelihoods: Path) -> None:
-    """The step `predict`: likelihoods of every image, averaged over the classifier's seeds.
+@step("predict")
+def predict(settings: PredictSettings, *, classifier: Path, images: Path, likelihoods: Output) -> None:
+    """What a classifier says of every image of a set.
+
+    Likelihoods of every image, averaged over the classifier's seeds.
 
     likelihoods: CSV with the column `image` and one column a target (0–1, eight decimals), in the order of the set.
     """

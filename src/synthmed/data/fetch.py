@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from synthmed.core.step import Output, step
 from pathlib import Path
 
 from synthmed.data import sources
@@ -19,8 +20,11 @@ class FetchSettings:
     options: dict
 
 
-def fetch(settings: FetchSettings, *, raw: list[Path]) -> None:
-    """Make the files `raw`, whose names must be those of sources.raw_files (in that order).
+@step("fetch")
+def fetch(settings: FetchSettings, *, raw: list[Output]) -> None:
+    """Get the raw files of a data set.
+
+    Make the files `raw`, whose names must be those of sources.raw_files (in that order).
 
     Raises InputError on an unknown source, provider or option, and whatever the provider finds wrong.
     """

@@ -8,6 +8,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from synthmed.core.step import Output, step
 from pathlib import Path
 from typing import Literal
 
@@ -44,8 +45,11 @@ class SplitSettings:
     on_near_duplicates: Literal["report", "move", "stop"]
 
 
-def split(settings: SplitSettings, *, images: Path, train: Path, validation: Path, test: Path, report: Path) -> None:
-    """Write the three parts of the image set `images`, and `report`: counts, patients, sources, near-duplicates.
+@step("split")
+def split(settings: SplitSettings, *, images: Path, train: Output, validation: Output, test: Output, report: Output) -> None:
+    """Split an image set into three parts, by patient.
+
+    Write the three parts of the image set `images`, and `report`: counts, patients, sources, near-duplicates.
 
     Raises InputError on impossible shares, a patient in two parts (by="column"), a part that lacks a class, one class
     only, and near-duplicates when settings say stop.

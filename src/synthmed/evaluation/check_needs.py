@@ -12,6 +12,7 @@ from pathlib import Path
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.names import UNLABELLED
+from synthmed.core.step import Output, step
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,11 @@ class Need:
     why: str
 
 
-def check_needs(settings: NeedsSettings, *, split_report: Path, out: Path) -> None:
-    """Write what the later steps need (JSON, one entry a need). split_report: JSON of `split`.
+@step("check-needs")
+def check_needs(settings: NeedsSettings, *, split_report: Path, out: Output) -> None:
+    """Whether arms and translations can have the images that they ask for.
+
+    Write what the later steps need (JSON, one entry a need). split_report: JSON of `split`.
 
     Raises InputError that lists every need that cannot be met, with its setting and numbers.
     """

@@ -11,6 +11,7 @@ import numpy as np
 from synthmed.classifiers.frozen_backbone import Head, Schedule, TrainedHeads, seed_of, train_heads
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_csv, write_json
+from synthmed.core.step import Output, step
 from synthmed.data.features import Features, check_apart, check_together, read_features
 from synthmed.evaluation.arms import AUGMENTED, REAL, Arm, ArmSettings, Part, check_supply, compose, define_arms, stack
 from synthmed.metrics.statistics import bootstrap_share, two_level_resamples
@@ -51,6 +52,7 @@ class ClassifySettings:
     threads: int
 
 
+@step("classify")
 def classify(
     settings: ClassifySettings,
     *,
@@ -59,11 +61,13 @@ def classify(
     test: Path,
     synthetic: list[Path],
     train_augmented: Path | None,
-    predictions: Path,
-    grid: Path,
-    summary: Path,
+    predictions: Output,
+    grid: Output,
+    summary: Output,
 ) -> None:
-    """Choose learning rate and dropout on the real arm, train all arms x seeds, write what they predict.
+    """Train the classifiers of all arms.
+
+    Choose learning rate and dropout on the real arm, train all arms x seeds, write what they predict.
 
     Inputs are feature files; `synthetic` in the order of settings.arms.generators; `train_augmented` holds augmented
     draws of the training images. Of it the draws are used, of all others the images as they are (draw 0), so it may be

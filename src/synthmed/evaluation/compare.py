@@ -9,6 +9,7 @@ import numpy as np
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
+from synthmed.core.step import Output, step
 from synthmed.metrics import classification, statistics, verdict
 
 logger = logging.getLogger(__name__)
@@ -129,8 +130,11 @@ def _interval(value: float, resampled: np.ndarray, level: float) -> dict[str, fl
     return {"value": float(value), "low": float(low), "high": float(high)}
 
 
-def compare(settings: CompareSettings, *, predictions: Path, summary: Path, out: Path) -> None:
-    """Compare every arm with the real one and write the verdicts (JSON).
+@step("compare")
+def compare(settings: CompareSettings, *, predictions: Path, summary: Path, out: Output) -> None:
+    """Compare every arm with the real one, with a verdict.
+
+    Compare every arm with the real one and write the verdicts (JSON).
 
     predictions: CSV, see read_predictions; summary: JSON of the classifier step, whose "arms" describes every arm by
     its "kind" and "n_train" (training images). Raises InputError when the two do not fit together or a class lacks.

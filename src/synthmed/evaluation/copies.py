@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, write_json
+from synthmed.core.step import Output, step
 from synthmed.data.features import Features, check_together, read_features
 from synthmed.data.imageset import ImageSet
 from synthmed.metrics import copies as metrics
@@ -37,6 +38,7 @@ class CopiesSettings:
     chunk: int
 
 
+@step("copies")
 def copies(
     settings: CopiesSettings,
     *,
@@ -46,10 +48,12 @@ def copies(
     train_features: Path,
     held_out_features: Path,
     fake_features: Path,
-    out: Path,
-    pairs: Path,
+    out: Output,
+    pairs: Output,
 ) -> None:
-    """Find the nearest training image of every generated one and judge its distance (JSON, PNG).
+    """Look for copies of training images.
+
+    Find the nearest training image of every generated one and judge its distance (JSON, PNG).
 
     train, held_out, fake: image sets; *_features: their features. Two spaces: `features` (standardised by the training
     images, then by cosine) and `pixels` (see metrics.copies.normalise_pixels), each with the quantiles of three

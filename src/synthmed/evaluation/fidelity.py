@@ -10,6 +10,7 @@ from scipy import special
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
+from synthmed.core.step import Output, step
 from synthmed.data.features import Features, check_together, read_features
 from synthmed.metrics import fidelity as metrics
 from synthmed.metrics import resampling
@@ -57,7 +58,8 @@ class FidelitySettings:
     metrics: MetricSettings
 
 
-def fidelity_floor(settings: FloorSettings, *, real: Path, held_out: Path, out: Path) -> None:
+@step("fidelity-floor")
+def fidelity_floor(settings: FloorSettings, *, real: Path, held_out: Path, out: Output) -> None:
     """What real images reach against the real training images (JSON), made once for all generators.
 
     real, held_out: features of the training images and of other real images, from other patients. `floor`: training
@@ -87,7 +89,8 @@ def fidelity_floor(settings: FloorSettings, *, real: Path, held_out: Path, out: 
     )
 
 
-def fidelity(settings: FidelitySettings, *, real: Path, fake: Path, floor: Path, out: Path) -> None:
+@step("fidelity")
+def fidelity(settings: FidelitySettings, *, real: Path, fake: Path, floor: Path, out: Output) -> None:
     """Compare a generator's images with the real training images (JSON).
 
     real, fake: features; floor: JSON of fidelity_floor, whose `floor` and `duplicate` are repeated in the result.

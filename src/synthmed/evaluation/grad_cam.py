@@ -19,6 +19,7 @@ from synthmed.classifiers import network
 from synthmed.classifiers.cam import grad_cam as maps_of
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
+from synthmed.core.step import Output, step
 from synthmed.data.boxes import parse_boxes
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.evaluation.three_steps import REAL, SYNTHETIC
@@ -55,6 +56,7 @@ class Decisions:
     called: np.ndarray
 
 
+@step("grad-cam")
 def grad_cam(
     settings: GradCamSettings,
     *,
@@ -63,10 +65,12 @@ def grad_cam(
     test: Path,
     predictions: Path,
     summary: Path,
-    out: Path,
-    maps: Path,
+    out: Output,
+    maps: Output,
 ) -> None:
-    """Map what both classifiers see in the real test images that either of them gets wrong, and in those with boxes.
+    """Where two classifiers look when they are wrong.
+
+    Map what both classifiers see in the real test images that either of them gets wrong, and in those with boxes.
 
     test: the real test images; their column `boxes`, where there is one, holds the annotated findings (data/boxes.py).
     predictions, summary: from `three-steps` with the same classifiers and images.

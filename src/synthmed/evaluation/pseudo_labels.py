@@ -17,6 +17,7 @@ import torch
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.training.device import choose_device, derived_seed
 
@@ -60,6 +61,7 @@ class PseudoLabelSettings:
                 raise InputError(f"setting {name} is {getattr(self, name)}; it must be 1 or more")
 
 
+@step("pseudo-label")
 def pseudo_label(
     settings: PseudoLabelSettings,
     *,
@@ -68,10 +70,12 @@ def pseudo_label(
     train: Path,
     validation: Path,
     test: Path,
-    synthetic: Path,
-    report: Path,
+    synthetic: Output,
+    report: Output,
 ) -> None:
-    """Label the images of `unlabelled` and write as many of them as there are real ones in each part.
+    """Label generated images by a classifier that was trained on real ones.
+
+    Label the images of `unlabelled` and write as many of them as there are real ones in each part.
 
     unlabelled: image set of one generator, whatever its labels; classifier: trained on the real images; train,
     validation, test: the real parts, whose counts are matched. synthetic: image set with `label`, `likelihood` (of the

@@ -21,6 +21,7 @@ import torch
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_csv, write_json
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.metrics import classification, statistics
 from synthmed.training.device import choose_device
@@ -89,6 +90,7 @@ class Cases:
     positive: np.ndarray
 
 
+@step("three-steps")
 def three_steps(
     settings: ThreeStepsSettings,
     *,
@@ -96,10 +98,10 @@ def three_steps(
     synthetic_classifier: Path,
     test: Path,
     synthetic: Path,
-    predictions: Path,
-    summary: Path,
+    predictions: Output,
+    summary: Output,
 ) -> None:
-    """Run the four EXPERIMENTS and compare them.
+    """Compare classifiers trained on real and on synthetic images, on the same real test images.
 
     real_classifier, synthetic_classifier: from `train-classifier`, with equally many seeds (2 or more); test: the real
     test images; synthetic: from `pseudo-label`, of which the part `test` is used.

@@ -17,6 +17,7 @@ import numpy as np
 from synthmed.classifiers.frozen_backbone import Head, Schedule, seed_of, train_heads
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
+from synthmed.core.step import Output, step
 from synthmed.data.features import Features, read_features
 from synthmed.evaluation.arms import REAL, Arm, Part, compose, share_of
 from synthmed.metrics.classification import clopper_pearson
@@ -66,8 +67,11 @@ class ValidateSettings:
     threads: int
 
 
-def validate(settings: ValidateSettings, *, pool: Path, out: Path) -> None:
-    """Rates of each verdict over repeated draws from a pool of phantoms with known truth, as JSON.
+@step("validate-verdict")
+def validate(settings: ValidateSettings, *, pool: Path, out: Output) -> None:
+    """How often the verdict is right where the truth is known.
+
+    Rates of each verdict over repeated draws from a pool of phantoms with known truth, as JSON.
 
     pool: feature file of fresh phantoms of every class. Each repetition draws, by patient, disjoint training,
     validation, test and extra images from it. See EXPECTED for the arms. Raises InputError when the pool is too small.

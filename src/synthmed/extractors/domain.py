@@ -27,6 +27,7 @@ from torch import Tensor
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path
 from synthmed.core.settings import parse
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.extractors.extractor import Extractor, Pooled, to_pixels
 
@@ -230,8 +231,11 @@ def _labels(images: ImageSet, classes: tuple[str, ...]) -> np.ndarray:
     return labels
 
 
-def train(settings: DomainSettings, *, train: Path, validation: Path, weights: Path) -> None:
-    """Learn filters from the images of `train`, a linear classifier from its labels, and write both to `weights`.
+@step("train-extractor")
+def train(settings: DomainSettings, *, train: Path, validation: Path, weights: Output) -> None:
+    """Learn the filters of the domain extractor, and a linear classifier on them.
+
+    Learn filters from the images of `train`, a linear classifier from its labels, and write both to `weights`.
 
     The validation set chooses the classifier's penalty and nothing else. The same settings and images give the same
     bytes. Raises InputError when a class has no image.

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from synthmed.augment.classic import ClassicAugmentation, classic_augment
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.extractors import EXTRACTORS
 from synthmed.extractors.extractor import Extractor
@@ -94,7 +95,8 @@ def _augmented(pixels: Tensor, positions: list[int], draw: int, settings: Featur
     return torch.cat(versions)
 
 
-def features(settings: FeatureSettings, *, images: Path, weights: Path | None, out: Path) -> None:
+@step("features")
+def features(settings: FeatureSettings, *, images: Path, weights: Path | None, out: Output) -> None:
     """Compute the features of the image set `images` and write them to `out` (.npz).
 
     Arrays: names, labels, patients (M,) text; features, squares (M, D) float32, the spatial mean of the last map and

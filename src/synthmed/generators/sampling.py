@@ -14,6 +14,7 @@ from synthmed import generators
 from synthmed.core.errors import InputError
 from synthmed.core.names import UNLABELLED
 from synthmed.core.settings import parse
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.generators.base import Generator
 from synthmed.training import checkpoint
@@ -129,8 +130,9 @@ def find_sources(settings: SampleSettings, images: ImageSet, trainings: dict[str
     return sources
 
 
-def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, synthetic: Path) -> None:
-    """Write the synthetic image set.
+@step("sample")
+def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, synthetic: Output) -> None:
+    """Draw a synthetic image set.
 
     checkpoints: one per training, in the order of settings.trainings; images: the training part, whose images a
     translating model translates (unused by the others). synthetic: image set with settings.samples[label] images of

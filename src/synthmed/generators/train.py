@@ -18,6 +18,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file
 from synthmed.core.provenance import code_hashes
 from synthmed.core.settings import parse
+from synthmed.core.step import Output, step
 from synthmed.generators.base import Generator
 from synthmed.generators.snapshots import Samples
 from synthmed.training import checkpoint as checkpoints
@@ -69,7 +70,8 @@ class TrainSettings:
 
 
 # ---------------------------------------------------------------------------------------------------------- the loop
-def train(settings: TrainSettings, *, images: Path, checkpoint: Path, history: Path, samples: Path) -> None:
+@step("train")
+def train(settings: TrainSettings, *, images: Path, checkpoint: Output, history: Output, samples: Output) -> None:
     """Train one generator.
 
     images: image set of the training part. Writes checkpoint (.pt, see checkpoint.py), history (.csv: step, mean losses

@@ -28,6 +28,7 @@ import numpy as np
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
+from synthmed.core.step import Output, step
 from synthmed.latent.sample_file import LatentSamples, read_arrays, read_samples, write_arrays
 from synthmed.metrics.classification import auroc
 
@@ -187,8 +188,11 @@ class _Problem:
 
 
 # ------------------------------------------------------------------------------------------------------------ the step
-def disease_axes(settings: DiseaseAxesSettings, *, samples: Path, axes: Path, report: Path) -> None:
-    """Find the axis of every disease the classifier knows, where there are samples enough.
+@step("disease-axes")
+def disease_axes(settings: DiseaseAxesSettings, *, samples: Path, axes: Output, report: Output) -> None:
+    """Find the directions of diseases in latent space.
+
+    Find the axis of every disease the classifier knows, where there are samples enough.
 
     samples: of `latent_samples`. axes: .npz, see Axes. report: JSON with the counts a pattern before and after the
     selection, and for each disease `found`, the reason when it was not, its stability and the angles between axes.

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, read_json, write_json
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import write_image_set
 from synthmed.latent.axes import Axes, identity_of, read_axes
 from synthmed.latent.eye import Eye, Walk, mean_distance
@@ -105,6 +106,7 @@ def rule_text(settings: PathsSettings) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------ the step
+@step("move-along-axes")
 def move_along_axes(
     settings: PathsSettings,
     *,
@@ -113,11 +115,13 @@ def move_along_axes(
     samples: Path,
     axes: Path,
     axes_report: Path,
-    images: Path,
-    cams: Path,
-    out: Path,
+    images: Output,
+    cams: Output,
+    out: Output,
 ) -> None:
-    """Move normal samples along every axis and along random directions, and say which axes are found.
+    """Move normal images along the axes of diseases.
+
+    Move normal samples along every axis and along random directions, and say which axes are found.
 
     checkpoint, classifier: those of `samples`; axes, axes_report: of `disease_axes`. images: image set of every start
     at every step of every axis, columns axis, start, step, distance, likelihood (of the axis' disease) and found

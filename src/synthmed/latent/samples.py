@@ -14,6 +14,7 @@ from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file
 from synthmed.core.provenance import code_hashes
+from synthmed.core.step import Output, step
 from synthmed.generators.base import Generator
 from synthmed.latent.sample_file import LatentSamples, write_samples
 from synthmed.latent.space import SpaceName, draw_codes, images_of, restore
@@ -41,8 +42,11 @@ class LatentSamplesSettings:
     device: Literal["auto", "cpu", "cuda"]
 
 
-def latent_samples(settings: LatentSamplesSettings, *, checkpoint: Path, classifier: Path, samples: Path) -> None:
-    """Draw codes, make their images, and keep what the classifier says of them (.npz, see sample_file; no image).
+@step("latent-samples")
+def latent_samples(settings: LatentSamplesSettings, *, checkpoint: Path, classifier: Path, samples: Output) -> None:
+    """Draw latent vectors, and keep what a classifier says of their images.
+
+    Draw codes, make their images, and keep what the classifier says of them (.npz, see sample_file; no image).
 
     checkpoint: of a generator with a latent vector; classifier: of `synthmed train-classifier`, one output a disease
     and one for normal. The codes depend on the seed only; the likelihoods on the batch size by rounding alone. Memory

@@ -22,6 +22,7 @@ from typing import Literal
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_csv
 from synthmed.core.progress import Progress
+from synthmed.core.step import Output, step
 from synthmed.data import sources
 from synthmed.data.archives import DamagedMember
 from synthmed.data.boxes import Box, format_boxes, parse_boxes
@@ -84,8 +85,11 @@ class PrepareDicomSettings:
     prefix: str
 
 
-def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Path, rejects: Path) -> None:
-    """Write the image set `images` of all usable films, and the table `rejects` (file, reason) of the others.
+@step("prepare-dicom")
+def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, rejects: Output) -> None:
+    """Turn raw DICOM files into one image set, anonymised.
+
+    Write the image set `images` of all usable films, and the table `rejects` (file, reason) of the others.
 
     raw: files of the step fetch, in its order. Films are named film_<number in the source>_<hash of its file name> and
     stay in the source's order, so equal raw files give equal bytes whatever the number of workers. Columns beside those

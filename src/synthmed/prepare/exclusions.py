@@ -14,6 +14,7 @@ from typing import Literal
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 
 logger = logging.getLogger(__name__)
@@ -98,16 +99,19 @@ _NAMES = {
 """Rules in the order in which they are applied, with their names for people."""
 
 
+@step("exclude")
 def exclude(
     settings: ExcludeSettings,
     *,
     images: Path,
     device_likelihoods: Path | None,
     device_report: Path | None,
-    selected: Path,
-    report: Path,
+    selected: Output,
+    report: Output,
 ) -> None:
-    """Write the images that all rules leave (image set `selected`) and what every rule took (JSON `report`).
+    """Leave out what the study does not want, every exclusion counted.
+
+    Write the images that all rules leave (image set `selected`) and what every rule took (JSON `report`).
 
     device_likelihoods: output of `predict` for the same images; device_report: report of `train-classifier`; both or
     neither. An image whose device cell is empty has a device when its likelihood is at least the threshold: the mean of
@@ -151,7 +155,8 @@ def exclude(
     write_json(report, content)
 
 
-def set_aside(settings: SetAsideSettings, *, images: Path, exclusions: Path, set_aside: Path) -> None:
+@step("set-aside")
+def set_aside(settings: SetAsideSettings, *, images: Path, exclusions: Path, set_aside: Output) -> None:
     """Write the image set of the films that `exclude` set aside for the anomaly test.
 
     images: the image set that `exclude` read; exclusions: its report. Raises InputError when nothing was set aside, or

@@ -17,6 +17,7 @@ import numpy as np
 
 from synthmed.core.files import write_csv
 from synthmed.core.progress import Progress
+from synthmed.core.step import Output, step
 from synthmed.data import sources
 from synthmed.data.imageset import write_image_set
 from synthmed.data.sources.raw_image import RawImage
@@ -93,8 +94,11 @@ def _in_order(
                 future.cancel()
 
 
-def prepare(settings: PrepareSettings, *, raw: list[Path], images: Path, rejects: Path) -> None:
-    """Write the image set `images` of all usable raw images, and the table `rejects` (file, reason) of the others.
+@step("prepare")
+def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejects: Output) -> None:
+    """Turn raw pictures into one image set.
+
+    Write the image set `images` of all usable raw images, and the table `rejects` (file, reason) of the others.
 
     raw: files of the step fetch, in its order. Images keep the source's order and names, so equal raw files give equal
     bytes whatever the number of workers. Raises InputError on an unknown label, a class without images, two images of

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.report import FIGURES
 from synthmed.report.charts.quality import draw_fidelity, draw_samples, draw_training
@@ -44,6 +45,7 @@ class FiguresSettings:
     seed: int
 
 
+@step("figures")
 def figures(
     settings: FiguresSettings,
     *,
@@ -56,9 +58,11 @@ def figures(
     sweep: Path,
     history: Path,
     validation: Path | None,
-    out: list[Path],
+    out: list[Output],
 ) -> None:
-    """Draw every figure. `roc`, `sweep` and `history` are the CSVs of the step `metrics`.
+    """Draw the figures of the report.
+
+    Draw every figure. `roc`, `sweep` and `history` are the CSVs of the step `metrics`.
 
     out: a file for each of report.FIGURES, by its stem. A figure whose numbers do not exist becomes a picture that says
     so. Raises InputError when the synthetic sets are not as many as the generators, or when verdicts and summary have

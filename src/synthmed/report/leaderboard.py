@@ -10,6 +10,7 @@ import numpy as np
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, write_csv, write_json
+from synthmed.core.step import Output, step
 from synthmed.report.results import (
     Arm,
     GeneratorEntry,
@@ -58,6 +59,7 @@ class MetricsSettings:
     trainings: tuple[str, ...]
 
 
+@step("metrics")
 def metrics(
     settings: MetricsSettings,
     *,
@@ -67,13 +69,15 @@ def metrics(
     verdicts: Path,
     predictions: Path,
     histories: list[Path],
-    metrics_json: Path,
-    effects: Path,
-    sweep: Path,
-    roc: Path,
-    training_history: Path,
+    metrics_json: Output,
+    effects: Output,
+    sweep: Output,
+    roc: Output,
+    training_history: Output,
 ) -> None:
-    """Write metrics.json (numbers by name, for `dvc metrics`) and the CSVs that figures and `dvc plots` draw.
+    """Write the numbers that DVC and the figures read.
+
+    Write metrics.json (numbers by name, for `dvc metrics`) and the CSVs that figures and `dvc plots` draw.
 
     effects: one row a generator arm, the experiment's part of the leaderboard. sweep: generator, share, AUROC and
     accuracy with intervals, the real arm as share 0. roc: arm, false_positive_rate, true_positive_rate (mean over
@@ -248,8 +252,11 @@ class LeaderboardSettings:
     experiments: tuple[str, ...]
 
 
-def leaderboard(settings: LeaderboardSettings, *, effects: list[Path], out: Path) -> None:
-    """Join the effects.csv of every experiment, the largest effect on the task first within each experiment.
+@step("leaderboard")
+def leaderboard(settings: LeaderboardSettings, *, effects: list[Path], out: Output) -> None:
+    """Every generator of every experiment, by its effect on the task.
+
+    Join the effects.csv of every experiment, the largest effect on the task first within each experiment.
 
     Raises InputError when a file belongs to another experiment than the settings say, or has other columns.
     """

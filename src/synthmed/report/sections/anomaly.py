@@ -8,6 +8,7 @@ import numpy as np
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_csv
+from synthmed.core.step import Output, step
 from synthmed.report import SECTIONS
 from synthmed.report.charts.anomaly import draw_cases, draw_roc
 from synthmed.report.page_words import counted, joined, percent
@@ -61,6 +62,7 @@ class SectionSettings:
     searches: dict[str, str]
 
 
+@step("section-anomaly")
 def section(
     settings: SectionSettings,
     *,
@@ -68,10 +70,10 @@ def section(
     cases: Path,
     examples: Path,
     times: list[Path],
-    section: Path,
-    out: list[Path],
+    section: Output,
+    out: list[Output],
 ) -> None:
-    """Write the section with its tables and figures.
+    """Write the report's section on anomaly detection.
 
     results, cases, examples: of `anomaly-evaluate`; times: of the searches of query images, those of the first search
     for all sets, then those of the second, and so on, in the order of the evaluation. out: a file for each of FILES, by

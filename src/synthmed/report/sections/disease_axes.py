@@ -14,6 +14,7 @@ from PIL import Image
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_csv
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.report import SECTIONS
 from synthmed.report.charts.style import INK, MUTED, SERIES, panels, placeholder, plt, save
@@ -54,6 +55,7 @@ class DiseaseAxesSectionSettings:
     examples: int
 
 
+@step("section-disease-axes")
 def section(
     settings: DiseaseAxesSectionSettings,
     *,
@@ -61,10 +63,10 @@ def section(
     paths: Path,
     images: Path,
     cams: Path,
-    section: Path,
-    out: list[Path],
+    section: Output,
+    out: list[Output],
 ) -> None:
-    """Write the section with its tables and figures.
+    """Write the report's section on the axes of diseases.
 
     axes_report: of `disease-axes`; paths, images, cams: outputs `out`, `images` and `cams` of `move-along-axes`. out: a
     file for each of FILES, by its stem. Raises InputError when the files are of different runs.

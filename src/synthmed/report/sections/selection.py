@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthmed.core.files import read_csv, read_json, write_csv
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.report import SECTIONS
 from synthmed.report.charts.flow_chart import Box, draw_flow_chart
@@ -56,6 +57,7 @@ class SelectionSettings:
     trainings: dict[str, tuple[str, ...]]
 
 
+@step("section-selection")
 def section(
     settings: SelectionSettings,
     *,
@@ -64,10 +66,10 @@ def section(
     train: Path,
     validation: Path,
     test: Path,
-    section: Path,
-    out: list[Path],
+    section: Output,
+    out: list[Output],
 ) -> None:
-    """Write the section with its flow chart and tables.
+    """Write the report's section on who was studied.
 
     exclusions: report of `exclude`; rejects: CSV (file, reason) of `prepare-dicom`; train, validation, test: the parts
     of `split`. out: a file for each of FILES, by its stem: figure_1.png; table_exclusions.csv, one row a step;

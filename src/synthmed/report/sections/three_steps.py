@@ -9,6 +9,7 @@ import numpy as np
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_csv
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.report import SECTIONS
 from synthmed.report.charts.three_steps import draw_cams, draw_examples, draw_roc
@@ -76,6 +77,7 @@ class SectionSettings:
     seed: int
 
 
+@step("section-three-steps")
 def section(
     settings: SectionSettings,
     *,
@@ -85,10 +87,10 @@ def section(
     maps: Path,
     test: Path,
     synthetic: Path,
-    section: Path,
-    out: list[Path],
+    section: Output,
+    out: list[Output],
 ) -> None:
-    """Write the section with its tables and figures.
+    """Write the report's section on the three steps.
 
     pseudo_labels: report of `pseudo-label`, synthetic: its images; summary: of `three-steps`; cam, maps: of `grad-cam`;
     test: the real test images. out: a file for each of FILES, by its stem (CSV tables, PNG figures).
