@@ -248,6 +248,21 @@ def test_settle_removes_what_is_stale(tmp_path, done, capsys):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_settle_leaves_alone_what_is_not_named(tmp_path, images, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "settings").mkdir()
+    command, outputs = split_command(tmp_path / "settings", images, SPLIT)
+    assert run(*command) == 0
+    (tmp_path / "settings" / "split.json").write_text(json.dumps({**SPLIT, "seed": 2}))
+    (tmp_path / "named.json").write_text("[]")
+    assert run("settle", "settings", "--named", "named.json") == 0
+    assert "4 artefacts are of nothing that is named now; they were left alone" in capsys.readouterr().out
+    assert all(path.exists() for path in outputs.values())
+    (tmp_path / "named.json").write_text('["settings/split.json"]')
+    assert run("settle", "settings", "--named", "named.json") == 0
+    assert not any(path.exists() for path in outputs.values())
+
+
 def test_settle_check_refuses_a_folder_that_is_not_there(tmp_path, capsys):
     assert run("settle", tmp_path / "reslts") == 0  # a fresh clone has no results yet
     assert run("settle", "--check", tmp_path / "reslts") == 2

@@ -65,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         "settle", help="remove artefacts that were not made from the files as they are now; keep the others"
     )
     settle.add_argument("folders", type=Path, nargs="+")
+    settle.add_argument(
+        "--named",
+        type=Path,
+        metavar="FILE",
+        help="JSON list of the settings files in use; what others made is left alone",
+    )
     settle.add_argument("--check", action="store_true", help="remove nothing; exit 1 if anything is stale")
     return parser
 
@@ -143,12 +149,16 @@ def _describe(arguments: argparse.Namespace) -> int:
 
 
 def _settle(arguments: argparse.Namespace) -> int:
+    from synthmed.core.files import read_json
     from synthmed.core.provenance import settle, stop_if_stale
 
     missing = [folder for folder in arguments.folders if not folder.is_dir()]
     if arguments.check and missing:
         raise InputError(f"{missing[0]}: no such folder, so nothing was checked")
-    settled = settle(arguments.folders, remove=not arguments.check)
+    named = read_json(arguments.named) if arguments.named else None
+    settled = settle(arguments.folders, remove=not arguments.check, named=named)
+    if settled.unnamed:
+        print(f"{len(settled.unnamed)} artefacts are of nothing that is named now; they were left alone")
     if arguments.check:
         try:
             stop_if_stale(settled)

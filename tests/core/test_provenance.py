@@ -43,8 +43,8 @@ def make(root):
         )
 
 
-def judged(root, remove=False):
-    return settle([root / "results"], remove=remove, root=root)
+def judged(root, remove=False, named=None):
+    return settle([root / "results"], remove=remove, named=named, root=root)
 
 
 def names(settled):
@@ -112,6 +112,18 @@ def test_removing_leaves_the_current_ones(root):
     left = {path.name for path in (root / "results").iterdir() if path.is_file()}
     assert left == {name + suffix for name in ("raw", "images", "figure") for suffix in ("", SUFFIX)}
     assert names(judged(root)) == set()
+
+
+def test_what_nothing_names_now_is_left_alone_however_stale(root):
+    named = [f"results/settings/{name}.json" for name in ("raw", "images", "figure")]
+    before = (root / "results" / "table").read_bytes()
+    (root / "src" / "synthmed" / "step.py").write_text("step = 2\n")
+    settled = judged(root, remove=True, named=named)
+    assert settled.unnamed == ["results/table"]
+    assert names(settled) == {"raw", "images", "figure"}
+    assert (root / "results" / "table").read_bytes() == before
+    assert (root / "results" / f"table{SUFFIX}").exists()
+    assert not (root / "results" / "images").exists()
 
 
 def test_looking_changes_nothing(root):

@@ -34,6 +34,7 @@ EXPERIMENTS = list(config["experiments"])
 ENVIRONMENT = f"{workflow.basedir}/envs/synthmed.yaml"
 os.environ.update(SYNTHMED_REPOSITORY=workflow.basedir)  # for envs/synthmed.post-deploy.sh
 SETTINGS = {}  # path of a settings file -> (verb, content)
+NAMED = "results/.named.json"  # the paths in SETTINGS, for `synthmed settle`
 
 
 wildcard_constraints:
@@ -117,7 +118,8 @@ def check_settings():
 
 
 def write_settings():
-    """Write the declared settings that changed, and remove those that are declared no more.
+    """Write the declared settings that changed. Those that are declared no more are left alone, with what was made under
+    them: an experiment may be left out for a while.
 
     Only the process that the user started does so, under the lock of the results folder: jobs of a cluster read the
     same files, and a second run is refused before it can change a setting under the first one's feet.
@@ -127,17 +129,28 @@ def write_settings():
     check_settings()
     # Unsorted: the order of generators and trainings in params.yaml is their order everywhere.
     wanted = {Path(path): dump_json(content, sort_keys=False) for path, (_verb, content) in SETTINGS.items()}
+    wanted[Path(NAMED)] = dump_json(sorted(SETTINGS))
     present = {path for folder in ("data", "results") for path in Path(folder).glob("**/settings/*.json")}
+    present |= {path for path in [Path(NAMED)] if path.exists()}
     changed = [path for path, text in wanted.items() if path not in present or path.read_text("utf-8") != text]
     try:
-        if changed or present - set(wanted) or not workflow.dryrun:
+        if changed or not workflow.dryrun:
             workflow.globals["run_lock"] = hold("results")  # held as long as this process lives
     except InputError as error:
         raise WorkflowError(str(error))
     for path in changed:
         write_text(path, wanted[path])
-    for path in present - set(wanted):
-        path.unlink()
+    left_alone(present - set(wanted))
+
+
+def left_alone(settings):
+    """Say which settings files, with what was made under them, belong to nothing that params.yaml names now."""
+    folders = {}
+    for path in sorted(settings):
+        folders.setdefault(path.parents[1], []).append(path.stem)
+    for folder, names in folders.items():
+        what = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        print(f"{folder}: params.yaml does not name {what} now; left alone, with all that was made so", file=sys.stderr)
 
 
 def trained_generators(experiment):

@@ -210,4 +210,4 @@ rule settle:
         ENVIRONMENT
     shell:
         # Snakemake counts the time of a benchmark file as that of its outputs.
-        "synthmed settle results data metrics 2>&1 | tee {log} && find logs -name '*.benchmark.tsv' -exec touch {{}} +"
+        "synthmed settle results data metrics --named {NAMED} 2>&1 | tee {log} && find logs -name '*.benchmark.tsv' -exec touch {{}} +"

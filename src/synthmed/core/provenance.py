@@ -9,7 +9,7 @@ import ast
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -140,20 +140,34 @@ def record(outputs: Sequence[str | Path], *, step: str, made_from: MadeFrom, set
 class Settled:
     """What `settle` found: paths of artefacts, and for the stale ones the reason in words.
 
-    missing: those whose record is there and current, and they are not (an archive deleted to save space).
+    missing: those whose record is there and current, and they are not (an archive deleted to save space). unnamed: made
+    under settings that nothing names now; they were not looked at.
     """
 
     current: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    unnamed: list[str] = field(default_factory=list)
     stale: dict[str, str] = field(default_factory=dict)
 
 
-def settle(folders: Sequence[str | Path], *, remove: bool, root: str | Path | None = None) -> Settled:
+def _is_settings(name: str) -> bool:
+    return "/settings/" in f"/{name}"
+
+
+def settle(
+    folders: Sequence[str | Path],
+    *,
+    remove: bool,
+    named: Collection[str] | None = None,
+    root: str | Path | None = None,
+) -> Settled:
     """Compare every artefact below `folders` with what it was made from.
 
     An artefact whose inputs, settings, code or own bytes changed is stale, and so is everything made from a stale one.
     remove=True deletes stale artefacts (and their records) and gives current ones a time not older than their inputs',
     so that Snakemake, which looks at times, rebuilds exactly the stale ones. remove=False changes nothing.
+    named: the settings files that are in use now; what was made under another one (of an experiment that is left out
+    for a while, of another branch) is not stale: it is left alone. None: all are in use.
     """
     root = Path(root or Path.cwd()).resolve()
     records: dict[str, dict] = {}
@@ -161,6 +175,13 @@ def settle(folders: Sequence[str | Path], *, remove: bool, root: str | Path | No
         for path in sorted(Path(folder).rglob(f"*{SUFFIX}")):
             artefact = Path(str(path)[: -len(SUFFIX)])
             records[_name(artefact, root)] = read_json(path)
+    settled = Settled()
+    if named is not None:
+        in_use = set(named)
+        settled.unnamed = [
+            name for name, made in records.items() if not set(filter(_is_settings, made["inputs"])) <= in_use
+        ]
+        records = {name: made for name, made in records.items() if name not in settled.unnamed}
     hashes: dict[str, str | None] = {}
 
     def current_hash(path: Path) -> str | None:
@@ -192,14 +213,13 @@ def settle(folders: Sequence[str | Path], *, remove: bool, root: str | Path | No
                 return f"its input {source} is stale"
             # A missing intermediate is no sign of a change (it may be temporary); a missing settings file is.
             found = current_hash(root / source)
-            if found != digest and (found is not None or "/settings/" in f"/{source}"):
+            if found != digest and (found is not None or _is_settings(source)):
                 return f"its input {source} changed"
         # A missing artefact (an archive deleted to save space) says nothing against what was made from it.
         if current_hash(root / name) not in (None, made["sha256"]):
             return "its bytes are not the recorded ones"
         return None
 
-    settled = Settled()
     for name in sorted(records):
         reason = judge(name)
         if reason is None and not (root / name).exists():
