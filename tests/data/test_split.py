@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthmed.core.errors import InputError
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.data.near_duplicates import near_duplicates, perceptual_hashes, standardised, thumbnail
 from synthmed.data.split import PARTS, SplitSettings, draw, split
-from synthmed.core.errors import InputError
 
 BOX, LANCZOS = Image.Resampling.BOX, Image.Resampling.LANCZOS
 
@@ -253,28 +253,64 @@ def test_hashes_agree_with_imagehash():
     assert ours.tolist() == theirs
 
 
+def found(hashes, thumbnails, patients, parts=None, **rule):
+    parts = np.zeros(len(hashes), np.int64) if parts is None else parts
+    return near_duplicates(hashes, thumbnails, patients, parts, **({"bits": 64, "shown": 10**6} | rule))
+
+
 def test_correlations_are_pearson_and_constants_match_nothing():
     pictures = np.stack([smooth(0), smooth(1), np.full((64, 64), 7, np.uint8), np.full((64, 64), 9, np.uint8)])
-    vectors = standardised(pictures)
     expected = np.corrcoef(pictures[0].ravel(), pictures[1].ravel())[0, 1]
+    vectors = standardised(pictures)
     assert float(vectors[0] @ vectors[1]) == pytest.approx(expected, abs=1e-5)
-    assert near_duplicates(np.zeros(4, np.uint64), vectors, np.arange(4), 64, 0.9) == []
+    assert found(np.zeros(4, np.uint64), pictures, np.arange(4), correlation=0.9).pairs == []
 
 
 def test_blocks_find_what_comparing_all_pairs_finds():
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**8, 700).astype(np.uint64)  # many close hashes, over several blocks
-    vectors = standardised(rng.integers(0, 256, (700, 4, 4), dtype=np.uint8))
-    groups = rng.integers(0, 300, 700)
-    found = near_duplicates(hashes, vectors, groups, 2, 0.5)
+    thumbnails = rng.integers(0, 256, (700, 4, 4), dtype=np.uint8)
+    patients, parts = rng.integers(0, 300, 700), rng.integers(0, 3, 700)
+    vectors = standardised(thumbnails)
     expected = [
         (i, j)
         for i in range(700)
         for j in range(i + 1, 700)
-        if groups[i] != groups[j] and bin(int(hashes[i] ^ hashes[j])).count("1") <= 2 and vectors[i] @ vectors[j] >= 0.5
+        if patients[i] != patients[j]
+        and bin(int(hashes[i] ^ hashes[j])).count("1") <= 2
+        and vectors[i] @ vectors[j] >= 0.6
     ]
-    assert [(pair.first, pair.second) for pair in found] == expected
-    assert len(expected) > 500
+    got = found(hashes, thumbnails, patients, parts, bits=2, correlation=0.6)
+    assert sorted((pair.first, pair.second) for pair in got.pairs) == expected
+    assert (got.found, got.images) == (len(expected), len({image for pair in expected for image in pair}))
+    assert got.across == sum(parts[i] != parts[j] for i, j in expected)
+    assert all(parts[pair.first] != parts[pair.second] for pair in got.pairs[: got.across])
+    assert 20 < len(expected) < 1000
+    # Groups: what a walk from pair to pair, and from image to image of one patient, reaches.
+    graph = {}
+    for i, j in [(patients[i], patients[j]) for i, j in expected]:
+        graph.setdefault(i, set()).add(j)
+        graph.setdefault(j, set()).add(i)
+    reached, walk = set(), [patients[expected[0][0]]]
+    while walk:
+        reached.add(here := walk.pop())
+        walk += graph[here] - reached
+    assert set(patients[got.groups == got.groups[expected[0][0]]]) == reached
+    assert len(reached) > 2
+
+
+def test_a_crowd_of_look_alikes_is_counted_and_not_listed(tmp_path):
+    rows = [entry(f"i{n:04d}", "ab"[n // 2 % 2], f"p{n}", smooth(n % 2) // 2 + np.uint8(n % 7)) for n in range(600)]
+    _, report = run(tmp_path, rows)
+    near = report["near_duplicates"]
+    assert near["found"] == 2 * 300 * 299 // 2
+    assert near["images"] == 600
+    assert near["largest_groups"] == [
+        {"first": "i0000.png", "images": 300, "patients": 300},
+        {"first": "i0001.png", "images": 300, "patients": 300},
+    ]
+    assert [pair["across_parts"] for pair in near["pairs"]] == [True] * 100 + [False] * 100
+    assert (tmp_path / "report.json").stat().st_size < 100_000
 
 
 def test_colour_images_are_compared_in_grey(tmp_path):
@@ -286,9 +322,8 @@ def test_colour_images_are_compared_in_grey(tmp_path):
 def test_equal_images_are_found_at_a_correlation_of_one():
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (64, 64)).astype(np.uint8) for _ in range(50)]
-    thumbnails = np.stack([thumbnail(image, 32, BOX) for image in images])
-    vectors = standardised(np.concatenate([thumbnails, thumbnails]))
+    thumbnails = np.stack([thumbnail(image, 32, BOX) for image in images] * 2)
     # Hashes apart for different images, so that only the copies are candidates.
     hashes = np.tile(rng.integers(0, 2**63, 50).astype(np.uint64), 2)
-    pairs = near_duplicates(hashes, vectors, np.arange(100), bits=0, correlation=1.0)
+    pairs = found(hashes, thumbnails, np.arange(100), bits=0, correlation=1.0).pairs
     assert [(pair.first, pair.second) for pair in pairs] == [(i, i + 50) for i in range(50)]

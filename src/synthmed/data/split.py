@@ -15,14 +15,22 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.data.near_duplicates import COMPARED_SIDE, HASH_SIDE, Pair, near_duplicates, perceptual_hashes, standardised, thumbnail
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
+from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.data.near_duplicates import (
+    COMPARED_SIDE,
+    HASH_SIDE,
+    NearDuplicates,
+    near_duplicates,
+    perceptual_hashes,
+    thumbnail,
+)
 
 logger = logging.getLogger(__name__)
 
 PARTS = ("train", "validation", "test")
+_SHOWN = 100  # near-duplicate pairs in the report, of those across parts and of the others
 
 
 @dataclass(frozen=True)
@@ -60,21 +68,19 @@ def split(settings: SplitSettings, *, images: Path, train: Output, validation: O
     classes = sorted(set(labels))
     if len(classes) < 2:
         raise InputError(f"{images}: only one class ({classes[0]}); at least two are needed")
-    pairs = _pairs(image_set, patients, settings)
-    groups = _joined(patients, pairs) if settings.on_near_duplicates == "move" else list(patients)
-    if settings.by == "column":
-        parts = _official(image_set, groups, labels, settings)
+    if settings.on_near_duplicates == "move":  # then what is near lies in one part, and `found` has none across
+        found = _search(image_set, patients, ["train"] * len(patients), settings)
+        parts = _parts(image_set, _joined(patients, found.groups), labels, settings)
     else:
-        shares = {"test": settings.test, "validation": settings.validation}
-        parts = draw(groups, labels, shares, settings.seed)
+        parts = _parts(image_set, patients, labels, settings)
+        found = _search(image_set, patients, parts, settings)
     _check_patients(images, parts, patients)
     _check_classes(images, parts, labels, classes)
-    across = [pair for pair in pairs if parts[pair.first] != parts[pair.second]]
-    _tell(image_set, across, parts, settings)
+    _tell(image_set, found, parts, settings)
     for name, path in zip(PARTS, (train, validation, test), strict=True):
         chosen = [index for index, part in enumerate(parts) if part == name]
         write_image_set(path, ((row | {"split": name}, *rest) for row, *rest in image_set.entries(chosen)))
-    write_json(report, _report(image_set, parts, pairs, across, settings))
+    write_json(report, _report(image_set, parts, found, settings))
     logger.info("%s: %s", images, {name: dict(Counter(_of(parts, name, labels))) for name in PARTS})
 
 
@@ -123,6 +129,12 @@ def draw(groups: Sequence[str], labels: Sequence[str], shares: Mapping[str, floa
                     left[label] -= count
                 break
     return [chosen[group] for group in groups]
+
+
+def _parts(image_set: ImageSet, groups: Sequence[str], labels: Sequence[str], settings: SplitSettings) -> list[str]:
+    if settings.by == "column":
+        return _official(image_set, groups, labels, settings)
+    return draw(groups, labels, {"test": settings.test, "validation": settings.validation}, settings.seed)
 
 
 def _official(image_set: ImageSet, groups: Sequence[str], labels: Sequence[str], settings: SplitSettings) -> list[str]:
@@ -183,54 +195,49 @@ def _check_classes(images: Path, parts: Sequence[str], labels: Sequence[str], cl
 
 
 # --------------------------------------------------------------------------------------------------- near-duplicates
-def _pairs(image_set: ImageSet, patients: Sequence[str], settings: SplitSettings) -> list[Pair]:
-    small, compared = [], []
-    for _, pixels, *_ in image_set.entries():
-        small.append(thumbnail(pixels, HASH_SIDE, Image.Resampling.LANCZOS))
-        compared.append(thumbnail(pixels, COMPARED_SIDE, Image.Resampling.BOX))
+def _search(
+    image_set: ImageSet, patients: Sequence[str], parts: Sequence[str], settings: SplitSettings
+) -> NearDuplicates:
+    hashes = np.empty(len(image_set), dtype=np.uint64)
+    compared = np.empty((len(image_set), COMPARED_SIDE, COMPARED_SIDE), dtype=np.uint8)
+    for row, (_, pixels, *_) in enumerate(image_set.entries()):
+        hashes[row] = perceptual_hashes(thumbnail(pixels, HASH_SIDE, Image.Resampling.LANCZOS)[None])[0]
+        compared[row] = thumbnail(pixels, COMPARED_SIDE, Image.Resampling.BOX)
     return near_duplicates(
-        perceptual_hashes(np.stack(small)),
-        standardised(np.stack(compared)),
+        hashes,
+        compared,
         np.unique(patients, return_inverse=True)[1],
-        settings.near_duplicate_bits,
-        settings.near_duplicate_correlation,
+        np.array([PARTS.index(part) for part in parts]),
+        bits=settings.near_duplicate_bits,
+        correlation=settings.near_duplicate_correlation,
+        shown=_SHOWN,
     )
 
 
-def _joined(patients: Sequence[str], pairs: Sequence[Pair]) -> list[str]:
+def _joined(patients: Sequence[str], groups: np.ndarray) -> list[str]:
     """Group of every image: the first patient (by name) of all that near-duplicates connect."""
-    parent = {patient: patient for patient in patients}
-
-    def root(patient: str) -> str:
-        while parent[patient] != patient:
-            parent[patient] = parent[parent[patient]]
-            patient = parent[patient]
-        return patient
-
-    for pair in pairs:
-        first, second = sorted((root(patients[pair.first]), root(patients[pair.second])))
-        parent[second] = first
-    return [root(patient) for patient in patients]
+    first: dict[int, str] = {}
+    for patient, group in zip(patients, groups.tolist(), strict=True):
+        first[group] = min(patient, first.get(group, patient))
+    return [first[group] for group in groups.tolist()]
 
 
-def _tell(image_set: ImageSet, across: Sequence[Pair], parts: Sequence[str], settings: SplitSettings) -> None:
-    if not across:
+def _tell(image_set: ImageSet, found: NearDuplicates, parts: Sequence[str], settings: SplitSettings) -> None:
+    if not found.across:
         return
     names = image_set.column("image")
     listed = "".join(
         f"\n  {names[pair.first]} ({parts[pair.first]}) and {names[pair.second]} ({parts[pair.second]}): "
         f"{pair.bits} bits, correlation {pair.correlation:.4f}"
-        for pair in across[:10]
+        for pair in found.pairs[: min(10, found.across)]
     )
-    words = f"{image_set.path}: {len(across)} near-duplicate pairs across parts:{listed}"
+    words = f"{image_set.path}: {found.across} near-duplicate pairs across parts:{listed}"
     if settings.on_near_duplicates == "stop":
         raise InputError(f"{words}\nremove them, or set on_near_duplicates to move or report")
     logger.warning(words)
 
 
-def _report(
-    image_set: ImageSet, parts: Sequence[str], pairs: Sequence[Pair], across: Sequence[Pair], settings: SplitSettings
-) -> dict:
+def _report(image_set: ImageSet, parts: Sequence[str], found: NearDuplicates, settings: SplitSettings) -> dict:
     labels, patients = image_set.column("label"), image_set.column("patient")
     names, origins = image_set.column("image"), image_set.column("source")
     combined = list(zip(origins, labels, strict=True))
@@ -238,7 +245,6 @@ def _report(
     for part in PARTS:
         for (origin, label), count in sorted(Counter(_of(parts, part, combined)).items()):
             by_source[part][origin or "unknown"][label] = count
-    across_set = {(pair.first, pair.second) for pair in across}
     return {
         "counts": {part: dict(Counter(_of(parts, part, labels))) for part in PARTS},
         "patients": {part: len(set(_of(parts, part, patients))) for part in PARTS},
@@ -247,18 +253,31 @@ def _report(
             "rule": f"at most {settings.near_duplicate_bits} of 64 perceptual-hash bits differ, correlation at least "
             f"{settings.near_duplicate_correlation:g}, different patients",
             "action": settings.on_near_duplicates,
-            "found": len(pairs),
-            "across_parts": len(across),
+            "found": found.found,
+            "across_parts": found.across,
+            "images": found.images,
+            "largest_groups": _largest_groups(patients, names, found.groups),
             "pairs": [
                 {
                     "images": [names[pair.first], names[pair.second]],
                     "labels": [labels[pair.first], labels[pair.second]],
                     "parts": [parts[pair.first], parts[pair.second]],
-                    "across_parts": (pair.first, pair.second) in across_set,
+                    "across_parts": parts[pair.first] != parts[pair.second],
                     "bits": pair.bits,
                     "correlation": round(pair.correlation, 6),
                 }
-                for pair in pairs
+                for pair in found.pairs
             ],
         },
     }
+
+
+def _largest_groups(patients: Sequence[str], names: Sequence[str], groups: np.ndarray) -> list[dict]:
+    """Patients that look alike: of the ten largest groups how many patients and images, and the first image."""
+    first = {}
+    for name, group in zip(names, groups.tolist(), strict=True):
+        first.setdefault(group, name)
+    members = Counter(group for group, _ in set(zip(groups.tolist(), patients, strict=True)))
+    images = Counter(groups.tolist())
+    largest = sorted((-count, first[group], group) for group, count in members.items() if count > 1)[:10]
+    return [{"patients": -count, "images": images[group], "first": name} for count, name, group in largest]
