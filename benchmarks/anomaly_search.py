@@ -56,7 +56,7 @@ GENERATOR = {
     "training": {
         "steps": 800,
         "batch_size": 16,
-        "image_size": None,
+        "size": None,
         "accumulate": 1,
         "precision": "fp32",
         "channels_last": True,

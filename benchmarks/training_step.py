@@ -69,11 +69,11 @@ def measure(name: str, entry: dict, experiment: dict, arguments: argparse.Namesp
     torch.set_num_threads(threads)
     model_class = generators.load(entry["model"])
     config = parse(model_class.Config, entry["config"])
-    size = training["image_size"] or experiment["prepare"]["image_size"]
-    shape = (experiment["prepare"]["channels"], size, size)
+    size = training["size"] or experiment["prepare"]["size"]
+    shape = (experiment["prepare"]["channels"], *size)
     classes = tuple(experiment["classes"]) if "image" in model_class.needs else ("one",)
     per_step = training["batch_size"] * (len(classes) if "image" in model_class.needs else 1)
-    drawn = (per_step, size, size, experiment["prepare"]["channels"])  # as images are read: channels last
+    drawn = (per_step, *size, experiment["prepare"]["channels"])  # as images are read: channels last
     pixels = torch.randint(0, 256, drawn, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pixels = pixels.permute(0, 3, 1, 2)
     labels = torch.arange(len(classes)).repeat_interleave(per_step // len(classes))

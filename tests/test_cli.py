@@ -113,7 +113,7 @@ def test_help_names_every_verb(capsys):
 
 
 def test_describe_prints_layers_with_shapes_and_parameter_counts(capsys):
-    assert run("describe", "dcgan", "--image-size", 16) == 0
+    assert run("describe", "dcgan", "--size", 16, 16) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "1 × 16 × 16" in lines[0]
     # The projection of 100 numbers of noise to 256 maps of 4 × 4 pixels, without a bias.
@@ -126,7 +126,7 @@ def test_describe_reads_the_settings_of_a_training(tmp_path, capsys):
     config = {"latent_size": 8, "generator_channels": [8, 4], "discriminator_channels": [4, 8], "kernel_size": 4}
     config |= {"learning_rate": 0.1, "beta1": 0.5, "dropout": 0.0, "ema_decay": 0.0}
     (tmp_path / "train.json").write_text(json.dumps({"config": config}))
-    assert run("describe", "dcgan", "--settings", tmp_path / "train.json", "--image-size", 16) == 0
+    assert run("describe", "dcgan", "--settings", tmp_path / "train.json", "--size", 16, 16) == 0
     (project,) = [line.split() for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["project"]]
     assert project[1:] == ["Linear", "128", "1,024", "0"]
 
@@ -134,7 +134,7 @@ def test_describe_reads_the_settings_of_a_training(tmp_path, capsys):
 def test_describe_refuses_what_it_cannot_describe(tmp_path, capsys):
     assert run("describe", "dcgann") == 2
     assert "'cyclegan', 'dcgan', 'fastgan'" in capsys.readouterr().err
-    assert run("describe", "dcgan", "--image-size", 50) == 2
+    assert run("describe", "dcgan", "--size", 50, 50) == 2
     assert "not 50×50" in capsys.readouterr().err
 
 

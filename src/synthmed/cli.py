@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument(
         "--settings", type=Path, metavar="FILE", help="settings of its training (default: the paper's)"
     )
-    describe.add_argument("--image-size", type=int, default=64)
+    describe.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=[64, 64])
     describe.add_argument("--channels", type=int, default=1)
 
     doctor = verbs.add_parser("doctor", help="what this machine can run, and what is missing for what")
@@ -144,7 +144,7 @@ def _describe(arguments: argparse.Namespace) -> int:
         if "config" not in settings:
             raise InputError(f"{arguments.settings}: no settings of a training (they have a part `config`)")
         config = settings["config"]
-    print(describe(arguments.model, config, (arguments.channels, arguments.image_size, arguments.image_size)))
+    print(describe(arguments.model, config, (arguments.channels, *arguments.size)))
     return 0
 
 

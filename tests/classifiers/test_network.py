@@ -30,7 +30,7 @@ VALUES = {
     "architecture": "small_cnn",
     "channels": [4, 8],
     "dropout": 0.2,
-    "image_size": None,
+    "size": None,
     "pretrained": None,
     "seed": 1,
     "seeds": 2,
@@ -246,11 +246,11 @@ def test_a_holdout_is_drawn_by_patient_and_target(tmp_path):
 
 
 def test_images_are_reduced_alike_in_training_and_use(tmp_path, sets):
-    path = run(tmp_path / "a", sets, settings(image_size=16, seeds=1, epochs=1))
+    path = run(tmp_path / "a", sets, settings(size=[16, 16], seeds=1, epochs=1))
     classifier = load(path)
     assert classifier.image_shape == (1, 16, 16)
     pixels = ImageSet(sets["validation"]).pixels
-    small = np.stack([network.resized(image, 16) for image in pixels])
+    small = np.stack([network.resized(image, (16, 16)) for image in pixels])
     assert np.array_equal(likelihoods(classifier, pixels, 8), likelihoods(classifier, small, 8))
     assert abs(int(small[0].mean()) - int(pixels[0].mean())) <= 1
     with pytest.raises(InputError, match="32 × 32 pixels and 3 channels do not fit"):
@@ -294,8 +294,8 @@ def test_augmentation_mirrors_half_and_shifts_with_the_border_repeated():
         ({"holdout": 0.2}, "must be that file too"),
         ({"holdout": 1.2}, "holdout is 1.2"),
         ({"holdout": 0.2, "part_column": "part"}, "exclude each other"),
-        ({"image_size": 64}, "less than the setting image_size, 64"),
-        ({"image_size": 8}, "image_size is 8"),
+        ({"size": [64, 64]}, r"less than the setting size, \[64, 64\]"),
+        ({"size": [8, 16]}, r"size is \[8, 16\]"),
         ({"dropout": 1.0}, "dropout 1.0"),
         ({"epochs": 0}, "epochs is 0"),
         ({"learning_rate": 1.0e30, "class_weights": "none"}, "no longer finite after step 3; lower learning_rate"),

@@ -46,7 +46,7 @@ LOOP = {
     "threads": 1,
     "processes": 1,
     "log_every": 5,
-    "image_size": None,
+    "size": None,
     "sample_every": 4,
     "save_every": 3,
     "device": "cpu",

@@ -34,7 +34,7 @@ SETTINGS = {
     "source": "made_up",
     "labels": {"normal": "normal", "abnormal": "abnormal"},
     "keep": [],
-    "image_size": 20,
+    "size": [20, 20],
     "crop_black_borders": False,
     "resample": "box",
     "masks": True,
@@ -149,7 +149,7 @@ def test_boxes_and_masks_follow_the_border_and_the_resize(tmp_path, monkeypatch)
     extra = {"boxes": "nodule:20,10,60,30;rib fracture:0.0,40.0,40.0,60.0", "findings": "nodule;rib fracture"}
     images = [raw_image(film(pixels), masks=(lambda: png(mask),), extra=extra), *good(2)[1:]]
     images[1] = raw_image(GOOD, 1, label="abnormal", extra={"boxes": "", "findings": ""})
-    kept = {"keep": ["boxes", "findings"], "image_size": 40, "crop_black_borders": True}
+    kept = {"keep": ["boxes", "findings"], "size": [40, 40], "crop_black_borders": True}
     found, _ = run(tmp_path, monkeypatch, images, **kept)
     # The content is 80 × 40 pixels, from (20, 10) on: × 0.5 and × 1.
     assert found.column("boxes") == ["nodule:0,0,20,20;rib fracture:0,30,10,40", ""]

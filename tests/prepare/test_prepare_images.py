@@ -23,7 +23,7 @@ def settings(**changes):
     values = {
         "source": "folder",
         "labels": {"sick": "abnormal", "well": "normal"},
-        "image_size": 16,
+        "size": [16, 16],
         "channels": 1,
         "crop_black_borders": True,
         "resample": "box",
@@ -163,7 +163,7 @@ def test_two_files_that_would_get_one_name_are_an_error(tmp_path):
         run(tmp_path, GOOD | {"sick/a b.png": noise(5), "sick/a_b.png": noise(6)})
 
 
-@pytest.mark.parametrize("change", [{"image_size": 0}, {"workers": 0}, {"min_size": 0}, {"max_rejects": 1.5}])
+@pytest.mark.parametrize("change", [{"size": [0, 0]}, {"workers": 0}, {"min_size": 0}, {"max_rejects": 1.5}])
 def test_settings_out_of_range(tmp_path, change):
     with pytest.raises(InputError, match=f"setting {next(iter(change))} is"):
         run(tmp_path, GOOD, **change)
@@ -173,7 +173,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, small_disk):
     raw = raw_of(tmp_path, GOOD)
     with pytest.raises(InputError, match="no space left"):
         prepare(
-            settings(image_size=512, resample="lanczos"),
+            settings(size=[512, 512], resample="lanczos"),
             raw=raw,
             images=small_disk / "images.zip",
             rejects=small_disk / "rejects.csv",

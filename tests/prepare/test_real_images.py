@@ -32,7 +32,7 @@ def test_nih_chest_x_rays_as_a_folder_of_your_own(tmp_path, realdata):
     prepared = {
         "source": "folder",
         "labels": {"normal": "normal", "abnormal": "abnormal"},
-        "image_size": 64,
+        "size": [64, 64],
         "channels": 1,
         "crop_black_borders": True,
         "resample": "lanczos",
@@ -70,7 +70,7 @@ def test_pneumonia_mnist_with_its_official_split(tmp_path, realdata):
     prepared = {
         "source": "medmnist",
         "labels": {"0": "normal", "1": "pneumonia"},
-        "image_size": 28,
+        "size": [28, 28],
         "channels": 1,
         "crop_black_borders": False,
         "resample": "lanczos",

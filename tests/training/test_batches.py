@@ -31,7 +31,7 @@ def images(tmp_path):
 
 
 def opened(path, labels=("normal",), **changes):
-    values = {"seed": 3, "batch_size": 4, "per_class": False, "image_size": None, "flip": False, "threads": 2}
+    values = {"seed": 3, "batch_size": 4, "per_class": False, "size": None, "flip": False, "threads": 2}
     return RealImages(path, ("normal", "abnormal"), labels, **values | changes)
 
 
@@ -65,7 +65,7 @@ def test_flip_mirrors_about_half(images):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("changes", [{}, {"image_size": 8}, {"flip": True}, {"per_class": True}])
+@pytest.mark.parametrize("changes", [{}, {"size": (8, 8)}, {"flip": True}, {"per_class": True}])
 def test_on_demand_gives_the_same_batches_as_memory(tmp_path, monkeypatch, channels, changes):
     path = image_set(tmp_path / "train.zip", {"abnormal": 6, "normal": 10}, channels=channels)
     labels = ("normal", "abnormal")
@@ -108,5 +108,5 @@ def test_images_of_different_shapes_are_refused(tmp_path, monkeypatch, memory):
 
 
 def test_images_are_not_enlarged(images):
-    with pytest.raises(InputError, match=r"training.image_size is 32, but the images of .* have 16×16 pixels"):
-        opened(images, image_size=32)
+    with pytest.raises(InputError, match=r"training.size is .32, 16., but the images of .* have 16×16 pixels"):
+        opened(images, size=(32, 16))

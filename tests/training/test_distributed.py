@@ -25,7 +25,7 @@ from synthmed.training.device import choose_device
 LOOP = {
     "steps": 6,
     "batch_size": 4,
-    "image_size": None,
+    "size": None,
     "accumulate": 2,
     "precision": "fp32",
     "channels_last": False,

@@ -60,13 +60,13 @@ def classify(
 def class_maps(classifier: network.Classifier, pixels: np.ndarray, targets: Sequence[int]) -> np.ndarray:
     """Grad-CAM of each image for its own target, at the size of the images, each map's maximum 1 (zeros stay zeros),
     averaged over seeds: float32 (N, H, W). pixels: uint8 (N, H, W, C)."""
-    size = classifier.image_shape[1]
+    size = classifier.image_shape[1:]
     small = np.stack([network.resized(image, size) for image in pixels])
     device = next(classifier.models[0].parameters()).device
     batch = to_model(torch.from_numpy(np.ascontiguousarray(small.transpose(0, 3, 1, 2))).to(device))
     maps = []
     for number, target in enumerate(targets):
-        total = torch.zeros(size, size, device=device)
+        total = torch.zeros(size, device=device)
         for model in classifier.models:
             own = cam.grad_cam(model, classifier.last_convolution(model), batch[number : number + 1], int(target))[0]
             total += own / own.max().clamp(min=1e-12)

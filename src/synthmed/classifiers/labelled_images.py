@@ -95,7 +95,7 @@ def read_parts(settings: NetworkSettings, train: Path, validation: Path) -> tupl
     parts = []
     for name, images, found in zip(("training", "validation"), (train_set, validation_set), rows, strict=True):
         _check_part(images.path, name, np.array(list(found.values())).reshape(-1, len(settings.targets)), settings)
-        parts.append(_decoded(images, found, settings.image_size))
+        parts.append(_decoded(images, found, settings.size))
     shared = sorted({*parts[0].patients} & {*parts[1].patients})
     if shared:
         raise InputError(
@@ -125,22 +125,22 @@ def _check_part(path: Path, name: str, targets: np.ndarray, settings: NetworkSet
             )
 
 
-def _decoded(images: ImageSet, found: dict[int, list[int]], size: int | None) -> Part:
+def _decoded(images: ImageSet, found: dict[int, list[int]], size: tuple[int, int] | None) -> Part:
     rows = list(found)
     decoded = np.empty((0,), np.uint8)
     for place, (row, pixels, *_) in enumerate(images.entries(rows)):
-        if size is not None and min(pixels.shape[:2]) < size:
+        if size is not None and (pixels.shape[0] < size[0] or pixels.shape[1] < size[1]):
             raise InputError(
                 f"{images.path}: {row['image']} has {pixels.shape[0]} × {pixels.shape[1]} pixels, less than the "
-                f"setting image_size, {size}; lower it"
+                f"setting size, {list(size)}; lower it"
             )
         image = (pixels if size is None else resized(pixels, size)).transpose(2, 0, 1)
         if place == 0:  # one array from the start, so that memory holds the images once
             decoded = np.empty((len(rows), *image.shape), np.uint8)
-        if image.shape != decoded.shape[1:] or image.shape[1] != image.shape[2]:
+        if image.shape != decoded.shape[1:]:
             raise InputError(
                 f"{images.path}: {row['image']} has the shape {image.shape} and the first image {decoded.shape[1:]} "
-                "(channels, height, width); all must be squares of one size: prepare them so"
+                "(channels, height, width); all must have one size: prepare them so"
             )
         decoded[place] = image
     targets = torch.tensor([found[index] for index in rows], dtype=torch.float32)
@@ -169,9 +169,9 @@ def augmented(images: Tensor, flip: bool, shift: float, rng: torch.Generator) ->
     return images
 
 
-def resized(pixels: np.ndarray, size: int) -> np.ndarray:
-    """One image uint8 (H, W, C), C = 1 or 3, reduced to (size, size, C): bilinear with antialiasing (Pillow)."""
-    if pixels.shape[:2] == (size, size):
+def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """One image uint8 (H, W, C), C = 1 or 3, reduced to (*size, C): bilinear with antialiasing (Pillow)."""
+    if pixels.shape[:2] == size:
         return pixels
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)).reshape(size, size, pixels.shape[2])
+    return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR)).reshape(*size, pixels.shape[2])

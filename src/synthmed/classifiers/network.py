@@ -109,7 +109,7 @@ def likelihoods(classifier: Classifier, pixels: np.ndarray, batch_size: int) -> 
         )
     found = np.empty((len(classifier.models), len(pixels), len(classifier.targets)))
     for start in range(0, len(pixels), batch_size):
-        part = np.stack([resized(image, height) for image in pixels[start : start + batch_size]])
+        part = np.stack([resized(image, (height, width)) for image in pixels[start : start + batch_size]])
         images = torch.from_numpy(np.ascontiguousarray(part.transpose(0, 3, 1, 2)))
         for seed, model in enumerate(classifier.models):
             device = next(model.parameters()).device

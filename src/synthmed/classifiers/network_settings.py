@@ -26,9 +26,9 @@ class NetworkSettings:
     by patient; the input `validation` must then be the same file.
 
     architecture: "small_cnn" or "resnet50". channels: filters of each stage of the small CNN, null for ResNet-50.
-    dropout: share of the pooled features dropped in training, 0 ≤ dropout < 1. image_size: side in pixels that images
-    are reduced to, null = as they are. pretrained: null, or the name of the weights in `weights/registry.py` that the
-    input `weights` holds.
+    dropout: share of the pooled features dropped in training, 0 ≤ dropout < 1. size: height and width in pixels that
+    images are reduced to, null = as they are. pretrained: null, or the name of the weights in `weights/registry.py`
+    that the input `weights` holds.
 
     seed: from which all randomness follows. seeds: trainings. epochs: passes over the training images; every epoch
     shows whole batches only, the rest of its shuffled order is left out. batch_size: images a step. learning_rate: of
@@ -47,7 +47,7 @@ class NetworkSettings:
     architecture: Literal["small_cnn", "resnet50"]
     channels: tuple[int, ...] | None
     dropout: float
-    image_size: int | None
+    size: tuple[int, int] | None
     pretrained: str | None
     seed: int
     seeds: int
@@ -85,8 +85,8 @@ class NetworkSettings:
             raise InputError(f"setting holdout is {self.holdout}; it is a share between 0 and 1, or null")
         if self.holdout is not None and self.part_column is not None:
             raise InputError("settings holdout and part_column exclude each other; set one of them to null")
-        if self.image_size is not None and self.image_size < 16:
-            raise InputError(f"setting image_size is {self.image_size}; it must be 16 or more, or null")
+        if self.size is not None and min(self.size) < 16:
+            raise InputError(f"setting size is {list(self.size)}; both must be 16 or more, or null instead")
         small = self.architecture == "small_cnn"
         if small != (self.channels is not None) or (self.channels is not None and min(self.channels, default=0) < 1):
             raise InputError(

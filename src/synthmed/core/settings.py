@@ -26,7 +26,9 @@ def _convert(value: object, kind: object, where: str) -> object:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise InputError(f"setting {where} is {value!r}; it must be a list")
-        (item_kind, *_rest) = typing.get_args(kind)
+        (item_kind, *rest) = typing.get_args(kind)
+        if rest != [...] and len(value) != 1 + len(rest):
+            raise InputError(f"setting {where} is {list(value)!r}; it must be a list of {1 + len(rest)}")
         return tuple(_convert(item, item_kind, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, Mapping):
@@ -47,7 +49,8 @@ def parse(config: type[T], values: object, where: str = "settings") -> T:
     """Build the dataclass `config` from the mapping `values`.
 
     Every field must be given and nothing else may be: a misspelt or missing setting raises InputError that names it.
-    Supported field types: int, float, bool, str, Literal, X | None, tuple[X, ...], dict[str, X], nested dataclasses.
+    Supported field types: int, float, bool, str, Literal, X | None, tuple[X, ...], tuple[X, X], dict[str, X], nested
+    dataclasses.
     """
     if not isinstance(values, Mapping):
         raise InputError(f"{where} must be a mapping, not {values!r}")

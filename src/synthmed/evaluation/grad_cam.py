@@ -245,7 +245,7 @@ def class_maps(
     """The classifier's map of each image, float32 (h, w) at the classifier's size, its sum 1, or 0 where no training
     finds anything that speaks for the positive class."""
     output, found = trained.position(settings.positive), []
-    size = trained.image_shape[1]
+    size = trained.image_shape[1:]
     device = next(trained.models[0].parameters()).device
     for start in range(0, len(rows), settings.batch_size):
         entries = images.entries(rows[start : start + settings.batch_size])

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class LoopSettings:
     """steps: optimiser steps; batch_size: images of a micro-batch, of all ranks together (of each class where the model
-    needs images; a model that grows may take fewer); image_size: side in pixels that the images are reduced to
+    needs images; a model that grows may take fewer); size: height and width in pixels that the images are reduced to
     for this generator, None = as they are; accumulate: micro-batches per optimiser step; flip: mirror real images
     left-right with probability 1/2; threads: CPU threads of each process; processes: how many train together, by
     torchrun, which `synthmed train` starts; log_every, sample_every, save_every: steps between history rows, sample
@@ -43,7 +43,7 @@ class LoopSettings:
 
     steps: int
     batch_size: int
-    image_size: int | None
+    size: tuple[int, int] | None
     accumulate: int
     precision: Literal["fp32", "bf16"]
     channels_last: bool
@@ -117,7 +117,7 @@ def _train(
         seed=settings.seed,
         batch_size=loop.batch_size,
         per_class="image" in model_class.needs,
-        image_size=loop.image_size,
+        size=loop.size,
         flip=loop.flip,
         threads=loop.threads,
     )

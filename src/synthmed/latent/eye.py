@@ -81,7 +81,7 @@ class Eye:
     def cams(self, pixels: np.ndarray, target: int) -> np.ndarray:
         """Class activation maps (n, h, w) float32 ≥ 0 of the output `target`, mean over the networks, at the size of
         the classifier's images."""
-        small = np.stack([network.resized(image, self.judge.image_shape[1]) for image in pixels])
+        small = np.stack([network.resized(image, self.judge.image_shape[1:]) for image in pixels])
         images = to_model(torch.from_numpy(small.transpose(0, 3, 1, 2).copy()).to(self.gan.device))
         maps = [grad_cam(model, self.judge.last_convolution(model), images, target) for model in self.judge.models]
         return torch.stack(maps).mean(dim=0).cpu().numpy()

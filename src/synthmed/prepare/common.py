@@ -47,7 +47,7 @@ class CommonSettings(Protocol):
 
     source: str
     labels: dict[str, str | None]
-    image_size: int
+    size: tuple[int, int]
     min_size: int
     max_rejects: float
     workers: int
@@ -55,8 +55,8 @@ class CommonSettings(Protocol):
 
 def check(settings: CommonSettings) -> None:
     """Raises InputError when a setting that every preparation has is out of range."""
-    for name in ("image_size", "min_size", "workers"):
-        if getattr(settings, name) < 1:
+    for name, least in (("size", min(settings.size)), ("min_size", settings.min_size), ("workers", settings.workers)):
+        if least < 1:
             raise InputError(f"setting {name} is {getattr(settings, name)}; it must be at least 1")
     if not 0 <= settings.max_rejects <= 1:
         raise InputError(f"setting max_rejects is {settings.max_rejects}; it is a share from 0 to 1")
@@ -241,19 +241,21 @@ def kept_box(pixels: np.ndarray, crop_black_borders: bool, min_size: int) -> tup
     return box
 
 
-def resized(pixels: np.ndarray, box: tuple[int, int, int, int], side: int, resample: Resample) -> np.ndarray:
-    """The part `box` (top, bottom, left, right) of `pixels` (uint8, (H, W) or (H, W, 3)), as a square of `side` pixels.
+def resized(
+    pixels: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int], resample: Resample
+) -> np.ndarray:
+    """The part `box` (top, bottom, left, right) of `pixels` (uint8, (H, W) or (H, W, 3)), at `size` (height, width).
 
     The resize is plain: it does not keep the aspect ratio, as in the studies repeated here, because padding would bring
     back the borders that tell one hospital from another.
     """
     top, bottom, left, right = box
     part = Image.fromarray(np.ascontiguousarray(pixels[top:bottom, left:right]))
-    return np.asarray(part.resize((side, side), _RESAMPLE[resample]))
+    return np.asarray(part.resize(size[::-1], _RESAMPLE[resample]))
 
 
-def resized_mask(mask: np.ndarray, box: tuple[int, int, int, int], side: int) -> np.ndarray:
-    """The part `box` of `mask` (uint8 (H, W)), as a square of `side` pixels, each the nearest one's value."""
+def resized_mask(mask: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+    """The part `box` of `mask` (uint8 (H, W)), at `size` (height, width), each pixel the nearest one's value."""
     top, bottom, left, right = box
     part = Image.fromarray(np.ascontiguousarray(mask[top:bottom, left:right]))
-    return np.asarray(part.resize((side, side), Image.Resampling.NEAREST))
+    return np.asarray(part.resize(size[::-1], Image.Resampling.NEAREST))

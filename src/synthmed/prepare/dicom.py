@@ -53,7 +53,7 @@ MIN_BOX = 0.01
 
 @dataclass(frozen=True)
 class PrepareDicomSettings:
-    """source, labels, image_size, crop_black_borders, resample, masks, min_size, max_rejects, prefix: as in `prepare`
+    """source, labels, size, crop_black_borders, resample, masks, min_size, max_rejects, prefix: as in `prepare`
     (images.py).
 
     keep: further columns of the source that the manifest gets; where such a cell is not empty it wins over the file's
@@ -67,7 +67,7 @@ class PrepareDicomSettings:
     source: str
     labels: dict[str, str | None]
     keep: tuple[str, ...]
-    image_size: int
+    size: tuple[int, int]
     crop_black_borders: bool
     resample: Resample
     masks: bool
@@ -211,7 +211,6 @@ def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -
         upper=settings.upper_percentile,
     )
     box = kept_box(pixels, settings.crop_black_borders, settings.min_size)
-    side = settings.image_size
     fields = {
         "age": age(film.tags),
         "sex": sex(film.tags),
@@ -224,12 +223,12 @@ def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -
         "patient": f"{settings.prefix}{pseudonym(salt, 'patient', patient, 16)}",
     }
     for column in settings.keep:
-        cell = image.extra[column] if column != "boxes" else _boxes(image.extra[column], box, side)
+        cell = image.extra[column] if column != "boxes" else _boxes(image.extra[column], box, settings.size)
         fields[column] = cell or fields.get(column, "")
     return Prepared(
         fields,
-        encode_png(resized(pixels, box, side, settings.resample)),
-        None if mask is None else encode_png(resized_mask(mask, box, side)),
+        encode_png(resized(pixels, box, settings.size, settings.resample)),
+        None if mask is None else encode_png(resized_mask(mask, box, settings.size)),
     )
 
 
@@ -243,11 +242,12 @@ def _load(load: Load) -> bytes:
     return content
 
 
-def _boxes(cell: str, kept: tuple[int, int, int, int], side: int) -> str:
-    """Boxes in pixels of the raw film → in pixels of the square made of its part `kept` (top, bottom, left, right).
+def _boxes(cell: str, kept: tuple[int, int, int, int], size: tuple[int, int]) -> str:
+    """Boxes in pixels of the raw film → in pixels of the image of `size` made of its part `kept` (top, bottom, left,
+    right).
 
     Boxes are cut at its rims. Raises Rejected when one lies wholly outside, which would be a finding on black, or is
-    less than MIN_BOX wide or high in the square.
+    less than MIN_BOX wide or high there.
     """
     top, bottom, left, right = kept
     moved = []
@@ -259,7 +259,7 @@ def _boxes(cell: str, kept: tuple[int, int, int, int], side: int) -> str:
         )
         if inside.left >= inside.right or inside.top >= inside.bottom:
             raise Rejected("wrong box: it lies outside of the film or in its black border")
-        scaled = inside.scaled(side / (right - left), side / (bottom - top))
+        scaled = inside.scaled(size[1] / (right - left), size[0] / (bottom - top))
         if min(scaled.right - scaled.left, scaled.bottom - scaled.top) < MIN_BOX:
             raise Rejected(f"wrong box: it is less than {MIN_BOX:g} pixels wide or high in the prepared image")
         moved.append(scaled)

@@ -1,7 +1,7 @@
 """Step `prepare`: raw photographs and X-rays of any size and pixel format to one image set of one size.
 
-Every image goes the same way: decode, convert to 8-bit grey or RGB, cut the black border (if asked for), resize to a
-square. The resize is plain: it does not keep the aspect ratio, as in the studies repeated here, because padding would
+Every image goes the same way: decode, convert to 8-bit grey or RGB, cut the black border (if asked for), resize to
+one size. The resize is plain: it does not keep the aspect ratio, as in the studies repeated here, because padding would
 bring back the borders that tell one hospital from another.
 """
 
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class PrepareSettings:
     """source: which of sources.SOURCES reads the raw files; labels: the source's label -> class, null to leave these
-    images out on purpose; image_size: pixels of both sides; channels: 1 grey, 3 RGB; crop_black_borders: cut rows and
+    images out on purpose; size: height and width in pixels; channels: 1 grey, 3 RGB; crop_black_borders: cut rows and
     columns at the rims that are black; masks: carry masks along; min_size: images with a shorter side (pixels) are
     rejected; max_rejects: share (0..1) of rejected images beyond which the run stops; workers: threads; prefix: put
     before the names of images and patients, so that two sets of one experiment never share one ("" for none).
@@ -50,7 +50,7 @@ class PrepareSettings:
 
     source: str
     labels: dict[str, str | None]
-    image_size: int
+    size: tuple[int, int]
     channels: Literal[1, 3]
     crop_black_borders: bool
     resample: Resample
@@ -69,8 +69,8 @@ def _prepare_one(image: RawImage, settings: PrepareSettings) -> Prepared:
     refuse_small(pixels.shape, settings.min_size)
     mask = joined_mask(image.masks, pixels.shape[:2]) if settings.masks and image.masks else None
     box = kept_box(pixels, settings.crop_black_borders, settings.min_size)
-    pixels = resized(pixels, box, settings.image_size, settings.resample)
-    return pixels, None if mask is None else resized_mask(mask, box, settings.image_size)
+    pixels = resized(pixels, box, settings.size, settings.resample)
+    return pixels, None if mask is None else resized_mask(mask, box, settings.size)
 
 
 def _in_order(

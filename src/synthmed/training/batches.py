@@ -39,19 +39,19 @@ class Shuffled:
 class OnDemand:
     """Images of a set, decoded by threads when they are asked for; those that were announced are decoded ahead."""
 
-    def __init__(self, image_set: ImageSet, keep: np.ndarray, size: int | None, threads: int):
-        """keep: positions in the set of the images 0, 1, …; size: side in pixels to reduce them to, None: as they are.
-        Raises InputError when that would enlarge."""
+    def __init__(self, image_set: ImageSet, keep: np.ndarray, size: tuple[int, int] | None, threads: int):
+        """keep: positions in the set of the images 0, 1, …; size: height and width to reduce them to, None: as they
+        are. Raises InputError when that would enlarge."""
         self.path, self.keep, self.size = image_set.path, keep, size
         self.decode = image_set.decoder()
         self.full_shape = image_set[int(keep[0])].shape
         height, width, channels = self.full_shape
-        if size is not None and size > min(height, width):
+        if size is not None and (size[0] > height or size[1] > width):
             raise InputError(
-                f"setting training.image_size is {size}, but the images of {self.path} have {height}×{width} pixels; "
+                f"setting training.size is {list(size)}, but the images of {self.path} have {height}×{width} pixels; "
                 "lower it, or prepare larger images"
             )
-        self.shape = (channels, *((height, width) if size is None else (size, size)))
+        self.shape = (channels, *((height, width) if size is None else size))
         self.threads = ThreadPoolExecutor(threads, "decode")
         self.ahead: dict[int, Future[np.ndarray]] = {}
 
@@ -74,9 +74,9 @@ class OnDemand:
         self.ahead = {i: self.ahead.get(i) or self.threads.submit(self._decode, i) for i in positions.tolist()}
 
 
-def _reduced(images: Tensor, size: int) -> Tensor:
-    """uint8 (N, C, H, W) → uint8 (N, C, size, size), bilinear, antialiased."""
-    small = functional.interpolate(images.float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
+def _reduced(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 (N, C, H, W) → uint8 (N, C, *size), bilinear, antialiased."""
+    small = functional.interpolate(images.float(), size, mode="bilinear", antialias=True, align_corners=False)
     return small.round().clamp(0, 255).to(torch.uint8)
 
 
@@ -96,13 +96,13 @@ class RealImages:
         seed: int,
         batch_size: int,
         per_class: bool,
-        image_size: int | None,
+        size: tuple[int, int] | None,
         flip: bool,
         threads: int,
     ):
         """classes: all labels in the set; labels: those that are used; batch_size: the most images a batch will have,
-        of all ranks together (of every class, if per_class); image_size: side they are reduced to, None: as they are;
-        flip: mirror left-right with probability 1/2; threads: for decoding."""
+        of all ranks together (of every class, if per_class); size: height and width they are reduced to, None: as they
+        are; flip: mirror left-right with probability 1/2; threads: for decoding."""
         unknown = [label for label in labels if label not in classes]
         if unknown or not labels:
             raise InputError(f"setting labels is {list(labels)}; choose from the classes {list(classes)}")
@@ -133,7 +133,7 @@ class RealImages:
         self.rng = torch.Generator().manual_seed(derived_seed(seed, "data order"))
         self.flip = flip
 
-        self.on_demand: OnDemand | None = OnDemand(image_set, keep, image_size, threads)
+        self.on_demand: OnDemand | None = OnDemand(image_set, keep, size, threads)
         self.shape = self.on_demand.shape
         if len(keep) * int(np.prod(self.shape)) <= MEMORY:
             self.pixels = torch.cat([self.on_demand.read(chunk) for chunk in torch.arange(len(keep)).split(256)])
