@@ -9,6 +9,7 @@ from synthmed.core.files import read_json
 from synthmed.data.features import read_features
 from synthmed.evaluation import validate_verdict
 from synthmed.evaluation.validate_verdict import ValidateSettings, validate
+from synthmed.metrics.verdict import HELPS, Verdict
 
 SETTINGS = ValidateSettings(
     classes=CLASSES, positive="abnormal", train=15, validation=30, test=200, added_share=12.0, shuffled_share=12.0,
@@ -67,13 +68,8 @@ def test_the_parts_of_a_repetition_share_no_patient(pool):
 
 
 def test_a_rule_that_always_says_helps_is_caught(pool, tmp_path, monkeypatch):
-    def gullible(tests, *, alpha, margin):
-        return {name: validate_verdict_word(test) for name, test in tests.items()}
-
-    def validate_verdict_word(test):
-        from synthmed.metrics.verdict import HELPS, Verdict
-
-        return Verdict(HELPS, test.p, False)
+    def gullible(tests, families, *, alpha, margin, seeds):
+        return {name: Verdict(HELPS, None, test.p, 1.0, equivalent=False) for name, test in tests.items()}
 
     monkeypatch.setattr(validate_verdict, "decide", gullible)
     validate(dataclasses.replace(SETTINGS, repetitions=6, steps=10), pool=pool, out=tmp_path / "v.json")

@@ -2,38 +2,95 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from synthmed.core.errors import InputError
-from synthmed.metrics.statistics import SeedTest, seeds_test
-from synthmed.metrics.verdict import HARMS, HELPS, NO_EVIDENCE, decide, rule_text
+from synthmed.metrics.outcomes import area_under_curve, mean_of_patients
+from synthmed.metrics.statistics import SeedTest, equivalence_p, nested, paired, readers_test
+from synthmed.metrics.verdict import HARMS, HELPS, NO_EVIDENCE, decide, families, rule_text
 
 
-def outcome(difference, p, half=0.05):
-    return SeedTest(difference, difference - half, difference + half, p, half / 2, 10.0)
+def found(difference, error=0.025, degrees=20.0):
+    p = 2 * stats.t.sf(abs(difference) / error, degrees)
+    return SeedTest(difference, difference - error, difference + error, p, error, degrees)
+
+
+def words(tests, family="main", *, seeds=5, alpha=0.05, margin=0.02, **options):
+    return decide(tests, dict.fromkeys(tests, family), alpha=alpha, margin=margin, seeds=seeds, **options)
 
 
 def test_words_follow_from_adjusted_p_and_sign():
-    found = decide(
-        {"a": outcome(0.1, 0.001), "b": outcome(-0.1, 0.002), "c": outcome(0.1, 0.03), "d": outcome(0.0, 0.9, 0.01)},
-        alpha=0.05,
-        margin=0.02,
-    )
-    assert [found[arm].word for arm in "abcd"] == [HELPS, HARMS, NO_EVIDENCE, NO_EVIDENCE]
-    assert found["c"].p_holm == pytest.approx(0.06)
-    assert [found[arm].equivalent for arm in "abcd"] == [False, False, False, True]
+    tests = {"a": found(0.1), "b": found(-0.1), "c": found(0.056), "d": found(0.0)}
+    verdicts = words(tests)
+    assert [verdicts[arm].word for arm in "abcd"] == [HELPS, HARMS, NO_EVIDENCE, NO_EVIDENCE]
+    assert tests["c"].p < 0.05
+    assert verdicts["c"].p_holm == pytest.approx(2 * tests["c"].p)
+    assert words({"c": tests["c"]})["c"].word == HELPS
+    lower = words(tests, higher_is_better=False)
+    assert [lower[arm].word for arm in "abcd"] == [HARMS, HELPS, NO_EVIDENCE, NO_EVIDENCE]
+
+
+def test_holm_adjusts_within_a_family():
+    tests = {"a": found(0.06), "b": found(0.0), "c": found(0.0)}
+    assert decide(tests, {"a": "x", "b": "y", "c": "y"}, alpha=0.05, margin=0.02, seeds=5)["a"].word == HELPS
+    assert decide(tests, dict.fromkeys("abc", "x"), alpha=0.05, margin=0.02, seeds=5)["a"].word == NO_EVIDENCE
+
+
+def test_equivalence_is_adjusted_over_the_family_like_the_words():
+    tests = {"a": found(0.001, 0.008), "b": found(0.0, 0.1), "c": found(0.004, 0.0081)}
+    one_sided = {arm: equivalence_p(test, 0.02) for arm, test in tests.items()}
+    assert one_sided["a"] < 0.025 / 1 < one_sided["a"] * 3
+    verdicts = words(tests)
+    assert verdicts["a"].p_equivalent == pytest.approx(3 * one_sided["a"])
+    assert not any(verdict.equivalent for verdict in verdicts.values())
+    assert words({"a": tests["a"]})["a"].equivalent
+    # A difference may be measurable and within the margin at once.
+    small = words({"a": found(0.005, 0.001)})["a"]
+    assert (small.word, small.equivalent) == (HELPS, True)
+
+
+def test_no_words_below_five_seeds():
+    verdict = words({"a": found(0.3), "b": found(0.0, 0.001)}, seeds=4)
+    assert [verdict[arm].word for arm in "ab"] == [None, None]
+    assert "4 training seeds" in verdict["a"].reason
+    assert verdict["a"].p_holm < 0.001
+    assert not verdict["b"].equivalent
+
+
+def test_families_of_arms():
+    arms = {
+        "classic": ("classic", None),
+        "dcgan": ("generator", "dcgan"),
+        "dcgan_x2": ("sweep", "dcgan"),
+        "only_dcgan": ("synthetic_only", "dcgan"),
+        "fresh": ("oracle", "fresh"),
+        "fresh_x2": ("sweep", "fresh"),
+        "dcgan_shuffled": ("label_shuffled", "dcgan"),
+    }
+    assert list(families(arms).values()) == ["main", "main", "sweep", "synthetic only", *["known truth"] * 3]
 
 
 def test_rule_is_printed_with_its_numbers():
-    text = rule_text(0.05, 0.02)
-    for part in ("0.05", "95 %", "±0.02", HELPS, HARMS, NO_EVIDENCE):
+    text = rule_text(0.05, 0.02, outcome="AUROC", reference="real")
+    for part in (
+        "at most 0.05",
+        "AUROC",
+        "arm real",
+        "0.02",
+        "at most 0.025",
+        HELPS,
+        HARMS,
+        NO_EVIDENCE,
+        "than 5 seeds",
+    ):
         assert part in text
     with pytest.raises(InputError, match="margin"):
-        decide({}, alpha=0.05, margin=0.0)
+        words({}, margin=0.0)
 
 
-def simulate(rng, *, shift, seed_sd, repeats=250, n=120, seeds=5):
-    """Two arms, same test cases; the second separates the classes by `shift` more, seeds differ by `seed_sd`."""
-    positive, words = np.arange(n) < n // 2, []
+def simulated(rng, *, shift, seed_sd, repeats=250, n=120, seeds=5):
+    """Words on an arm that separates the classes by `shift` more than the reference; seeds differ by `seed_sd`."""
+    positive, given = np.arange(n) < n // 2, []
     for _ in range(repeats):
         shared = np.sqrt(0.7) * rng.standard_normal(n)
         arms = []
@@ -41,20 +98,49 @@ def simulate(rng, *, shift, seed_sd, repeats=250, n=120, seeds=5):
             own = np.sqrt(0.1) * rng.standard_normal(n) + np.sqrt(0.2) * rng.standard_normal((seeds, n))
             quality = 1.2 + extra + seed_sd * rng.standard_normal((seeds, 1))
             arms.append(shared + own + quality * positive)
-        test = seeds_test(*arms, positive, np.arange(n), level=0.95)
-        words.append(decide({"arm": test}, alpha=0.05, margin=0.02)["arm"].word)
-    return np.array(words)
+        measured = area_under_curve(np.concatenate(arms), positive, np.arange(n))
+        given.append(words({"arm": readers_test(measured, paired(seeds), level=0.95)})["arm"].word)
+    return np.array(given)
 
 
 @pytest.mark.parametrize("seed_sd", [0.02, 0.3, 0.8])
 def test_false_verdicts_stay_at_the_nominal_level(seed_sd):
-    words = simulate(np.random.default_rng(11), shift=0.0, seed_sd=seed_sd)
+    given = simulated(np.random.default_rng(11), shift=0.0, seed_sd=seed_sd)
     # Nominal 2.5 % each way; with 250 repeats 5.6 % lies three standard errors above.
-    assert (words == HELPS).mean() <= 0.056
-    assert (words == HARMS).mean() <= 0.056
+    assert (given == HELPS).mean() <= 0.056
+    assert (given == HARMS).mean() <= 0.056
 
 
 def test_a_real_effect_is_seen_in_its_direction():
     rng = np.random.default_rng(12)
-    assert (simulate(rng, shift=0.6, seed_sd=0.05, repeats=60) == HELPS).mean() > 0.9
-    assert (simulate(rng, shift=-0.6, seed_sd=0.05, repeats=60) == HARMS).mean() > 0.9
+    assert (simulated(rng, shift=0.6, seed_sd=0.05, repeats=60) == HELPS).mean() > 0.9
+    assert (simulated(rng, shift=-0.6, seed_sd=0.05, repeats=60) == HARMS).mean() > 0.9
+
+
+def test_a_few_patients_with_most_of_the_images_do_not_break_the_level():
+    """Without leverage and patients' degrees of freedom 15 % of two equal arms differed here, at a nominal 5 %."""
+    rng, p = np.random.default_rng(13), []
+    for _ in range(400):
+        sizes = np.minimum(np.ceil(rng.pareto(1.2, 20) * 2), 60).astype(int) + 1  # of 10 + 10 patients
+        patients = np.repeat(np.arange(20), sizes)
+        positive = patients < 10
+        scores = rng.standard_normal((2, 1, 20))[:, :, patients] * 0.7 + rng.standard_normal(20)[patients] * 0.7
+        scores = scores + 0.5 * rng.standard_normal((2, 5, len(patients))) + positive
+        measured = area_under_curve(scores.reshape(10, -1), positive, patients)
+        p.append(readers_test(measured, paired(5), level=0.95).p)
+    assert (np.array(p) <= 0.05).mean() <= 0.08
+
+
+def test_the_chance_of_the_generators_training_is_part_of_the_nested_test():
+    """Four trainings of a generator without effect on average, three seeds each: paired seeds see one."""
+    rng, p = np.random.default_rng(14), {"nested": [], "paired": []}
+    for _ in range(300):
+        patient = rng.standard_normal(60)
+        generator = np.repeat(0.25 * rng.standard_normal(4), 3)
+        cases = patient + 0.4 * rng.standard_normal((24, 60))
+        cases[12:] += generator[:, None]
+        measured = mean_of_patients(cases, None, np.arange(60), 0, bounds=(-np.inf, np.inf))
+        p["nested"].append(readers_test(measured, nested(4, 3), level=0.95).p)
+        p["paired"].append(readers_test(measured, paired(12), level=0.95).p)
+    assert (np.array(p["nested"]) <= 0.05).mean() <= 0.09
+    assert (np.array(p["paired"]) <= 0.05).mean() > 0.15

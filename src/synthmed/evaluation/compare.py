@@ -168,11 +168,8 @@ def compare(settings: CompareSettings, *, predictions: Path, summary: Path, out:
         arm: statistics.seeds_test(scores[settings.real], scores[arm], is_positive, table.patients, level=level)
         for arm in others
     }
-    families = verdict.families({arm: described[arm] for arm in others})
-    verdicts = {}
-    for family in dict.fromkeys(families.values()):
-        members = {arm: tests[arm] for arm in others if families[arm] == family}
-        verdicts |= verdict.decide(members, alpha=settings.alpha, margin=settings.margin)
+    families = verdict.families({arm: (described[arm]["kind"], described[arm]["generator"]) for arm in others})
+    verdicts = verdict.decide(tests, families, alpha=settings.alpha, margin=settings.margin, seeds=len(table.seeds))
     results: dict[str, dict] = {}
     for arm in scores:
         called = decided[arm] == positive
@@ -232,7 +229,7 @@ def compare(settings: CompareSettings, *, predictions: Path, summary: Path, out:
             "seeds": len(table.seeds),
             "test_images": len(table.images),
             "test_patients": len(np.unique(table.patients)),
-            "rule": verdict.rule_text(settings.alpha, settings.margin),
+            "rule": verdict.rule_text(settings.alpha, settings.margin, outcome="AUROC", reference=settings.real),
             "arms": results,
         },
     )

@@ -119,7 +119,9 @@ def validate(settings: ValidateSettings, *, pool: Path, out: Output) -> None:
             )
             for name in EXPECTED
         }
-        verdicts = decide(tests, alpha=settings.alpha, margin=settings.margin)
+        verdicts = decide(
+            tests, dict.fromkeys(tests, "main"), alpha=settings.alpha, margin=settings.margin, seeds=settings.seeds
+        )
         for name in EXPECTED:
             words[name].append(verdicts[name].word)
             unadjusted[name].append((tests[name].difference, tests[name].p))
@@ -259,7 +261,7 @@ def _result(
     family = _rate(any_false, total, settings.level)
     return {
         "backbone": backbone,
-        "rule": rule_text(settings.alpha, settings.margin),
+        "rule": rule_text(settings.alpha, settings.margin, outcome="AUROC", reference=REAL),
         "alpha": settings.alpha,
         "images_per_class": dict(sizes),
         "seeds": settings.seeds,

@@ -4,13 +4,16 @@ Scores of several classifiers are (K, N): K classifiers (an arm trained with a s
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
 from synthmed.core.errors import InputError
-from synthmed.metrics.classification import auroc, midranks
+from synthmed.metrics.classification import auroc, clopper_pearson, midranks
+from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.outcomes import UNIT_INTERVAL, Measured, area_under_curve
 
 
 class Test(NamedTuple):
@@ -24,40 +27,9 @@ class Test(NamedTuple):
 
 # ------------------------------------------------------------------------------------------------ areas under curves
 def auroc_covariance(scores: np.ndarray, positive: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Areas (K,) and their covariance matrix (K, K) over new samples of patients.
-
-    scores (K, N); positive bool (N,); patients (N,), equal for images of one patient. DeLong, DeLong & Clarke-Pearson
-    1988 with the midrank algorithm of Sun & Xu 2014 (N log N), and the sums over patients of Obuchowski 1997, which are
-    DeLong's formula again when every patient has one image. Raises InputError unless each class has two patients.
-    """
-    scores, positive = np.atleast_2d(np.asarray(scores, dtype=np.float64)), np.asarray(positive, dtype=bool)
-    m, n = int(positive.sum()), int((~positive).sum())
-    clusters_pos, clusters_neg = len(np.unique(patients[positive])), len(np.unique(patients[~positive]))
-    if min(clusters_pos, clusters_neg) < 2:
-        raise InputError(f"a variance needs 2 patients of each class; there are {clusters_pos} and {clusters_neg}")
-    if not np.isfinite(scores).all():
-        raise InputError("scores contain NaN or infinity; the classifier's training failed")
-    ranks_all = midranks(scores)
-    # Share of negatives below each positive, and of positives above each negative (ties one half).
-    v_pos = (ranks_all[:, positive] - midranks(scores[:, positive])) / n
-    v_neg = 1 - (ranks_all[:, ~positive] - midranks(scores[:, ~positive])) / m
-    areas = v_pos.mean(axis=1)
-    cluster = np.unique(patients, return_inverse=True)[1]
-    count = int(cluster.max()) + 1
-
-    def cluster_sums(values: np.ndarray, where: np.ndarray) -> np.ndarray:
-        sums = np.zeros((count, len(values)))
-        np.add.at(sums, cluster[where], (values - areas[:, None]).T)
-        return sums
-
-    s_pos, s_neg = cluster_sums(v_pos, positive), cluster_sums(v_neg, ~positive)
-    cross = s_pos.T @ s_neg
-    covariance = (
-        s_pos.T @ s_pos * clusters_pos / ((clusters_pos - 1) * m**2)
-        + s_neg.T @ s_neg * clusters_neg / ((clusters_neg - 1) * n**2)
-        + (cross + cross.T) * count / ((count - 1) * m * n)
-    )
-    return areas, covariance
+    """Areas (K,) and their covariance matrix (K, K), see outcomes.area_under_curve."""
+    measured = area_under_curve(np.atleast_2d(scores), positive, patients)
+    return measured.estimates, measured.covariance()
 
 
 def _normal_p(difference: float, error: float) -> float:
@@ -159,22 +131,146 @@ def hanley_mcneil_correlation(first: np.ndarray, second: np.ndarray, positive: n
     return area_correlation(mean, float(np.mean(areas)), len(positive))
 
 
-# ------------------------------------------------------------------------------- training seeds as readers of the cases
-class SeedTest(NamedTuple):
-    """Difference of the seed-averaged areas (arm minus reference) with its t interval.
+# ------------------------------------------------------------------------------- trainings as readers of the cases
+@dataclass(frozen=True)
+class SeedTest:
+    """A mean (of differences, or of one arm) over trainings and patients, with its t interval.
 
-    An error of 0 means that nothing can be estimated (no case ordered wrongly by any training, say): p is 1 then, and
-    both ends are the difference itself.
+    low, high: cut at what the mean can reach; None, with p = 1, where the error is 0: nothing can be estimated then
+    (no case was decided differently by any training, say). error, degrees: standard error and degrees of freedom.
     """
 
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p: float
     error: float
     degrees: float
 
+    def estimate(self, cases: int | None = None) -> Estimate:
+        """The difference as what is shown; without an interval it says why."""
+        return Estimate(self.difference, self.low, self.high, cases, None if self.error else NO_SPREAD)
 
+
+NO_SPREAD = "every training agrees on every case, which leaves no variance to estimate"
+
+
+def paired(seeds: int) -> np.ndarray:
+    """Contrast (S, 2S): the last S models minus the first S, seed by seed (arm − reference, second − first set)."""
+    return np.concatenate([-np.eye(seeds), np.eye(seeds)], axis=1)
+
+
+def nested(generators: int, per: int) -> np.ndarray:
+    """Contrast (G, 2GK) for G trainings of a generator with K = `per` classifier seeds each.
+
+    Model t of the arm (the last GK) saw images of the generator's training t // K. The readers are then the generator's
+    trainings, with G − 1 degrees of freedom, so that their chance is part of the error; with K = 1 it is paired(G).
+    """
+    means = np.repeat(np.eye(generators), per, axis=1) / per
+    return np.concatenate([-means, means], axis=1)
+
+
+def readers_test(measured: Measured, contrast: np.ndarray, *, level: float, null: float = 0.0) -> SeedTest:
+    """Is the mean of d = contrast @ estimates different from `null`, for new trainings *and* new patients?
+
+    measured: of K models on the same cases, or on two sets side by side (outcomes.beside). contrast (S, K): what gives
+    the S numbers that are exchangeable under new trainings: paired(S), nested(G, K), or np.eye(S) for one arm.
+
+    Obuchowski & Rockette's 1995 method for studies of many readers and many cases, with trainings as the readers:
+
+        Var(mean d) = s²(d)/S + C,   C = max(0, mean over s ≠ s' of Cov(d_s, d_s')),
+
+    the covariances over patients by Measured.covariance. The t quantiles have the degrees of freedom of Hillis 2007
+    with a term for the patients, because a handful of either estimates its variance poorly:
+
+        Var² / [(s²/S)²/(S − 1) + C²/ν],   ν = G − 1 (of several samples of patients by Satterthwaite).
+
+    Where the mean covariance is not positive (hardly any case is decided wrongly, and each by another training), the
+    variance is at least that of these very trainings over patients: new ones can only add to it. With S = 1 chance in
+    the training is not part of it. Raises InputError when contrast and models do not fit.
+    """
+    if contrast.shape[1] != len(measured.estimates):
+        raise InputError(f"{len(measured.estimates)} models were measured, but {contrast.shape[1]} are compared")
+    differences, seeds = contrast @ measured.estimates, len(contrast)
+    mean = float(differences.mean())
+    of_patients = measured.influence @ contrast.T
+    over_patients = (of_patients * measured.factors()[:, None]).T @ of_patients
+    between = float(differences.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    shared = _shared(over_patients, between)
+    error = float(np.sqrt(between + shared))
+    if error <= 1e-12:
+        return SeedTest(mean, None, None, 1.0, 0.0, float(max(1, seeds - 1)))
+    uncertainty = shared**2 / _patient_degrees(measured, of_patients.mean(axis=1))
+    if seeds > 1:
+        uncertainty += between**2 / (seeds - 1)
+    degrees = max(1.0, error**4 / uncertainty)
+    half = float(special.stdtrit(degrees, (1 + level) / 2)) * error
+    lowest, highest = _reach(contrast, measured.bounds)
+    p = float(2 * special.stdtr(degrees, -abs(mean - null) / error))
+    return SeedTest(mean, max(lowest, mean - half), min(highest, mean + half), p, error, degrees)
+
+
+def _shared(over_patients: np.ndarray, between: float) -> float:
+    """C: the variance of the mean over patients that the trainings share, from their covariances (S, S)."""
+    seeds, total, own = len(over_patients), float(over_patients.sum()), float(np.trace(over_patients))
+    if seeds == 1:
+        return total
+    shared = (total - own) / (seeds * (seeds - 1))
+    if shared > 1e-12:  # rounding errors are no covariance
+        return shared
+    least = total / seeds**2
+    if max(between, least) <= 1e-24:  # errors of single trainings that cancel in the mean
+        least = own / seeds**2
+    return max(0.0, least - between)
+
+
+def _patient_degrees(measured: Measured, influence: np.ndarray) -> float:
+    """ν: degrees of freedom of a variance over patients, from their influences (G,). Satterthwaite over the samples."""
+    variances = np.bincount(measured.stratum, weights=measured.factors() * influence**2)
+    total = variances.sum()
+    if total <= 0:
+        return np.inf
+    patients = np.bincount(measured.stratum)
+    some = patients > 1
+    return float(total**2 / (variances[some] ** 2 / (patients[some] - 1)).sum())
+
+
+def _reach(contrast: np.ndarray, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Lowest and highest possible mean of contrast @ estimates."""
+    up, down = (float(np.maximum(part, 0).sum()) / len(contrast) for part in (contrast, -contrast))
+    low, high = bounds
+    return up * low - (down * high if down else 0.0), up * high - down * low
+
+
+def mean_estimate(measured: Measured, *, level: float) -> Estimate:
+    """Mean over the models of an outcome, for new trainings and new patients: the number of one arm.
+
+    The interval of readers_test, on the logit scale where the outcome lies between 0 and 1, so that it cannot leave
+    that range and keeps its level near the ends (Wald's covers 85 % instead of 95 % at an area of 0.98 with 30 + 30
+    cases). Where all decisions of all models are right, or all wrong, Clopper & Pearson's of the number of patients.
+    Without any spread otherwise (a perfect ranking, constant scores) there is no interval, and the estimate says so.
+    """
+    test = readers_test(measured, np.eye(len(measured.estimates)), level=level)
+    value, cases = test.difference, measured.cases
+    if test.error == 0 and measured.decisions and value in (0.0, 1.0):
+        patients = len(measured.patients)
+        exact = clopper_pearson(round(value * patients), patients, level)
+        return Estimate(value, exact.low, exact.high, cases)
+    if test.error == 0 or measured.bounds != UNIT_INTERVAL or not 0 < value < 1:
+        return test.estimate(cases)
+    half = float(special.stdtrit(test.degrees, (1 + level) / 2)) * test.error / (value * (1 - value))
+    low, high = special.expit(special.logit(value) + np.array([-half, half]))
+    return Estimate(value, float(low), float(high), cases)
+
+
+def equivalence_p(test: SeedTest, margin: float) -> float:
+    """One-sided p that the difference lies within ±margin: the larger of Schuirmann's two one-sided tests (1987)."""
+    if test.error == 0:
+        return 1.0
+    return float(special.stdtr(test.degrees, (abs(test.difference) - margin) / test.error))
+
+
+# ------------------------------------------------------------------------------- training seeds as readers of the cases
 def seeds_test(
     reference: np.ndarray, arm: np.ndarray, positive: np.ndarray, patients: np.ndarray, *, level: float
 ) -> SeedTest:

@@ -1,0 +1,280 @@
+"""Outcomes: what trained models are judged by, each with what every patient contributes to it.
+
+Every outcome is measured of K models at once (arms × trainings) on the same N cases of G patients, and gives, besides
+the K estimates, the influence of each patient on them. From these follows one covariance for all outcomes, hence one
+test (statistics.readers_test), one set of words (verdict.decide) and one kind of interval. `OUTCOMES` lists them; to
+add one: a function that returns Measured, and its line there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from synthmed.core.errors import InputError
+from synthmed.metrics.classification import midranks
+
+UNIT_INTERVAL, COUNT = (0.0, 1.0), (0.0, np.inf)
+"""Lowest and highest possible value of a share, and of a count or distance."""
+
+WHOLE = 1 - 1e-9
+"""Leverage from which a patient is taken for all that there is of a class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """An outcome of K models on the same cases of G patients.
+
+    estimates: (K,). influence: (G, K), how far each patient moves them, so that estimate − truth is about the sum over
+    patients. leverage: (G,), the patient's share of the cases, of several classes the largest. stratum: int (G,), which
+    independent sample the patient belongs to. patients: (G,), their names. cases: how many were measured. bounds:
+    lowest and highest possible estimate. decisions: whether the estimates are shares of right decisions.
+
+    Raises InputError where a patient is alone in its sample or is all there is of a class: there is no variance then.
+    """
+
+    estimates: np.ndarray
+    influence: np.ndarray
+    leverage: np.ndarray
+    stratum: np.ndarray
+    patients: np.ndarray
+    cases: int
+    bounds: tuple[float, float] = UNIT_INTERVAL
+    decisions: bool = False
+
+    def __post_init__(self) -> None:
+        alone = (self.peers() < 2) | (self.leverage >= WHOLE)
+        if alone.any():
+            raise InputError(
+                f"patient {str(self.patients[alone][0])!r} is the only one of a class, or of all, and a variance needs "
+                "2 patients of each class. Add test patients, or leave the class out"
+            )
+
+    def peers(self) -> np.ndarray:
+        """Patients in the same independent sample, itself among them, (G,)."""
+        return np.bincount(self.stratum)[self.stratum]
+
+    def factors(self) -> np.ndarray:
+        """What the square of each patient's influence counts, (G,): (G−1)/G · (1−h)⁻², h the leverage.
+
+        Leaving one patient out (the jackknife; "CR3" of cluster-robust variances, Bell & McCaffrey 2002). Where all
+        patients weigh the same it is G/(G−1), hence DeLong's covariance for areas under curves. Without it the test
+        calls 15 % of arms without effect different when a few patients have most of the images (docs/verdict.md).
+        """
+        peers = self.peers()
+        return (peers - 1) / peers / (1 - self.leverage) ** 2
+
+    def covariance(self) -> np.ndarray:
+        """Covariances of the estimates over new samples of patients, (K, K)."""
+        return (self.influence * self.factors()[:, None]).T @ self.influence
+
+    def of(self, models: Sequence[int] | np.ndarray) -> "Measured":
+        """The same of some of the models, in the order given."""
+        return replace(self, estimates=self.estimates[models], influence=self.influence[:, models])
+
+
+def beside(first: Measured, second: Measured) -> Measured:
+    """One outcome on two test sets of different patients: the estimates of the first, then of the second.
+
+    Their covariances add up, because no patient is in both. Raises InputError when one is.
+    """
+    shared = np.intersect1d(first.patients.astype(str), second.patients.astype(str))
+    if len(shared):
+        raise InputError(f"patient {str(shared[0])!r} is in both test sets; the comparison takes them as independent")
+    corner = np.zeros((len(first.patients), len(second.estimates)))
+    other = np.zeros((len(second.patients), len(first.estimates)))
+    return Measured(
+        np.concatenate([first.estimates, second.estimates]),
+        np.block([[first.influence, corner], [other, second.influence]]),
+        np.concatenate([first.leverage, second.leverage]),
+        np.concatenate([first.stratum, second.stratum + first.stratum.max() + 1]),
+        np.concatenate([first.patients, second.patients]),
+        first.cases + second.cases,
+        first.bounds,
+    )
+
+
+# ------------------------------------------------------------------------------------------------- sums over patients
+class _Patients(NamedTuple):
+    """names (G,); number: int (N,), of each case's patient."""
+
+    names: np.ndarray
+    number: np.ndarray
+
+    def sums(self, values: np.ndarray, where: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Sums (G, K) over each patient's cases of values (K, M); where: the M cases among the N."""
+        number = self.number[where]
+        order = np.argsort(number, kind="stable")
+        present, starts = np.unique(number[order], return_index=True)
+        totals = np.zeros((len(self.names), len(values)))
+        totals[present] = np.add.reduceat(values[:, order], starts, axis=1).T
+        return totals
+
+    def counts(self, where: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Cases of each patient, (G,)."""
+        return np.bincount(self.number[where], minlength=len(self.names))
+
+
+def _patients(patients: Sequence | np.ndarray) -> _Patients:
+    return _Patients(*np.unique(np.asarray(patients), return_inverse=True))
+
+
+def _by_class(labels: np.ndarray, patients: _Patients) -> tuple[np.ndarray, np.ndarray]:
+    """Leverage and stratum (G,): where every patient has one class, each class is a sample; else all patients are."""
+    classes, label = np.unique(labels, return_inverse=True)
+    counts = np.stack([patients.counts(label == number) for number in range(len(classes))])
+    leverage = (counts / counts.sum(axis=1, keepdims=True)).max(axis=0)
+    one_class = ((counts > 0).sum(axis=0) == 1).all()
+    return leverage, counts.argmax(axis=0) if one_class else np.zeros(len(patients.names), dtype=int)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise InputError("scores contain NaN or infinity; a training failed, or a case could not be measured")
+    return values
+
+
+# ----------------------------------------------------------------------------------------------------------- measures
+def area_under_curve(scores: np.ndarray, positive: np.ndarray, patients: np.ndarray) -> Measured:
+    """Areas under the ROC curve: scores (K, N), higher = more positive; positive bool (N,); patients (N,).
+
+    The influences are the placements of DeLong, DeLong & Clarke-Pearson 1988 (by the midranks of Sun & Xu 2014), summed
+    over patients (Obuchowski 1997). Raises InputError unless both classes have two patients.
+    """
+    scores, positive = _finite(scores), np.asarray(positive, dtype=bool)
+    m, n = int(positive.sum()), int((~positive).sum())
+    if not m or not n:
+        raise InputError("the test images are of one class only; a ROC curve needs positive and negative ones")
+    ranks = midranks(scores)
+    # Share of negatives below each positive, and of positives above each negative (ties one half).
+    of_positives = (ranks[:, positive] - midranks(scores[:, positive])) / n
+    of_negatives = 1 - (ranks[:, ~positive] - midranks(scores[:, ~positive])) / m
+    areas = of_positives.mean(axis=1)
+    group = _patients(patients)
+    influence = group.sums(of_positives - areas[:, None], positive) / m
+    influence += group.sums(of_negatives - areas[:, None], ~positive) / n
+    return Measured(areas, influence, *_by_class(positive, group), group.names, m + n)
+
+
+def mean_of_cases(values: np.ndarray, patients: np.ndarray, *, decisions: bool = False) -> Measured:
+    """Means over the cases of values (K, N); every case weighs the same. decisions: they are 0 or 1."""
+    values, group = _finite(values), _patients(patients)
+    number = values.shape[1]
+    means = values.mean(axis=1)
+    influence = group.sums(values - means[:, None]) / number
+    one = np.zeros(len(group.names), dtype=int)
+    return Measured(means, influence, group.counts() / number, one, group.names, number, decisions=decisions)
+
+
+def mean_of_patients(
+    values: np.ndarray,
+    labels: np.ndarray,
+    patients: np.ndarray,
+    positive: int,
+    *,
+    bounds: tuple[float, float] = UNIT_INTERVAL,
+    decisions: bool = False,
+) -> Measured:
+    """Means over the patients of the means of their cases, values (K, N): every patient weighs the same.
+
+    The primary number of per-case scores: with a few patients of many images, a mean over images is theirs.
+    """
+    values, group = _finite(values), _patients(patients)
+    of_patients = group.sums(values).T / group.counts()
+    means, count = of_patients.mean(axis=1), len(group.names)
+    influence = (of_patients - means[:, None]).T / count
+    equal, one = np.full(count, 1 / count), np.zeros(count, dtype=int)
+    return Measured(means, influence, equal, one, group.names, values.shape[1], bounds, decisions)
+
+
+def auroc(scores: np.ndarray, labels: np.ndarray, patients: np.ndarray, positive: int) -> Measured:
+    """Area under the ROC curve of the class `positive` against all others; scores (K, N, C)."""
+    return area_under_curve(np.asarray(scores)[:, :, positive], np.asarray(labels) == positive, patients)
+
+
+def accuracy(decided: np.ndarray, labels: np.ndarray, patients: np.ndarray, positive: int) -> Measured:
+    """Share of the cases that were decided rightly; decided int (K, N)."""
+    return mean_of_cases(decided == labels, patients, decisions=True)
+
+
+def sensitivity(decided: np.ndarray, labels: np.ndarray, patients: np.ndarray, positive: int) -> Measured:
+    """Share of the cases of class `positive` that were called so; decided int (K, N)."""
+    return _rate(decided == positive, np.asarray(labels) == positive, patients)
+
+
+def specificity(decided: np.ndarray, labels: np.ndarray, patients: np.ndarray, positive: int) -> Measured:
+    """Share of the cases of all other classes that were not called `positive`; decided int (K, N)."""
+    return _rate(decided != positive, np.asarray(labels) != positive, patients)
+
+
+def _rate(right: np.ndarray, where: np.ndarray, patients: np.ndarray) -> Measured:
+    if not where.any():
+        raise InputError("no test image is of the class that the rate is of; it is undefined")
+    return mean_of_cases(right[:, where], np.asarray(patients)[where], decisions=True)
+
+
+def balanced_accuracy(decided: np.ndarray, labels: np.ndarray, patients: np.ndarray, positive: int) -> Measured:
+    """Mean of the recalls of all C classes among the labels; decided int (K, N)."""
+    right, group = np.asarray(decided == labels, dtype=np.float64), _patients(patients)
+    classes = np.unique(labels)
+    recalls = np.zeros(len(right))
+    influence = np.zeros((len(group.names), len(right)))
+    for name in classes:
+        where = labels == name
+        recall = right[:, where].mean(axis=1)
+        recalls += recall / len(classes)
+        influence += group.sums(right[:, where] - recall[:, None], where) / (where.sum() * len(classes))
+    return Measured(recalls, influence, *_by_class(labels, group), group.names, len(labels))
+
+
+# ----------------------------------------------------------------------------------------------------------- registry
+@dataclass(frozen=True)
+class Outcome:
+    """An outcome as tables and figures need it, and how it is measured.
+
+    name, title, unit: unit is empty for numbers without one. decides_on: what `measure` takes of K models: "scores",
+    (K, N, C) of the C classes; "decisions", the decided classes, int (K, N); or "column", (K, N), of the score column
+    that is called like the outcome. measure: (values, labels int (N,), patients (N,), positive class) -> Measured.
+    """
+
+    name: str
+    title: str
+    unit: str
+    higher_is_better: bool
+    decides_on: Literal["scores", "decisions", "column"]
+    measure: Callable[[np.ndarray, np.ndarray, np.ndarray, int], Measured]
+
+
+def _of_patients(name: str, title: str) -> Outcome:
+    return Outcome(name, title, "", True, "column", mean_of_patients)
+
+
+def _count_of_patients(name: str, title: str, unit: str) -> Outcome:
+    return Outcome(name, title, unit, False, "column", partial(mean_of_patients, bounds=COUNT))
+
+
+_decisions_of_patients = partial(mean_of_patients, decisions=True)
+
+OUTCOMES: dict[str, Outcome] = {
+    outcome.name: outcome
+    for outcome in (
+        Outcome("auroc", "AUROC", "", True, "scores", auroc),
+        Outcome("accuracy", "Accuracy", "", True, "decisions", accuracy),
+        Outcome("balanced_accuracy", "Balanced accuracy", "", True, "decisions", balanced_accuracy),
+        Outcome("sensitivity", "Sensitivity", "", True, "decisions", sensitivity),
+        Outcome("specificity", "Specificity", "", True, "decisions", specificity),
+        _of_patients("iou", "IoU"),
+        _of_patients("dice", "Dice"),
+        _of_patients("thresholded_jaccard", "Thresholded Jaccard"),
+        _of_patients("object_f1", "Object F1"),
+        _of_patients("aji", "AJI"),
+        _count_of_patients("false_positive_pixels", "False-positive pixels", "px"),
+        _count_of_patients("false_negative_pixels", "False-negative pixels", "px"),
+        _count_of_patients("hd95", "HD95", "px"),
+        Outcome("reidentified", "Re-identification accuracy", "", False, "column", _decisions_of_patients),
+    )
+}
+"""Name -> outcome. Per-case scores are means over patients."""
