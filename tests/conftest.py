@@ -1,12 +1,20 @@
-"""Disks that are full or read-only, and the folder of real images."""
+"""One thread; disks that are full or read-only; the folder of real images."""
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small networks wait for each other's threads longer than they compute: on a busy machine ten times."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 def _mounted(folder, options):

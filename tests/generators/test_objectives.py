@@ -1,0 +1,88 @@
+"""Every generator's training step against the one of its paper, written out in textbook/<name>.py.
+
+Sign, wiring and weight of each loss, the networks, Adam's settings and the moving average: who changes one of them
+sees a test fail. A new generator needs its textbook/<name>.py, see textbook/__init__.py.
+"""
+
+import copy
+from importlib import import_module
+
+import pytest
+import torch
+from textbook import Textbook
+from tiny_configs import TINY
+
+from synthmed import generators
+from synthmed.core.settings import parse
+from synthmed.training.images import Batch
+
+STEPS = 3
+MICRO_BATCHES = 2
+
+
+def build(name, changes):
+    model_class = generators.load(name)
+    torch.manual_seed(0)
+    classes = ("normal", "abnormal") if "image" in model_class.needs else ("normal",)
+    model = model_class(parse(model_class.Config, TINY[name]["config"] | changes), TINY[name]["shape"], classes)
+    # Away from the symmetric start: biases, scales, strengths of noise that are 0 or 1 would hide what they do.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape))
+    model.rng.manual_seed(1)
+    model.total_steps = STEPS
+    return model
+
+
+def batches(model, seed):
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.arange(len(model.classes) if "image" in model.needs else 1).repeat_interleave(2)
+    return [
+        Batch(torch.rand(len(labels), *model.image_shape, generator=rng) * 2 - 1, labels) for _ in range(MICRO_BATCHES)
+    ]
+
+
+def parameters(model, optimizer):
+    return model.optimizers[optimizer].parameters
+
+
+@pytest.mark.parametrize("name", sorted(generators.GENERATORS))
+def test_a_step_is_the_one_of_the_paper(name):
+    module = import_module(f"textbook.{name}")
+    model, moments = build(name, module.CONFIG), {}
+    for number in range(STEPS):
+        given, before = batches(model, number), copy.deepcopy(model)
+        book = Textbook(copy.deepcopy(model), moments)
+        torch.manual_seed(number)  # of dropout
+        expected = module.step(book, given, copy.deepcopy(model).rng)
+        torch.manual_seed(number)
+        losses = model.train_step(given)
+
+        assert losses.keys() == expected.keys()
+        for loss, value in losses.items():
+            assert value.item() == pytest.approx(expected[loss].item(), rel=1e-4, abs=1e-5), loss
+        assert book.gradients.keys() == model.optimizers.keys()
+        for optimizer, wanted in book.gradients.items():
+            scale = max(float(gradient.abs().max()) for gradient in wanted if gradient is not None)
+            for parameter, gradient in zip(parameters(model, optimizer), wanted, strict=True):
+                assert (parameter.grad is None) == (gradient is None), optimizer
+                if gradient is not None:
+                    assert float((parameter.grad - gradient).abs().max()) < 1e-3 * scale, optimizer
+            # The step itself, along the model's own gradients: Adam would blow up the last digits of small ones.
+            adam = book.adams[optimizer]
+            moved = adam.moved(parameters(before, optimizer), [p.grad for p in parameters(model, optimizer)])
+            for parameter, value in zip(parameters(model, optimizer), moved, strict=True):
+                assert torch.allclose(parameter, value, rtol=1e-5, atol=1e-3 * adam.rate), optimizer
+        assert_averages(model, before, book.averages)
+        model.step = number + 1
+
+
+def assert_averages(model, before, averages):
+    """Each moving average is the one before and the network now, in their shares; statistics of norms alike."""
+    assert averages.keys() == {name for name, _ in model.named_children() if name.endswith("_ema")}
+    share = min(model.config.ema_decay, (1 + model.step) / (10 + model.step)) if averages else None
+    for name, of in averages.items():
+        old, new = getattr(before, name).state_dict(), getattr(model, of).state_dict()
+        for key, value in getattr(model, name).state_dict().items():
+            expected = share * old[key] + (1 - share) * new[key] if value.is_floating_point() else new[key]
+            assert torch.allclose(value, expected.to(value.dtype), rtol=1e-5, atol=1e-7), key
