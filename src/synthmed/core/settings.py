@@ -1,69 +1,270 @@
-"""From the JSON of a settings file to a frozen dataclass: nothing unknown, nothing missing, nothing mistyped."""
+"""From the JSON of a settings file to a frozen dataclass, and from the dataclass to the JSON schema of its settings.
+
+A setting is stated once, as a field: `steps: Annotated[int, Meta(ge=1, description="Optimiser steps.")]` says its type,
+range and meaning (`extra_json_schema={"unit": "px"}` its unit). msgspec checks and describes single values; unions of
+dataclasses, names that there are not, and the words of the messages are made here.
+"""
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 
 T = typing.TypeVar("T")
 
+Count = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Fraction = Annotated[float, Meta(gt=0, lt=1)]
+Names = Annotated[tuple[str, ...], Meta(min_length=1, extra_json_schema={"uniqueItems": True})]
+Level = Annotated[Fraction, Meta(description="Confidence level of the intervals.")]
+Resamples = Annotated[Count, Meta(description="Bootstrap resamples.")]
+Seed = Annotated[int, Meta(ge=0, description="From which all randomness follows.")]
+BatchSize = Annotated[
+    Count, Meta(description="Images at once; bounds the memory.", extra_json_schema={"unit": "images"})
+]
+Threads = Annotated[Count, Meta(description="Processor threads; results depend on it in the last digits.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], Meta(description="auto: a GPU where there is one.")]
+Precision = Annotated[
+    Literal["fp32", "bf16"],
+    Meta(description="Number format of the networks; bf16 pays where the processor multiplies it, and changes values."),
+]
+"""Types of settings that several steps have. Where a field says more, its own description holds."""
 
-def _convert(value: object, kind: object, where: str) -> object:
-    origin = typing.get_origin(kind)
-    if origin in (types.UnionType, typing.Union):
-        options = typing.get_args(kind)
-        if value is None and type(None) in options:
-            return None
-        kind = next(option for option in options if option is not type(None))
-        return _convert(value, kind, where)
-    if origin is typing.Literal:
-        if value not in typing.get_args(kind):
-            raise InputError(f"setting {where} is {value!r}; choose one of {list(typing.get_args(kind))}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise InputError(f"setting {where} is {value!r}; it must be a list")
-        (item_kind, *rest) = typing.get_args(kind)
-        if rest != [...] and len(value) != 1 + len(rest):
-            raise InputError(f"setting {where} is {list(value)!r}; it must be a list of {1 + len(rest)}")
-        return tuple(_convert(item, item_kind, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise InputError(f"setting {where} is {value!r}; it must be a mapping")
-        (_key_kind, item_kind) = typing.get_args(kind)
-        return {str(key): _convert(item, item_kind, f"{where}.{key}") for key, item in value.items()}
-    if dataclasses.is_dataclass(kind):
-        return parse(kind, value, where)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        hint = " (YAML 1.1 reads 1e-4 as text: write 1.0e-4)" if kind is float and isinstance(value, str) else ""
-        raise InputError(f"setting {where} is {value!r}; it must be of type {kind.__name__}{hint}")
-    return value
+
+# ----------------------------------------------------------------------------------------------------- types apart
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """A type taken apart: the types that a value may have, but None; what is said of them; whether it may be None."""
+
+    options: tuple[object, ...]
+    metas: tuple[Meta, ...]
+    nullable: bool
+
+    @property
+    def description(self) -> str:
+        return next((meta.description for meta in reversed(self.metas) if meta.description), "")
+
+    @property
+    def once(self) -> bool:
+        """Whether each item of a list may be there only once."""
+        return any((meta.extra_json_schema or {}).get("uniqueItems") for meta in self.metas)
+
+    def annotated(self, base: object) -> object:
+        return Annotated[(base, *self.metas)] if self.metas else base
+
+
+@cache
+def _apart(kind: object) -> _Kind:
+    if typing.get_origin(kind) is Annotated:
+        base, *metas = typing.get_args(kind)
+        inner = _apart(base)
+        return _Kind(inner.options, (*inner.metas, *metas), inner.nullable)
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        options = [option for option in typing.get_args(kind) if option is not type(None)]
+        nullable = len(options) < len(typing.get_args(kind))
+        only = _apart(options[0]) if len(options) == 1 else _Kind(tuple(options), (), False)
+        return dataclasses.replace(only, nullable=nullable)
+    return _Kind((kind,), (), False)
+
+
+@cache
+def fields(config: type) -> dict[str, object]:
+    """Name of each setting of a dataclass → its type, with what is said of it."""
+    return typing.get_type_hints(config, include_extras=True)
+
+
+def _tags(options: Iterable[type]) -> tuple[str, dict[object, type]]:
+    """The setting that tells dataclasses apart, and each of its values → the dataclass.
+
+    It is the first one that is a Literal in all of them, as `model: Literal["dcgan"]`.
+    """
+    for name in fields(options[0]):
+        kinds = {option: _apart(fields(option).get(name)).options[0] for option in options}
+        if all(typing.get_origin(kind) is Literal for kind in kinds.values()):
+            return name, {value: option for option, kind in kinds.items() for value in typing.get_args(kind)}
+    raise TypeError(f"nothing tells these apart: {[option.__name__ for option in options]}")
+
+
+# ---------------------------------------------------------------------------------------------------------- parsing
+def _advice(name: object, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {list(known)}"
+
+
+def _leaf(value: object, base: object, kind: _Kind, where: str) -> object:
+    try:
+        return msgspec.convert(value, kind.annotated(base))
+    except msgspec.ValidationError as error:
+        expected = re.sub(r"^Expected |, got .*|`", "", str(error))
+    if typing.get_origin(base) is Literal:
+        raise InputError(f"setting {where} is {value!r}; choose one of {list(typing.get_args(base))}")
+    if base is float and isinstance(value, str):
+        expected += " (YAML 1.1 reads 1e-4 as text: write 1.0e-4)"
+    meaning = f" ({kind.description})" if kind.description else ""
+    raise InputError(f"setting {where} is {value!r}; it must be of type {expected}{meaning}")
+
+
+def _items(arguments: tuple[object, ...]) -> tuple[object, int | None]:
+    """The type of the items of `tuple[X, ...]` or `tuple[X, X]`, and how many there must be."""
+    return arguments[0], None if arguments[1:] == (...,) else len(arguments)
+
+
+def _list(value: object, items: tuple[object, ...], kind: _Kind, where: str) -> tuple:
+    if not isinstance(value, list | tuple):
+        raise InputError(f"setting {where} is {value!r}; it must be a list")
+    item, count = _items(items)
+    if count not in (None, len(value)):
+        raise InputError(f"setting {where} is {list(value)!r}; it must be a list of {count}")
+    items = tuple(_convert(entry, item, f"{where}[{number}]") for number, entry in enumerate(value))
+    _leaf(list(items), list, kind, where)
+    if kind.once and len(set(items)) < len(items):
+        raise InputError(f"setting {where} is {value!r}; name each once")
+    return items
+
+
+def _mapping(value: object, key: object, item: object, kind: _Kind, where: str) -> dict:
+    if not isinstance(value, Mapping):
+        raise InputError(f"setting {where} is {value!r}; it must be a mapping")
+    _leaf(dict(value), dict, kind, where)
+    return {
+        _convert(str(name), key, f"{where}, name {name}"): _convert(entry, item, f"{where}.{name}")
+        for name, entry in value.items()
+    }
+
+
+def _chosen(value: object, options: tuple[object, ...], where: str) -> object:
+    """The one of several types that `value` is meant to be."""
+    if not all(map(dataclasses.is_dataclass, options)):
+        (mapping,) = [option for option in options if typing.get_origin(option) is dict]
+        (other,) = [option for option in options if option is not mapping]
+        return mapping if isinstance(value, Mapping) else other
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where} must be a mapping, not {value!r}")
+    tag, dataclass_of = _tags(options)
+    if tag not in value:
+        raise InputError(f"setting {where}.{tag} is missing")
+    return dataclass_of[_convert(value[tag], Literal[tuple(dataclass_of)], f"{where}.{tag}")]
+
+
+def _convert(value: object, annotation: object, where: str) -> object:
+    kind = _apart(annotation)
+    if value is None and kind.nullable:
+        return None
+    if len(kind.options) > 1:
+        return _convert(value, _chosen(value, kind.options, where), where)
+    (base,) = kind.options
+    if dataclasses.is_dataclass(base):
+        return parse(base, value, where)
+    if typing.get_origin(base) is tuple:
+        return _list(value, typing.get_args(base), kind, where)
+    if typing.get_origin(base) is dict:
+        return _mapping(value, *typing.get_args(base), kind, where)
+    return _leaf(value, base, kind, where)
 
 
 def parse(config: type[T], values: object, where: str = "settings") -> T:
     """Build the dataclass `config` from the mapping `values`.
 
-    Every field must be given and nothing else may be: a misspelt or missing setting raises InputError that names it.
-    Supported field types: int, float, bool, str, Literal, X | None, tuple[X, ...], tuple[X, X], dict[str, X], nested
-    dataclasses.
+    Every field without a default must be given and nothing else may be: a misspelt, missing or impossible setting
+    raises InputError that names it. Field types: what msgspec converts, X | None, tuple[X, ...], tuple[X, X],
+    dict[str, X], dataclasses, and unions of dataclasses that a Literal setting tells apart; each may have a Meta.
     """
     if not isinstance(values, Mapping):
         raise InputError(f"{where} must be a mapping, not {values!r}")
-    kinds = typing.get_type_hints(config)
+    kinds = fields(config)
     for name in values:
         if name not in kinds:
-            close = difflib.get_close_matches(str(name), kinds, n=1)
-            advice = f"; did you mean {close[0]!r}?" if close else f"; known are {sorted(kinds)}"
-            raise InputError(f"unknown setting {where}.{name}{advice}")
-    for name in kinds:
-        if name not in values:
-            raise InputError(f"setting {where}.{name} is missing")
-    return config(**{name: _convert(values[name], kind, f"{where}.{name}") for name, kind in kinds.items()})
+            raise InputError(f"unknown setting {where}.{name}{_advice(name, kinds)}")
+    for field in dataclasses.fields(config):
+        if field.name not in values and field.default is dataclasses.MISSING:
+            raise InputError(f"setting {where}.{field.name} is missing")
+    return config(**{name: _convert(value, kinds[name], f"{where}.{name}") for name, value in values.items()})
+
+
+# ---------------------------------------------------------------------------------------------------------- schemas
+def _or_null(schema: dict) -> dict:
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    if isinstance(schema.get("type"), str) and "allOf" not in schema:
+        return {**schema, "type": [schema["type"], "null"]}
+    return {"anyOf": [{"type": "null"}, schema]}
+
+
+def _one_of(options: tuple[object, ...], definitions: dict) -> dict:
+    """One of several types; dataclasses by conditions, so that a fault is explained by the one that was meant."""
+    if not all(map(dataclasses.is_dataclass, options)):
+        return {"anyOf": [_schema(option, definitions) for option in options]}
+    tag, dataclass_of = _tags(options)
+    conditions = [
+        {"if": {"properties": {tag: {"const": value}}}, "then": _schema(option, definitions)}
+        for value, option in dataclass_of.items()
+    ]
+    tags = {"enum": list(dataclass_of), "description": _apart(fields(options[0])[tag]).description}
+    return {"type": "object", "required": [tag], "properties": {tag: tags}, "allOf": conditions}
+
+
+def _bare(base: object, kind: _Kind, definitions: dict) -> dict:
+    arguments = typing.get_args(base)
+    if dataclasses.is_dataclass(base):
+        return _reference(base, definitions)
+    if typing.get_origin(base) is tuple:
+        item, count = _items(arguments)
+        counted = {} if count is None else {"minItems": count, "maxItems": count}
+        return {**msgspec.json.schema(kind.annotated(list)), **counted, "items": _schema(item, definitions)}
+    if typing.get_origin(base) is not dict:
+        return msgspec.json.schema(kind.annotated(base))
+    schema = {**msgspec.json.schema(kind.annotated(dict)), "additionalProperties": _schema(arguments[1], definitions)}
+    return schema if arguments[0] is str else {**schema, "propertyNames": _schema(arguments[0], definitions)}
+
+
+def _schema(annotation: object, definitions: dict) -> dict:
+    kind = _apart(annotation)
+    several = len(kind.options) > 1
+    schema = _one_of(kind.options, definitions) if several else _bare(kind.options[0], kind, definitions)
+    schema = _or_null(schema) if kind.nullable else schema
+    return {**schema, "description": kind.description} if kind.description else schema
+
+
+def _reference(config: type, definitions: dict) -> dict:
+    name = f"{config.__module__.removeprefix('synthmed.')}.{config.__name__}"
+    if name not in definitions:
+        definitions[name] = {}  # its place, before those that it refers to
+        without_default = [field.name for field in dataclasses.fields(config) if field.default is dataclasses.MISSING]
+        definitions[name] = {
+            "description": " ".join((config.__doc__ or "").partition("\n\n")[0].split()),
+            "type": "object",
+            "additionalProperties": False,
+            "required": without_default,
+            "properties": {name: _schema(kind, definitions) for name, kind in fields(config).items()},
+        }
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def schema(config: type) -> dict:
+    """The JSON schema (draft 2020-12) of the settings `config`, with those of every dataclass that it is made of.
+
+    What parse refuses, it refuses, but for what a dataclass checks itself.
+    """
+    definitions: dict[str, dict] = {}
+    root = _reference(config, definitions)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
+
+
+def _meant(error: typing.Any) -> typing.Any:
+    """The error inside a choice (anyOf) that explains it: that of the option which is of the value's type."""
+    if error.validator != "anyOf":
+        return error
+    inside = [found for found in error.context if not (found.validator == "type" and not found.relative_path)]
+    return _meant(inside[0]) if inside else error
 
 
 def explain(error: typing.Any) -> str:
@@ -71,14 +272,12 @@ def explain(error: typing.Any) -> str:
 
     error: jsonschema's ValidationError, whose own text repeats the whole schema and file.
     """
+    error = _meant(error)
     where = error.json_path.removeprefix("$").removeprefix(".") or "the file"
     if error.validator == "additionalProperties" and "properties" in error.schema:
         known = list(error.schema["properties"])
         name = next(name for name in error.instance if name not in known)
-        close = difflib.get_close_matches(str(name), known, n=1)
-        return f"{where}: unknown setting {name!r}" + (
-            f"; did you mean {close[0]!r}?" if close else f"; known are {known}"
-        )
+        return f"{where}: unknown setting {name!r}{_advice(name, known)}"
     if error.validator == "required":
         return f"{where}: {error.message.replace('is a required property', 'is missing')}"
     said = error.message if len(error.message) <= 300 else f"{error.message[:300]}…"
