@@ -6,11 +6,11 @@ import zipfile
 import pytest
 
 from chest_settings import chest_settings
+from synthmed.core.errors import InputError
 from synthmed.data import sources
 from synthmed.data.boxes import parse_boxes
 from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.sources import chest_dicom
-from synthmed.core.errors import InputError
 
 HEADER = "film,person,finding,line,x0,y0,x1,y1,part"
 ROWS = (
@@ -104,7 +104,7 @@ def test_the_file_may_be_a_pattern_of_columns(tmp_path, clinic):
         (clinic / extra).unlink()
     names = {"No finding": "normal", "Effusion": "pleural effusion"}
     chosen = {"patient": None, "device": None, "boxes": None, "split": None}
-    with pytest.raises(InputError, match=r"'/five\.dcm' is not the name of a file below"):
+    with pytest.raises(InputError, match=r"'' is not the name of a file below"):
         packed(tmp_path, options(clinic, names, file="{study}/{film}.dcm", **chosen))
     write_table(clinic, ["a,one,No finding", "a,two,Effusion"], header="study,film,finding")
     (clinic / "five.dcm").unlink()
@@ -117,7 +117,7 @@ def test_the_file_may_be_a_pattern_of_columns(tmp_path, clinic):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ("six.dcm,p9,No finding,no,,,,,train", r"table\.csv, line 9: .*six\.dcm does not exist; a row needs its film"),
+        ("six.dcm,p9,No finding,no,,,,,train", r"table\.csv, line 9: .*six\.dcm does not exist"),
         ("../one.dcm,p9,No finding,no,,,,,train", "is not the name of a file below"),
         ("a/one.dcm,p1,Effusion,no,,,,,train", r"line 9: 'a/one\.dcm' is normal and has a finding .*first in line 2"),
         ("a/one.dcm,p2,No finding,no,,,,,train", r"'a/one\.dcm' has patient 'p2' here and 'p1' in line 2"),
@@ -212,13 +212,50 @@ def test_missing_things_are_named(tmp_path, clinic):
     with pytest.raises(InputError, match="no column 'who'"):
         packed(tmp_path, options(clinic, patient="who"))
     write_table(clinic, [])
-    with pytest.raises(InputError, match="never occurs"):
+    with pytest.raises(InputError, match="no rows below the first line"):
         packed(tmp_path, options(clinic))
     (clinic / "table.csv").write_bytes(b"film,\xff\n")
     with pytest.raises(InputError, match="not UTF-8"):
         packed(tmp_path, options(clinic))
     write_table(clinic, ["a;b"], header="film;person")
     with pytest.raises(InputError, match="separated by semicolons: save it with commas"):
+        packed(tmp_path, options(clinic))
+
+
+def test_what_macs_and_cds_add_to_a_folder_needs_no_row(tmp_path, clinic):
+    (clinic / "a" / "._one.dcm").write_bytes(b"Mac OS X")
+    (clinic / "__MACOSX").mkdir()
+    (clinic / "__MACOSX" / "two.dcm").write_bytes(b"Mac OS X")
+    (clinic / "DICOMDIR").write_bytes(dicom(0) + b"\x02\x00\x02\x00UI\x14\x001.2.840.10008.1.3.10\x00")
+    assert len(packed(tmp_path, options(clinic))) == 4
+    (clinic / "a" / "six.dcm").symlink_to("nowhere.dcm")
+    with pytest.raises(InputError, match=r"1 DICOM files have no row in table\.csv, the first is 'a/six\.dcm'"):
+        packed(tmp_path, options(clinic))
+
+
+def test_patients_of_a_table_are_cleaned_and_what_they_hide_is_told(tmp_path, clinic, caplog):
+    write_table(clinic, [row.replace(",p4,", ",P04,").replace(",p3,", ",p4,").replace(",p2,", ",nan,") for row in ROWS])
+    found = packed(tmp_path, options(clinic, split=None))
+    assert {name: image.patient for name, (image, _) in found.items()} == {
+        "a/five.IMA": "P04",
+        "a/one.dcm": "p1",
+        "a/two.dcm": "",
+        "three.dicom": "p1",
+    }
+    assert "1 patients are written in several ways, e.g. 'P04' and 'p4'" in caplog.text
+    assert "1 of 5 images have no patient (an empty cell, nan, unknown and the like); the tag PatientID" in caplog.text
+
+
+def test_empty_rows_and_tabs_and_a_film_that_is_a_link_into_nowhere(tmp_path, clinic):
+    write_table(clinic, [*ROWS, ",,,,,,,,", ""])
+    assert len(packed(tmp_path, options(clinic))) == 4
+    write_table(clinic, [row.replace(",", "\t") for row in ROWS], header=HEADER.replace(",", "\t"))
+    with pytest.raises(InputError, match="separated by tabs"):
+        packed(tmp_path, options(clinic))
+    (clinic / "a" / "one.dcm").unlink()
+    (clinic / "a" / "one.dcm").symlink_to("../.git/annex/objects/one")
+    write_table(clinic, ROWS)
+    with pytest.raises(InputError, match=r"one\.dcm: a link that leads nowhere"):
         packed(tmp_path, options(clinic))
 
 

@@ -2,19 +2,22 @@
 
 import csv
 import io
+import itertools
 import logging
+import os
 import subprocess
 import sys
+import unicodedata
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from synthmed.core.errors import InputError
 from synthmed.data import sources
 from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.sources import folder, medmnist, montgomery_shenzhen
-from synthmed.core.errors import InputError
 
 
 def png(value=0, size=(20, 16)):
@@ -110,7 +113,9 @@ def test_class_folders(tmp_path, class_folders, caplog):
     ]
     assert {image.source for image in found} == {"clinic"}
     assert "packed 4 images of 4 patients (sick 2, well 2), 0 with a mask" in caplog.text
-    assert "3 files are no images in a class sub-folder" in caplog.text
+    assert "1 files lie beside the class sub-folders and are left out (1 .png), e.g. loose.png" in caplog.text
+    assert "Thumbs.db" not in caplog.text
+    assert "patients unknown, every image counts as its own patient; name them by options.patient_" in caplog.text
 
 
 def test_linked_folders_are_read_too(tmp_path, class_folders):
@@ -203,10 +208,17 @@ def test_a_csv_with_a_pattern_for_the_file(tmp_path):
         ("file,finding,person\n1.png,a,7\nlabels.csv,tb,8\n", r"line 3: 'labels\.csv' is no image file"),
         ("file,finding,person\n../1.png,a,7\n2.png,tb,8\n", r"line 2: '\.\./1\.png' is not the name"),
         ("file,finding,person\n1.png,a\n2.png,tb,8\n", r"line 2: it has not 3 cells"),
-        ("file,finding\n1.png,a\n", r"no column 'person'; it has \['file', 'finding'\]"),
+        ("file,finding\n1.png,a\n", r"no column 'person' \(settings options\.csv\); it has \['file', 'finding'\]"),
         ("file;finding;person\n1.png;a;7\n", r"separated by semicolons"),
         ("file,finding,person,finding\n1.png,a,7,b\n", r"labels\.csv: the column 'finding' occurs 2 times"),
         ("file,finding,person\n\n1.png,a,7\n\n\n2.png,b\n", r"line 6: it has not 3 cells"),
+        ("file,finding,person\n1.png,a,7,9\n2.png,b,8\n", r"line 2: it has not 3 cells"),
+        ("file\tfinding\tperson\n1.png\ta\t7\n", r"separated by tabs: save it with commas"),
+        ("\n\n", r"labels\.csv: the file is empty"),
+        ("file,finding,person\n,,\n", r"labels\.csv: no rows below the first line"),
+        ("file,finding,person\n1.PNG,a,7\n2.png,b,8\n", r"1\.PNG does not exist; is '1\.png' meant\?"),
+        ("file,finding,person\n1,a,7\n2.png,b,8\n", r"clinic/1 does not exist; is '1\.png' meant\?"),
+        ("file,finding,person\n1.png,a," + "x" * 200_000 + "\n", r"not readable as a table \(field larger"),
     ],
 )
 def test_a_wrong_csv_is_told_with_its_line(tmp_path, text, message):
@@ -239,6 +251,126 @@ def test_a_full_disk_while_packing(class_folders, small_disk):
     with pytest.raises(InputError, match="no space left"):
         fetch_folder(small_disk, options(class_folders))
     assert list((small_disk / "raw").iterdir()) == []
+
+
+def test_what_spreadsheets_and_pandas_leave_in_a_table_is_no_fault(tmp_path):
+    text = "file , finding, person,,\n1.png, a ,7.0,,\n2.png,b,nan,,\n,,,,\n3.png,b,7,,\n,,,,\n"
+    found = fetch_folder(tmp_path, options(write_csv(tmp_path / "clinic", text), CSV))
+    assert [(image.name, image.label, image.patient, image.patient_known) for image in found] == [
+        ("1", "a", "7", True),
+        ("2", "b", "2.png", False),
+        ("3", "b", "7", True),
+    ]
+
+
+def test_patients_whose_numbers_differ_in_spelling_or_are_none_are_told(tmp_path, caplog):
+    text = "file,finding,person\n1.png,a,007\n2.png,b,7\n3.png,b,unknown\n"
+    found = fetch_folder(tmp_path, options(write_csv(tmp_path / "clinic", text), CSV))
+    assert [image.patient for image in found] == ["007", "007", "3.png"]
+    assert "1 patients are written in several ways, e.g. '007' and '7'" in caplog.text
+    assert "1 of 3 images have no patient" in caplog.text
+    assert "patients unknown" not in caplog.text
+
+
+def test_a_table_without_patients_says_so_and_looks_at_the_names(tmp_path, caplog):
+    folder_ = tmp_path / "clinic"
+    for number, name in enumerate(("00003847_004", "00003847_005", "00000061_001")):
+        (folder_ / name).parent.mkdir(exist_ok=True)
+        (folder_ / f"{name}.png").write_bytes(png(number))
+    (folder_ / "labels.csv").write_text("file,finding\n00003847_004.png,a\n00003847_005.png,b\n00000061_001.png,b\n")
+    found = fetch_folder(tmp_path, options(folder_, CSV | {"patient": None}))
+    assert not any(image.patient_known for image in found)
+    assert "patients unknown, every image counts as its own patient" in caplog.text
+    assert (
+        "2 images look by their names like several of one patient (1 such patients), e.g. 00003847_004" in caplog.text
+    )
+
+
+def test_images_without_a_line_are_told(tmp_path, caplog):
+    fetch_folder(tmp_path, options(write_csv(tmp_path / "clinic", "file,finding,person\n1.png,a,1\n2.png,b,2\n"), CSV))
+    assert "labels.csv: 2 images of the same folders have no line and are left out, e.g. 3.png" in caplog.text
+
+
+def test_names_are_found_however_their_accents_are_written(tmp_path):
+    apart = unicodedata.normalize("NFD", "Müller.png")
+    path = write_csv(tmp_path / "clinic", "file,finding,person\nMüller.png,a,1\n2.png,b,2\n")
+    (path / apart).write_bytes(png(77))
+    found = fetch_folder(tmp_path, options(path, CSV))
+    with folder.read([tmp_path / "raw" / "folder.zip"]) as images:
+        assert images[1].load() == png(77)
+    assert found[1].file == "Müller.png"
+    (path / "Müller.png").write_bytes(png(1))
+    (path / "labels.csv").write_text("file,finding,person\n9.png,a,1\n2.png,b,2\n")
+    with pytest.raises(InputError, match=r"two files of this name, which differ in nothing but how their accents"):
+        fetch_folder(tmp_path, options(path, CSV))
+
+
+def test_patients_as_folders_are_found_by_a_pattern_with_the_folder(tmp_path, caplog):
+    for kind, patient, number in itertools.product(("sick", "well"), range(4), range(3)):
+        path = tmp_path / "clinic" / kind / f"{kind[0]}P{patient}" / f"slice_{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+    found = fetch_folder(tmp_path, options(tmp_path / "clinic", pattern="([sw]P[0-9]+)/"))
+    assert len({image.patient for image in found}) == 8
+    assert caplog.text == ""
+    fetch_folder(tmp_path, options(tmp_path / "clinic", pattern="([0-9]+)"))
+    assert "finds 3 patients, and patient '0' in 8 sub-folders, e.g. 'sick/sP0'; where each folder is" in caplog.text
+    caplog.clear()
+    fetch_folder(tmp_path, options(tmp_path / "clinic"))
+    assert "24 images lie in 8 sub-folders, e.g. 'sP0'; if each is a patient" in caplog.text
+
+
+def test_files_that_may_be_images_are_not_passed_over_in_silence(tmp_path, class_folders, caplog):
+    (class_folders / "sick" / "a.jfif").write_bytes(png(5))  # a JPEG, as Windows saves it
+    (class_folders / "sick" / "b.heic").write_bytes(b"x")
+    (class_folders / "sick" / "c").write_bytes(b"x")
+    found = fetch_folder(tmp_path, options(class_folders))
+    assert "sick_a" in [image.name for image in found]
+    assert (
+        "2 files of 'sick' are left out, their endings are none of images (1 .heic, 1 without an ending)" in caplog.text
+    )
+
+
+def test_macos_leaves_no_class_behind(tmp_path, class_folders, caplog):
+    (class_folders / "__MACOSX" / "sick").mkdir(parents=True)
+    (class_folders / "__MACOSX" / "sick" / "p1.png").write_bytes(b"x")
+    assert {image.label for image in fetch_folder(tmp_path, options(class_folders))} == {"sick", "well"}
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path, class_folders):
+    (class_folders / "sick" / "annex.png").symlink_to("../.git/annex/objects/1.png")
+    with pytest.raises(InputError, match=r"annex\.png: a link that leads nowhere .*datalad get"):
+        fetch_folder(tmp_path, options(class_folders))
+    (class_folders / "sick" / "annex.png").unlink()
+    os.mkfifo(class_folders / "sick" / "pipe.png")  # reading it would wait for ever
+    with pytest.raises(InputError, match=r"pipe\.png: no ordinary file"):
+        fetch_folder(tmp_path, options(class_folders))
+
+
+def test_a_dangling_link_in_a_table_is_named(tmp_path):
+    path = write_csv(tmp_path / "clinic", "file,finding,person\nannex.png,a,1\n2.png,b,2\n")
+    (path / "annex.png").symlink_to(".git/annex/objects/1.png")
+    with pytest.raises(InputError, match=r"annex\.png: a link that leads nowhere"):
+        fetch_folder(tmp_path, options(path, CSV))
+
+
+def test_a_name_that_is_no_utf8_is_told_with_its_bytes(tmp_path, class_folders):
+    os.rename(class_folders / "sick" / "p1_a.png", os.fsencode(class_folders / "sick") + b"/M\xfcller.png")
+    with pytest.raises(InputError, match=r"M\\udcfcller\.png: its name is not UTF-8.*convmv"):
+        fetch_folder(tmp_path, options(class_folders))
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, class_folders, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(fetch_folder(tmp_path, options("~/clinic"))) == 4
+    with pytest.raises(InputError, match=f"{tmp_path}/films: no such folder"):
+        fetch_folder(tmp_path, options("~/films"))
+
+
+def test_a_pattern_of_columns_that_does_not_close_is_named(tmp_path):
+    path = write_csv(tmp_path / "clinic", "file,finding,person\n1.png,a,1\n2.png,b,2\n")
+    with pytest.raises(InputError, match=r"'\{finding/\{file\}' is no pattern of columns"):
+        fetch_folder(tmp_path, options(path, CSV | {"file": "{finding/{file}"}))
 
 
 # ---------------------------------------------------------------------------------------------- Montgomery, Shenzhen
@@ -376,11 +508,33 @@ def test_medmnist_keeps_the_official_split_and_reports_identical_images(tmp_path
 
 
 @pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        (np.array(["well", "sick", "well"]), ["well", "sick", "well"]),
+        (np.array([[0.0], [1.0], [0.0]]), ["0", "1", "0"]),
+    ],
+)
+def test_medmnist_labels_may_be_texts_and_whole_numbers(tmp_path, labels, found):
+    np.savez(tmp_path / "x.npz", **arrays(val_labels=labels))
+    fetch(FetchSettings("medmnist", "file", {"path": str(tmp_path / "x.npz")}), raw=[tmp_path / "medmnist.npz"])
+    with medmnist.read([tmp_path / "medmnist.npz"]) as images:
+        assert [image.label for image in images if image.split == "validation"] == found
+        assert not any(image.patient_known for image in images)
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"val_labels": np.zeros((3, 14))}, "one label for each"),
+        (
+            {"val_labels": np.array([0, np.nan, 1])},
+            r"val_labels has 1 labels that are none, .* is 'nan' at \[1\]",
+        ),
+        ({"val_labels": np.array([0, 0.5, 1])}, r"val_labels has 1 labels that are none, the first is '0.5' at \[1\]"),
+        ({"val_labels": np.array(["a", "", "b"])}, r"the first is '' at \[1\]"),
+        ({"val_labels": np.zeros(3, complex)}, "val_labels is complex128; labels are whole numbers or texts"),
         ({"val_images": np.zeros((3, 8, 8))}, "not uint8"),
-        ({"val_images": np.array([None])}, "not a readable"),  # would have to be unpickled
+        ({"val_images": np.array([None])}, r"Python objects, which are not read because they can run any code"),
     ],
 )
 def test_medmnist_of_another_kind_is_refused(tmp_path, changes, message):
@@ -416,7 +570,7 @@ def test_index_of_a_packed_folder_is_readable_by_hand(tmp_path, class_folders):
     assert rows[0] == {
         "file": "sick/p1_a.png",
         "label": "sick",
-        "patient": "sick/p1_a.png",
+        "patient": "",
         "mask": "",
         "split": "",
         "source": "clinic",

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 
 import numpy as np
 import pytest
@@ -158,9 +159,38 @@ def test_a_class_without_images_is_an_error(tmp_path):
         run(tmp_path, GOOD, labels=labels)
 
 
-def test_two_files_that_would_get_one_name_are_an_error(tmp_path):
-    with pytest.raises(InputError, match=r"sick/a_b\.png and sick/a b\.png would both become the image 'sick_a_b'"):
-        run(tmp_path, GOOD | {"sick/a b.png": noise(5), "sick/a_b.png": noise(6)})
+def test_two_files_that_would_get_one_name_get_two(tmp_path):
+    images, _ = run(tmp_path, GOOD | {"sick/a b.png": noise(5), "sick/a_b.png": noise(6)})
+    names = [name for name in images.column("image") if name.startswith("sick_a_b")]
+    assert len(names) == 2
+    assert all(len(name) == len("sick_a_b_12345678.png") for name in names)
+
+
+def test_names_in_any_script_are_used_and_stay_apart(tmp_path):
+    files = GOOD | {f"sick/{name}.png": noise(20 + n) for n, name in enumerate(("张敏", "刘洋", "Müller"))}
+    images, _ = run(tmp_path, files)
+    names = [
+        name
+        for name in images.column("image")
+        if name not in {f"{k}_{n}.png" for k in ("sick", "well") for n in range(4)}
+    ]
+    assert len(names) == 3
+    assert all(name.isascii() for name in names)
+    assert set(images.column("patient")) >= {"sick/张敏.png", "sick/刘洋.png", "sick/Müller.png"}
+
+
+def test_images_of_unknown_patients_say_so(tmp_path):
+    images, _ = run(tmp_path, GOOD)
+    assert set(images.column("patient_known")) == {"no"}
+
+
+def test_a_class_is_found_however_its_accents_are_written(tmp_path):
+    apart, together = (unicodedata.normalize(form, "Läsion") for form in ("NFD", "NFC"))
+    files = {f"{apart}/{n}.png": noise(n) for n in range(2)} | {f"well/{n}.png": noise(5 + n) for n in range(2)}
+    images, _ = run(tmp_path, files, labels={together: "abnormal", "well": "normal"})
+    assert images.column("label") == ["abnormal", "abnormal", "normal", "normal"]
+    again, _ = run(tmp_path, files, "again", labels={apart: "abnormal", "well": "normal"})
+    assert again.column("image") == images.column("image")
 
 
 @pytest.mark.parametrize("change", [{"size": [0, 0]}, {"workers": 0}, {"min_size": 0}, {"max_rejects": 1.5}])

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,11 @@ def explained(error: Exception, path: str | Path | None = None) -> str | None:
 def printable(path: str | Path) -> str:
     """A path for messages: bytes of a name that are no UTF-8 are shown as \\udc…, which no terminal refuses."""
     return os.fspath(path).encode("utf-8", "backslashreplace").decode()
+
+
+def nfc(text: str) -> str:
+    """Accents as one letter each (Unicode NFC). macOS writes them apart (NFD), which looks the same."""
+    return unicodedata.normalize("NFC", text)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from synthmed.core.errors import InputError
+from synthmed.core.files import readable
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,8 @@ class Archive:
         # zipfile counts its readers without a lock, so two threads must not open members at once.
         self._lock = threading.Lock()
         try:
-            self._zip = zipfile.ZipFile(self.path)
-        except FileNotFoundError as error:
-            raise InputError(f"{self.path}: no such archive") from error
+            with readable(self.path):
+                self._zip = zipfile.ZipFile(self.path)
         except zipfile.BadZipFile as error:
             raise InputError(
                 f"{self.path}: not a readable zip archive ({error}); it is damaged or something else: fetch it again"

@@ -6,12 +6,14 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from synthmed.core.errors import InputError
+from synthmed.core.files import nfc
 from synthmed.data.archives import DamagedMember
 from synthmed.data.sources.raw_image import Load, RawImage
 
@@ -63,32 +65,39 @@ def check(settings: CommonSettings) -> None:
 
 
 def wanted(found: Sequence[RawImage], settings: CommonSettings) -> list[RawImage]:
-    """The images whose label has a class. Everything that can be wrong with the list is found before any decoding.
+    """The images whose label has a class, with this class as their label. What can be wrong with the list is found
+    before any decoding.
 
     Raises InputError on a label that settings.labels does not know, on two images of one name, and on a class without
     images.
     """
+    known = {nfc(label): name for label, name in settings.labels.items()}
     names: dict[str, str] = {}
     for image in found:
-        if image.label not in settings.labels:
+        if nfc(image.label) not in known:
             raise InputError(
                 f"{image.file}: unknown label {image.label!r}; setting labels knows "
-                f"{sorted(settings.labels)} (null leaves a label out)"
+                f"{sorted(known)} (null leaves a label out)"
             )
         if image.name in names:
             raise InputError(
                 f"{image.file} and {names[image.name]} would both become the image {image.name!r}; rename one of them"
             )
         names[image.name] = image.file
-    chosen = [image for image in found if settings.labels[image.label] is not None]
+    labelled = [replace(image, label=known[nfc(image.label)]) for image in found]
+    chosen = [image for image in labelled if image.label is not None]
     if len(chosen) < len(found):
         logger.info("%d of %d images left out because their label maps to null", len(found) - len(chosen), len(found))
-    classes = {label for label in settings.labels.values() if label is not None}
-    empty = sorted(classes - {settings.labels[image.label] for image in chosen})
+    empty = sorted({label for label in known.values() if label is not None} - {image.label for image in chosen})
     if empty:
         present = dict(Counter(image.label for image in found))
         raise InputError(f"source {settings.source!r} has no image of the class {empty[0]!r}; its labels are {present}")
     return chosen
+
+
+def unknown_patient(image: RawImage) -> dict[str, str]:
+    """The column `patient_known`: "no" where the image counts as its own patient because nobody knows better."""
+    return {} if image.patient_known else {"patient_known": "no"}
 
 
 def stop_if_too_many(rejected: Sequence[dict[str, str]], total: int, limit: float) -> None:

@@ -27,6 +27,7 @@ from synthmed.data import sources
 from synthmed.data.archives import DamagedMember
 from synthmed.data.boxes import Box, format_boxes, parse_boxes
 from synthmed.data.imageset import COLUMNS, encode_png, write_image_set
+from synthmed.data.patients import cleaned, spelling
 from synthmed.data.sources.raw_image import Load, RawImage
 from synthmed.prepare.anonymise import age, manufacturer, pseudonym, read_salt, sex, view
 from synthmed.prepare.burnt_in import burnt_in
@@ -40,6 +41,7 @@ from synthmed.prepare.common import (
     resized,
     resized_mask,
     stop_if_too_many,
+    unknown_patient,
     wanted,
 )
 from synthmed.prepare.dicom_file import read_film, text
@@ -103,7 +105,8 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
     salt = read_salt(settings.salt, settings.salt_file)
     raw = [Path(path) for path in raw]
     rejected: list[dict[str, str]] = []
-    patients: set[str] = set()
+    patients: dict[str, str] = {}  # hash of what all spellings of a patient's number share -> patient
+    otherwise = 0
     flagged: Counter[str] = Counter()
     with sources.load(settings.source).read(raw) as found:
         named = [_named(image, number, salt) for number, image in enumerate(found, start=1)]
@@ -112,6 +115,7 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
         _check_columns(films, settings)
 
         def rows() -> Iterator[tuple]:
+            nonlocal otherwise
             results = _in_processes([places[film.name] for film in films], raw, settings, salt)
             with Progress("prepared", len(films), "film") as progress:
                 for film, result in zip(films, results, strict=True):
@@ -120,14 +124,17 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
                         name = found[places[film.name]].file if settings.file_names == "shown" else film.name
                         rejected.append({"file": name, "reason": str(result)})
                         continue
+                    patient = patients.setdefault(result.spelling, result.fields["patient"])
+                    otherwise += patient != result.fields["patient"]
                     fields = {
                         **result.fields,
+                        "patient": patient,
                         "image": f"{settings.prefix}{film.name}.png",
-                        "label": settings.labels[film.label],
+                        **unknown_patient(film),
+                        "label": film.label,
                         "split": film.split,
                         "source": film.source,
                     }
-                    patients.add(result.fields["patient"])
                     flagged[result.fields["burnt_in"]] += 1
                     yield (fields, result.pixels) if result.mask is None else (fields, result.pixels, result.mask)
             # Raised inside write_image_set, which then leaves no image set behind.
@@ -143,6 +150,12 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
         len(rejected),
         *(flagged[answer] for answer in ("yes", "no", "")),
     )
+    if otherwise:
+        logger.warning(
+            "%s: %d films have their patient's number in another spelling (case, spaces, zeros in front) than "
+            "the first film of that patient; each counts as one patient",
+            *(images, otherwise),
+        )
     for reject in rejected:
         logger.warning("rejected %s: %s", reject["file"], reject["reason"])
 
@@ -184,16 +197,18 @@ def _named(image: RawImage, number: int, salt: bytes) -> RawImage:
 # ------------------------------------------------------------------------------------------------------- one film
 @dataclass(frozen=True)
 class Prepared:
-    """fields: columns that the file decides; pixels, mask: PNG (encode_png)."""
+    """fields: columns that the file decides; spelling: a hash of what all spellings of the patient's number share
+    (patients.spelling); pixels, mask: PNG (encode_png)."""
 
     fields: dict[str, str]
+    spelling: str
     pixels: bytes
     mask: bytes | None
 
 
 def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -> Prepared:
     film = read_film(_load(image.load))
-    patient = image.patient or text(film.tags, "PatientID")
+    patient = image.patient or cleaned(text(film.tags, "PatientID"))
     if not patient:
         raise Rejected("no patient: neither the source nor the tag PatientID names one")
     shape = film.stored.shape
@@ -227,6 +242,7 @@ def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -
         fields[column] = cell or fields.get(column, "")
     return Prepared(
         fields,
+        pseudonym(salt, "spelling", spelling(patient), 16),
         encode_png(resized(pixels, box, settings.size, settings.resample)),
         None if mask is None else encode_png(resized_mask(mask, box, settings.size)),
     )

@@ -33,6 +33,7 @@ from synthmed.prepare.common import (
     resized,
     resized_mask,
     stop_if_too_many,
+    unknown_patient,
     wanted,
 )
 
@@ -125,8 +126,9 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
                         continue
                     fields = {
                         **image.extra,
+                        **unknown_patient(image),
                         "image": f"{settings.prefix}{image.name}.png",
-                        "label": settings.labels[image.label],
+                        "label": image.label,
                         "patient": f"{settings.prefix}{image.patient}",
                         "split": image.split,
                         "source": image.source,

@@ -9,22 +9,33 @@ stored film, the upper ends exclusive.
 import csv
 import io
 import logging
-import string
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from synthmed.core.errors import InputError
+from synthmed.core.files import nfc, printable, readable
+from synthmed.core.settings import parse
 from synthmed.data.archives import Archive, DamagedMember
 from synthmed.data.boxes import Box
 from synthmed.data.film_archive import BOX_COLUMNS, BOXES, LABEL_COLUMNS, LABELS, FilmEntry, write_film_archive
-from synthmed.data.sources.finding_labels import NORMAL, check_all_mapped, check_all_occur, check_names, checked_box, columns, label, tally
+from synthmed.data.patients import cleaned, one_spelling, tell_crowds, tell_missing
+from synthmed.data.sources.finding_labels import (
+    NORMAL,
+    check_all_mapped,
+    check_all_occur,
+    check_names,
+    checked_box,
+    columns,
+    label,
+    tally,
+)
 from synthmed.data.sources.raw_image import RawImage
-from synthmed.core.errors import InputError
-from synthmed.core.files import check_columns_once
-from synthmed.core.settings import parse
+from synthmed.data.sources.user_folder import UserFolder
+from synthmed.data.sources.user_table import filled, part, placeholders, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +52,8 @@ ENDINGS = (".dcm", ".dicom", ".dic", ".ima")
 """Endings of DICOM files; a file with another ending or none is one when it has the letters DICM after its preamble."""
 
 DEVICE = ("yes", "no", "")
-_PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "": ""}
+_DICOMDIR = b"1.2.840.10008.1.3.10"
+"""UID of a media directory (DICOMDIR): a list of the files on a CD, no film."""
 
 
 @dataclass(frozen=True)
@@ -116,33 +128,38 @@ class _Film:
 
 
 def _pack(settings: DicomFolderSettings, target: Path) -> None:
-    folder = Path(settings.path)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder (setting options.path)")
+    folder = UserFolder(settings.path)
     check_names(settings.finding_names)
-    table = folder / settings.csv.name
+    table = folder.path / settings.csv.name
     films = _films_of_csv(table, folder, settings)
     _check_folder(folder, table, films)
+    if settings.csv.patient is None:
+        logger.info("%s: no column of patients; the tag PatientID of each file counts", table)
+    else:
+        _settle_patients(table, films)
     _check_parts(table, films)
     kept = {file: film for file, film in films.items() if film.findings or _normal(film, settings.finding_names)}
     findings = [sorted(film.findings) for film in kept.values()]
     write_film_archive(target, (_entry(folder, file, film, settings.name) for file, film in sorted(kept.items())))
     boxes = sum(len(film.boxes) for film in kept.values())
-    logger.info("%s: packed %d films (%s), %d boxes", folder, len(kept), tally(findings), boxes)
+    logger.info("%s: packed %d films (%s), %d boxes", folder.path, len(kept), tally(findings), boxes)
     if len(kept) < len(films):
         logger.warning("%s: %d films left out, their only findings are null", table, len(films) - len(kept))
-    if settings.csv.patient is None:
-        logger.info("%s: no column of patients; the tag PatientID of each file counts", table)
 
 
-def _entry(folder: Path, file: str, film: _Film, source: str) -> FilmEntry:
+def _settle_patients(table: Path, films: Mapping[str, _Film]) -> None:
+    """One spelling for each patient; films without one keep "", for which the tag PatientID counts."""
+    patients = one_spelling([film.patient for film in films.values()], str(table))
+    for film, patient in zip(films.values(), patients, strict=True):
+        film.patient = patient
+    tell_missing(patients, str(table), "the tag PatientID of its file counts")
+    tell_crowds(patients, [label(film.findings) for film in films.values()], str(table))
+
+
+def _entry(folder: UserFolder, file: str, film: _Film, source: str) -> FilmEntry:
     """A film of the folder as the archive takes it."""
-    try:
-        content = (folder / file).read_bytes()
-    except PermissionError as error:
-        raise InputError(f"{folder / file}: no permission to read it; change its rights") from error
     name = f"films/{file}"
-    label = {
+    row = {
         "file": name,
         "patient": film.patient,
         "findings": ";".join(sorted(film.findings)),
@@ -152,41 +169,33 @@ def _entry(folder: Path, file: str, film: _Film, source: str) -> FilmEntry:
         "source": source,
     }
     boxes = [dict(zip(BOX_COLUMNS, (name, *box), strict=True)) for box in sorted(film.boxes)]
-    return FilmEntry({name: content}, label, boxes)
+    return FilmEntry({name: folder.read(file)}, row, boxes)
 
 
 def _normal(film: _Film, names: Mapping[str, str | None]) -> bool:
     return not film.findings and all(names[name] == NORMAL for name in film.names)
 
 
-def _films_of_csv(path: Path, folder: Path, settings: DicomFolderSettings) -> dict[str, _Film]:
-    """What the CSV says of every film: path below the folder -> film."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file (setting options.csv.name)") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error}); save the table as CSV UTF-8") from error
-    reader = csv.DictReader(io.StringIO(text))
-    names = list(reader.fieldnames or [])
-    _check_columns(path, names, settings.csv)
-    films: dict[str, _Film] = {}
-    rows = [(reader.reader.line_num, cells) for cells in reader]  # DictReader's own number stops at blank lines
-    for line, cells in rows:
-        if None in cells or None in cells.values():
-            raise InputError(f"{path}, line {line}: it has not {len(names)} cells as the first line has")
-    cells_of = [_names_of(cells[settings.csv.findings]) for _line, cells in rows]
+def _films_of_csv(path: Path, folder: UserFolder, settings: DicomFolderSettings) -> dict[str, _Film]:
+    """What the CSV says of every film: name below the folder -> film."""
+    table, names = settings.csv, {nfc(theirs): ours for theirs, ours in settings.finding_names.items()}
+    sides = vars(table.boxes).values() if table.boxes is not None else ()
+    rows = read_table(
+        path, [table.patient, table.findings, table.device, table.split, *placeholders(table.file), *sides]
+    )
+    cells_of = [_names_of(cells[nfc(table.findings)]) for _line, cells in rows]
     occurring = {name for names in cells_of for name in names}
-    check_all_mapped(settings.finding_names, occurring, str(path))
-    check_all_occur(settings.finding_names, occurring, str(path))
+    check_all_mapped(names, occurring, str(path))
+    check_all_occur(names, occurring, str(path))
+    films: dict[str, _Film] = {}
     for (line, cells), said in zip(rows, cells_of, strict=True):
         where = f"{path}, line {line}"
-        file = _member(_filled(settings.csv.file, cells), folder, where)
+        file = folder.check_name(folder.find(filled(table.file, cells), where))
         row = _Film(
             line,
-            patient=cells[settings.csv.patient].strip() if settings.csv.patient else "",
-            device=_device(cells, settings.csv.device, where),
-            split=_part(cells, settings.csv.split, where),
+            patient=cleaned(cells[nfc(table.patient)]) if table.patient else "",
+            device=_device(cells, table.device, where),
+            split=part(cells, table.split, where),
         )
         film = films.setdefault(file, row)
         for what in ("patient", "device", "split"):
@@ -196,20 +205,15 @@ def _films_of_csv(path: Path, folder: Path, settings: DicomFolderSettings) -> di
                     f"{film.line}; a film has one"
                 )
         film.names |= set(said)
-        ours = {settings.finding_names[name] for name in said}
-        film.findings |= {name for name in ours if name not in (NORMAL, None)}
-        if (
-            any(settings.finding_names[name] == NORMAL for name in film.names)
-            and len({settings.finding_names[name] for name in film.names}) > 1
-        ):
+        film.findings |= {names[name] for name in said} - {NORMAL, None}
+        ours = {names[name] for name in film.names}
+        if NORMAL in ours and len(ours) > 1:
             raise InputError(
                 f"{where}: {file!r} is normal and has a finding ({', '.join(sorted(film.names))}, first in line "
                 f"{film.line}); it can have one of these labels only"
             )
-        if settings.csv.boxes is not None:
-            film.boxes += _box(cells, settings.csv.boxes, said, settings.finding_names, where)
-    if not films:
-        raise InputError(f"{path}: no rows below the first line")
+        if table.boxes is not None:
+            film.boxes += _box(cells, table.boxes, said, names, where)
     return films
 
 
@@ -219,24 +223,17 @@ def _names_of(cell: str) -> list[str]:
 
 
 def _device(cells: Mapping[str, str], column: str | None, where: str) -> str:
-    value = cells[column].strip().lower() if column else ""
+    value = cells[nfc(column)].lower() if column else ""
     if value not in DEVICE:
         raise InputError(f"{where}: {column} is {value!r}; it must be yes, no or empty")
     return value
-
-
-def _part(cells: Mapping[str, str], column: str | None, where: str) -> str:
-    value = cells[column].strip().lower() if column else ""
-    if value not in _PARTS:
-        raise InputError(f"{where}: {column} is {value!r}; known are train, validation, test")
-    return _PARTS[value]
 
 
 def _box(
     cells: Mapping[str, str], names: BoxColumns, said: Sequence[str], ours: Mapping[str, str | None], where: str
 ) -> list[Box]:
     """The row's box as a list of one, or of none."""
-    texts = [cells[column].strip() for column in (names.x_min, names.y_min, names.x_max, names.y_max)]
+    texts = [cells[nfc(column)] for column in (names.x_min, names.y_min, names.x_max, names.y_max)]
     if not any(texts):
         return []
     if len(said) != 1 or ours[said[0]] == NORMAL:
@@ -245,60 +242,24 @@ def _box(
     return [] if name is None else [checked_box(name, texts, where)]
 
 
-def _placeholders(pattern: str) -> list[str]:
-    return [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
-
-
-def _filled(pattern: str, cells: Mapping[str, str]) -> str:
-    if "{" not in pattern:
-        return cells[pattern].strip()
-    return pattern.format_map({column: cells[column].strip() for column in _placeholders(pattern)})
-
-
-def _check_columns(path: Path, names: Sequence[str], settings: DicomCsvSettings) -> None:
-    check_columns_once(path, names)
-    wanted = [settings.patient, settings.findings, settings.device, settings.split]
-    wanted += _placeholders(settings.file) if "{" in settings.file else [settings.file]
-    if settings.boxes is not None:
-        wanted += [settings.boxes.x_min, settings.boxes.y_min, settings.boxes.x_max, settings.boxes.y_max]
-    for column in wanted:
-        if column is not None and column not in names:
-            hint = "; it is separated by semicolons: save it with commas" if len(names) == 1 and ";" in names[0] else ""
-            raise InputError(f"{path}: no column {column!r} (settings options.csv); it has {list(names)}{hint}")
-
-
-def _member(file: str, folder: Path, where: str) -> str:
-    """`file` as a clean path below `folder`. Raises InputError when it leaves the folder or does not exist."""
-    relative = PurePosixPath(file.replace("\\", "/"))
-    if not file or relative.is_absolute() or ".." in relative.parts:
-        raise InputError(f"{where}: {file!r} is not the name of a file below {folder}")
-    if not (folder / relative).is_file():
-        raise InputError(f"{where}: {folder / relative} does not exist; a row needs its film")
-    return relative.as_posix()
-
-
-def _check_folder(folder: Path, table: Path, films: Mapping[str, _Film]) -> None:
-    """Raise InputError when the folder has DICOM files without a row."""
-    without = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != table):
-        relative = path.relative_to(folder).as_posix()
-        if relative not in films and _is_dicom(path):
-            without.append(relative)
+def _check_folder(folder: UserFolder, table: Path, films: Mapping[str, _Film]) -> None:
+    """Raise InputError when the folder has DICOM files without a row. DICOMDIR, the list on a CD, needs none."""
+    without = [
+        name for name, path in folder.files.items() if name not in films and path != table and _is_film(name, path)
+    ]
     if without:
         raise InputError(
-            f"{folder}: {len(without)} DICOM files have no row in {table.name}, the first is {without[0]!r}; add rows "
-            "or take the files out of the folder"
+            f"{folder.path}: {len(without)} DICOM files have no row in {table.name}, the first is "
+            f"{printable(without[0])!r}; add rows or take the files out of the folder"
         )
 
 
-def _is_dicom(path: Path) -> bool:
-    if path.suffix.lower() in ENDINGS:
-        return True
-    try:
-        with open(path, "rb") as handle:
-            return handle.read(132)[128:] == b"DICM"
-    except PermissionError as error:
-        raise InputError(f"{path}: no permission to read it; change its rights") from error
+def _is_film(name: str, path: Path) -> bool:
+    if not path.is_file():
+        return name.lower().endswith(ENDINGS)  # a link into nowhere
+    with readable(path), open(path, "rb") as handle:
+        start = handle.read(1024)
+    return _DICOMDIR not in start and (name.lower().endswith(ENDINGS) or start[128:132] == b"DICM")
 
 
 def _check_parts(table: Path, films: Mapping[str, _Film]) -> None:

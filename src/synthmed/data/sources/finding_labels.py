@@ -9,8 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from synthmed.data.boxes import Box, format_boxes
 from synthmed.core.errors import InputError
+from synthmed.data.boxes import Box, format_boxes
 
 NORMAL, ABNORMAL = "normal", "abnormal"
 """Labels of a film without and with findings; the former is also the value of `finding_names` for "nothing found"."""

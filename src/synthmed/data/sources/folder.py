@@ -7,23 +7,24 @@
 import csv
 import io
 import logging
-import os
 import re
-import string
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
 
-from synthmed.data.archives import Archive, DamagedMember
-from synthmed.data.sources.raw_image import RawImage
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, check_columns_once
+from synthmed.core.files import atomic_path, nfc, printable
 from synthmed.core.settings import parse
+from synthmed.data.archives import Archive, DamagedMember
+from synthmed.data.patients import cleaned, one_spelling, tell_crowds, tell_missing, tell_unknown
+from synthmed.data.sources.raw_image import RawImage
+from synthmed.data.sources.user_folder import UserFolder
+from synthmed.data.sources.user_table import filled, part, placeholders, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +32,13 @@ LICENCE = "your own data: their terms are yours to know"
 CITATION = "none"
 PROVIDERS = {"folder": ("synthmed.data.sources.folder",)}
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-"""Endings of image files."""
+ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".pjpeg", ".tif", ".tiff", ".bmp", ".webp")
+"""Endings of image files; .jfif and the two after it are what Windows and old browsers call a JPEG."""
+_JUNK = ("thumbs.db", "desktop.ini", "icon\r")
+"""Files that file managers leave in folders, in lower case."""
 INDEX = "index.csv"
 _COLUMNS = ("file", "label", "patient", "mask", "split", "source")
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-_PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "": ""}
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ class CsvSettings:
 @dataclass(frozen=True)
 class FolderSettings:
     """path: the folder; name: what the column `source` says; csv: null when the sub-folders are the classes;
-    patient_pattern: for class sub-folders, a regular expression whose first group, searched in the file name, is the
-    patient; null when every image is its own patient.
+    patient_pattern: for class sub-folders, a regular expression whose first group, searched in the file name and then
+    in the path below the class folder, is the patient; null when every image is its own patient.
     """
 
     path: str
@@ -78,9 +80,7 @@ def raw_files(settings: Mapping[str, object]) -> list[str]:
 def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> None:
     """Pack the folder. Raises InputError on a missing folder, CSV, column or file, a file twice, one class only."""
     settings = parse(FolderSettings, options, "options")
-    folder = Path(settings.path)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder (setting options.path)")
+    folder = UserFolder(settings.path)
     if settings.csv is None:
         rows = _rows_of_class_folders(folder, settings)
     elif settings.patient_pattern is not None:
@@ -89,149 +89,166 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
         rows = _rows_of_csv(folder, settings.csv)
     labels = Counter(row["label"] for row in rows)
     if len(labels) < 2:
-        raise InputError(f"{folder}: only one class ({', '.join(labels) or 'no image'}); at least two are needed")
+        raise InputError(f"{folder.path}: only one class ({', '.join(labels) or 'no image'}); at least two are needed")
+    known = settings.patient_pattern is not None or (settings.csv is not None and settings.csv.patient is not None)
+    _settle_patients(rows, folder, known)
     for row in rows:
         row["source"] = settings.name
     _pack(folder, rows, raw[0])
     logger.info(
         "%s: packed %d images of %d patients (%s), %d with a mask",
-        folder,
+        folder.path,
         len(rows),
-        len({row["patient"] for row in rows}),
+        len({row["patient"] or row["file"] for row in rows}),
         ", ".join(f"{label} {count}" for label, count in sorted(labels.items())),
         sum(bool(row["mask"]) for row in rows),
     )
 
 
+def _settle_patients(rows: Sequence[dict[str, str]], folder: UserFolder, known: bool) -> None:
+    """One spelling for each patient, "" where there is none; what that may hide is said."""
+    where = printable(folder.path)
+    patients = one_spelling([cleaned(row["patient"]) for row in rows], where)
+    for row, patient in zip(rows, patients, strict=True):
+        row["patient"] = patient
+    if known:
+        tell_missing(patients, where)
+        tell_crowds(patients, [row["label"] for row in rows], where)
+    else:
+        below = [row["file"].partition("/")[2] or row["file"] for row in rows]
+        tell_unknown(below, where, "name them by options.patient_pattern, or options.csv.patient with a table")
+
+
 # ------------------------------------------------------------------------------------------------- class sub-folders
-def _files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, also below linked folders. Raises InputError on a folder that cannot be read, and on a
-    link to a folder that holds it."""
+def _rows_of_class_folders(folder: UserFolder, settings: FolderSettings) -> list[dict[str, str]]:
+    pattern = None if settings.patient_pattern is None else _pattern(settings.patient_pattern)
+    rows = []
+    ignored: dict[str, list[str]] = defaultdict(list)  # class folder -> names
+    for file in folder.files:
+        label, _, below = file.partition("/")
+        if not below or not file.lower().endswith(ENDINGS):
+            ignored[label if below else ""].append(file)
+            continue
+        patient = "" if pattern is None else _patient(pattern, below, folder.path / file)
+        rows.append({"file": folder.check_name(file), "label": label, "patient": patient, "mask": "", "split": ""})
+    _tell_ignored(folder, ignored)
+    if pattern is not None:
+        _tell_folders(folder, rows)
+    return rows
 
-    def refused(error: OSError) -> NoReturn:
-        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); change its rights") from error
 
-    passed = {str(folder): {os.path.realpath(folder)}}  # folder -> the real folders on the way to it
-    for place, folders, files in os.walk(folder, followlinks=True, onerror=refused):
-        for name in folders:
-            path = os.path.join(place, name)
-            real = os.path.realpath(path)
-            if real in passed[place]:
-                raise InputError(f"{path}: links to a folder that it lies in; remove the link")
-            passed[path] = passed[place] | {real}
-        yield from (Path(place) / name for name in files)
-
-
-def _rows_of_class_folders(folder: Path, settings: FolderSettings) -> list[dict[str, str]]:
+def _pattern(text: str) -> re.Pattern:
     try:
-        pattern = None if settings.patient_pattern is None else re.compile(settings.patient_pattern)
+        pattern = re.compile(nfc(text))
     except re.error as error:
         raise InputError(f"setting options.patient_pattern is no regular expression ({error})") from error
-    if pattern is not None and pattern.groups < 1:
+    if pattern.groups < 1:
         raise InputError(f"setting options.patient_pattern {pattern.pattern!r} needs a group in parentheses")
-    rows, ignored = [], []
-    for path in sorted(_files_below(folder)):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or path.suffix.lower() not in ENDINGS or len(relative.parts) < 2:
-            ignored.append(relative.as_posix())
-            continue
-        match = pattern.search(path.name) if pattern else None
-        if pattern and (match is None or not match.group(1)):
-            raise InputError(f"{path}: options.patient_pattern {pattern.pattern!r} finds no patient in this name")
-        file = relative.as_posix()
-        patient = match.group(1) if match else file
-        rows.append({"file": file, "label": relative.parts[0], "patient": patient, "mask": "", "split": ""})
-    if ignored:
-        logger.info("%s: %d files are no images in a class sub-folder, e.g. %s", folder, len(ignored), ignored[0])
-    return rows
+    return pattern
+
+
+def _patient(pattern: re.Pattern, below: str, path: Path) -> str:
+    """The first group of the pattern in the file name, or else in the path below the class folder."""
+    match = pattern.search(PurePosixPath(below).name) or pattern.search(below)
+    if match is None or not match.group(1):
+        raise InputError(
+            f"{printable(path)}: options.patient_pattern {pattern.pattern!r} finds no patient in this name, nor in the "
+            f"path below the class folder ({printable(below)!r})"
+        )
+    return match.group(1)
+
+
+def _tell_folders(folder: UserFolder, rows: Sequence[Mapping[str, str]]) -> None:
+    """Say when the pattern found one patient in many sub-folders: then the folders may be the patients."""
+    folders: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        parent = str(PurePosixPath(row["file"]).parent)
+        folders[row["patient"]] |= {parent} if "/" in parent else set()
+    patient, found = max(folders.items(), key=lambda item: len(item[1]))
+    if len(found) > 2 and len(found) > len(folders):
+        logger.warning(
+            "%s: options.patient_pattern finds %d patients, and patient %r in %d sub-folders, e.g. %r; where each "
+            'folder is a patient, write its name into the pattern: "([^/]+)/"',
+            *(printable(folder.path), len(folders), patient, len(found), printable(min(found))),
+        )
+
+
+def _tell_ignored(folder: UserFolder, ignored: Mapping[str, Sequence[str]]) -> None:
+    """Say which files are left out: with a warning where they may be images that the user means to use."""
+    for label, files in sorted(ignored.items()):
+        kept = [file for file in files if PurePosixPath(file).name.lower() not in _JUNK]
+        endings = Counter(PurePosixPath(file).suffix.lower() or "without an ending" for file in kept)
+        listed = ", ".join(f"{count} {ending}" for ending, count in sorted(endings.items()))
+        if kept and label:
+            logger.warning(
+                "%s: %d files of %r are left out, their endings are none of images (%s), e.g. %s; known are %s",
+                *(printable(folder.path), len(kept), label, listed, printable(kept[0]), " ".join(ENDINGS)),
+            )
+        elif kept:
+            logger.warning(
+                "%s: %d files lie beside the class sub-folders and are left out (%s), e.g. %s",
+                *(printable(folder.path), len(kept), listed, printable(kept[0])),
+            )
 
 
 # --------------------------------------------------------------------------------------------------------------- CSV
-def _rows_of_csv(folder: Path, settings: CsvSettings) -> list[dict[str, str]]:
-    path = folder / settings.name
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file (setting options.csv.name)") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error}); save the table as CSV UTF-8") from error
-    reader = csv.DictReader(io.StringIO(text))
-    columns = list(reader.fieldnames or [])
-    _check_columns(path, columns, settings)
-    rows, seen = [], {}
-    for cells in reader:
-        number = reader.reader.line_num  # DictReader's own number stops at blank lines
-        where = f"{path}, line {number}"
-        if None in cells or None in cells.values():
-            raise InputError(f"{where}: it has not {len(columns)} cells as the first line has")
-        file = _member(_filled(settings.file, cells), folder, where)
-        if file in seen:
-            raise InputError(f"{where}: {file!r} stands in line {seen[file]} already; one line an image")
-        seen[file] = number
-        if not cells[settings.label].strip():
-            raise InputError(f"{where}: no {settings.label}")
-        split = cells[settings.split].strip().lower() if settings.split else ""
-        if split not in _PARTS:
-            raise InputError(f"{where}: {settings.split} is {split!r}; known are train, validation, test")
-        mask = _filled(settings.mask, cells) if settings.mask else ""
-        # An empty patient is a patient of its own, never one group of all who lack a number.
-        patient = (cells[settings.patient].strip() if settings.patient else "") or file
-        rows.append(
-            {
-                **{column: cells[column].strip() for column in settings.keep},
-                "file": file,
-                "label": cells[settings.label].strip(),
-                "patient": patient,
-                "mask": _member(mask, folder, where) if mask else "",
-                "split": _PARTS[split],
-            }
-        )
-    return rows
-
-
-def _placeholders(pattern: str) -> list[str]:
-    return [field for _, field, _, _ in string.Formatter().parse(pattern) if field is not None]
-
-
-def _filled(pattern: str, cells: Mapping[str, str]) -> str:
-    """The cell of a column, or the pattern with cells in it; "" when the only cell that it needs is empty."""
-    if "{" not in pattern:
-        return cells[pattern].strip()
-    values = {column: cells[column].strip() for column in _placeholders(pattern)}
-    return pattern.format_map(values) if all(values.values()) else ""
-
-
-def _check_columns(path: Path, columns: list[str], settings: CsvSettings) -> None:
-    check_columns_once(path, columns)
-    wanted = [settings.label, settings.patient, settings.split, *settings.keep]
-    for pattern in (settings.file, settings.mask):
-        if pattern is not None:
-            wanted += _placeholders(pattern) if "{" in pattern else [pattern]
-    for column in wanted:
-        if column is not None and column not in columns:
-            semicolons = len(columns) == 1 and ";" in columns[0]
-            hint = "; it is separated by semicolons: save it with commas" if semicolons else ""
-            raise InputError(f"{path}: no column {column!r}; it has {columns}{hint}")
+def _rows_of_csv(folder: UserFolder, settings: CsvSettings) -> list[dict[str, str]]:
+    path = folder.path / settings.name
     clash = sorted(set(settings.keep) & {*_COLUMNS, "image"})
     if clash:
         raise InputError(f"setting options.csv.keep names {clash[0]!r}, a column that the image set writes itself")
+    files = [*placeholders(settings.file), *placeholders(settings.mask)]
+    wanted = [settings.label, settings.patient, settings.split, *settings.keep, *files]
+    rows, seen = [], {}
+    for number, cells in read_table(path, wanted):
+        where = f"{path}, line {number}"
+        file = _image_file(filled(settings.file, cells), folder, where)
+        if file in seen:
+            raise InputError(f"{where}: {file!r} stands in line {seen[file]} already; one line an image")
+        seen[file] = number
+        if not cells[nfc(settings.label)]:
+            raise InputError(f"{where}: no {settings.label}")
+        mask = filled(settings.mask, cells) if settings.mask else ""
+        rows.append(
+            {
+                **{column: cells[nfc(column)] for column in settings.keep},
+                "file": file,
+                "label": cells[nfc(settings.label)],
+                "patient": cells[nfc(settings.patient)] if settings.patient else "",
+                "mask": _image_file(mask, folder, where) if mask else "",
+                "split": part(cells, settings.split, where),
+            }
+        )
+    _tell_unlisted(folder, path, rows)
+    return rows
 
 
-def _member(file: str, folder: Path, where: str) -> str:
-    """`file` as a clean path below `folder`. Raises InputError when it leaves the folder, is missing, or no image."""
-    relative = PurePosixPath(file.replace("\\", "/"))
-    if not file or relative.is_absolute() or ".." in relative.parts:
-        raise InputError(f"{where}: {file!r} is not the name of a file below {folder}")
-    if not (folder / relative).is_file():
-        raise InputError(f"{where}: {folder / relative} does not exist")
-    if relative.suffix.lower() not in ENDINGS:
+def _image_file(text: str, folder: UserFolder, where: str) -> str:
+    """The name of an image file below the folder. Raises InputError when there is none, or it is no image."""
+    file = folder.find(text, where)
+    if not file.lower().endswith(ENDINGS):
         raise InputError(f"{where}: {file!r} is no image file; known endings are {' '.join(ENDINGS)}")
-    return relative.as_posix()
+    return file
+
+
+def _tell_unlisted(folder: UserFolder, table: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Say which images beside those of the table have no line in it."""
+    listed = {row[column] for row in rows for column in ("file", "mask")}
+    places = {PurePosixPath(row["file"]).parent for row in rows}
+    without = [
+        file
+        for file in folder.files
+        if file not in listed and file.lower().endswith(ENDINGS) and PurePosixPath(file).parent in places
+    ]
+    if without:
+        logger.warning(
+            "%s: %d images of the same folders have no line and are left out, e.g. %s",
+            *(table, len(without), printable(without[0])),
+        )
 
 
 # ----------------------------------------------------------------------------------------------------------- packing
-def _pack(folder: Path, rows: Sequence[Mapping[str, str]], target: Path) -> None:
+def _pack(folder: UserFolder, rows: Sequence[Mapping[str, str]], target: Path) -> None:
     extra = sorted({column for row in rows for column in row} - set(_COLUMNS))
     text = io.StringIO()
     writer = csv.DictWriter(text, [*_COLUMNS, *extra], lineterminator="\n")
@@ -241,11 +258,7 @@ def _pack(folder: Path, rows: Sequence[Mapping[str, str]], target: Path) -> None
     with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(INDEX, _ZIP_TIME), text.getvalue().encode())
         for file in files:
-            try:
-                content = (folder / file).read_bytes()
-            except PermissionError as error:
-                raise InputError(f"{folder / file}: no permission to read it; change its rights") from error
-            archive.writestr(zipfile.ZipInfo(f"files/{file}", _ZIP_TIME), content)
+            archive.writestr(zipfile.ZipInfo(f"files/{file}", _ZIP_TIME), folder.read(file))
 
 
 # ----------------------------------------------------------------------------------------------------------- reading
@@ -259,23 +272,35 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
             rows = csv.DictReader(io.StringIO(archive.read(INDEX).decode()))
         except DamagedMember as error:
             raise InputError(f"{raw[0]}: {error}; delete it and run fetch again") from error
+        rows = list(rows)
+        names = _image_names([row["file"] for row in rows])
         yield [
             RawImage(
                 file=row["file"],
-                name=_image_name(row["file"]),
+                name=name,
                 label=row["label"],
-                patient=row["patient"],
+                patient=row["patient"] or row["file"],
                 split=row["split"],
                 source=row["source"],
                 load=partial(archive.read, f"files/{row['file']}"),
                 masks=(partial(archive.read, f"files/{row['mask']}"),) if row["mask"] else (),
                 extra={column: value for column, value in row.items() if column not in _COLUMNS},
+                patient_known=bool(row["patient"]),
             )
-            for row in rows
+            for row, name in zip(rows, names, strict=True)
         ]
 
 
-def _image_name(file: str) -> str:
-    """`normal/a b.jpg` becomes `normal_a_b`: the folders stay in the name, because names repeat between them."""
-    name = re.sub(r"[^A-Za-z0-9_.\-]", "_", str(PurePosixPath(file).with_suffix("")))
-    return name if name[0] not in ".-" else f"_{name}"
+def _image_names(files: Sequence[str]) -> list[str]:
+    """Names in the image set, all different. `normal/a b.jpg` becomes `normal_a_b`: names repeat between folders.
+
+    Eight digits of the path's hash follow where letters had to go (张敏.png), and where two would become one.
+    """
+    plain = [re.sub(r"[^A-Za-z0-9_.\-]", "_", str(PurePosixPath(file).with_suffix(""))) for file in files]
+    counts = Counter(plain)
+    names = []
+    for file, name in zip(files, plain, strict=True):
+        if counts[name] > 1 or not file.isascii():
+            name = f"{name}_{sha256(file.encode()).hexdigest()[:8]}"
+        names.append(name if name[0] not in ".-" else f"_{name}")
+    return names

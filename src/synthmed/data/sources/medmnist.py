@@ -1,7 +1,8 @@
 """A MedMNIST file (Yang et al. 2023): small images as arrays in one `.npz`, with an official split.
 
-Keys: {train,val,test}_{images,labels}; images uint8 (N, H, W) or (N, H, W, 3), labels (N, 1) integers. There are no
-patient numbers, so every image counts as its own patient, and byte-identical images in two parts are reported.
+Keys: {train,val,test}_{images,labels}; images uint8 (N, H, W) or (N, H, W, 3), labels (N, 1) whole numbers or texts.
+There are no patient numbers, so every image counts as its own patient, and byte-identical images in two parts are
+reported.
 """
 
 import hashlib
@@ -16,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from synthmed.data.sources.raw_image import RawImage
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path
+from synthmed.core.files import atomic_path, nfc, user_path
 from synthmed.core.settings import parse
+from synthmed.data.sources.raw_image import RawImage
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,10 @@ def raw_files(settings: Mapping[str, object]) -> list[str]:
 
 def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> None:
     """Check the file and copy it to its place."""
-    path = Path(parse(FileOptions, options, "options").path)
-    _arrays(path)
+    path = user_path(parse(FileOptions, options, "options").path)
+    arrays = _arrays(path)
+    for part in PARTS:
+        _labels(path, f"{part}_labels", arrays[f"{part}_labels"])
     with atomic_path(raw[0]) as temporary:
         shutil.copyfile(path, temporary)
 
@@ -67,6 +70,11 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise
     # A .npy file, a pickle and a damaged zip each fail in a way of their own.
     except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        if "Object arrays" in str(error):
+            raise InputError(
+                f"{path}: it holds Python objects, which are not read because they can run any code; save arrays of "
+                "numbers, and labels as whole numbers or texts (labels.astype(str))"
+            ) from error
         raise InputError(f"{path}: not a readable .npz file ({error}); get it again") from error
     for part in PARTS:
         images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
@@ -81,16 +89,37 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
+def _labels(path: Path, name: str, labels: np.ndarray) -> list[str]:
+    """Labels as text: whole numbers in digits, texts as they are. Raises InputError on anything else, NaN for one."""
+    if labels.dtype.kind == "U":
+        texts = [nfc(label.strip()) for label in labels.reshape(-1).tolist()]
+        bad = [place for place, text in enumerate(texts) if not text]
+    elif labels.dtype.kind in "iub":
+        return [str(int(label)) for label in labels.reshape(-1)]
+    elif labels.dtype.kind == "f":
+        bad = np.flatnonzero(~np.isfinite(labels.reshape(-1)) | (labels.reshape(-1) % 1 != 0)).tolist()
+        texts = [] if bad else [str(int(label)) for label in labels.reshape(-1)]
+    else:
+        raise InputError(f"{path}: {name} is {labels.dtype}; labels are whole numbers or texts")
+    if bad:
+        found = labels.reshape(-1)[bad[0]]
+        raise InputError(
+            f"{path}: {name} has {len(bad)} labels that are none, the first is {str(found)!r} at [{bad[0]}]; labels "
+            "are whole numbers or texts: give these images one, or take them out"
+        )
+    return texts
+
+
 @contextmanager
 def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
-    """All images with their official part. Labels: the numbers as text. Extra column `same_as`: the name of an image in
-    another part with exactly the same pixels, or "".
+    """All images with their official part. Labels: texts, or the numbers as text. Extra column `same_as`: the name of
+    an image in another part with exactly the same pixels, or "".
     """
     arrays = _arrays(raw[0])
     first: dict[bytes, dict[str, str]] = {}  # hash of the pixels -> part -> name of the first such image
     found: list[RawImage] = []
     for part, split in PARTS.items():
-        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"].reshape(-1)
+        images, labels = arrays[f"{part}_images"], _labels(raw[0], f"{part}_labels", arrays[f"{part}_labels"])
         for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
             name = f"{split}_{number:05d}"
             seen = first.setdefault(hashlib.sha256(pixels.tobytes()).digest(), {})
@@ -100,13 +129,14 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
                 RawImage(
                     file=f"{raw[0].name}:{part}_images[{number}]",
                     name=name,
-                    label=str(int(label)),
+                    label=label,
                     patient=name,
                     split=split,
                     source="medmnist",
                     load=partial(np.asarray, pixels),
                     masks=(),
                     extra={"same_as": elsewhere[0] if elsewhere else ""},
+                    patient_known=False,
                 )
             )
     twice = [image for image in found if image.extra["same_as"]]

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path, hash_file, user_path
+from synthmed.core.settings import parse
 from synthmed.data.archives import Archive, DamagedMember
 from synthmed.data.download import download
 from synthmed.data.sources.raw_image import RawImage
-from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, hash_file
-from synthmed.core.settings import parse
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
         for collection, path in zip(COLLECTIONS, raw, strict=True):
             _download(collection, path)
     else:
-        folder = Path(parse(FileOptions, options, "options").path)
+        folder = user_path(parse(FileOptions, options, "options").path)
         for collection, path in zip(COLLECTIONS, raw, strict=True):
             _copy(collection, folder / collection.archive, path)
 

@@ -16,7 +16,8 @@ class RawImage:
     file: where it lies, for messages; name: name in the image set without ending, unique in the source; label: as the
     source has it; patient: images of one patient never come apart in a split; split: official part ("train",
     "validation", "test") or ""; source: column `source`; load: see Load, may be called from any thread; masks: loads of
-    mask images that are OR-ed, empty when there are none; extra: further columns.
+    mask images that are OR-ed, empty when there are none; extra: further columns; patient_known: False where nobody
+    says who the patient is, so that the image counts as a patient of its own.
     """
 
     file: str
@@ -28,3 +29,4 @@ class RawImage:
     load: Load
     masks: tuple[Load, ...]
     extra: Mapping[str, str]
+    patient_known: bool = True

@@ -20,14 +20,24 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path, check_columns_once, read_json, user_path, write_json
+from synthmed.core.settings import parse
 from synthmed.data import kaggle
 from synthmed.data.archives import Archive, DamagedMember, Limits
 from synthmed.data.boxes import Box
-from synthmed.data.sources.finding_labels import NORMAL, check_all_mapped, check_all_occur, check_classes, check_names, checked_box, columns, label, tally
+from synthmed.data.sources.finding_labels import (
+    NORMAL,
+    check_all_mapped,
+    check_all_occur,
+    check_classes,
+    check_names,
+    checked_box,
+    columns,
+    label,
+    tally,
+)
 from synthmed.data.sources.raw_image import RawImage
-from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, check_columns_once, read_json, write_json
-from synthmed.core.settings import parse
 
 logger = logging.getLogger(__name__)
 
@@ -105,11 +115,11 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
     if provider == "kaggle":
         settings = parse(KaggleOptions, options, "options")
         settings.labels.check()
-        placed = kaggle.download_competition(COMPETITION, Path(settings.folder))
+        placed = kaggle.download_competition(COMPETITION, user_path(settings.folder))
     else:
         settings = parse(FileOptions, options, "options")
         settings.labels.check()
-        placed = Path(settings.path)
+        placed = user_path(settings.path)
         if not placed.is_file():
             raise InputError(
                 f"{placed}: no such file (setting options.path); download {COMPETITION}.zip from "
@@ -307,6 +317,7 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
                 load=partial(archive.read, film.member),
                 masks=(),
                 extra=columns(film.findings, "", film.boxes),
+                patient_known=False,
             )
             for film in _films(archive, settings)
             if film.findings is not None

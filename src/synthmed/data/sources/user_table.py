@@ -1,0 +1,83 @@
+"""Tables (CSV) of a user's own, as spreadsheets and pandas write them."""
+
+import csv
+import io
+import string
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import check_columns_once, nfc, readable
+
+PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "": ""}
+"""What a column of the split may say, in lower case, and the part that is meant."""
+
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+Rows = list[tuple[int, dict[str, str]]]
+"""Number of the line, and its cells by column."""
+
+
+def read_table(path: Path, wanted: Sequence[str | None]) -> Rows:
+    """Rows with at least one cell that is not empty. Columns and cells: without spaces around them, in NFC.
+
+    wanted: columns that must be there; None is passed over. Raises InputError when the file cannot be read, a column is
+    missing or occurs twice, a row has other cells than the first line, or there is no row.
+    """
+    if not path.exists() and not path.is_symlink():
+        raise InputError(f"{path}: no such file (setting options.csv.name)")
+    with readable(path):
+        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")), skipinitialspace=True)
+        lines = [(reader.line_num, [nfc(cell.strip()) for cell in cells]) for cells in reader]
+    lines = [(number, cells) for number, cells in lines if any(cells)]
+    if not lines:
+        raise InputError(f"{path}: the file is empty")
+    columns = lines[0][1]
+    _check_columns(path, columns, wanted)
+    rows = []
+    for number, cells in lines[1:]:
+        if len(cells) < len(columns) or any(cells[len(columns) :]):
+            raise InputError(f"{path}, line {number}: it has not {len(columns)} cells as the first line has")
+        rows.append((number, dict(zip(columns, cells, strict=False))))
+    if not rows:
+        raise InputError(f"{path}: no rows below the first line")
+    return rows
+
+
+def _check_columns(path: Path, columns: Sequence[str], wanted: Sequence[str | None]) -> None:
+    check_columns_once(path, columns)
+    for column in wanted:
+        if column is not None and nfc(column) not in columns:
+            found = [name for mark, name in _SEPARATORS.items() if len(columns) == 1 and mark in columns[0]]
+            hint = f"; it is separated by {found[0]}: save it with commas" if found else ""
+            raise InputError(f"{path}: no column {column!r} (settings options.csv); it has {list(columns)}{hint}")
+
+
+def placeholders(pattern: str | None) -> list[str]:
+    """The columns that a setting needs: one, or those in the braces of a pattern such as "{study}/{film}.dcm".
+
+    Raises InputError when the braces do not close.
+    """
+    if pattern is None or "{" not in pattern:
+        return [] if pattern is None else [pattern]
+    try:
+        return [nfc(name) for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+    except ValueError as error:
+        raise InputError(f"setting options.csv: {pattern!r} is no pattern of columns ({error})") from error
+
+
+def filled(pattern: str, cells: Mapping[str, str]) -> str:
+    """The cell of a column, or the pattern with cells in it; "" when a cell that it needs is empty."""
+    if "{" not in pattern:
+        return cells[nfc(pattern)]
+    if not all(cells[column] for column in placeholders(pattern)):
+        return ""
+    return nfc(pattern).format_map(cells)
+
+
+def part(cells: Mapping[str, str], column: str | None, where: str) -> str:
+    """Part of the official split that a row names: a value of PARTS. Raises InputError on another word."""
+    value = cells[nfc(column)].lower() if column else ""
+    if value not in PARTS:
+        raise InputError(f"{where}: {column} is {value!r}; known are train, validation, test")
+    return PARTS[value]
