@@ -1,4 +1,4 @@
-"""f-AnoGAN's encoder: what it minimises, that it learns, stops and goes on."""
+"""f-AnoGAN's encoder: what it minimises, and that it learns."""
 
 from dataclasses import replace
 
@@ -7,8 +7,7 @@ import pytest
 import torch
 from small_generators import write_generator, write_images
 
-from synthmed.anomaly import encoder as encoders
-from synthmed.anomaly.encoder import EncoderSettings, EncoderTraining, load_encoder, train_encoder
+from synthmed.anomaly.encoder import EncoderBatch, EncoderSettings, EncoderTraining, load_encoder, train_encoder
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv
 from synthmed.data.imageset import ImageSet
@@ -81,32 +80,6 @@ def test_an_image_is_encoded_the_same_in_any_batch(folder):
     assert torch.allclose(network(images), alone, atol=1e-5)
 
 
-def test_a_killed_training_goes_on_bit_for_bit(folder, monkeypatch):
-    whole = step(folder, "whole", latent_weight=0.1).read_bytes()
-    original = EncoderTraining.advance
-
-    def killed(training):
-        if training.step == 23:
-            raise KeyboardInterrupt
-        return original(training)
-
-    monkeypatch.setattr(encoders.EncoderTraining, "advance", killed)
-    with pytest.raises(KeyboardInterrupt):
-        step(folder, latent_weight=0.1)
-    monkeypatch.undo()
-    assert (folder / "encoder.resume.pt").exists()
-    with pytest.raises(InputError, match="seed was 2, is 3"):
-        step(folder, latent_weight=0.1, seed=3)
-    steps = []
-    monkeypatch.setattr(
-        encoders.EncoderTraining, "advance", lambda training: steps.append(training.step) or original(training)
-    )
-    assert step(folder, latent_weight=0.1).read_bytes() == whole
-    assert steps == list(range(20, 40))
-    assert (folder / "encoder.csv").read_bytes() == (folder / "whole.csv").read_bytes()
-    assert not (folder / "encoder.resume.pt").exists()
-
-
 def test_the_losses_are_those_of_the_paper(folder):
     write_generator(folder / "g.pt", "pggan")
     model = load_generator(folder / "g.pt")
@@ -114,14 +87,14 @@ def test_the_losses_are_those_of_the_paper(folder):
     pixels = torch.from_numpy(ImageSet(folder / "set.zip").pixels[:6].transpose(0, 3, 1, 2).copy())
     training = EncoderTraining(model, pixels, settings)
     images, z = to_model(pixels), torch.randn(3, 8, generator=torch.Generator().manual_seed(3))
-    losses = training.losses(images, z)
+    losses = training.losses(EncoderBatch(images, z))
     made = model.synthesise(training.encoder(images))
     assert torch.allclose(losses["residual"], ((images - made) / 2).square().mean())
     features = model.discriminator_features(images) - model.discriminator_features(made)
     assert torch.allclose(losses["features"], 0.5 * features.square().mean())
     back = training.encoder(model.synthesise(z))
     assert torch.allclose(losses["latent"], 2 * (z - back).square().mean())
-    assert list(training.losses(images, None)) == ["residual", "features"]
+    assert list(training.losses(EncoderBatch(images, None))) == ["residual", "features"]
 
 
 def test_only_the_encoder_learns(folder):
@@ -130,7 +103,7 @@ def test_only_the_encoder_learns(folder):
         model := load_generator(folder / "g.pt"), torch.zeros(8, 1, 16, 16, dtype=torch.uint8), SETTINGS
     )
     first = {name: value.clone() for name, value in training.encoder.state_dict().items()}
-    training.advance()
+    training.train_step(training.next_batches())
     assert all(torch.equal(value, before[name]) for name, value in model.inference_state().items())
     assert not torch.equal(first["project.weight"], training.encoder.state_dict()["project.weight"])
 
@@ -142,7 +115,6 @@ def test_unusable_input_is_refused_before_the_training(folder):
         ("3 images of .*fewer", {"limit": 3}),
         ("multiples of 4", {"channels": (4, 6)}),
         ("cannot be divided by 32", {"channels": (4, 4, 4, 4, 4)}),
-        ("multiple of log_every", {"save_every": 12}),
         ("hold no discriminator", {"feature_weight": 1.0}),
         ("the setting model is 'pggan'", {"model": "pggan"}),
         ("steps is 0", {"steps": 0}),

@@ -1,8 +1,6 @@
 """Classifiers that learn all their weights: what they learn, that they continue bit for bit, what they refuse."""
 
 import csv
-import logging
-import signal
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from synthmed.core.files import read_json
 from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.metrics.classification import auroc
+from synthmed.training.history import TrainingError
 from synthmed.weights import read as weight_files
 
 VALUES = {
@@ -152,52 +151,14 @@ def test_balanced_weights_count_each_class_alike(tmp_path, sets):
         assert training.loss(logits, targets).item() == pytest.approx(own.item() / 2)
 
 
-# ------------------------------------------------------------------------------------------------- stop and continue
-@pytest.mark.parametrize("stop", [2, 8, 12, 13])
-def test_a_stopped_training_continues_as_if_nothing_had_happened(tmp_path, sets, trained, monkeypatch, stop, caplog):
-    """Stopped in the first epoch, inside a later one, at the end of the first seed (step 12), in the second."""
-    steps, advance = [0], network.Training.advance
-
-    def counted(self):
-        steps[0] += 1
-        if steps[0] == stop:
-            signal.raise_signal(signal.SIGTERM)
-        return advance(self)
-
-    monkeypatch.setattr(network.Training, "advance", counted)
-    with pytest.raises(KeyboardInterrupt, match="run the same command again"):
-        run(tmp_path / "a", sets)
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["c.resume.pt"]
-    caplog.set_level(logging.INFO)
-    steps[0] = stop
-    path = run(tmp_path / "a", sets)
-    assert steps[0] == 24  # no step was made twice
-    assert path.read_bytes() == trained.read_bytes()
-    assert (tmp_path / "a" / "r.json").read_bytes() == trained.with_name("r.json").read_bytes()
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["c.pt", "r.json"]
-
-
-def test_a_killed_training_continues_from_the_last_saved_epoch(tmp_path, sets, trained, monkeypatch):
-    steps, advance = [0], network.Training.advance
-
-    def killed(self):
-        steps[0] += 1
-        if steps[0] == 8:  # in the third epoch of the first seed
-            raise SystemError
-        return advance(self)
-
-    monkeypatch.setattr(network.Training, "advance", killed)
-    with pytest.raises(SystemError):
-        run(tmp_path / "a", sets)
-    assert run(tmp_path / "a", sets).read_bytes() == trained.read_bytes()
-    assert steps[0] == 8 + (24 - 6)  # two epochs were saved
-
-
-def test_a_resume_state_of_other_settings_is_refused(tmp_path, sets):
-    state = network.ResumeState(tmp_path / "c.pt", {"epochs": 7})
-    state.save({"results": [], "training": None})
-    with pytest.raises(InputError, match=r"c\.resume\.pt.*epochs was 7, is 4.*delete it"):
-        run(tmp_path, sets)
+def test_a_network_that_broke_in_the_last_step_is_not_chosen(sets):
+    """The loss of a step is that before it; what the step made of the weights shows in the validation."""
+    training = network.Training(settings(), 0, read_parts(settings(), **sets), None, torch.device("cpu"))
+    with torch.no_grad():
+        next(training.model.parameters()).fill_(torch.nan)
+    with pytest.raises(TrainingError, match="training step 3: the validation loss is nan; lower learning_rate"):
+        training.validate(3)
+    assert training.best is None
 
 
 # ------------------------------------------------------------------------------------------------- which images it uses
@@ -298,7 +259,6 @@ def test_augmentation_mirrors_half_and_shifts_with_the_border_repeated():
         ({"size": [8, 16]}, r"size is \[8, 16\]"),
         ({"dropout": 1.0}, "dropout 1.0"),
         ({"epochs": 0}, "epochs is 0"),
-        ({"learning_rate": 1.0e30, "class_weights": "none"}, "no longer finite after step 3; lower learning_rate"),
     ],
 )
 def test_unusable_settings_are_refused(tmp_path, sets, changes, words):

@@ -6,8 +6,7 @@ generator → image, with the residual and the discriminator's features as loss.
 can be added by a weight: it never runs out of images, where izi_f sees the same few again and again.
 """
 
-import logging
-import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,19 +18,20 @@ from torch import Tensor, nn
 from synthmed import generators
 from synthmed.anomaly.inputs import check_model, choose_images, read_images
 from synthmed.core.errors import InputError
-from synthmed.core.files import hash_file, write_csv
+from synthmed.core.files import hash_file
 from synthmed.core.provenance import code_hashes
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.generators.base import Generator
 from synthmed.generators.sampling import load_generator
 from synthmed.training import checkpoint as checkpoints
+from synthmed.training import distributed
 from synthmed.training.device import choose_device, derived_seed
+from synthmed.training.history import History
 from synthmed.training.images import to_model
-from synthmed.training.optimizer import Adam
+from synthmed.training.loop import fit
+from synthmed.training.optimizer import Adam, half_cosine, minimise
 from synthmed.training.resume import ResumeState
-
-logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _GROUPS = 4
@@ -71,11 +71,6 @@ class EncoderSettings:
         for name in ("steps", "batch_size", "log_every", "save_every", "threads"):
             if getattr(self, name) < 1:
                 raise InputError(f"setting {name} is {getattr(self, name)}; it must be 1 or more")
-        if self.save_every % self.log_every:
-            raise InputError(
-                f"setting save_every is {self.save_every}; make it a multiple of log_every, {self.log_every}, so that "
-                "no losses wait for their row of the history"
-            )
         if self.limit is not None and self.limit < 1:
             raise InputError(f"setting limit is {self.limit}; it must be 1 or more, or null for all images")
         if not self.channels or any(count < _GROUPS or count % _GROUPS for count in self.channels):
@@ -132,9 +127,17 @@ def load_encoder(path: Path, checkpoint: Path, model: Generator) -> Encoder:
 
 
 # ------------------------------------------------------------------------------------------------------------ training
+@dataclass(frozen=True)
+class EncoderBatch:
+    """images: (N, C, H, W) in [-1, 1]; z: (N, latent_size) for ziz, or None."""
+
+    images: Tensor
+    z: Tensor | None
+
+
 class EncoderTraining:
-    """The encoder, its optimiser, and one step. The batches of a step depend on the seed and the step alone, so that a
-    resumed training needs no state of random generators."""
+    """The encoder and its optimiser, for training.loop.fit. The batch of a step depends on the seed and the step alone,
+    so that a resumed training needs no state of random generators."""
 
     def __init__(self, model: Generator, pixels: Tensor, settings: EncoderSettings):
         """model: frozen; pixels: uint8 (N, C, H, W) on the CPU."""
@@ -143,62 +146,48 @@ class EncoderTraining:
         self.encoder = Encoder(model.image_shape, settings.channels, model.latent_size).to(model.device)
         self.optimizer = Adam(self.encoder.parameters(), settings.learning_rate, (0.5, 0.999))
         self.step = 0
-        self.rows: list[dict[str, float]] = []
 
-    def losses(self, images: Tensor, z: Tensor | None) -> dict[str, Tensor]:
-        """Already weighted losses of real images (N, C, H, W) in [-1, 1] and, for ziz, of latent vectors (M, L)."""
+    def next_batches(self) -> list[EncoderBatch]:
+        """Real images and latent vectors of the next step, of which this rank gets its rows."""
+        rng = torch.Generator().manual_seed(derived_seed(self.settings.seed, f"batch {self.step}"))
+        chosen = torch.randperm(len(self.pixels), generator=rng)[: self.settings.batch_size]
+        own = distributed.own_rows(chosen)
+        z = None
+        if self.settings.latent_weight > 0:
+            z = distributed.draw(torch.randn, len(own), self.model.latent_size, generator=rng).to(self.model.device)
+        return [EncoderBatch(to_model(self.pixels[own].to(self.model.device)), z)]
+
+    def train_step(self, batches: Sequence[EncoderBatch]) -> dict[str, Tensor]:
+        """One step of Adam along the losses of the batches."""
+        settings = self.settings
+        self.optimizer.param_groups[0]["lr"] = half_cosine(settings.learning_rate, self.step, settings.steps)
+        return minimise(self.optimizer, self.losses, batches)
+
+    def losses(self, batch: EncoderBatch) -> dict[str, Tensor]:
+        """Already weighted losses of real images and, for ziz, of latent vectors."""
         with self.model.autocast():
-            made = self.model.synthesise(self.encoder(images).float()).float()
+            made = self.model.synthesise(self.encoder(batch.images).float()).float()
         # Halved: residuals are given in the units of images in 0 … 1.
-        losses = {"residual": ((images - made) / 2).square().mean()}
+        losses = {"residual": ((batch.images - made) / 2).square().mean()}
         if self.settings.feature_weight > 0:
             with self.model.autocast():
-                wanted, got = (self.model.discriminator_features(batch).float() for batch in (images, made))
+                wanted, got = (self.model.discriminator_features(images).float() for images in (batch.images, made))
             losses["features"] = self.settings.feature_weight * (wanted - got).square().mean()
-        if z is not None:
+        if batch.z is not None:
             with torch.no_grad(), self.model.autocast():
-                from_z = self.model.synthesise(z).float()
+                from_z = self.model.synthesise(batch.z).float()
             with self.model.autocast():
                 back = self.encoder(from_z)
-            losses["latent"] = self.settings.latent_weight * (z - back.float()).square().mean()
+            losses["latent"] = self.settings.latent_weight * (batch.z - back.float()).square().mean()
         return losses
 
-    def advance(self) -> dict[str, float]:
-        """One step. Returns the losses. Raises InputError when one is not finite."""
-        settings = self.settings
-        rng = torch.Generator().manual_seed(derived_seed(settings.seed, f"batch {self.step}"))
-        chosen = torch.randperm(len(self.pixels), generator=rng)[: settings.batch_size]
-        z = None
-        if settings.latent_weight > 0:
-            z = torch.randn(settings.batch_size, self.model.latent_size, generator=rng).to(self.model.device)
-        self.optimizer.param_groups[0]["lr"] = (
-            settings.learning_rate * (1 + math.cos(math.pi * self.step / settings.steps)) / 2
-        )
-        self.optimizer.zero_grad()
-        losses = self.losses(to_model(self.pixels[chosen].to(self.model.device)), z)
-        torch.stack(list(losses.values())).sum().backward()
-        self.optimizer.step()
-        self.step += 1
-        values = {name: loss.item() for name, loss in losses.items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise InputError(
-                    f"encoder training step {self.step}: the loss {name!r} is {value}; lower the setting learning_rate"
-                )
-        return values
+    def training_state(self) -> dict[str, Any]:
+        return {"encoder": self.encoder.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "encoder": self.encoder.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "rows": self.rows,
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_training_state(self, state: dict[str, Any]) -> None:
         self.encoder.load_state_dict(state["encoder"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.rows = state["step"], state["rows"]
+        self.step = state["step"]
 
 
 @step("train-encoder")
@@ -211,8 +200,9 @@ def train_encoder(
 
     Writes encoder (.pt, loads with weights_only) and history (.csv: step, mean losses since the row before; `residual`
     is the mean squared residual of images in 0 … 1, the others are weighted). While it runs, `<encoder stem>.resume.pt`
-    beside it holds everything; after an interruption the same call goes on from there, on a CPU bit for bit as if
-    nothing had happened. Raises InputError before the first step on unusable input.
+    beside it holds everything; after an interruption of any kind the same call goes on from there, on a CPU bit for bit
+    as if nothing had happened. Raises InputError before the first step on unusable input, TrainingError on a loss that
+    is not finite, KeyboardInterrupt after SIGINT or SIGTERM.
     """
     settings.check()
     torch.set_num_threads(settings.threads)
@@ -232,23 +222,19 @@ def train_encoder(
     generator_hash = hash_file(checkpoint)
     code = code_hashes(__name__, generators.GENERATORS[settings.model])
     made_from = asdict(settings) | {"images": hash_file(images), "checkpoint": generator_hash, "code": code}
-    resume = ResumeState(Path(encoder), made_from)
-    if (state := resume.load()) is not None:
-        training.load_state(state)
-        logger.info(f"continuing {resume.path} after step {training.step}")
-
-    since: list[dict[str, float]] = []
-    while training.step < settings.steps:
-        since.append(training.advance())
-        step, last = training.step, training.step == settings.steps
-        if step % settings.log_every == 0 or last:
-            means = {name: math.fsum(row[name] for row in since) / len(since) for name in since[0]}
-            training.rows.append({"step": step, **means})
-            since = []
-            logger.info(f"step {step}/{settings.steps}  {'  '.join(f'{name} {v:.5f}' for name, v in means.items())}")
-            if not last and step % settings.save_every == 0:
-                resume.save(training.state())
-    write_csv(history, training.rows, list(training.rows[0]))
+    resume, record = ResumeState(Path(encoder), made_from), History(history)
+    fit(
+        training,
+        training.next_batches,
+        name="encoder",
+        steps=settings.steps,
+        log_every=settings.log_every,
+        save_every=settings.save_every,
+        history=record,
+        resume=resume,
+        device=device,
+    )
+    record.write()
     state = {name: value.detach().cpu().contiguous() for name, value in training.encoder.state_dict().items()}
     content = {"format": FORMAT, "generator": generator_hash, "channels": list(settings.channels), "state": state}
     checkpoints.write_torch(encoder, content)

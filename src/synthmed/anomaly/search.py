@@ -35,6 +35,7 @@ from synthmed.generators.sampling import load_generator
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training.device import choose_device, derived_seed
 from synthmed.training.images import to_model, to_pixels
+from synthmed.training.optimizer import half_cosine
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ def descend(loss: Loss, starts: Tensor, owner: Tensor, settings: SearchSettings)
                 break
         mean = _BETAS[0] * mean + (1 - _BETAS[0]) * gradient
         square = _BETAS[1] * square + (1 - _BETAS[1]) * gradient.square()
-        rate = settings.learning_rate * (1 + np.cos(np.pi * step / settings.steps)) / 2
+        rate = half_cosine(settings.learning_rate, step, settings.steps)
         z = z - rate * (mean / (1 - _BETAS[0] ** step)) / ((square / (1 - _BETAS[1] ** step)).sqrt() + _EPSILON)
         if settings.clip is not None:
             z = z.clamp(-settings.clip, settings.clip)

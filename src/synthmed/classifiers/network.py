@@ -7,7 +7,6 @@ hundred small images and no GPU. Thresholds are chosen on the validation images,
 
 import logging
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,18 +28,19 @@ from synthmed.data.imageset import ImageSet
 from synthmed.metrics.classification import auroc, choose_threshold
 from synthmed.networks.blocks import count_parameters
 from synthmed.training import checkpoint as checkpoints
+from synthmed.training import distributed
 from synthmed.training.device import choose_device, derived_seed
-from synthmed.training.images import to_model
-from synthmed.training.optimizer import Adam
-from synthmed.training.resume import ResumeState, catch_interruption, random_state, set_random_state
+from synthmed.training.history import History, TrainingError
+from synthmed.training.images import Batch, to_model
+from synthmed.training.loop import Check, fit
+from synthmed.training.optimizer import Adam, half_cosine, minimise
+from synthmed.training.resume import ResumeState
 from synthmed.weights import read as weight_files
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _KEYS = {"format", "architecture", "channels", "dropout", "targets", "image_shape", "thresholds", "states"}
-_LOG_SECONDS = 10.0
-"""At least so long between two lines of progress; the last epoch of a seed always has one."""
 
 THRESHOLD_RULE = "the largest Youden index (sensitivity + specificity − 1) on the validation images"
 
@@ -123,7 +123,7 @@ def likelihoods(classifier: Classifier, pixels: np.ndarray, batch_size: int) -> 
 
 # ------------------------------------------------------------------------------------------------------------ training
 class Training:
-    """The training of one seed: everything that changes, so that it can stop after any step and go on."""
+    """The training of one seed, for training.loop.fit: the network, its batches, and the best epoch so far."""
 
     def __init__(
         self,
@@ -140,6 +140,7 @@ class Training:
         self.model = build(settings.architecture, settings.channels, len(settings.targets), shape, settings.dropout)
         if imagenet is not None:
             self.model.load_imagenet(imagenet)
+        distributed.synchronise_batch_norm(self.model)
         self.format = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.model.to(device=device, memory_format=self.format)
         self.optimizer = Adam(self.model.parameters(), settings.learning_rate)
@@ -147,109 +148,95 @@ class Training:
         balanced = (len(self.train.targets) - positives) / positives
         self.weight = (balanced if settings.class_weights == "balanced" else torch.ones_like(balanced)).to(device)
         self.rng = torch.Generator().manual_seed(derived_seed(settings.seed, f"order {number}"))
-        torch.manual_seed(derived_seed(settings.seed, f"dropout {number}"))
+        torch.manual_seed(derived_seed(settings.seed, f"dropout {number}") + distributed.rank())
         self.steps_per_epoch = len(self.train.targets) // settings.batch_size
+        self.steps = settings.epochs * self.steps_per_epoch
         self.step = 0
         self.left = torch.zeros(0, dtype=torch.int64)
-        self.loss_sum = torch.zeros((), dtype=torch.float64)
-        self.history: list[dict[str, Any]] = []
+        """Of the images of this epoch those that were not yet shown."""
         self.best: dict[str, Any] | None = None
 
-    @property
-    def finished(self) -> bool:
-        return self.step == self.settings.epochs * self.steps_per_epoch
-
-    def advance(self) -> bool:
-        """One optimiser step, with the validation when it ends an epoch. Says whether it did."""
+    def next_batches(self) -> list[Batch]:
+        """The augmented images of the next step, of which this rank gets its rows."""
         settings = self.settings
         if self.step % self.steps_per_epoch == 0:
             self.left = torch.randperm(len(self.train.targets), generator=self.rng)
-            self.loss_sum.zero_()
         chosen, self.left = self.left[: settings.batch_size], self.left[settings.batch_size :]
         images = augmented(self.train.pixels[chosen], settings.flip, settings.shift, self.rng)
-        images = to_model(images.to(self.device)).contiguous(memory_format=self.format)
-        if settings.schedule == "cosine":
-            progress = self.step / (settings.epochs * self.steps_per_epoch)
-            self.optimizer.param_groups[0]["lr"] = settings.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+        targets = distributed.own_rows(self.train.targets[chosen]).to(self.device)
+        return [Batch(self._on_device(distributed.own_rows(images)), targets)]
+
+    def _on_device(self, pixels: Tensor) -> Tensor:
+        return to_model(pixels.to(self.device)).contiguous(memory_format=self.format)
+
+    def train_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """One step of Adam along the cross-entropy of the batches."""
+        if self.settings.schedule == "cosine":
+            rate = half_cosine(self.settings.learning_rate, self.step, self.steps)
+            self.optimizer.param_groups[0]["lr"] = rate
         self.model.train()
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"):
-            logits = self.model(images)
-        loss = self.loss(logits.float(), self.train.targets[chosen].to(self.device))
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        self.loss_sum += loss.detach().double().cpu()
-        self.step += 1
-        if self.step % self.steps_per_epoch:
-            return False
-        self.end_of_epoch()
-        return True
+        return minimise(self.optimizer, self._losses, batches)
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            logits = self.model(batch.images)
+        return {"loss": self.loss(logits.float(), batch.labels)}
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.weight)
+        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.weight.to(logits.device))
 
-    def end_of_epoch(self) -> None:
+    def validate(self, step: int) -> dict[str, float]:
         """Measure on the validation part, and keep the weights when they are the best so far (see SELECTION)."""
-        logits = self.validation_logits()
-        loss = float(self.loss(logits, self.validation.targets.to(self.device)))
+        logits = self._validation_logits()
+        loss = float(self.loss(logits, self.validation.targets))
         if not math.isfinite(loss):
-            raise InputError(
-                f"seed {self.number}: the loss is no longer finite after step {self.step}; lower learning_rate "
-                f"({self.settings.learning_rate})"
+            raise TrainingError(
+                f"training step {step}: the validation loss is {loss}; lower learning_rate "
+                f"({self.settings.learning_rate}) and start again"
             )
-        scores, truth = logits.double().sigmoid().cpu().numpy(), self.validation.targets.numpy() > 0.5
+        scores, truth = logits.double().sigmoid().numpy(), self.validation.targets.numpy() > 0.5
         areas = [auroc(scores[:, t], truth[:, t]) for t in range(scores.shape[1])]
-        row = {
-            "epoch": self.step // self.steps_per_epoch,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "train_loss": float(self.loss_sum) / self.steps_per_epoch,
-            "validation_loss": loss,
-            "validation_auroc": float(np.mean(areas)),
-        }
-        self.history.append(row)
+        area = float(np.mean(areas))
 
         def rank(loss: float, area: float) -> tuple[float, float]:
             return (loss, 0.0) if self.settings.select == "loss" else (-area, loss)
 
-        if self.best is None or rank(loss, row["validation_auroc"]) < rank(self.best["loss"], self.best["auroc"]):
+        if self.best is None or rank(loss, area) < rank(self.best["loss"], self.best["auroc"]):
             state = {
                 name: tensor.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
                 for name, tensor in self.model.state_dict().items()
             }
-            self.best = {"epoch": row["epoch"], "loss": loss, "auroc": row["validation_auroc"], "areas": areas}
+            self.best = {"epoch": step // self.steps_per_epoch, "loss": loss, "auroc": area, "areas": areas}
             self.best |= {"scores": torch.from_numpy(scores), "state": state}
+        rate = self.optimizer.param_groups[0]["lr"]
+        return {"learning_rate": rate, "validation_loss": loss, "validation_auroc": area}
 
     @torch.no_grad()
-    def validation_logits(self) -> Tensor:
-        """(N, T) float32 of the validation images, without augmentation."""
+    def _validation_logits(self) -> Tensor:
+        """(N, T) float32 on the CPU, of the validation images, without augmentation; the ranks share the batches."""
         self.model.eval()
-        parts = self.validation.pixels.split(self.settings.batch_size)
-        return torch.cat(
-            [self.model(to_model(part.to(self.device)).contiguous(memory_format=self.format)) for part in parts]
-        ).float()
+        parts = list(self.validation.pixels.split(self.settings.batch_size))
+        mine = parts[distributed.rank() :: distributed.size()]
+        by_rank = distributed.collect([self.model(self._on_device(part)).float().cpu() for part in mine])
+        return torch.cat([by_rank[number % len(by_rank)][number // len(by_rank)] for number in range(len(parts))])
 
-    def state(self) -> dict[str, Any]:
+    def training_state(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rng": self.rng.get_state(),
-            "global_rng": random_state(),
             "step": self.step,
             "left": self.left,
-            "loss_sum": self.loss_sum,
-            "history": self.history,
             "best": self.best,
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_training_state(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.rng.set_state(state["rng"])
-        set_random_state(state["global_rng"])
-        for name in ("step", "left", "loss_sum", "history", "best"):
-            setattr(self, name, state[name])
+        self.step, self.left, self.best = state["step"], state["left"], state["best"]
 
-    def result(self) -> dict[str, Any]:
+    def result(self, history: History) -> dict[str, Any]:
         """Best weights, thresholds and the entry of the report."""
         truth = self.validation.targets.numpy() > 0.5
         scores = self.best["scores"].numpy()
@@ -271,7 +258,16 @@ class Training:
             "validation_loss": self.best["loss"],
             "validation_auroc": self.best["auroc"],
             "validation": by_target,
-            "history": self.history,
+            "history": [
+                {
+                    "epoch": row["step"] // self.steps_per_epoch,
+                    "learning_rate": row["learning_rate"],
+                    "train_loss": row["loss"],
+                    "validation_loss": row["validation_loss"],
+                    "validation_auroc": row["validation_auroc"],
+                }
+                for row in history.rows
+            ],
         }
         return {"state": self.best["state"], "thresholds": thresholds, "entry": entry}
 
@@ -301,92 +297,78 @@ def train(
 
     Raises InputError before the first step when a target is unknown or has no positive or no negative image in either
     part, images are too few, of different sizes, or their patients in both parts, and when the settings do not fit the
-    inputs; KeyboardInterrupt after SIGINT or SIGTERM.
+    inputs; TrainingError on a loss that is not finite; KeyboardInterrupt after SIGINT or SIGTERM.
     """
     settings.check()
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     imagenet = _imagenet(settings, weights)
     data = read_parts(settings, Path(train), Path(validation))
-    shape = tuple(data[0].pixels.shape[1:])
     made_from = asdict(settings) | {"train": hash_file(train), "validation": hash_file(validation)}
     made_from |= {"weights": hash_file(weights) if weights else None, "code": code_hashes(__name__)}
     resume = ResumeState(Path(classifier), made_from)
-    saved = resume.load()
-    results, running = ([], None) if saved is None else (saved["results"], saved["training"])
+    resume.load()
     logger.info(
-        f"training {settings.architecture} on {device}: {len(data[0].targets)} images of {shape}, validation "
-        f"{len(data[1].targets)}, targets {list(settings.targets)}, {settings.seeds} seeds"
+        f"training {settings.architecture} on {device}: {len(data[0].targets)} images of "
+        f"{tuple(data[0].pixels.shape[1:])}, validation {len(data[1].targets)}, targets {list(settings.targets)}, "
+        f"{settings.seeds} seeds"
     )
+    for number in range(len(resume.finished), settings.seeds):
+        training, history = Training(settings, number, data, imagenet, device), History()
+        fit(
+            training,
+            training.next_batches,
+            name=f"seed {number + 1} of {settings.seeds}",
+            steps=training.steps,
+            log_every=training.steps_per_epoch,
+            save_every=settings.save_every * training.steps_per_epoch,
+            history=history,
+            resume=resume,
+            device=device,
+            checks=[Check(training.steps_per_epoch, training.validate)],
+        )
+        resume.finish(training.result(history))
+    checkpoints.write_torch(classifier, _content(settings, data, resume.finished))
+    write_json(report, _report(settings, data, resume.finished))
+    resume.remove()
 
-    logged = time.monotonic()
-    with catch_interruption() as interrupted:
-        for number in range(len(results), settings.seeds):
-            training = Training(settings, number, data, imagenet, device)
-            if running is not None:
-                training.load_state(running)
-                running = None
-                logger.info(f"continuing {resume.path}: seed {number}, step {training.step}")
-            while not training.finished:
-                ended = training.advance()
-                if ended and (training.finished or time.monotonic() - logged >= _LOG_SECONDS):
-                    logged = time.monotonic()
-                    row = training.history[-1]
-                    logger.info(
-                        f"seed {number + 1}/{settings.seeds}  epoch {row['epoch']}/{settings.epochs}  loss "
-                        f"{row['train_loss']:.3f}  validation loss {row['validation_loss']:.3f}  AUROC "
-                        f"{row['validation_auroc']:.3f}  best epoch {training.best['epoch']}"
-                    )
-                due = ended and training.history[-1]["epoch"] % settings.save_every == 0
-                if not training.finished and (due or interrupted()):
-                    resume.save({"results": results, "training": training.state()})
-                    if interrupted():
-                        raise KeyboardInterrupt(
-                            f"training stopped in seed {number + 1} of {settings.seeds} after step {training.step}; "
-                            "run the same command again to continue"
-                        )
-            results.append(training.result())
-            if number + 1 < settings.seeds:
-                resume.save({"results": results, "training": None})
-                if interrupted():
-                    raise KeyboardInterrupt(
-                        f"training stopped after seed {number + 1} of {settings.seeds}; run the same command again to "
-                        "continue"
-                    )
-    content = {
+
+def _content(settings: NetworkSettings, data: tuple[Part, Part], results: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `load` reads."""
+    return {
         "format": FORMAT,
         "architecture": settings.architecture,
         "channels": None if settings.channels is None else list(settings.channels),
         "dropout": settings.dropout,
         "targets": list(settings.targets),
-        "image_shape": list(shape),
+        "image_shape": list(data[0].pixels.shape[1:]),
         "thresholds": torch.tensor([result["thresholds"] for result in results], dtype=torch.float64),
         "states": [result["state"] for result in results],
     }
-    checkpoints.write_torch(classifier, content)
-    write_json(
-        report,
-        {
-            "architecture": settings.architecture,
-            "parameters": count_parameters(training.model),
-            "pretrained": settings.pretrained,
-            "targets": list(settings.targets),
-            "target_column": settings.target_column,
-            "image_shape": list(shape),
-            "images": {
-                name: {
-                    "images": len(part.targets),
-                    "patients": len(set(part.patients)),
-                    "positives": dict(zip(settings.targets, part.targets.sum(0).int().tolist(), strict=True)),
-                }
-                for name, part in zip(("train", "validation"), data, strict=True)
-            },
-            "selection": SELECTION[settings.select],
-            "threshold_rule": THRESHOLD_RULE,
-            "seeds": [result["entry"] for result in results],
+
+
+def _report(settings: NetworkSettings, data: tuple[Part, Part], results: list[dict[str, Any]]) -> dict[str, Any]:
+    shape = data[0].pixels.shape[1:]
+    network = build(settings.architecture, settings.channels, len(settings.targets), shape, settings.dropout)
+    return {
+        "architecture": settings.architecture,
+        "parameters": count_parameters(network),
+        "pretrained": settings.pretrained,
+        "targets": list(settings.targets),
+        "target_column": settings.target_column,
+        "image_shape": list(shape),
+        "images": {
+            name: {
+                "images": len(part.targets),
+                "patients": len(set(part.patients)),
+                "positives": dict(zip(settings.targets, part.targets.sum(0).int().tolist(), strict=True)),
+            }
+            for name, part in zip(("train", "validation"), data, strict=True)
         },
-    )
-    resume.remove()
+        "selection": SELECTION[settings.select],
+        "threshold_rule": THRESHOLD_RULE,
+        "seeds": [result["entry"] for result in results],
+    }
 
 
 def _imagenet(settings: NetworkSettings, weights: Path | None) -> dict[str, Tensor] | None:

@@ -1,7 +1,7 @@
-"""What every generator shares: the batch, pixel ranges, and the base class that the training loop and the sampler use.
+"""What every generator shares: the base class that the training loop and the sampler use.
 
-A generator is one file in `generators/` with a frozen dataclass `Config` and a class `Model(GAN)`. The one training
-loop knows only what stands here; schedules (growing, linear decay, image pools) are state inside the model.
+A generator is one file in `generators/` with a frozen dataclass `Config` and a class `Model(Generator)`. The training
+knows only what stands here; schedules (growing, linear decay, image pools) are state inside the model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from synthmed.core.errors import InputError
 from synthmed.training import distributed
 from synthmed.training.images import Batch, Precision
-from synthmed.training.optimizer import Adam
+from synthmed.training.optimizer import Adam, minimise
 
 
 class Generator(nn.Module):
@@ -133,12 +133,10 @@ class Generator(nn.Module):
         loss_fn: Callable[[Batch], dict[str, Tensor]],
         batches: Sequence[Batch],
     ) -> dict[str, Tensor]:
-        """One step of `optimizer` on the sum of the losses that `loss_fn(batch)` returns, averaged over micro-batches.
+        """One step of `optimizer`, see `minimise`; `loss_fn` runs under autocast.
 
-        `loss_fn` runs under autocast and returns named, already weighted scalar losses; their sum is minimised. The
-        parameters of the other optimisers are frozen meanwhile, so no gradient is computed that nobody uses (and fakes
-        for a discriminator's step need no `detach`). With several ranks gradients and losses are averaged over them.
-        Returns the losses, averaged over the micro-batches, detached.
+        The parameters of the other optimisers are frozen meanwhile, so no gradient is computed that nobody uses (and
+        fakes for a discriminator's step need no `detach`).
         """
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
         others = [
@@ -151,22 +149,10 @@ class Generator(nn.Module):
         for parameter in others:
             parameter.requires_grad_(False)
         try:
-            optimizer.zero_grad()
-            means: dict[str, Tensor] = {}
-            for batch in batches:
-                with self.autocast():
-                    losses = loss_fn(batch)
-                total = torch.stack([loss.float() for loss in losses.values()]).sum()
-                (total / len(batches)).backward()
-                for name, loss in losses.items():
-                    means[name] = means.get(name, 0.0) + loss.detach().float() / len(batches)
-            gradients = [parameter.grad for parameter in optimizer.parameters if parameter.grad is not None]
-            distributed.average([*gradients, *means.values()])
-            optimizer.step()
+            return minimise(optimizer, self.autocast()(loss_fn), batches)
         finally:
             for parameter in others:
                 parameter.requires_grad_(True)
-        return means
 
     @staticmethod
     def ema_copy(module: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Watching a training: the history of losses, samples from fixed noise, and the signs that it goes wrong."""
+"""Watching the training of a generator: samples from fixed noise, and the signs that it collapses."""
 
 import logging
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from torch import Tensor
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path
 from synthmed.generators.base import Generator
+from synthmed.training import distributed
 from synthmed.training.device import derived_seed
 from synthmed.training.history import TrainingError
 from synthmed.training.images import to_model, to_pixels
@@ -107,7 +108,10 @@ class Samples:
         return lowest
 
     def write(self, path: Path) -> None:
-        """PNG: rows of snapshots with their step, then the final grid; for translating models the sources above."""
+        """PNG: rows of snapshots with their step, then the final grid; for translating models the sources above. Of
+        several ranks, rank 0 writes."""
+        if distributed.rank() > 0:
+            return
         chosen = self.snapshots[:-1]
         if len(chosen) > SNAPSHOT_ROWS:
             evenly = np.linspace(0, len(chosen) - 1, SNAPSHOT_ROWS).round().astype(int)

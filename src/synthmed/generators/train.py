@@ -1,17 +1,11 @@
-"""The only training loop: step, log, save, resume. It knows `GAN` and image sets, and no particular model.
-
-Where the settings ask for several processes, each works on its part of every batch (distributed.py): gradients and
-losses are averaged, rank 0 writes. All other settings stay those of the whole training.
-"""
+"""The step `train`: one generator on the real images of an image set."""
 
 import logging
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from tqdm import tqdm
 
 from synthmed import generators
 from synthmed.core.errors import InputError
@@ -24,10 +18,11 @@ from synthmed.generators.snapshots import Samples
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
 from synthmed.training.batches import RealImages
-from synthmed.training.device import choose_device, derived_seed
+from synthmed.training.device import derived_seed
 from synthmed.training.history import History
-from synthmed.training.loop import progress_bar
-from synthmed.training.resume import ResumeState, catch_interruption, random_state, set_random_state
+from synthmed.training.images import Batch
+from synthmed.training.loop import Check, fit, workers
+from synthmed.training.resume import ResumeState
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +64,7 @@ class TrainSettings:
     training: LoopSettings
 
 
-# ---------------------------------------------------------------------------------------------------------- the loop
+# ------------------------------------------------------------------------------------------------------- the training
 @step("train")
 def train(settings: TrainSettings, *, images: Path, checkpoint: Output, history: Output, samples: Output) -> None:
     """Train one generator.
@@ -82,31 +77,20 @@ def train(settings: TrainSettings, *, images: Path, checkpoint: Output, history:
 
     Raises InputError before the first step on unusable input, TrainingError on NaN, infinity or collapse, and
     KeyboardInterrupt (message: how to continue) after SIGINT or SIGTERM. Of the processes of torchrun only rank 0
-    writes and returns; the others end with SystemExit(0), because nothing is left for them to do or to record.
+    writes and returns; the others end with SystemExit(0).
     """
     loop = settings.training
     for name, value in asdict(loop).items():
         if isinstance(value, int) and not isinstance(value, bool) and value < 1:
             raise InputError(f"setting training.{name} is {value}; it must be 1 or more")
-    torch.set_num_threads(loop.threads)
-    device = choose_device(loop.device)
-    with distributed.ranks(device):
-        if distributed.size() != loop.processes:
-            raise InputError(
-                f"setting training.processes is {loop.processes}, but {distributed.size()} work on this training; "
-                "`synthmed train` starts as many as it says"
-            )
+    with workers(loop.threads, loop.processes, loop.device) as device:
         _train(settings, device, Path(images), Path(checkpoint), Path(history), Path(samples))
-        first = distributed.rank() == 0
-    if not first:
-        raise SystemExit(0)
 
 
 def _train(
     settings: TrainSettings, device: torch.device, images: Path, checkpoint: Path, history: Path, samples: Path
 ) -> None:
     loop = settings.training
-    writes = distributed.rank() == 0
     memory_format = torch.channels_last if loop.channels_last else torch.contiguous_format
     model_class = generators.load(settings.model)
     config = parse(model_class.Config, settings.config, "settings.config")
@@ -121,88 +105,66 @@ def _train(
         flip=loop.flip,
         threads=loop.threads,
     )
-
-    torch.manual_seed(derived_seed(settings.seed, "weights"))
-    model: Generator = model_class(config, data.shape, settings.labels)
-    distributed.synchronise_batch_norm(model)
-    model.to(device=device, memory_format=memory_format)
-    model.rng.manual_seed(derived_seed(settings.seed, "noise"))
-    # Noise and order of the images are shared by all ranks, masks of dropout are not.
-    torch.manual_seed(derived_seed(settings.seed, "dropout") + distributed.rank())
-    model.precision, model.total_steps = loop.precision, loop.steps
-
-    record = History()
+    model = _build(model_class, config, data.shape, settings, device, memory_format)
+    record = History(history)
     pictures = Samples(model, data.read, data.labels, settings.seed)
     code = code_hashes(__name__, generators.GENERATORS[settings.model])
     resume = ResumeState(checkpoint, asdict(settings) | {"images": hash_file(images), "code": code})
-
-    def save() -> None:
-        # All parts are the same in every rank, but torch's own random numbers (dropout).
-        rngs = distributed.collect(random_state())
-        resume.save(
-            {
-                "rngs": rngs,
-                "model": model.training_state(),
-                "data": data.state(),
-                "history": record.state(),
-                "samples": pictures.state(),
-            }
-        )
-
-    if (state := resume.load()) is not None:
-        model.load_training_state(state["model"])
-        data.load_state(state["data"])
-        record.load_state(state["history"])
-        pictures.load_state(state["samples"])
-        set_random_state(state["rngs"][distributed.rank()])
-        logger.info(f"continuing {resume.path} after step {model.step}")
     logger.info(
         f"training {settings.model} on {device}: {len(data)} images of {model.image_shape}, "
         f"{loop.batch_size * loop.accumulate * len(data.orders)} a step"
         + (f", {distributed.size()} processes" if distributed.size() > 1 else "")
     )
 
-    with catch_interruption() as interrupted, progress_bar(model.step, loop.steps) as bar:
-        since, since_step, shown = time.perf_counter(), model.step, 0
-        while model.step < loop.steps:
-            count = model.batch_size(loop.batch_size)
-            losses = model.train_step([data.batch(count, device, memory_format) for _ in range(loop.accumulate)])
-            model.step = step = model.step + 1
-            shown += count * len(data.orders) * loop.accumulate
-            last = step == loop.steps
-            record.add(step, losses)
-            bar.update()
-            if step % loop.log_every == 0 or last:
-                record.check()
-                means = record.close_row(step)
-                seconds = time.perf_counter() - since
-                values = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-                left = tqdm.format_interval((loop.steps - step) * seconds / (step - since_step))
-                logger.info(f"step {step}/{loop.steps}  {shown / seconds:.1f} images/s  {left} left  {values}")
-                since, since_step, shown = time.perf_counter(), step, 0
-            if step % loop.sample_every == 0 or last:
-                record.check()
-                record.set_diversity(step, pictures.check(step, loop.steps))
-                if writes:
-                    pictures.write(samples)
-            if last:
-                break
-            stop = distributed.any_rank(interrupted(), device)
-            if step % loop.save_every == 0 or stop:
-                record.check()
-                save()
-                if writes:
-                    record.write(history)
-                logger.info(f"saved the resume state of step {step}")
-            if stop:
-                raise KeyboardInterrupt(
-                    f"training stopped after step {step} of {loop.steps}; run the same command again to continue"
-                )
-    if not writes:
+    def next_batches() -> list[Batch]:
+        count = model.batch_size(loop.batch_size)
+        return [data.batch(count, device, memory_format) for _ in range(loop.accumulate)]
+
+    def draw_samples(step: int) -> dict[str, float]:
+        found = pictures.check(step, loop.steps)
+        pictures.write(samples)
+        return {"diversity": found}
+
+    fit(
+        model,
+        next_batches,
+        name=settings.model,
+        steps=loop.steps,
+        log_every=loop.log_every,
+        save_every=loop.save_every,
+        history=record,
+        resume=resume,
+        device=device,
+        parts={"data": data, "samples": pictures},
+        checks=[Check(loop.sample_every, draw_samples)],
+    )
+    if distributed.rank() > 0:
         return
-    record.write(history)
+    # Again, in case somebody removed them when the training was stopped after its last step.
+    record.write()
+    pictures.write(samples)
     finished = checkpoints.Checkpoint(
         settings.model, asdict(config), model.image_shape, model.classes, model.step, model.inference_state()
     )
     checkpoints.save(checkpoint, finished)
     resume.remove()
+
+
+def _build(
+    model_class: type[Generator],
+    config: Any,
+    shape: tuple[int, int, int],
+    settings: TrainSettings,
+    device: torch.device,
+    memory_format: torch.memory_format,
+) -> Generator:
+    """The untrained generator, and the random numbers of its training seeded."""
+    torch.manual_seed(derived_seed(settings.seed, "weights"))
+    model: Generator = model_class(config, shape, settings.labels)
+    distributed.synchronise_batch_norm(model)
+    model.to(device=device, memory_format=memory_format)
+    model.rng.manual_seed(derived_seed(settings.seed, "noise"))
+    # Noise and order of the images are shared by all ranks, masks of dropout are not.
+    torch.manual_seed(derived_seed(settings.seed, "dropout") + distributed.rank())
+    model.precision, model.total_steps = settings.training.precision, settings.training.steps
+    return model

@@ -21,7 +21,7 @@ _KEYS = {"format", "model", "config", "image_shape", "classes", "step", "state"}
 @dataclass(frozen=True)
 class Checkpoint:
     """model: name in the registry; config: its settings as plain values; image_shape: (C, H, W); classes: the labels it
-    was trained on, in order; step: finished training steps; state: names → tensors of GAN.inference_state."""
+    was trained on, in order; step: finished training steps; state: names → tensors of Generator.inference_state."""
 
     model: str
     config: dict[str, Any]

@@ -23,11 +23,12 @@ def to_pixels(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Batch:
-    """Real images of one (micro-)batch.
+    """Images of one (micro-)batch, of a rank its rows.
 
     images: (N, C, H, W) float32 in [-1, 1], on the model's device and in its memory format.
-    labels: (N,) int64, positions in the training's classes, on the model's device. When the model needs images, they
-        come class after class, batch_size of each, in the order of the classes.
+    labels: on the model's device: (N,) int64, positions in the classes of the training; of a classifier (N, T) float32,
+        1 for the targets that an image has. When a generator needs images, they come class after class, batch_size of
+        each, in the order of the classes.
     """
 
     images: Tensor

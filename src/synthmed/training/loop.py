@@ -1,25 +1,193 @@
-"""The training loop."""
+"""The one training loop: step, log, check, save, resume. It knows no particular model, and no image set.
+
+Where the settings ask for several processes, each works on its part of every batch (distributed.py): gradients and
+losses are averaged, rank 0 writes. All other settings stay those of the whole training.
+"""
 
 import logging
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+import torch
+from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from synthmed.core.errors import InputError
+from synthmed.core.progress import LOG_EVERY
 from synthmed.training import distributed
+from synthmed.training.device import choose_device
+from synthmed.training.history import History
+from synthmed.training.resume import ResumeState, catch_interruption, random_state, set_random_state
 
 logger = logging.getLogger(__name__)
 
 
+class Trainable(Protocol):
+    """What the loop trains: a generator, a classifier, an encoder, …"""
+
+    step: int
+    """Finished steps; the loop counts."""
+
+    def train_step(self, batches: Sequence[Any]) -> Mapping[str, Tensor]:
+        """One step of every optimiser. batches: micro-batches. Returns the losses as scalar tensors without gradient,
+        averaged over micro-batches and ranks; always of the same names."""
+
+    def training_state(self) -> dict[str, Any]:
+        """Everything that a step changes, as tensors, numbers, texts, dicts and lists."""
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Load what training_state returned."""
+
+
+class Stateful(Protocol):
+    """A part of a training that is not the model, the same in every rank: the order of the images, the samples."""
+
+    def state(self) -> Any: ...
+
+    def load_state(self, state: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class Check:
+    """A measurement every `every` steps and after the last one. measure(step) → numbers for the history's row of that
+    step, the same in every rank; one that is not finite ends the training."""
+
+    every: int
+    measure: Callable[[int], Mapping[str, float]]
+
+
 @contextmanager
-def progress_bar(done: int, total: int) -> Iterator[tqdm]:
-    """A bar on stderr when it is a terminal, with log lines above it; otherwise a bar that shows nothing."""
-    shown = sys.stderr.isatty() and distributed.rank() == 0
-    with tqdm(initial=done, total=total, unit="step", disable=not shown) as bar:
-        if bar.disable:
-            yield bar
-        else:
-            with logging_redirect_tqdm():
-                yield bar
+def workers(threads: int, processes: int, device: str) -> Iterator[torch.device]:
+    """Within the block this process is one of `processes` (each with so many threads) that train together.
+
+    Yields the device. After the block only rank 0 goes on; the others end with SystemExit(0), because nothing is left
+    for them to do or to record. Raises InputError when other than `processes` were started.
+    """
+    torch.set_num_threads(threads)
+    chosen = choose_device(device)
+    with distributed.ranks(chosen):
+        if distributed.size() != processes:
+            raise InputError(
+                f"setting training.processes is {processes}, but {distributed.size()} work on this training; "
+                "`synthmed train` starts as many as it says"
+            )
+        yield chosen
+        first = distributed.rank() == 0
+    if not first:
+        raise SystemExit(0)
+
+
+def fit(
+    model: Trainable,
+    next_batches: Callable[[], Sequence[Any]],
+    *,
+    name: str,
+    steps: int,
+    log_every: int,
+    save_every: int,
+    history: History,
+    resume: ResumeState,
+    device: torch.device,
+    parts: Mapping[str, Stateful] | None = None,
+    checks: Sequence[Check] = (),
+    enough: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train `model` until it has made `steps` steps, or has had `enough`.
+
+    next_batches: the micro-batches of a step, each with the field `images` (this rank's rows). name: of the training,
+    for the log. log_every, save_every: steps between rows of the history, and between resume states. parts: what else
+    belongs to the state, by name. enough: whether to end early, asked before each step; it may depend on nothing but
+    the model and the parts (for example: no better validation for so many checks).
+
+    Begins where `resume` says, and saves everything there: after an interruption of any kind the same call goes on, on
+    a CPU bit for bit as if nothing had happened. Removing it is the caller's, when the results are written.
+
+    Raises TrainingError on losses or measurements that are not finite, and KeyboardInterrupt (message: how to continue)
+    after SIGINT or SIGTERM, when the step in progress is finished and saved.
+    """
+    state_of = {"history": history, **(parts or {})}
+
+    def save() -> None:
+        history.check()
+        # All parts are the same in every rank, but torch's own random numbers (dropout).
+        rngs = distributed.collect(random_state())
+        others = {part: item.state() for part, item in state_of.items()}
+        resume.save({"rngs": rngs, "model": model.training_state(), **others})
+        history.write()
+        logger.info(f"saved the resume state of step {model.step}")
+
+    if (state := resume.load()) is not None:
+        model.load_training_state(state["model"])
+        for part, item in state_of.items():
+            item.load_state(state[part])
+        set_random_state(state["rngs"][distributed.rank()])
+        logger.info(f"continuing {resume.path} after step {model.step}")
+
+    with catch_interruption() as interrupted, _Progress(name, model.step, steps) as progress:
+        while model.step < steps and not enough():
+            batches = next_batches()
+            losses = model.train_step(batches)
+            model.step = step = model.step + 1
+            history.add(step, losses)
+            progress.add(distributed.size() * sum(len(batch.images) for batch in batches))
+            for check in checks:
+                if step % check.every == 0 or step == steps:
+                    history.check()
+                    history.measured(step, check.measure(step))
+            last = step == steps or enough()
+            if step % log_every == 0 or last:
+                history.check()
+                progress.say(history.close_row(step), last)
+            stop = distributed.any_rank(interrupted(), device)
+            if stop or (step % save_every == 0 and not last):
+                save()
+            if stop:
+                raise KeyboardInterrupt(
+                    f"{name}: training stopped after step {step} of {steps}; run the same command again to continue"
+                )
+
+
+class _Progress:
+    """The progress of one training: a bar on stderr when it is a terminal, with log lines above it, and lines in the
+    log with the losses, the images a second since the line before and the time left."""
+
+    def __init__(self, name: str, done: int, total: int):
+        self.name, self.done, self.total = name, done, total
+        shown = sys.stderr.isatty() and distributed.rank() == 0
+        self.bar = tqdm(desc=name, initial=done, total=total, unit="step", disable=not shown)
+        self.redirection = logging_redirect_tqdm() if shown else None
+        self.since, self.since_step, self.images = time.perf_counter(), done, 0
+        self.said = False
+
+    def add(self, images: int) -> None:
+        """One more step is done, on so many images."""
+        self.done += 1
+        self.images += images
+        self.bar.update()
+
+    def say(self, losses: Mapping[str, float], last: bool) -> None:
+        """A line in the log: the first, the last, and between them one every LOG_EVERY seconds."""
+        seconds = time.perf_counter() - self.since
+        if self.said and not last and seconds < LOG_EVERY:
+            return
+        left = tqdm.format_interval((self.total - self.done) * seconds / (self.done - self.since_step))
+        values = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        rate = f"{self.images / seconds:.1f} images/s"
+        logger.info(f"{self.name}  step {self.done}/{self.total}  {rate}  {left} left  {values}")
+        self.since, self.since_step, self.images = time.perf_counter(), self.done, 0
+        self.said = True
+
+    def __enter__(self) -> "_Progress":
+        if self.redirection:
+            self.redirection.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self.redirection:
+            self.redirection.__exit__(*error)
+        self.bar.close()

@@ -1,12 +1,16 @@
-"""Adam without torch.optim's class, whose first step imports torch's compiler: 4–7 seconds of CPU in every process."""
+"""Adam without torch.optim's class, whose first step imports torch's compiler: 4–7 seconds of CPU in every process;
+and one step of it over micro-batches and ranks."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 from torch.optim.adam import adam
+
+from synthmed.training import distributed
 
 
 class Adam:
@@ -80,3 +84,31 @@ class Adam:
             position: {name: value.to(self.parameters[position].device) for name, value in state.items()}
             for position, state in saved["state"].items()
         }
+
+
+def minimise(
+    optimizer: Adam, loss_fn: Callable[[Any], Mapping[str, Tensor]], batches: Sequence[Any]
+) -> dict[str, Tensor]:
+    """One step of `optimizer` on the sum of the losses that `loss_fn(batch)` returns, averaged over micro-batches.
+
+    loss_fn: returns named, already weighted scalar losses. With several ranks gradients and losses are averaged over
+    them. Returns the losses, averaged over the micro-batches, detached.
+    """
+    optimizer.zero_grad()
+    means: dict[str, Tensor] = {}
+    for batch in batches:
+        losses = loss_fn(batch)
+        total = torch.stack([loss.float() for loss in losses.values()]).sum()
+        (total / len(batches)).backward()
+        for name, loss in losses.items():
+            means[name] = means.get(name, 0.0) + loss.detach().float() / len(batches)
+    gradients = [parameter.grad for parameter in optimizer.parameters if parameter.grad is not None]
+    distributed.average([*gradients, *means.values()])
+    optimizer.step()
+    return means
+
+
+def half_cosine(start: float, step: int, steps: int) -> float:
+    """The learning rate of a step: from `start` at step 0 down to 0 at `steps` (Loshchilov & Hutter 2017, equation 5,
+    without restarts)."""
+    return start * (1 + math.cos(math.pi * step / steps)) / 2

@@ -1,4 +1,4 @@
-"""Stop and continue: the resume state beside an output, signals that wait for the step in progress, progress bars."""
+"""Stop and continue: the resume state beside an output, and signals that wait for the step in progress."""
 
 import os
 import signal
@@ -42,12 +42,19 @@ class ResumeState:
         from others is refused."""
         self.path = Path(output).with_name(f"{Path(output).stem}.resume.pt")
         self.made_from = checkpoints.plain(made_from)
+        self.finished: list[Any] = []
+        """Results of the trainings that are done, where a step makes several one after another; known after load()."""
 
     def save(self, state: Any) -> None:
         """Write `state` (tensors, numbers, texts, dicts, lists) atomically. Of several ranks, rank 0 does."""
         if distributed.rank() > 0:
             return
-        checkpoints.write_torch(self.path, {"made_from": self.made_from, "state": state})
+        checkpoints.write_torch(self.path, {"made_from": self.made_from, "finished": self.finished, "state": state})
+
+    def finish(self, result: Any) -> None:
+        """One training is done: keep its result, and begin the next one anew."""
+        self.finished.append(result)
+        self.save(None)
 
     def load(self) -> Any | None:
         """What `save` was given; None where there is nothing to go on from.
@@ -62,13 +69,14 @@ class ResumeState:
             return None
         remedy = "delete it to begin anew"
         content = checkpoints.read_torch(self.path, remedy)
-        if not isinstance(content, dict) or set(content) != {"made_from", "state"}:
+        if not isinstance(content, dict) or set(content) != {"made_from", "finished", "state"}:
             raise InputError(f"{self.path}: no resume state; {remedy}")
         if differing := checkpoints.differences(content["made_from"], self.made_from):
             raise InputError(
                 f"{self.path}: the interrupted run had other settings, inputs or code ({'; '.join(differing)}); set "
                 f"them back to continue it, or {remedy}"
             )
+        self.finished = content["finished"]
         return content["state"]
 
     def remove(self) -> None:
