@@ -7,7 +7,7 @@ from PIL import Image
 
 from synthmed.commands.check_images import check
 from synthmed.core.errors import InputError
-from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.data.imageset import ImageSet, Legend, write_image_set
 
 HEAD = "image,label,mask,patient,split,source"
 
@@ -19,6 +19,11 @@ def png(array):
 
 
 GREY = png(np.arange(64, dtype=np.uint8).reshape(8, 8))
+EMPTY = np.zeros((8, 8), np.uint8)
+SMALL = png(EMPTY[:, :5])
+CHANNELS = {"set.json": b'{"channels": ["m", "n"]}', "images/m/a.png": GREY, "images/n/a.png": GREY}
+LACKING = "images/n/b.png: named in the manifest, not in the archive"
+UNEQUAL = "b.png: channels of different sizes: 8×8, 5×8"
 
 
 def made_by_hand(path, lines, files):
@@ -31,10 +36,14 @@ def made_by_hand(path, lines, files):
 
 def test_a_sound_set_has_no_problem(tmp_path):
     rows = [
-        ({"image": f"{n}.png", "label": "ab"[n % 2], "patient": f"p{n}"}, *2 * [np.full((9, 9), n, np.uint8)])
+        (
+            {"image": f"{n}.png", "label": "ab"[n % 2], "patient": f"p{n}"},
+            np.full((9, 9, 2), n, np.uint8),
+            np.full((9, 9), n),
+        )
         for n in range(4)
     ]
-    write_image_set(tmp_path / "set.zip", rows)
+    write_image_set(tmp_path / "set.zip", rows, Legend(("a", "b"), "instances", {"cell": 1}))
     assert check(tmp_path / "set.zip") == []
 
 
@@ -61,11 +70,25 @@ def test_every_problem_is_listed(tmp_path):
             "lost.png,a,lost.png,p11,train,",
             "dot.png,a,,p12,train,",
             "short.png,a",
+            "odd.png,a,odd.png,p13,train,",
+            "colour.png,a,colour.png,p14,train,",
         ],
         {
             **{
                 f"images/{n}.png": GREY
-                for n in ("good", "twice", "nolabel", "nobody", "moved", "masked", "lost", "short", "extra")
+                for n in (
+                    "good",
+                    "twice",
+                    "nolabel",
+                    "nobody",
+                    "moved",
+                    "masked",
+                    "lost",
+                    "short",
+                    "extra",
+                    "odd",
+                    "colour",
+                )
             },
             "images/cut.png": png(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))[:500],
             "images/text.png": b"hello",
@@ -74,6 +97,8 @@ def test_every_problem_is_listed(tmp_path):
             "images/palette.png": palette.getvalue(),
             "images/dot.png": png(np.zeros((1, 1), np.uint8)),
             "masks/masked.png": png(np.zeros((4, 4), np.uint8)),
+            "masks/odd.png": png(np.full((8, 8), 7, np.uint16)),
+            "masks/colour.png": png(np.zeros((8, 8, 3), np.uint8)),
         },
     )
     problems = "\n".join(check(path))
@@ -91,6 +116,8 @@ def test_every_problem_is_listed(tmp_path):
         "patient 'p1' is in several parts of the split: ['test', 'train']",
         "masks/masked.png: 4×4 pixels, its image (8, 8)",
         "masks/lost.png: named in the manifest, not in the archive",
+        "masks/odd.png: the value 7, which is no class",
+        "masks/colour.png: mode RGB, not L or I;16",
         "images/dot.png: 1×1 pixels",
         "images/extra.png: in the archive, not in the manifest",
         "images of different shapes:",
@@ -104,10 +131,20 @@ def test_every_problem_is_listed(tmp_path):
     [
         (["a.png,x,,p,,"], {"images/a.png": GREY}, "only one label, 'x'"),
         ([], {}, "manifest.csv: no row"),
+        (["a.png,x,a.png,p,,"], {"images/a.png": GREY, "masks/a.png": png(EMPTY)}, "all masks are empty"),
+        (["a.png,x,,p,,", "b.png,y,,p2,,"], {**CHANNELS, "images/m/b.png": GREY}, LACKING),
+        (["a.png,x,,p,,", "b.png,y,,p2,,"], {**CHANNELS, "images/m/b.png": GREY, "images/n/b.png": SMALL}, UNEQUAL),
     ],
 )
 def test_sets_that_are_poor(tmp_path, lines, files, problem):
     assert check(made_by_hand(tmp_path / "set.zip", lines, files)) == [problem]
+
+
+def test_a_legend_that_cannot_be_read_is_told(tmp_path):
+    lines = ["a.png,x,,p,,", "b.png,y,,q,,"]
+    path = made_by_hand(tmp_path / "set.zip", lines, {"images/a.png": GREY, "images/b.png": GREY, "set.json": b"[]"})
+    (problem,) = check(path)
+    assert "set.json cannot be used" in problem
 
 
 def test_files_that_are_no_image_set(tmp_path):

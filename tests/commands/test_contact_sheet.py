@@ -4,7 +4,7 @@ from PIL import Image
 
 from synthmed.commands.contact_sheet import contact_sheet
 from synthmed.core.errors import InputError
-from synthmed.data.imageset import write_image_set
+from synthmed.data.imageset import Legend, write_image_set
 
 
 def make(path, count, shape):
@@ -44,3 +44,26 @@ def test_labels_take_turns():
 def test_an_empty_sheet_is_refused(tmp_path):
     with pytest.raises(InputError, match="at least 1"):
         contact_sheet(make(tmp_path / "set.zip", 5, (8, 8)), tmp_path / "a.png", columns=0, count=4, seed=0)
+
+
+@pytest.mark.parametrize(("channels", "shift"), [(None, 0), (("a", "b"), 64)])
+def test_the_rims_of_masks_are_drawn_on_every_channel(tmp_path, channels, shift):
+    pixels = np.full((16, 16, len(channels or "1")), 50, np.uint8)
+    mask = np.zeros((16, 16), np.uint16)
+    mask[4:8, 2:6] = 1
+    mask[8:12, 2:6] = 300  # touches the other object
+    legend = Legend(channels, "instances", {"cell": 1})
+    write_image_set(tmp_path / "set.zip", [({"image": "a.png", "label": "a", "patient": "p"}, pixels, mask)], legend)
+    contact_sheet(tmp_path / "set.zip", tmp_path / "a.png", columns=1, count=1, seed=0)
+    with Image.open(tmp_path / "a.png") as sheet:
+        tile = np.asarray(sheet)[4:132, 4:132]
+    scale = 8 if channels is None else 4
+    yellow = (tile == (255, 210, 0)).all(axis=2)
+    for left in {0, shift}:
+        seen = yellow[: 16 * scale, left : left + 16 * scale]
+        assert seen[4 * scale, 2 * scale : 6 * scale].all()  # upper rim of the first
+        assert seen[4 * scale : 12 * scale, 2 * scale].all()  # left rim of both
+        assert seen[8 * scale, 2 * scale + 1 : 6 * scale].all()  # between the two, on the second only
+        assert not seen[8 * scale - 1, 2 * scale + 1 : 6 * scale - 1].any()
+        assert not seen[4 * scale - 1].any()
+        assert not seen[:, 6 * scale].any()

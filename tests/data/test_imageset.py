@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed.data.imageset import ImageSet, encode_png, write_image_set
 from synthmed.core.errors import InputError
+from synthmed.data.imageset import ImageSet, Legend, encode_mask, encode_png, write_image_set
 
 RNG = np.random.default_rng(0)
 
@@ -17,6 +17,10 @@ def row(name, label="a", **more):
 
 def pictures(count, shape=(6, 5)):
     return [RNG.integers(0, 256, shape, dtype=np.uint8) for _ in range(count)]
+
+
+def binary(pixels):
+    return np.where(pixels > 99, 255, 0)
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1), (6, 5, 3)])
@@ -33,7 +37,7 @@ def test_what_was_written_is_read_back(tmp_path, shape):
 
 
 def test_rows_are_sorted_by_name_and_the_bytes_do_not_depend_on_the_order(tmp_path):
-    made = [(row(n), pixels, pixels) for n, pixels in zip("cab", pictures(3), strict=True)]
+    made = [(row(n), pixels, binary(pixels)) for n, pixels in zip("cab", pictures(3), strict=True)]
     write_image_set(tmp_path / "one.zip", made)
     write_image_set(tmp_path / "two.zip", made[::-1])
     assert ImageSet(tmp_path / "one.zip").column("image") == ["a.png", "b.png", "c.png"]
@@ -45,7 +49,7 @@ def test_rows_are_sorted_by_name_and_the_bytes_do_not_depend_on_the_order(tmp_pa
 
 def test_entries_write_the_same_set_again(tmp_path):
     made = pictures(4)
-    write_image_set(tmp_path / "one.zip", [(row(n), pixels, pixels // 2) for n, pixels in enumerate(made)])
+    write_image_set(tmp_path / "one.zip", [(row(n), pixels, binary(pixels)) for n, pixels in enumerate(made)])
     images = ImageSet(tmp_path / "one.zip")
     write_image_set(tmp_path / "two.zip", images.entries())
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
@@ -181,3 +185,131 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path, content):
 def test_png_bytes_carry_no_date_or_name():
     with Image.open(io.BytesIO(encode_png(pictures(1)[0]))) as image:
         assert image.info == {}
+
+
+# ---------------------------------------------------------------------------------------------- masks and channels
+NUCLEI = Legend(masks="instances", classes={"nucleus": 1, "podocyte": 10001})
+ORGANS = Legend(channels=("image", "lung"), classes={"lung": 1, "heart": 2})
+
+
+def members(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_a_set_without_names_has_no_legend_and_the_bytes_it_always_had(tmp_path):
+    pixels = np.arange(30, dtype=np.uint8).reshape(6, 5)
+    write_image_set(tmp_path / "set.zip", [(row("a"), pixels, binary(pixels * 8))])
+    assert sorted(members(tmp_path / "set.zip")) == ["images/a.png", "manifest.csv", "masks/a.png"]
+    assert ImageSet(tmp_path / "set.zip").legend == Legend()
+    assert members(tmp_path / "set.zip")["masks/a.png"] == encode_png(np.uint8(binary(pixels * 8)))
+
+
+def test_instances_beyond_255_are_read_as_they_are(tmp_path):
+    few, many = np.zeros((6, 5), np.uint16), np.zeros((6, 5), np.int64)
+    few[2:4, 1:3], many[0, :2], many[5, 4] = 3, (300, 10003), 65535
+    rows = [(row("a"), pictures(1)[0], few), (row("b"), pictures(1)[0], many)]
+    write_image_set(tmp_path / "set.zip", rows, NUCLEI)
+    images = ImageSet(tmp_path / "set.zip")
+    assert images.legend == NUCLEI
+    assert np.array_equal(images.masks, [few, many])
+    assert [mask.dtype for *_, mask in images.entries()] == [np.uint8, np.uint16]  # as few bits as the values need
+    write_image_set(tmp_path / "again.zip", images.entries(), images.legend)
+    assert (tmp_path / "set.zip").read_bytes() == (tmp_path / "again.zip").read_bytes()
+
+
+def test_channels_are_named_grey_files(tmp_path):
+    pixels, mask = RNG.integers(0, 256, (6, 5, 2), np.uint8), np.repeat([[0], [1], [2]], 5, 1).repeat(2, 0)
+    write_image_set(tmp_path / "set.zip", [(row("a"), pixels, mask)], ORGANS)
+    files = members(tmp_path / "set.zip")
+    assert sorted(files) == ["images/image/a.png", "images/lung/a.png", "manifest.csv", "masks/a.png", "set.json"]
+    with Image.open(io.BytesIO(files["images/lung/a.png"])) as lung:
+        assert np.array_equal(lung, pixels[:, :, 1])
+    images = ImageSet(tmp_path / "set.zip")
+    assert images.legend == ORGANS
+    assert np.array_equal(images[0], pixels)
+    assert np.array_equal(images.pixels[0], pixels)
+    assert np.array_equal(images.masks[0], mask)
+    assert images.legend.dump() == files["set.json"]
+
+
+@pytest.mark.parametrize(
+    ("legend", "message"),
+    [
+        ({"channels": ()}, "each needs a name of its own"),
+        ({"channels": ("a", "a")}, "each needs a name of its own"),
+        ({"channels": ("../a",)}, "of letters, digits"),
+        ({"classes": {}}, "values must ascend, from 1"),
+        ({"classes": {"a": 0}}, "values must ascend, from 1"),
+        ({"classes": {"a": 2, "b": 1}}, "values must ascend"),
+        ({"classes": {"a": 1, "b": 1}}, "values must ascend"),
+        ({"classes": {"a": 65536}}, "to 65535"),
+        ({"masks": "boxes"}, "'semantic' or 'instances'"),
+    ],
+)
+def test_a_legend_that_cannot_be_used_is_refused(legend, message):
+    with pytest.raises(InputError, match=message):
+        Legend(**legend)
+
+
+@pytest.mark.parametrize(
+    ("mask", "legend", "message"),
+    [
+        (np.full((6, 5), 7), Legend(), r"set\.zip: image 'a\.png': a mask with the value 7; the classes are .*255"),
+        (np.full((6, 5), 1), Legend(masks="instances", classes={"nucleus": 2}), "the value 1; the classes are"),
+        (np.full((6, 5), -1), NUCLEI, "values from -1"),
+        (np.full((6, 5), 65536), NUCLEI, "to 65536"),
+        (np.full((5, 6), 255), Legend(), "its mask is 5×6 pixels, the image 6×5"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(tmp_path, mask, legend, message):
+    with pytest.raises(InputError, match=message):
+        write_image_set(tmp_path / "set.zip", [(row("a"), pictures(1)[0], mask)], legend)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((6, 5), np.uint8), np.zeros((6, 5, 3), np.uint8), b"png"])
+def test_other_channels_than_the_legend_names_are_refused(tmp_path, pixels):
+    with pytest.raises(TypeError, match=r"channels \['image', 'lung'\] are arrays"):
+        write_image_set(tmp_path / "set.zip", [(row("a"), pixels)], ORGANS)
+    with pytest.raises(TypeError, match="label map"):
+        encode_mask(np.zeros((6, 5, 1), np.uint8), ORGANS)
+    with pytest.raises(TypeError, match="float"):
+        encode_mask(np.zeros((6, 5)), ORGANS)
+
+
+def png(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"images/image/a.png": np.zeros((6, 5), np.uint8)}, r"'a\.png', .*archive \(images/lung/a\.png\)"),
+        ({"images/lung/a.png": np.zeros((6, 4), np.uint8)}, r"channels of 'a\.png' have different sizes"),
+        ({"images/lung/a.png": np.zeros((6, 5, 3), np.uint8)}, r"images/lung/a\.png has the mode RGB, not L"),
+        ({"masks/a.png": np.zeros((6, 5, 3), np.uint8)}, r"masks/a\.png has the mode RGB, not L or I;16"),
+        ({"masks/a.png": np.full((6, 5), 3, np.uint8)}, r"mask of 'a\.png' has the value 3; the classes are"),
+        ({"masks/a.png": np.ones((6, 4), np.uint8)}, r"mask of 'a\.png' has 6×4 pixels, the image 6×5"),
+        ({"set.json": b"{"}, r"set\.json cannot be used"),
+        ({"set.json": b'{"chanels": ["a"]}'}, r"set\.json cannot be used \(unknown key 'chanels'\)"),
+        ({"set.json": b'{"masks": {"semantic": {"a": 0}}}'}, r"set\.json cannot be used \(classes of the masks"),
+    ],
+)
+def test_a_set_by_hand_that_does_not_fit_its_legend_is_named(tmp_path, files, message):
+    grey = np.zeros((6, 5), np.uint8)
+    whole = {"images/image/a.png": grey, "images/lung/a.png": grey, "masks/a.png": grey, "set.json": ORGANS.dump()}
+    if list(files) == ["images/image/a.png"]:
+        del whole["images/lung/a.png"]
+    content = {name: one if isinstance(one, bytes) else png(one) for name, one in (whole | files).items()}
+    path = by_hand(tmp_path / "set.zip", HEAD + "a.png,x,a.png,p,,\n", content)
+    with pytest.raises(InputError, match=r"set\.zip: .*" + message):
+        list(ImageSet(path).entries())
+
+
+def test_an_image_of_another_mode_is_refused(tmp_path):
+    path = by_hand(tmp_path / "set.zip", HEAD + "a.png,x,,p,,\n", {"images/a.png": png(np.zeros((4, 4, 4), np.uint8))})
+    with pytest.raises(InputError, match=r"images/a\.png has the mode RGBA, not L or RGB"):
+        ImageSet(path)[0]

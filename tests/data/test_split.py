@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from synthmed.core.errors import InputError
-from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.data.imageset import PLAIN, ImageSet, Legend, write_image_set
 from synthmed.data.near_duplicates import near_duplicates, perceptual_hashes, standardised, thumbnail
 from synthmed.data.split import PARTS, SplitSettings, draw, split
 
@@ -44,8 +44,8 @@ def images_of(count=40, patients=None):
     ]
 
 
-def run(tmp_path, rows, **changes):
-    write_image_set(tmp_path / "images.zip", rows)
+def run(tmp_path, rows, legend=PLAIN, **changes):
+    write_image_set(tmp_path / "images.zip", rows, legend)
     paths = {part: tmp_path / f"{part}.zip" for part in PARTS}
     split(settings(**changes), images=tmp_path / "images.zip", report=tmp_path / "report.json", **paths)
     return {part: ImageSet(path) for part, path in paths.items()}, json.loads((tmp_path / "report.json").read_text())
@@ -119,10 +119,20 @@ def test_the_same_bytes_twice(tmp_path):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-def test_masks_travel_along(tmp_path):
-    rows = [(fields, pixels, pixels // 2) for fields, pixels in images_of()]
-    parts, _ = run(tmp_path, rows)
-    assert np.array_equal(parts["test"].masks, parts["test"].pixels // 2)
+@pytest.mark.parametrize("by", ["patient", "column"])
+def test_masks_channels_and_their_names_travel_along(tmp_path, by):
+    """One class is enough where every image has a mask."""
+    legend = Legend(("image", "edge"), "instances", {"nucleus": 2})
+    rows = [
+        (fields | {"label": "a", "split": PARTS[n % 3]}, np.dstack([pixels, 255 - pixels]), 2 + pixels.astype(int) * 9)
+        for n, (fields, pixels) in enumerate(images_of())
+    ]
+    shares = {"validation": None, "test": None} if by == "column" else {}
+    parts, _ = run(tmp_path, rows, legend, by=by, **shares)
+    for part in parts.values():
+        assert part.legend == legend
+        assert np.array_equal(part.pixels[..., 1], 255 - part.pixels[..., 0])
+        assert np.array_equal(part.masks, 2 + part.pixels[..., 0].astype(int) * 9)
 
 
 def test_one_class_only_is_an_error(tmp_path):

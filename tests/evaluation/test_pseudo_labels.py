@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from made_up_classifiers import classifier, plan
@@ -9,7 +10,7 @@ from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.core.settings import parse
-from synthmed.data.imageset import ImageSet
+from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.evaluation.pseudo_labels import PseudoLabelSettings, matched_counts, pseudo_label
 
 VALUES = {
@@ -74,6 +75,15 @@ def test_only_confident_images_are_kept_and_counts_match_the_real_parts(files):
     assert report["histogram"][2] == 20  # 0.10 to 0.15
     by_one_seed = sum(row["likelihood"] == "0.710000" for row in images.rows)
     assert report["confident_by_every_seed"] == len(images) - by_one_seed
+
+
+def test_masks_and_their_names_travel_along(files):
+    plain, legend = ImageSet(files / "unlabelled.zip"), Legend(masks="instances", classes={"nodule": 300})
+    rows = ((row, pixels, pixels[..., 0] + np.int64(300)) for row, pixels in plain.entries())
+    write_image_set(files / "unlabelled.zip", rows, legend)
+    images, _ = run(files)
+    assert images.legend == legend
+    assert np.array_equal(images.masks, images.pixels[..., 0] + np.int64(300))
 
 
 def test_the_draw_repeats_and_depends_on_the_seed(files):

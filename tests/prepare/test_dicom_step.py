@@ -157,7 +157,7 @@ def test_boxes_and_masks_follow_the_border_and_the_resize(tmp_path, monkeypatch)
     inside = np.zeros((40, 40), bool)
     inside[:20, :20] = True
     [(_, _, mask)] = found.entries([0])
-    assert np.array_equal(mask[..., 0] == 255, inside)
+    assert np.array_equal(mask == 255, inside)
     assert found.column("mask") == [found.column("image")[0], ""]
     # The box of a finding is brighter than what is around it, in the raw film and in the prepared one.
     pixels[20:30, 30:50] = 4095

@@ -6,7 +6,7 @@ import pytest
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_csv, write_json
 from synthmed.core.settings import parse
-from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.prepare.exclusions import ExcludeSettings, SetAsideSettings, exclude, set_aside
 
 NONE = {
@@ -35,18 +35,22 @@ FILMS = [
     ("abnormal", "p12", "73", "GE", "PA", "no", "consolidation"),
 ]
 
+LEGEND = Legend(("film", "edge"), "instances", {"nodule": 300})
+
 
 def films(path, rows=FILMS, columns=COLUMNS):
-    pixels = np.zeros((4, 4), np.uint8)
+    pixels = np.zeros((4, 4, 2), np.uint8)
     write_image_set(
         path,
         [
             (
                 dict(zip(columns, row, strict=True)) | {"image": f"film_{number:02d}.png", "split": "", "source": "s"},
                 pixels,
+                np.full((4, 4), number + 300),
             )
             for number, row in enumerate(rows)
         ],
+        LEGEND,
     )
     return path
 
@@ -65,7 +69,10 @@ def run(tmp_path, rows=FILMS, columns=COLUMNS, likelihoods=None, report=None, **
         selected=tmp_path / "selected.zip",
         report=tmp_path / "exclusions.json",
     )
-    left = ImageSet(tmp_path / "selected.zip").column("image")
+    images = ImageSet(tmp_path / "selected.zip")
+    left = images.column("image")
+    assert images.legend == LEGEND
+    assert [f"film_{mask[0, 0] - 300:02d}.png" for *_, mask in images.entries()] == left
     return left, read_json(tmp_path / "exclusions.json")
 
 

@@ -96,7 +96,7 @@ def read_cases(images: ImageSet, positions: Sequence[int], part: str, settings: 
             region = localisation.box_region(boxes, pixels.shape[:2]) if boxes else None
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
-        mask = masks[0][:, :, 0] > 127 if masks and masks[0].max() > 127 else None
+        mask = masks[0] > 0 if masks and masks[0].any() else None
         known = [one for one in (region, mask) if one is not None]
         pointing, pixelwise = (known[0], known[-1]) if known and findings else (None, None)
         cases.append(Case(part, row["image"], row["patient"], row["label"], findings, pointing, pixelwise))

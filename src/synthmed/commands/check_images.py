@@ -10,9 +10,11 @@ import zlib
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from synthmed.data.imageset import COLUMNS, MANIFEST
+from synthmed.core.errors import InputError
+from synthmed.data.imageset import COLUMNS, LEGEND, MANIFEST, PLAIN, Legend, image_files
 
 
 def check(path: str | Path) -> list[str]:
@@ -39,7 +41,13 @@ def check(path: str | Path) -> list[str]:
         if not rows:
             return [*problems, f"{MANIFEST}: no row"]
         problems += _check_rows(rows)
-        problems += _check_files(archive, set(names), rows)
+        legend = PLAIN
+        if LEGEND in names:
+            try:
+                legend = Legend.load(archive.read(LEGEND), str(path))
+            except (InputError, zipfile.BadZipFile, zlib.error) as error:
+                return [*problems, str(error)]
+        problems += _check_files(archive, set(names), rows, legend)
     return problems
 
 
@@ -54,7 +62,7 @@ def _check_rows(rows: list[dict[str, str]]) -> list[str]:
     for name, count in Counter(row["image"] for row in rows if row["image"]).items():
         if count > 1:
             problems.append(f"{name}: {count} rows of the manifest")
-    if len({row["label"] for row in rows if row["label"]}) == 1:
+    if len({row["label"] for row in rows if row["label"]}) == 1 and not all(row["mask"] for row in rows):
         problems.append(f"only one label, {rows[0]['label']!r}")
     parts = defaultdict(set)
     for row in rows:
@@ -65,49 +73,63 @@ def _check_rows(rows: list[dict[str, str]]) -> list[str]:
     return problems
 
 
-def _check_files(archive: zipfile.ZipFile, names: set[str], rows: list[dict[str, str]]) -> list[str]:
-    problems, shapes = [], Counter()
-    expected = {MANIFEST}
+def _check_files(archive: zipfile.ZipFile, names: set[str], rows: list[dict[str, str]], legend: Legend) -> list[str]:
+    problems, shapes, drawn = [], Counter(), 0
+    expected = {MANIFEST, LEGEND}
+    modes = ("L", "RGB") if legend.channels is None else ("L",)
     for row in rows:
         if not row["image"]:
             continue
-        image, mask = f"images/{row['image']}", f"masks/{row['mask']}" if row["mask"] else None
-        expected |= {image, mask} - {None}
-        found = {}
-        for name in (image, mask):
-            if name is None:
-                continue
-            if name not in names:
-                problems.append(f"{name}: named in the manifest, not in the archive")
-                continue
-            size, problem = _check_image(archive, name)
+        files = image_files(row, legend)
+        found = []
+        for name in files:
+            image, problem = _checked(archive, names, name, modes)
             problems += [problem] if problem else []
-            found[name] = size
-        if found.get(image):
-            shapes[found[image]] += 1
-            if mask and found.get(mask) and found[mask][:2] != found[image][:2]:
-                problems.append(f"{mask}: {found[mask][0]}×{found[mask][1]} pixels, its image {found[image][:2]}")
+            found.append(image and (image.width, image.height, image.mode))
+        expected.update(files)
+        if len(set(found)) > 1 and None not in found:
+            problems.append(
+                f"{row['image']}: channels of different sizes: {', '.join(f'{w}×{h}' for w, h, _ in found)}"
+            )
+        shapes.update(found[:1])
+        if row["mask"]:
+            name = f"masks/{row['mask']}"
+            expected.add(name)
+            mask, problem = _checked(archive, names, name, ("L", "I;16"))
+            problems += [problem] if problem else []
+            if mask and found[0] and mask.size != found[0][:2]:
+                problems.append(f"{name}: {mask.width}×{mask.height} pixels, its image {found[0][:2]}")
+            if mask and not problem:
+                values = np.asarray(mask)
+                drawn += values.any()
+                problems += [f"{name}: the value {value}, which is no class" for value in legend.unknown(values)[:1]]
+    del shapes[None]
     problems += [f"{name}: in the archive, not in the manifest" for name in sorted(names - expected)]
     if len(shapes) > 1:
         listed = ", ".join(f"{w}×{h} {mode} ({count})" for (w, h, mode), count in shapes.most_common())
         problems.append(f"images of different shapes: {listed}")
+    if any(row["mask"] for row in rows) and not drawn:
+        problems.append("all masks are empty")
     return problems
 
 
-def _check_image(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, int, str] | None, str | None]:
-    """(width, height, mode) or None, and the problem or None."""
+def _checked(
+    archive: zipfile.ZipFile, names: set[str], name: str, modes: tuple[str, ...]
+) -> tuple[Image.Image | None, str | None]:
+    """The image, loaded, or None, and the problem or None. modes: Pillow's names of the modes that it may have."""
+    if name not in names:
+        return None, f"{name}: named in the manifest, not in the archive"
     try:
-        with Image.open(io.BytesIO(archive.read(name))) as image:
-            image.load()
-            size = (image.width, image.height, image.mode)
-            if image.format != "PNG":
-                return size, f"{name}: a {image.format} file, not PNG"
-            if image.mode not in ("L", "RGB") or "transparency" in image.info:
-                return size, f"{name}: mode {image.mode}, not 8-bit grey or RGB (16 bit, palette or alpha)"
-            if min(size[:2]) < 2:
-                return size, f"{name}: {size[0]}×{size[1]} pixels"
-            return size, None
+        image = Image.open(io.BytesIO(archive.read(name)))
+        image.load()
     except UnidentifiedImageError:
         return None, f"{name}: not an image"
     except (OSError, SyntaxError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         return None, f"{name}: cannot be decoded ({error})"
+    if image.format != "PNG":
+        return image, f"{name}: a {image.format} file, not PNG"
+    if image.mode not in modes or "transparency" in image.info:
+        return image, f"{name}: mode {image.mode}, not {' or '.join(modes)} (no palette, no alpha)"
+    if min(image.size) < 2:
+        return image, f"{name}: {image.width}×{image.height} pixels"
+    return image, None

@@ -1,31 +1,118 @@
 """The image set: the one thing that flows through the pipeline.
 
-An image set is one `.zip` file (stored, not deflated) with 8-bit PNG images and a `manifest.csv` of one row an image.
-Real images, synthetic images, edited, filtered and duplicated images are all image sets, so they are interchangeable
-everywhere. Writing the same set twice gives the same bytes: sorted names, fixed zip times, canonical manifest.
+An image set is one `.zip` file (stored, not deflated) with a `manifest.csv` of one row an image, 8-bit PNG images
+(`images/<name>`; of named channels `images/<channel>/<name>`, each grey) and for each image at most one label map
+(`masks/<name>`, PNG of 8 or 16 bits, as high and wide as the image). What channels and values mean stands in
+`set.json`, which a set without names does not have. Real images, synthetic images, edited, filtered and duplicated
+images are all image sets, so they are interchangeable everywhere. Writing the same set twice gives the same bytes:
+sorted names, fixed zip times, canonical manifest, masks in as few bits as their values need.
 """
 
 import csv
 import io
+import json
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path
+from synthmed.core.files import atomic_path, dump_json
 
 COLUMNS = ("image", "label", "mask", "patient", "split", "source")
 """Columns every manifest has. Further columns may follow, sorted by name."""
 
 MANIFEST = "manifest.csv"
+LEGEND = "set.json"
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*\.png")
+_SAFE_CHANNEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*")
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What the channels of the images and the values of the masks of a set mean.
+
+    channels: names of the channels, None for grey or RGB images. masks: "semantic" when a pixel has the value of its
+    class, "instances" when every object has a value of its own. classes: name → value, ascending; of instances the
+    value of the first object ({"nucleus": 1, "podocyte": 10001}: 10003 is the third podocyte). 0 is the background.
+    Raises InputError when names or values cannot be used.
+    """
+
+    channels: tuple[str, ...] | None = None
+    masks: Literal["semantic", "instances"] = "semantic"
+    classes: Mapping[str, int] = field(default_factory=lambda: {"foreground": 255})
+
+    def __post_init__(self) -> None:
+        names = self.channels
+        if names is not None and not (
+            names and len(set(names)) == len(names) and all(map(_SAFE_CHANNEL.fullmatch, names))
+        ):
+            raise InputError(f"channels {list(names)}: each needs a name of its own, of letters, digits, '_' and '-'")
+        values = list(self.classes.values())
+        if not values or values != sorted(set(values)) or not 0 < values[0] <= values[-1] < 2**16:
+            raise InputError(f"classes of the masks {dict(self.classes)}: values must ascend, from 1 to 65535")
+        if self.masks not in ("semantic", "instances"):
+            raise InputError(f"masks are {self.masks!r}; they are 'semantic' or 'instances'")
+
+    def unknown(self, mask: np.ndarray) -> list[int]:
+        """Values of a label map that are neither background nor anything that the legend names, ascending."""
+        present = np.flatnonzero(np.bincount(mask.ravel())).tolist()
+        first, *_ = known = list(self.classes.values())
+        named = known.__contains__ if self.masks == "semantic" else first.__le__
+        return [value for value in present if value and not named(value)]
+
+    def dump(self) -> bytes | None:
+        """The content of set.json; None where there is nothing to say: grey or RGB, masks of 0 and 255."""
+        content = {} if self.channels is None else {"channels": list(self.channels)}
+        if (self.masks, self.classes) != (PLAIN.masks, PLAIN.classes):
+            content["masks"] = {self.masks: dict(self.classes)}
+        return dump_json(content, sort_keys=False).encode() if content else None
+
+    @classmethod
+    def load(cls, text: bytes, where: str) -> "Legend":
+        """The legend that dump wrote. Raises InputError, beginning with `where`, when it is another content."""
+        try:
+            content = json.loads(text)
+            channels = content.pop("channels", None)
+            ((masks, classes),) = content.pop("masks", {PLAIN.masks: PLAIN.classes}).items()
+            if content:
+                raise ValueError(f"unknown key {min(content)!r}")
+            named = None if channels is None else tuple(map(str, channels))
+            return cls(named, masks, {name: int(value) for name, value in classes.items()})
+        except (InputError, AttributeError, TypeError, ValueError) as error:
+            raise InputError(f"{where}: {LEGEND} cannot be used ({error})") from error
+
+
+PLAIN = Legend()
+"""Of a set without set.json: grey or RGB images, masks of 0 and 255."""
+
+
+def encode_mask(mask: np.ndarray, legend: Legend) -> bytes:
+    """PNG of a label map (H, W) of whole numbers: 8 bits where all values fit, else 16. No metadata is written.
+
+    Raises InputError on values that the legend does not know.
+    """
+    if mask.ndim != 2 or mask.dtype.kind not in "iu":
+        raise TypeError(f"a mask is a label map (H, W) of whole numbers, not {mask.dtype} {mask.shape}")
+    if mask.min() < 0 or mask.max() >= 2**16:
+        raise InputError(f"a mask with values from {mask.min()} to {mask.max()}; they go from 0 to 65535")
+    if unknown := legend.unknown(mask):
+        raise InputError(f"a mask with the value {unknown[0]}; the classes are {dict(legend.classes)}")
+    return _png(mask.astype(np.uint8 if mask.max() < 2**8 else np.uint16))
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
@@ -34,9 +121,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
         raise TypeError(f"an image set holds uint8 pixels, not {pixels.dtype}")
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+    return _png(pixels)
 
 
 def write_image_set(
@@ -45,14 +130,18 @@ def write_image_set(
         tuple[Mapping[str, object], np.ndarray | bytes]
         | tuple[Mapping[str, object], np.ndarray | bytes, np.ndarray | bytes]
     ],
+    legend: Legend = PLAIN,
 ) -> None:
     """Write an image set atomically.
 
     rows: tuples (fields, pixels) or (fields, pixels, mask). `fields` needs `image` (a name without folder, ending in
-        .png), `label` and `patient`; `split`, `source` and further columns are free; `mask` is set here. Pixels and
-        masks are uint8, (H, W) or (H, W, C), or what encode_png made of them (in another process, say). They are
-        consumed one at a time, so a generator keeps memory bounded.
-    Raises InputError on a duplicate or unsafe image name, a missing label or patient, or an empty set.
+        .png), `label` and `patient`; `split`, `source` and further columns are free; `mask` is set here. Pixels are
+        uint8, (H, W) or (H, W, C), C as the legend says; masks are label maps (H, W); or either is what encode_png
+        (grey or RGB) and encode_mask made of them (in another process, say). They are consumed one at a time, so a
+        generator keeps memory bounded.
+    legend: what channels and values mean.
+    Raises InputError on a duplicate or unsafe image name, a missing label or patient, an empty set, a mask of another
+    size than its image or with values that the legend does not know.
     """
     manifest: list[dict[str, str]] = []
     seen: set[str] = set()
@@ -75,10 +164,12 @@ def write_image_set(
                     if not row.get(column):
                         raise InputError(f"{path}: image {name!r} has no {column}")
                 seen.add(name)
-                add(f"images/{name}", pixels if isinstance(pixels, bytes) else encode_png(pixels))
+                try:
+                    for entry, content in _entries(name, pixels, mask, legend):
+                        add(entry, content)
+                except InputError as error:
+                    raise InputError(f"{path}: image {name!r}: {error}") from error
                 row["mask"] = name if mask else ""
-                if mask:
-                    add(f"masks/{name}", mask[0] if isinstance(mask[0], bytes) else encode_png(mask[0]))
                 manifest.append(row)
             if not manifest:
                 raise InputError(f"{path}: an image set needs at least one image")
@@ -89,8 +180,31 @@ def write_image_set(
             writer.writeheader()
             writer.writerows(manifest)
             add(MANIFEST, text.getvalue().encode())
+            if (described := legend.dump()) is not None:
+                add(LEGEND, described)
         # Second pass: entries in sorted order whatever the order they came in, so the bytes depend on the content only.
         _sort_entries(temporary)
+
+
+def _entries(
+    name: str, pixels: np.ndarray | bytes, mask: Sequence[np.ndarray | bytes], legend: Legend
+) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the files of one image."""
+    if legend.channels is None:
+        yield f"images/{name}", pixels if isinstance(pixels, bytes) else encode_png(pixels)
+    elif isinstance(pixels, bytes) or pixels.shape[2:] != (len(legend.channels),):
+        raise TypeError(f"images of the channels {list(legend.channels)} are arrays (H, W, {len(legend.channels)})")
+    else:
+        for number, channel in enumerate(legend.channels):
+            yield f"images/{channel}/{name}", encode_png(pixels[:, :, number])
+    for one in mask:
+        if isinstance(one, np.ndarray) and isinstance(pixels, np.ndarray) and one.shape != pixels.shape[:2]:
+            raise InputError(f"its mask is {_size(one)} pixels, the image {_size(pixels)}")
+        yield f"masks/{name}", one if isinstance(one, bytes) else encode_mask(one, legend)
+
+
+def _size(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[0]}×{pixels.shape[1]}"
 
 
 def _sort_entries(path: Path) -> None:
@@ -111,8 +225,8 @@ def _sort_entries(path: Path) -> None:
 class ImageSet(Sequence):
     """An image set opened for reading. `set[i]` are the pixels of image i, in the order of the manifest (by name).
 
-    path: the `.zip` file. Raises InputError naming file and remedy when it is no image set, when the manifest names a
-    missing image, or when names repeat.
+    path: the `.zip` file; legend: what channels and values of masks mean. Raises InputError naming file and remedy when
+    it is no image set, when the manifest names a missing image (or one lacks a channel), or when names repeat.
     """
 
     def __init__(self, path: str | Path):
@@ -123,6 +237,7 @@ class ImageSet(Sequence):
                 if MANIFEST not in names:
                     raise InputError(f"{self.path}: no {MANIFEST} inside, so this is no image set")
                 text = archive.read(MANIFEST).decode("utf-8")
+                self.legend = Legend.load(archive.read(LEGEND), str(self.path)) if LEGEND in names else PLAIN
         except FileNotFoundError as error:
             raise InputError(f"{self.path}: no such image set") from error
         except zipfile.BadZipFile as error:
@@ -136,42 +251,75 @@ class ImageSet(Sequence):
             if row["image"] in seen:
                 raise InputError(f"{self.path}: the manifest names {row['image']!r} twice")
             seen.add(row["image"])
-            if f"images/{row['image']}" not in names:
-                raise InputError(f"{self.path}: the manifest names {row['image']!r}, which is not in the archive")
+            if missing := [file for file in image_files(row, self.legend) if file not in names]:
+                which = "" if self.legend.channels is None else f" ({missing[0]})"
+                raise InputError(
+                    f"{self.path}: the manifest names {row['image']!r}, which is not in the archive{which}"
+                )
             if row["mask"] and f"masks/{row['mask']}" not in names:
                 raise InputError(f"{self.path}: the manifest names mask {row['mask']!r}, which is not in the archive")
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def _decode(self, archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    def _decode(self, archive: zipfile.ZipFile, name: str, modes: tuple[str, ...]) -> np.ndarray:
         try:
             with Image.open(io.BytesIO(archive.read(name))) as image:
-                pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("L"))
+                if image.mode not in modes:
+                    raise InputError(
+                        f"{self.path}: {name} has the mode {image.mode}, not {' or '.join(modes)}; make the set again"
+                    )
+                return np.asarray(image)
         except (UnidentifiedImageError, OSError, zipfile.BadZipFile, SyntaxError) as error:
             raise InputError(f"{self.path}: {name} cannot be decoded ({error}); make the set again") from error
-        return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+    def _image(self, archive: zipfile.ZipFile, row: Mapping[str, str]) -> np.ndarray:
+        modes = ("L", "RGB") if self.legend.channels is None else ("L",)
+        parts = [self._decode(archive, name, modes) for name in image_files(row, self.legend)]
+        if len({part.shape for part in parts}) > 1:
+            raise InputError(f"{self.path}: the channels of {row['image']!r} have different sizes; make the set again")
+        return np.dstack(parts) if len(parts) > 1 or parts[0].ndim == 2 else parts[0]
+
+    def _mask(self, archive: zipfile.ZipFile, row: Mapping[str, str]) -> np.ndarray:
+        mask = self._decode(archive, f"masks/{row['mask']}", ("L", "I;16"))
+        if unknown := self.legend.unknown(mask):
+            raise InputError(
+                f"{self.path}: the mask of {row['image']!r} has the value {unknown[0]}; the classes are "
+                f"{dict(self.legend.classes)}; name others in {LEGEND} of the set"
+            )
+        return mask
+
+    def _decoded(self, archive: zipfile.ZipFile, index: int) -> tuple[np.ndarray, ...]:
+        row = self.rows[index]
+        pixels = self._image(archive, row)
+        if not row["mask"]:
+            return (pixels,)
+        mask = self._mask(archive, row)
+        if mask.shape != pixels.shape[:2]:
+            raise InputError(
+                f"{self.path}: the mask of {row['image']!r} has {_size(mask)} pixels, the image {_size(pixels)}"
+            )
+        return pixels, mask
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Pixels of image `index`: uint8, (H, W, C), C = 1 (grey) or 3 (RGB)."""
+        """Pixels of image `index`: uint8, (H, W, C), C = 1 (grey), 3 (RGB), or the named channels."""
         with zipfile.ZipFile(self.path) as archive:
-            return self._decode(archive, f"images/{self.rows[index]['image']}")
+            return self._image(archive, self.rows[index])
 
-    def decoder(self) -> Callable[[int], np.ndarray]:
-        """A function that does what self[index] does, for many images: it keeps the archive open. Several threads may
-        call it at the same time."""
-        archive = zipfile.ZipFile(self.path)
-        return lambda index: self._decode(archive, f"images/{self.rows[index]['image']}")
+    def decoder(self) -> Callable[[int], tuple[np.ndarray, ...]]:
+        """A function from a position to (pixels,), or (pixels, mask) where there is a mask, for many images: it keeps
+        the archive open. Several threads may call it at the same time."""
+        return partial(self._decoded, zipfile.ZipFile(self.path))
 
-    def _stack(self, names: list[str]) -> np.ndarray:
-        def part(chunk: list[str]) -> list[np.ndarray]:
+    def _stack(self, read: Callable[[zipfile.ZipFile, Mapping[str, str]], np.ndarray]) -> np.ndarray:
+        def part(chunk: list[dict[str, str]]) -> list[np.ndarray]:
             with zipfile.ZipFile(self.path) as archive:
-                return [self._decode(archive, name) for name in chunk]
+                return [read(archive, row) for row in chunk]
 
-        workers = 2 if len(names) > 64 else 1
-        size = -(-len(names) // workers)
+        workers = 2 if len(self.rows) > 64 else 1
+        size = -(-len(self.rows) // workers)
         with ThreadPoolExecutor(workers) as pool:
-            chunks = pool.map(part, [names[start : start + size] for start in range(0, len(names), size)])
+            chunks = pool.map(part, [self.rows[start : start + size] for start in range(0, len(self.rows), size)])
             decoded = [pixels for chunk in chunks for pixels in chunk]
         shapes = {pixels.shape for pixels in decoded}
         if len(shapes) > 1:
@@ -183,15 +331,15 @@ class ImageSet(Sequence):
     @cached_property
     def pixels(self) -> np.ndarray:
         """All images, decoded once and kept: uint8, (N, H, W, C). Raises InputError when their shapes differ."""
-        return self._stack([f"images/{row['image']}" for row in self.rows])
+        return self._stack(self._image)
 
     @cached_property
     def masks(self) -> np.ndarray:
-        """All masks, decoded once and kept: uint8, (N, H, W, C). Raises InputError when an image has none."""
+        """All masks, decoded once and kept: uint8 or uint16, (N, H, W). Raises InputError when an image has none."""
         without = [row["image"] for row in self.rows if not row["mask"]]
         if without:
             raise InputError(f"{self.path}: {len(without)} images have no mask, the first is {without[0]!r}")
-        return self._stack([f"masks/{row['mask']}" for row in self.rows])
+        return self._stack(self._mask)
 
     def column(self, name: str) -> list[str]:
         """One column of the manifest, in order. Raises InputError when the manifest has no such column."""
@@ -210,9 +358,10 @@ class ImageSet(Sequence):
         """Rows for write_image_set: (fields, pixels) or (fields, pixels, mask) of the images `keep` (default all)."""
         with zipfile.ZipFile(self.path) as archive:
             for index in range(len(self)) if keep is None else keep:
-                row = self.rows[index]
-                pixels = self._decode(archive, f"images/{row['image']}")
-                if row["mask"]:
-                    yield dict(row), pixels, self._decode(archive, f"masks/{row['mask']}")
-                else:
-                    yield dict(row), pixels
+                yield dict(self.rows[index]), *self._decoded(archive, index)
+
+
+def image_files(row: Mapping[str, str], legend: Legend) -> list[str]:
+    """Names in the archive of the image of a row of the manifest: one, or one for each named channel."""
+    folders = ["images"] if legend.channels is None else [f"images/{channel}" for channel in legend.channels]
+    return [f"{folder}/{row['image']}" for folder in folders]

@@ -32,7 +32,9 @@ class Pair:
 
 
 def grey(pixels: np.ndarray) -> Image.Image:
-    """Grey picture of uint8 (H, W, 1), (H, W, 3) or (H, W)."""
+    """Grey picture of uint8 (H, W, C), C = 1 or 3, or (H, W); of other numbers of channels their mean."""
+    if pixels.ndim == 3 and pixels.shape[2] not in (1, 3):
+        pixels = pixels.mean(axis=2).round().astype(np.uint8)
     image = Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
     return image if image.mode == "L" else image.convert("L")
 

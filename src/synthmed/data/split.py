@@ -8,7 +8,6 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from synthmed.core.step import Output, step
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,7 @@ from PIL import Image
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
+from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.data.near_duplicates import (
     COMPARED_SIDE,
@@ -54,20 +54,23 @@ class SplitSettings:
 
 
 @step("split")
-def split(settings: SplitSettings, *, images: Path, train: Output, validation: Output, test: Output, report: Output) -> None:
+def split(
+    settings: SplitSettings, *, images: Path, train: Output, validation: Output, test: Output, report: Output
+) -> None:
     """Split an image set into three parts, by patient.
 
     Write the three parts of the image set `images`, and `report`: counts, patients, sources, near-duplicates.
 
-    Raises InputError on impossible shares, a patient in two parts (by="column"), a part that lacks a class, one class
-    only, and near-duplicates when settings say stop.
+    Masks and named channels travel along. Raises InputError on impossible shares, a patient in two parts (by="column"),
+    a part that lacks a class, one class only (which is enough where every image has a mask), and near-duplicates when
+    settings say stop.
     """
     _check(settings)
     image_set = ImageSet(images)
     labels, patients = image_set.column("label"), image_set.column("patient")
     classes = sorted(set(labels))
-    if len(classes) < 2:
-        raise InputError(f"{images}: only one class ({classes[0]}); at least two are needed")
+    if len(classes) < 2 and not all(image_set.column("mask")):
+        raise InputError(f"{images}: only one class ({classes[0]}); images without masks need at least two")
     if settings.on_near_duplicates == "move":  # then what is near lies in one part, and `found` has none across
         found = _search(image_set, patients, ["train"] * len(patients), settings)
         parts = _parts(image_set, _joined(patients, found.groups), labels, settings)
@@ -79,7 +82,9 @@ def split(settings: SplitSettings, *, images: Path, train: Output, validation: O
     _tell(image_set, found, parts, settings)
     for name, path in zip(PARTS, (train, validation, test), strict=True):
         chosen = [index for index, part in enumerate(parts) if part == name]
-        write_image_set(path, ((row | {"split": name}, *rest) for row, *rest in image_set.entries(chosen)))
+        write_image_set(
+            path, ((row | {"split": name}, *rest) for row, *rest in image_set.entries(chosen)), image_set.legend
+        )
     write_json(report, _report(image_set, parts, found, settings))
     logger.info("%s: %s", images, {name: dict(Counter(_of(parts, name, labels))) for name in PARTS})
 

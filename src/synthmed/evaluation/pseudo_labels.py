@@ -122,7 +122,7 @@ def pseudo_label(
         (fields | _labelled(*assigned[index], likelihood[index]), *pixels)
         for index, (fields, *pixels) in zip(chosen, images.entries(chosen), strict=True)
     )
-    write_image_set(synthetic, rows)
+    write_image_set(synthetic, rows, images.legend)
 
     dropped = len(images) - sum(available.values())
     agreed = (by_seed > settings.upper).all(axis=0) | (by_seed < settings.lower).all(axis=0)

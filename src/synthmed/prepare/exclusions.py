@@ -143,7 +143,7 @@ def exclude(
         _check_left(image_set, rules[key], left, step, settings.classes)
     kept = {row["image"] for row in left}
     chosen = [index for index, row in enumerate(image_set.rows) if row["image"] in kept]
-    write_image_set(selected, image_set.entries(chosen))
+    write_image_set(selected, image_set.entries(chosen), image_set.legend)
     content = {
         "classes": list(settings.classes),
         "before": _counts(image_set.rows, settings.classes),
@@ -174,7 +174,7 @@ def set_aside(settings: SetAsideSettings, *, images: Path, exclusions: Path, set
     unknown = [name for name in found["images"] if name not in position]
     if unknown:
         raise InputError(f"{exclusions}: names {unknown[0]!r}, which is not in {images}; run exclude again on this set")
-    write_image_set(set_aside, image_set.entries(sorted(position[name] for name in found["images"])))
+    write_image_set(set_aside, image_set.entries(sorted(position[name] for name in found["images"])), image_set.legend)
 
 
 # --------------------------------------------------------------------------------------------------------------- rules

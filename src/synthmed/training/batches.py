@@ -56,7 +56,7 @@ class OnDemand:
         self.ahead: dict[int, Future[np.ndarray]] = {}
 
     def _decode(self, position: int) -> np.ndarray:
-        pixels = self.decode(int(self.keep[position]))
+        pixels = self.decode(int(self.keep[position]))[0]
         if pixels.shape != self.full_shape:
             shapes = sorted({pixels.shape, self.full_shape})
             raise InputError(f"{self.path}: images of different shapes {shapes}; prepare them to one size first")
