@@ -1,10 +1,13 @@
 """Classifiers that learn all their weights: what they learn, that they continue bit for bit, what they refuse."""
 
+import copy
 import csv
+import math
 
 import numpy as np
 import pytest
 import torch
+from textbook import Adam, batch_norm
 from torch.nn import functional as F
 
 from made_up_images import SIDE, image_set, rows
@@ -149,6 +152,54 @@ def test_balanced_weights_count_each_class_alike(tmp_path, sets):
         training = network.Training(settings(class_weights=weights), 0, parts, None, torch.device("cpu"))
         own = factor * F.softplus(torch.tensor(-0.5)) + F.softplus(torch.tensor(-1.0))
         assert training.loss(logits, targets).item() == pytest.approx(own.item() / 2)
+
+
+def small_cnn(network, images, dropout):
+    """Stem of stride 2; a residual block a stage, halved before all but the first; mean and maximum; a linear layer."""
+    stem, scale, shift = network.stem.parameters()
+    x = F.relu(batch_norm(F.conv2d(images, stem, stride=2, padding=1), scale, shift))
+    for number, stage in enumerate(network.stages):
+        if number:
+            x = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).amax((3, 5))
+        first, scale, shift, second, scale_two, shift_two, *shortcut = stage.parameters()
+        inside = F.relu(batch_norm(F.conv2d(x, first, padding=1), scale, shift))
+        inside = batch_norm(F.conv2d(inside, second, padding=1), scale_two, shift_two)
+        x = F.relu(inside + (F.conv2d(x, shortcut[0]) if shortcut else x))
+    pooled = torch.cat([x.mean((2, 3)), x.flatten(2).max(2).values], dim=1)
+    weight, bias = network.head.parameters()
+    return F.dropout(pooled, dropout) @ weight.T + bias
+
+
+def test_a_step_is_the_textbooks(sets):
+    """Order, augmentation, network, weighted cross-entropy, cosine and Adam of three steps, written out by hand."""
+    chosen = settings(channels=[4, 8, 8], epochs=2, targets=["abnormal", "normal"])
+    parts = read_parts(chosen, **sets)
+    parts[0].targets[:20] = 0.0  # few positives, so that the weights of the classes differ from 1
+    training = network.Training(chosen, 1, parts, None, torch.device("cpu"))
+    rng, adam, order = copy.deepcopy(training.rng), Adam(0.01, (0.9, 0.999)), None
+    for step in range(4):
+        if step % 3 == 0:  # 60 images are 3 batches of 16; the rest of the order is left out
+            order = torch.randperm(60, generator=rng)
+        rows = order[16 * (step % 3) : 16 * (step % 3 + 1)]
+        pixels = augmented(parts[0].pixels[rows], True, 0.05, rng)
+        before = copy.deepcopy(training.model)
+        torch.manual_seed(step)  # of dropout
+        logits, truth = small_cnn(before, pixels.float() / 127.5 - 1, 0.2), parts[0].targets[rows]
+        positives = parts[0].targets.sum(0)
+        p = torch.sigmoid(logits)
+        expected = -((60 - positives) / positives * truth * p.log() + (1 - truth) * (1 - p).log()).mean()
+        gradients = torch.autograd.grad(expected, list(before.parameters()))
+        torch.manual_seed(step)
+        training.train_step(training.next_batches())
+        training.step = step + 1
+        scale = max(float(gradient.abs().max()) for gradient in gradients)
+        found = [parameter.grad for parameter in training.model.parameters()]
+        assert max(float((a - b).abs().max()) for a, b in zip(found, gradients, strict=True)) < 1e-3 * scale
+        adam.rate = 0.01 * (1 + math.cos(math.pi * step / 6)) / 2
+        for parameter, value in zip(
+            training.model.parameters(), adam.moved(list(before.parameters()), found), strict=True
+        ):
+            assert torch.allclose(parameter, value, rtol=1e-5, atol=1e-5)
 
 
 def test_a_network_that_broke_in_the_last_step_is_not_chosen(sets):
