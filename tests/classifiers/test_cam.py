@@ -1,5 +1,6 @@
 """Grad-CAM against its definition, written out for a network of two layers."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -38,3 +39,41 @@ def test_maps_equal_the_definition():
 def test_a_map_of_zeros_where_nothing_speaks_for_the_target():
     model = Toy([[1.0, 0.0]]).eval()
     assert not grad_cam(model, model.convolution, -torch.ones(1, 1, 4, 4), 0).any()
+
+
+class Curved(nn.Module):
+    """A layer whose gradients differ from place to place."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 3, 3, padding=1)
+        self.head = nn.Linear(3 * 16, 2)
+        for parameter in self.parameters():
+            parameter.data = torch.linspace(-3, 4, parameter.numel()).sin().view(parameter.shape)
+
+    def forward(self, images):
+        return self.head(self.convolution(images).tanh().flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (0, [[0, 0, 0, 0], [0, 0, 0, 0], [0.014329, 0.160119, 0.263206, 0.135059], [0.036344, 0, 0, 0]]),
+        (
+            1,
+            [
+                [0.265835, 0.689740, 1.101220, 0.859320],
+                [0.550434, 0.673645, 0.694491, 0.530940],
+                [0.070746, 0, 0, 0],
+                [0.161916, 0.510245, 0.838158, 0.665426],
+            ],
+        ),
+    ],
+)
+def test_maps_equal_those_of_captum(target, expected):
+    """Numbers of captum 0.9.0, LayerGradCam(model, layer).attribute(images, target, relu_attributions=True)."""
+    model = Curved().eval().requires_grad_(False)
+    images = torch.linspace(-5, 5, 16).cos().view(1, 1, 4, 4)
+    maps = grad_cam(model, model.convolution, images, target)
+    assert torch.allclose(maps[0], torch.tensor(expected), atol=2e-6)
+    assert not maps.requires_grad

@@ -9,6 +9,7 @@ from PIL import Image
 
 from synthmed.core.errors import InputError
 from synthmed.extractors import efficientnet_lite, vgg16
+from synthmed.networks.vgg16 import convolutions
 from synthmed.weights import read, registry
 
 CPU = torch.device("cpu")
@@ -16,7 +17,7 @@ CPU = torch.device("cpu")
 
 def made_up_vgg16():
     generator = torch.Generator().manual_seed(0)
-    layers = vgg16.convolutions().state_dict()
+    layers = convolutions().state_dict()
     return {
         f"features.{name}": torch.randn(value.shape, generator=generator) * (2 / value[0].numel()) ** 0.5
         if value.ndim == 4

@@ -82,3 +82,16 @@ def test_published_binomial_intervals():
     assert c.wilson(15, 148, 0.95)[1:] == pytest.approx((0.0624, 0.1605), abs=5e-5)
     with pytest.raises(InputError):
         c.wilson(3, 2, 0.95)
+
+
+def test_sensitivity_at_rates_drawn_by_hand():
+    score = np.array([0.9, 0.8, 0.7, 0.6])
+    positive = np.array([True, False, True, False])
+    # Thresholds: 0.9 -> (0, 1/2), 0.8 -> (1/2, 1/2), 0.7 -> (1/2, 1), 0.6 -> (1, 1).
+    assert c.sensitivity_at(score, positive, np.array([0, 0.25, 0.5, 1])).tolist() == [0.5, 0.5, 1, 1]
+
+
+def test_sensitivity_does_not_resolve_ties_in_favour_of_the_classifier():
+    score = np.full(4, 0.5)
+    positive = np.array([True, True, False, False])
+    assert c.sensitivity_at(score, positive, np.array([0, 0.5, 1])).tolist() == [0, 0, 1]

@@ -12,7 +12,8 @@ from synthmed.networks.blocks import (
     initialise_normal,
 )
 from synthmed.networks.patchgan import PatchGAN, patchgan_receptive_field
-from synthmed.networks.perceptual import VGG16_CONVOLUTIONS, PerceptualDistance
+from synthmed.networks.perceptual import PerceptualDistance
+from synthmed.networks.vgg16 import STAGES
 
 DOCUMENT = [((64,), 10), ((64, 128), 22), ((64, 128, 256), 46)]
 
@@ -114,7 +115,7 @@ def test_initialise_normal_draws_convolutions_from_n_0_002():
 def vgg16_weights(path, with_lin):
     torch.manual_seed(0)
     state, number, channels = {}, 0, 3
-    for stage in VGG16_CONVOLUTIONS:
+    for stage in STAGES:
         for filters in stage:
             state[f"features.{number}.weight"] = torch.randn(filters, channels, 3, 3) * (2 / (9 * channels)) ** 0.5
             state[f"features.{number}.bias"] = torch.zeros(filters)
@@ -122,7 +123,7 @@ def vgg16_weights(path, with_lin):
         number += 1
     assert number - 2 == 29  # torchvision's last convolution is features.28, its last pooling features.30
     if with_lin:
-        for k, stage in enumerate(VGG16_CONVOLUTIONS):
+        for k, stage in enumerate(STAGES):
             state[f"lin{k}.weight"] = torch.zeros(1, stage[-1], 1, 1) if k else torch.ones(1, stage[-1], 1, 1)
     torch.save(state, path)
     return state

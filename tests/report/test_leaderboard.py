@@ -2,7 +2,6 @@
 
 import csv
 
-import numpy as np
 import pytest
 from fabricated_results import GENERATORS, write_all
 
@@ -16,7 +15,6 @@ from synthmed.report.leaderboard import (
     MetricsSettings,
     leaderboard,
     metrics,
-    roc_curve,
 )
 
 
@@ -40,19 +38,6 @@ def made(tmp_path_factory):
 def rows_of(path):
     with open(path, newline="") as handle:
         return list(csv.DictReader(handle))
-
-
-def test_roc_curve_equals_the_one_drawn_by_hand():
-    score = np.array([0.9, 0.8, 0.7, 0.6])
-    positive = np.array([True, False, True, False])
-    # Thresholds: 0.9 -> (0, 1/2), 0.8 -> (1/2, 1/2), 0.7 -> (1/2, 1), 0.6 -> (1, 1).
-    assert roc_curve(score, positive, np.array([0, 0.25, 0.5, 1])).tolist() == [0.5, 0.5, 1, 1]
-
-
-def test_roc_curve_does_not_resolve_ties_in_favour_of_the_classifier():
-    score = np.full(4, 0.5)
-    positive = np.array([True, True, False, False])
-    assert roc_curve(score, positive, np.array([0, 0.5, 1])).tolist() == [0, 0, 1]
 
 
 def test_roc_rows_are_monotonic_and_end_at_one(made):

@@ -18,7 +18,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from synthmed import generators
@@ -34,7 +33,7 @@ from synthmed.generators.base import Generator
 from synthmed.generators.sampling import load_generator
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training.device import choose_device, derived_seed
-from synthmed.training.images import to_model, to_pixels
+from synthmed.training.images import reduced, to_model, to_pixels
 from synthmed.training.optimizer import half_cosine
 
 logger = logging.getLogger(__name__)
@@ -213,7 +212,7 @@ class Candidates:
         parts = []
         for part in self.z.split(settings.batch_size):
             with model.autocast():
-                parts.append(reduced(model.synthesise(part).float()))
+                parts.append(reduced(model.synthesise(part).float(), _CHOOSING_SIDE))
         self.images = torch.cat(parts)
 
     def nearest(self, queries: Tensor, count: int) -> Tensor:
@@ -221,15 +220,9 @@ class Candidates:
         if count == len(self.z):
             return self.z[None].expand(len(queries), -1, -1)
         # Sums of squares without the query's own, which is the same for all candidates.
-        products = reduced(queries).flatten(1) @ self.images.flatten(1).T
+        products = reduced(queries, _CHOOSING_SIDE).flatten(1) @ self.images.flatten(1).T
         distances = self.images.square().flatten(1).sum(1) - 2 * products
         return self.z[distances.topk(count, dim=1, largest=False).indices]
-
-
-def reduced(images: Tensor) -> Tensor:
-    """(N, C, H, W), area-averaged to at most _CHOOSING_SIDE pixels a side."""
-    factor = -(-max(images.shape[2:]) // _CHOOSING_SIDE)
-    return images if factor == 1 else F.avg_pool2d(images, factor)
 
 
 def search_batch(

@@ -1,4 +1,4 @@
-"""Where a classifier looks: Grad-CAM (Selvaraju et al. 2017), by captum."""
+"""Where a classifier looks: Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391)."""
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,16 @@ def grad_cam(model: nn.Module, layer: nn.Module, images: Tensor, target: int) ->
     channels, each weighted by the mean of its gradient (equations 1 and 2), enlarged bilinearly. It is zero everywhere
     when nothing speaks for the target.
     """
-    from captum.attr._core.layer.grad_cam import LayerGradCam  # not captum.attr, which imports much more
-
-    # No weight of the network wants a gradient; that the images do makes the gradients of the layer known.
-    inputs = images.detach().clone().requires_grad_(True)
-    with torch.enable_grad():
-        maps = LayerGradCam(model, layer).attribute(inputs, target=target, relu_attributions=True)
-    return F.interpolate(maps.detach().float(), images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+    seen: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    try:
+        with torch.enable_grad():
+            # No weight of the network wants a gradient; that the images do makes the gradients of the layer known.
+            logits = model(images.detach().requires_grad_(True))
+    finally:
+        hook.remove()
+    (channels,) = seen
+    (gradient,) = torch.autograd.grad(logits[:, target].sum(), channels)
+    weights = gradient.mean((2, 3), keepdim=True)  # equation 1
+    maps = (weights * channels).sum(1, keepdim=True).relu().detach()  # equation 2
+    return F.interpolate(maps.float(), images.shape[2:], mode="bilinear", align_corners=False)[:, 0]

@@ -15,6 +15,7 @@ from synthmed.core.errors import InputError
 from synthmed.data.imageset import ImageSet
 from synthmed.data.split import draw
 from synthmed.training.device import derived_seed
+from synthmed.training.images import mirrored
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,7 @@ def augmented(images: Tensor, flip: bool, shift: float, rng: torch.Generator) ->
     images: uint8 (N, C, H, W) → the same. rng: a CPU generator, from which all randomness comes.
     """
     if flip:
-        mirrored = torch.rand(len(images), generator=rng) < 0.5
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+        images = mirrored(images, torch.rand(len(images), generator=rng) < 0.5)
     reach = round(shift * images.shape[3])
     if reach:
         height, width = images.shape[2:]

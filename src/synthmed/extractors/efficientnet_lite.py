@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from synthmed.core.errors import InputError
 from synthmed.extractors.extractor import Extractor, Pooled, fold_batch_norm, freeze, pool, to_pixels, to_rgb
+from synthmed.training.images import resized
 from synthmed.weights import read as weight_files
 
 STAGES = (
@@ -105,9 +106,7 @@ class EfficientNetLite0(Extractor):
 
     def forward(self, images: Tensor) -> Pooled:
         pixels = to_pixels(images)
-        size = (self.input_size, self.input_size)
-        if pixels.shape[2:] != size:
-            pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
+        pixels = resized(pixels, (self.input_size, self.input_size))
         # TensorFlow's Lite models take (pixel - 127) / 128.
         x = ((to_rgb(pixels) - 127.0) / 128.0).to(dtype=self.dtype, memory_format=torch.channels_last)
         x = F.relu6(self.head(self.blocks(F.relu6(self.stem(x)))))

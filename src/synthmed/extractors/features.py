@@ -19,6 +19,7 @@ from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.extractors import EXTRACTORS
 from synthmed.extractors.extractor import Extractor
+from synthmed.training.device import choose_device
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +55,6 @@ def load_extractor(settings: FeatureSettings, weights: Path | None) -> Extractor
     device = choose_device(settings.device)
     module = importlib.import_module(EXTRACTORS[settings.extractor])
     return module.load(weights, settings.input_size, settings.precision, device)
-
-
-def choose_device(name: str) -> torch.device:
-    """ "auto", "cpu" or "cuda" → the device. Raises InputError when a GPU is asked for and there is none."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("setting device is 'cuda', and torch finds no GPU here; set it to 'auto' or 'cpu'")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _batches(images: ImageSet, size: int) -> Iterator[tuple[list[int], Tensor]]:

@@ -1,4 +1,4 @@
-"""The convolutions of VGG16 (Simonyan and Zisserman 2014, arXiv:1409.1556, configuration D) as a feature extractor.
+"""The convolutions of VGG16 as a feature extractor.
 
 The map that is pooled is the one after the fifth max-pooling, what Keras calls VGG16 with `include_top=False`.
 """
@@ -6,33 +6,19 @@ The map that is pooled is the one after the fifth max-pooling, what Keras calls 
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from synthmed.core.errors import InputError
 from synthmed.extractors.extractor import Extractor, Pooled, freeze, load_strictly, pool, to_pixels, to_rgb
+from synthmed.networks.vgg16 import convolutions
+from synthmed.training.images import resized
 from synthmed.weights import read as weight_files
-
-BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-"""Output channels of the 3×3 convolutions of each block; a 2×2 max-pooling ends each block."""
 
 SMALLEST = 32
 """Side of the smallest input in pixels: five poolings leave one pixel of it."""
 
 _MEAN = (0.485, 0.456, 0.406)  # of ImageNet, per colour, images in [0, 1]
 _DEVIATION = (0.229, 0.224, 0.225)
-
-
-def convolutions() -> nn.Sequential:
-    """The 13 convolutions with ReLU and the five poolings, numbered as in torchvision's `vgg16().features`."""
-    layers: list[nn.Module] = []
-    channels = 3
-    for block in BLOCKS:
-        for width in block:
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
-            channels = width
-        layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers)
 
 
 class VGG16(Extractor):
@@ -63,9 +49,8 @@ class VGG16(Extractor):
 
     def forward(self, images: Tensor) -> Pooled:
         pixels = to_pixels(images)
-        if self.input_size is not None and pixels.shape[2:] != (self.input_size, self.input_size):
-            size = (self.input_size, self.input_size)
-            pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
+        if self.input_size is not None:
+            pixels = resized(pixels, (self.input_size, self.input_size))
         if min(pixels.shape[2:]) < SMALLEST:
             height, width = pixels.shape[2:]
             raise InputError(

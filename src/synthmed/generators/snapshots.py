@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from synthmed.generators.base import Generator
 from synthmed.training import distributed
 from synthmed.training.device import derived_seed
 from synthmed.training.history import TrainingError
-from synthmed.training.images import to_model, to_pixels
+from synthmed.training.images import reduced, to_model, to_pixels
 
 logger = logging.getLogger(__name__)
 COLLAPSE_SHARE = 0.05
@@ -89,7 +88,7 @@ class Samples:
         if not all(torch.isfinite(images).all() for images in drawn):
             raise TrainingError(f"training step {step}: samples are not finite; start again with a lower learning rate")
         self.final = [to_pixels(images) for images in drawn]
-        self.snapshots.append({"step": step, "images": [reduce(images[:COLUMNS]) for images in self.final]})
+        self.snapshots.append({"step": step, "images": [_tiles(images[:COLUMNS]) for images in self.final]})
         shares = [diversity(images) / real for images, real in zip(drawn, self.real_diversity, strict=True)]
         lowest = min(shares)
         if lowest >= COLLAPSE_SHARE:
@@ -118,9 +117,9 @@ class Samples:
             chosen = [chosen[i] for i in evenly]
         lines: list[tuple[str, Tensor]] = []
         for position, label in enumerate(self.model.classes):
-            source, final = self.sources[position], reduce(self.final[position])
+            source, final = self.sources[position], _tiles(self.final[position])
             if source is not None:
-                lines.append(("source", reduce(source[:COLUMNS])))
+                lines.append(("source", _tiles(source[:COLUMNS])))
             lines += [(f"step {snapshot['step']}", snapshot["images"][position]) for snapshot in chosen]
             lines += [
                 (f"{label}\nstep {self.snapshots[-1]['step']}" if start == 0 else "", final[start : start + COLUMNS])
@@ -136,12 +135,9 @@ class Samples:
         self.snapshots, self.final, self.low = state["snapshots"], state["final"], state["low"]
 
 
-def reduce(images: Tensor) -> Tensor:
-    """uint8 (N, C, H, W), area-averaged to at most TILE pixels a side."""
-    factor = -(-max(images.shape[2:]) // TILE)
-    if factor == 1:
-        return images.clone()
-    return F.avg_pool2d(images.float(), factor).round().to(torch.uint8)
+def _tiles(images: Tensor) -> Tensor:
+    """uint8 (N, C, H, W), reduced to at most TILE pixels a side."""
+    return reduced(images.float(), TILE).round().to(torch.uint8)
 
 
 def draw_lines(lines: list[tuple[str, Tensor]]) -> Image.Image:

@@ -106,6 +106,15 @@ def roc_curve(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.
     )
 
 
+def sensitivity_at(scores: np.ndarray, positive: np.ndarray, false_positive_rates: np.ndarray) -> np.ndarray:
+    """The highest sensitivity that a threshold reaches without exceeding each of the false-positive rates, (G,).
+
+    Images of equal score pass a threshold together, so ties are never resolved in the classifier's favour.
+    """
+    false_rate, true_rate, _ = roc_curve(scores, positive)
+    return true_rate[np.searchsorted(false_rate, false_positive_rates + 1e-12, side="right") - 1]
+
+
 def choose_threshold(scores: np.ndarray, positive: np.ndarray) -> float:
     """Threshold with the largest Youden index (sensitivity + specificity − 1), to be chosen on *validation* images.
 

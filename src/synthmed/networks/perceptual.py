@@ -7,9 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synthmed.core.errors import InputError
-
-VGG16_CONVOLUTIONS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-"""Filters of VGG16's 3×3 convolutions in its five stages; 2×2 max pooling stands between the stages."""
+from synthmed.networks import vgg16
 
 
 class PerceptualDistance(nn.Module):
@@ -33,25 +31,14 @@ class PerceptualDistance(nn.Module):
             raise InputError(f"{weights}: no such weights file for the perceptual distance") from error
         except Exception as error:  # torch.load raises many kinds on a file that is no checkpoint
             raise InputError(f"{weights}: not a PyTorch weights file ({error}); fetch it again") from error
-        self.stages = nn.ModuleList()
-        number, channels = 0, 3
-        for filters_of_stage in VGG16_CONVOLUTIONS:
-            layers: list[nn.Module] = []
-            for filters in filters_of_stage:
-                convolution = nn.Conv2d(channels, filters, 3, padding=1)
-                try:
-                    convolution.load_state_dict(
-                        {part: state[f"features.{number}.{part}"] for part in ("weight", "bias")}
-                    )
-                except (KeyError, RuntimeError, TypeError, AttributeError) as error:
-                    raise InputError(
-                        f"{weights}: these are not the weights of VGG16 ({error}); give a file with features.0.weight …"
-                    ) from error
-                layers += [convolution, nn.ReLU(inplace=True)]
-                number, channels = number + 2, filters
-            number += 1  # torchvision counts the pooling layer
-            self.stages.append(nn.Sequential(*layers))
-        for stage, filters_of_stage in enumerate(VGG16_CONVOLUTIONS):
+        self.features = vgg16.convolutions()[:-1]  # the last map is that before the last pooling
+        try:
+            self.features.load_state_dict({name: state[f"features.{name}"] for name in self.features.state_dict()})
+        except (KeyError, RuntimeError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{weights}: these are not the weights of VGG16 ({error}); give a file with features.0.weight …"
+            ) from error
+        for stage, filters_of_stage in enumerate(vgg16.STAGES):
             filters = filters_of_stage[-1]
             equal = torch.full((1, filters, 1, 1), 1 / filters)
             self.register_buffer(f"lin{stage}", state.get(f"lin{stage}.weight", equal).float().view(1, filters, 1, 1))
@@ -60,19 +47,20 @@ class PerceptualDistance(nn.Module):
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
         self.eval().requires_grad_(False)
 
-    def _features(self, images: Tensor) -> list[Tensor]:
+    def _maps(self, images: Tensor) -> list[Tensor]:
         if images.shape[1] != 3:
             images = images.flatten(0, 1).unsqueeze(1).expand(-1, 3, -1, -1)
         x = (images - self.shift) / self.scale
-        features = []
-        for number, stage in enumerate(self.stages):
-            x = stage(x if number == 0 else F.max_pool2d(x, 2))
-            features.append(x)
-        return features
+        maps = []
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                maps.append(x)
+            x = layer(x)
+        return [*maps, x]
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         distance = first.new_zeros(())
-        for stage, (a, b) in enumerate(zip(self._features(first), self._features(second), strict=True)):
+        for stage, (a, b) in enumerate(zip(self._maps(first), self._maps(second), strict=True)):
             a, b = F.normalize(a.float(), dim=1, eps=1e-10), F.normalize(b.float(), dim=1, eps=1e-10)
             weights = getattr(self, f"lin{stage}")
             distance = distance + ((a - b).square() * weights).sum(dim=1).mean()

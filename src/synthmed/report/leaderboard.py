@@ -11,6 +11,7 @@ import numpy as np
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, write_csv, write_json
 from synthmed.core.step import Output, step
+from synthmed.metrics.classification import sensitivity_at
 from synthmed.report.results import (
     Arm,
     GeneratorEntry,
@@ -200,19 +201,6 @@ def sweep_rows(arms: Mapping[str, Arm], result: Mapping[str, Mapping]) -> list[d
     return rows
 
 
-def roc_curve(score: np.ndarray, positive: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Sensitivity at each false-positive rate of `grid`: the highest that a threshold reaches without exceeding it.
-
-    score: (N,) higher is more positive; positive: (N,) bool; grid: (G,) in [0, 1]. Returns (G,) in [0, 1]. Cases of
-    equal score pass the threshold together, so ties are never resolved in the classifier's favour.
-    """
-    order = np.argsort(-score, kind="stable")
-    hits, ends = positive[order], np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
-    true = np.concatenate([[0], np.cumsum(hits)[ends]]) / positive.sum()
-    false = np.concatenate([[0], np.cumsum(~hits)[ends]]) / (~positive).sum()
-    return true[np.searchsorted(false, grid + 1e-12, side="right") - 1]
-
-
 def _roc_rows(path: Path, arms: Sequence[str], classes: Sequence[str], positive: str) -> list[dict]:
     scores: dict[tuple[str, str], tuple[list[float], list[bool]]] = {}
     with open(path, newline="", encoding="utf-8") as handle:
@@ -223,7 +211,9 @@ def _roc_rows(path: Path, arms: Sequence[str], classes: Sequence[str], positive:
     grid = np.linspace(0, 1, ROC_POINTS)
     rows = []
     for arm in arms:
-        curves = [roc_curve(np.array(s), np.array(t), grid) for (name, _seed), (s, t) in scores.items() if name == arm]
+        curves = [
+            sensitivity_at(np.array(s), np.array(t), grid) for (name, _seed), (s, t) in scores.items() if name == arm
+        ]
         if not curves:
             raise InputError(f"{path}: no predictions of the arm {arm!r}")
         mean = np.mean(curves, axis=0)

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from synthmed.core.errors import InputError
 from synthmed.data.imageset import ImageSet
 from synthmed.training import distributed
 from synthmed.training.device import derived_seed
-from synthmed.training.images import Batch, to_model
+from synthmed.training.images import Batch, mirrored, resized, to_model
 
 MEMORY = 4 * 2**30
 """Pixels kept in memory, in bytes, of each process; larger sets are decoded on demand. No result depends on it."""
@@ -67,17 +66,13 @@ class OnDemand:
         found = [self.ahead.pop(i, None) or self.threads.submit(self._decode, i) for i in positions.tolist()]
         pixels = np.stack([image.result() for image in found])
         images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
-        return images if self.size is None else _reduced(images, self.size)
+        if self.size is None:
+            return images
+        return resized(images.float(), self.size).round().clamp(0, 255).to(torch.uint8)
 
     def expect(self, positions: Tensor) -> None:
         """Decode these ahead, and forget whatever else was announced before."""
         self.ahead = {i: self.ahead.get(i) or self.threads.submit(self._decode, i) for i in positions.tolist()}
-
-
-def _reduced(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 (N, C, H, W) → uint8 (N, C, *size), bilinear, antialiased."""
-    small = functional.interpolate(images.float(), size, mode="bilinear", antialias=True, align_corners=False)
-    return small.round().clamp(0, 255).to(torch.uint8)
 
 
 class RealImages:
@@ -157,8 +152,8 @@ class RealImages:
             self.on_demand.expect(torch.cat([own[:0], *map(distributed.own_rows, coming)]))
         if self.flip:
             drawn = torch.rand(count * len(self.orders), generator=self.rng) < 0.5
-            mirrored = torch.cat([distributed.own_rows(part) for part in drawn.split(count)])
-            images = torch.where(mirrored.to(device)[:, None, None, None], images.flip(3), images)
+            which = torch.cat([distributed.own_rows(part) for part in drawn.split(count)])
+            images = mirrored(images, which.to(device))
         return Batch(images.contiguous(memory_format=memory_format), self.labels[own].to(device))
 
     def state(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 Precision = Literal["fp32", "bf16"]
 
@@ -19,6 +20,24 @@ def to_model(pixels: Tensor) -> Tensor:
 def to_pixels(images: Tensor) -> Tensor:
     """[-1, 1] → uint8, rounded; what lies outside is clipped."""
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Floating-point images (N, C, H, W) at `size` (height, width): bilinear, antialiased."""
+    if images.shape[2:] == size:
+        return images
+    return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def reduced(images: Tensor, side: int) -> Tensor:
+    """Floating-point images (N, C, H, W), area-averaged by a whole factor to at most `side` pixels a side."""
+    factor = -(-max(images.shape[2:]) // side)
+    return images if factor == 1 else F.avg_pool2d(images, factor)
+
+
+def mirrored(images: Tensor, which: Tensor) -> Tensor:
+    """Images (N, C, H, W), of which those marked in `which` (N,) bool are mirrored left-right."""
+    return torch.where(which[:, None, None, None], images.flip(3), images)
 
 
 @dataclass(frozen=True)
