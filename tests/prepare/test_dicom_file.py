@@ -37,6 +37,9 @@ def rejected(content):
     return str(found.value)
 
 
+TAILS = (bytes(1), bytes(512), b"\xff" * 512, b"left by an archive\r\n" * 9, bytes(range(1, 200)))
+
+
 # ----------------------------------------------------------------------------------------------------- what is read
 @pytest.mark.parametrize(
     "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, JPEG2000Lossless, JPEGLSLossless]
@@ -93,6 +96,38 @@ def test_signed_pixels_and_bits_above_the_stored_ones():
 def test_8_and_32_bits(dtype):
     pixels = (RAMP // 16).astype(dtype)
     assert np.array_equal(read_film(film(pixels)).stored, pixels)
+
+
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, JPEG2000Lossless])
+def test_bytes_after_the_end_of_a_file_do_not_matter(syntax, tail):
+    assert np.array_equal(read_film(film(syntax=syntax) + tail).stored, RAMP)
+
+
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, JPEGBaseline8Bit])
+def test_bytes_after_the_end_of_a_compressed_picture_do_not_matter(syntax, tail):
+    file = dataset(SMOOTH, syntax=syntax)
+    plain = read_film(written(file)).stored
+    frame = next(generate_frames(file.PixelData, number_of_frames=1))
+    file.PixelData = encapsulate([frame + tail])
+    file["PixelData"].is_undefined_length = True
+    assert np.array_equal(read_film(written(file)).stored, plain)
+
+
+@pytest.mark.parametrize("padding", [bytes(2), bytes(512), b"\xff" * 90, b"any" * 20])
+def test_padding_at_the_end_of_the_pixel_data_is_cut_off(padding):
+    file = dataset()
+    file.PixelData = file.PixelData + padding
+    assert np.array_equal(read_film(written(file)).stored, RAMP)
+
+
+def test_a_second_frame_or_another_row_is_no_padding():
+    file = dataset()
+    file.PixelData = file.PixelData + bytes(len(file.PixelData))
+    assert rejected(written(file)) == "wrong length: 7680 bytes of pixel data, 3840 are needed"
+    file = dataset(np.vstack([RAMP, RAMP[:1]]), Rows=48)
+    assert rejected(written(file)) == "wrong length: 3920 bytes of pixel data, 3840 are needed"
 
 
 def test_no_tag_beside_those_listed_is_read():
@@ -186,6 +221,14 @@ def test_a_compressed_picture_without_its_end(syntax):
     file = dataset(SMOOTH, syntax=syntax)
     frame = next(generate_frames(file.PixelData, number_of_frames=1))
     file.PixelData = encapsulate([frame[: frame.rindex(b"\xff\xd9") - 10]])
+    assert rejected(written(file)) == "truncated: its compressed picture has no end"
+
+
+def test_the_end_of_a_preview_is_not_the_end_of_the_picture():
+    file = dataset(SMOOTH, syntax=JPEGBaseline8Bit)
+    frame = next(generate_frames(file.PixelData, number_of_frames=1))
+    preview = b"\xff\xe1\x00\x06\xff\xd9\x00\x00"  # APP1, as cameras put a small JPEG there
+    file.PixelData = encapsulate([frame[:2] + preview + frame[2 : frame.rindex(b"\xff\xd9") - 10]])
     assert rejected(written(file)) == "truncated: its compressed picture has no end"
 
 

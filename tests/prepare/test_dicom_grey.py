@@ -8,7 +8,8 @@ from pydicom.pixels.processing import apply_modality_lut, apply_windowing
 from pydicom.sequence import Sequence
 
 from synthmed.prepare.common import Rejected
-from synthmed.prepare.dicom_grey import levels_of, to_grey, whole_range
+from synthmed.prepare.dicom_grey import to_grey, whole_range
+from synthmed.prepare.levels import levels_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

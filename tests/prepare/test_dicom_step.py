@@ -121,6 +121,22 @@ def test_columns_of_the_manifest(tmp_path, monkeypatch):
     assert np.abs(found[1][..., 0].astype(int) + expected - 255).max() <= 1
 
 
+def test_numbers_of_one_patient_that_differ_in_spelling_are_one_patient(tmp_path, monkeypatch, caplog):
+    numbers = ["P007", "p7", "P 7", "P70", "P007"]
+    images = [raw_image(film(PatientID=text), n, label=LABELS[n % 2]) for n, text in enumerate(numbers)]
+    found, _ = run(tmp_path, monkeypatch, images)
+    keys = found.column("patient")
+    assert keys[0] == keys[1] == keys[2] == keys[4] == pseudonym(SALT.encode(), "patient", "P007", 16)
+    assert keys[3] != keys[0]
+    assert "2 films have their patient's number in another spelling" in caplog.text
+
+
+def test_a_film_whose_patient_nobody_knows_says_so(tmp_path, monkeypatch):
+    images = [raw_image(GOOD, patient="x", patient_known=False), raw_image(GOOD, 1, label="abnormal")]
+    found, _ = run(tmp_path, monkeypatch, images)
+    assert found.column("patient_known") == ["no", ""]
+
+
 def test_the_sources_patient_goes_before_the_tag_and_one_patient_has_one_key(tmp_path, monkeypatch):
     images = [raw_image(GOOD), raw_image(GOOD, 1, patient="12345"), raw_image(GOOD, 2, patient="9", label="abnormal")]
     found, _ = run(tmp_path, monkeypatch, images, prefix="pool_")
@@ -216,7 +232,7 @@ BAD = {
     "not DICOM": {"content": b"a text file named .dcm\n"},
     "no pixel data": {"content": film(drop=["PixelData"])},
     "too small: 40×8 pixels, the shorter side must have 16": {"content": film(RAMP[:8])},
-    "no patient: neither the source nor the tag PatientID names one": {"content": film(drop=["PatientID"])},
+    "no patient: neither the source nor the tag PatientID names one": {"content": film(PatientID="unknown")},
     "damaged inside its archive": {"content": damaged},
     "not DICOM: its source gives pixels": {"content": lambda: RAMP},
     "its mask has 5×5 pixels, the image 40×48": {

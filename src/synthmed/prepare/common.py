@@ -16,6 +16,8 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import nfc
 from synthmed.data.archives import DamagedMember
 from synthmed.data.sources.raw_image import Load, RawImage
+from synthmed.prepare.deep import deep_values, tiff_values, to_8_bits, without_comments
+from synthmed.prepare.rejected import Rejected
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +40,8 @@ _DAMAGED = (
 """What Pillow raises on damaged files."""
 _PHOTOMETRIC = 262
 """Tag PhotometricInterpretation of TIFF; 0: the lowest value is white (WhiteIsZero)."""
-
-
-class Rejected(Exception):
-    """This one image cannot be used; the message says why."""
+_ORIENTATION = 0x0112
+"""Tag Orientation of EXIF."""
 
 
 class CommonSettings(Protocol):
@@ -122,9 +122,8 @@ def loaded(load: Load) -> bytes | np.ndarray:
 def decode(content: bytes | np.ndarray, channels: int) -> np.ndarray:
     """Pixels of one image: uint8, (H, W) for channels=1 or (H, W, 3).
 
-    content: the bytes of an image file, or an array uint8 (H, W) or (H, W, 3). Deep images (16 or 32 bit, float) are
-    scaled from their own lowest and highest value to 0..255, because 12-bit films stored as 16 bit would be black
-    otherwise (of 16-bit RGB Pillow keeps the high bytes), and turned round where a TIFF says WhiteIsZero; palettes go
+    content: the bytes of an image file, or an array uint8 (H, W) or (H, W, 3). Deep images (16 or 32 bit, float, grey
+    or colour) are brought to 0..255 by ranks (deep.py) and turned round where a TIFF says WhiteIsZero; palettes go
     through RGB; transparent pixels are laid on black; grey is the luma of ITU-R BT.601; the orientation that a camera
     noted is applied.
     Raises Rejected with the reason when there is no such image.
@@ -132,28 +131,47 @@ def decode(content: bytes | np.ndarray, channels: int) -> np.ndarray:
     if isinstance(content, np.ndarray):
         return np.asarray(_to_channels(Image.fromarray(content), channels))
     try:
+        content = without_comments(content)
         with Image.open(io.BytesIO(content)) as image:
             # Cameras put a preview behind the photograph (MPO); several frames otherwise mean a film or a stack.
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 raise Rejected(f"{image.n_frames} frames in one file")
-            image.load()
-            white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
-            return np.asarray(_to_channels(ImageOps.exif_transpose(image), channels, white_is_zero))
+            return np.asarray(_to_channels(ImageOps.exif_transpose(_of_8_bits(image, content)), channels))
     except UnidentifiedImageError as error:
-        raise Rejected("not an image") from error
+        return np.asarray(_to_channels(_unidentified(content, error), channels))
     except Image.DecompressionBombError as error:  # beyond 179 million pixels; the largest X-rays here have 20
         raise Rejected(f"too large: {error}") from error
     except _DAMAGED as error:
         raise Rejected(f"truncated or damaged: {error}") from error
 
 
-def _to_channels(image: Image.Image, channels: int, white_is_zero: bool = False) -> Image.Image:
-    """white_is_zero: turn a deep image round; of 8 bits Pillow has done it."""
+def _of_8_bits(image: Image.Image, content: bytes) -> Image.Image:
+    """The picture as it is, or scaled where it is deep."""
+    values = deep_values(image, content)
+    if values is None:
+        image.load()
+        return image
+    scaled = to_8_bits(values, white_is_zero=getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0)
+    scaled.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+    return scaled
+
+
+def _unidentified(content: bytes, error: Exception) -> Image.Image:
+    """A TIFF that Pillow does not know. Raises Rejected when the bytes are something else."""
+    if content.startswith(b"version https://git-lfs") or b"/annex/objects/" in content[:300]:
+        raise Rejected("an address of git-lfs or git-annex; get the image: git lfs pull, git annex get") from error
+    try:
+        values = tiff_values(content)
+    except _DAMAGED as damage:
+        raise Rejected(f"truncated or damaged: {damage}") from error
+    if values is None:
+        raise Rejected("not an image") from error
+    return to_8_bits(values, white_is_zero=False)
+
+
+def _to_channels(image: Image.Image, channels: int) -> Image.Image:
     target = "L" if channels == 1 else "RGB"
-    if image.mode.startswith(("I", "F")):
-        grey = _scale_deep(np.asarray(image))
-        image = Image.fromarray(255 - grey if white_is_zero else grey)
-    elif image.mode in ("LA", "PA", "RGBA") or (image.mode == "P" and "transparency" in image.info):
+    if image.mode in ("LA", "PA", "RGBA") or (image.mode == "P" and "transparency" in image.info):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
     elif image.mode not in ("L", "RGB"):
@@ -165,23 +183,13 @@ def _to_channels(image: Image.Image, channels: int, white_is_zero: bool = False)
     return image if image.mode == target else image.convert(target)
 
 
-def _scale_deep(pixels: np.ndarray) -> np.ndarray:
-    values = pixels.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise Rejected("pixels that are not finite numbers")
-    low, high = values.min(), values.max()
-    if low == high:
-        raise Rejected(f"constant: every pixel is {low:g}")
-    return np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
-
-
 def _decode_mask(content: bytes | np.ndarray) -> np.ndarray:
     """Where a mask is not 0, bool (H, W). Deep values count as they are, small ones too; of JPEG, which draws rings
     around edges, what is at least half of the range counts. Raises Rejected as decode does."""
     lossy = False
     if isinstance(content, bytes):
         try:
-            with Image.open(io.BytesIO(content)) as image:
+            with Image.open(io.BytesIO(without_comments(content))) as image:
                 lossy = image.format in ("JPEG", "MPO")
                 if image.mode.startswith(("I", "F")) and getattr(image, "n_frames", 1) == 1:
                     return np.asarray(ImageOps.exif_transpose(image)) != 0

@@ -45,7 +45,8 @@ from synthmed.prepare.common import (
     wanted,
 )
 from synthmed.prepare.dicom_file import read_film, text
-from synthmed.prepare.dicom_grey import Voi, levels_of, to_grey, whole_range
+from synthmed.prepare.dicom_grey import Voi, to_grey, whole_range
+from synthmed.prepare.levels import levels_of
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.encaps import get_frame
+from pydicom.filereader import read_partial
 from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders.base import Decoder
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -23,7 +25,7 @@ from pydicom.uid import (
 )
 
 from synthmed.prepare import jpeg_extended
-from synthmed.prepare.common import Rejected
+from synthmed.prepare.rejected import Rejected
 
 jpeg_extended.register()
 
@@ -46,6 +48,7 @@ IDENTIFYING_TAGS = (
     *("PerformingPhysicianName", "NameOfPhysiciansReadingStudy", "OperatorsName"),
 )
 """Read only to make sure that none of them stands in the one free text of the manifest."""
+_READ = (*PIXEL_TAGS, *MANIFEST_TAGS, *IDENTIFYING_TAGS)
 
 MAX_PIXELS = 120_000_000
 """Larger pictures are rejected before anything is allocated. A film of 43 × 35 cm scanned at 50 µm has 60 million."""
@@ -153,9 +156,16 @@ def _read(content: bytes) -> Dataset:
         raise Rejected("not DICOM")
     _refuse_bomb(content)
     try:
-        return dcmread(BytesIO(content), force=True, specific_tags=[*PIXEL_TAGS, *MANIFEST_TAGS, *IDENTIFYING_TAGS])
+        return read_partial(
+            BytesIO(content), _is_behind_the_picture, force=True, specific_tags=[Tag(keyword) for keyword in _READ]
+        )
     except Exception as error:  # nearly any error can come out of arbitrary bytes
         raise Rejected("damaged: its data elements cannot be read") from error
+
+
+def _is_behind_the_picture(tag: BaseTag, vr: str | None, length: int) -> bool:
+    """Padding and whatever archives leave behind the last element of a file is not read: it may be anything."""
+    return tag > Tag("PixelData")
 
 
 def _refuse_bomb(content: bytes) -> None:
@@ -248,9 +258,14 @@ def _refuse_wrong_length(tags: Dataset, syntax: UID) -> None:
         return
     if available < element.length:
         raise Rejected(f"truncated: {available} of {element.length} bytes of pixel data")
-    needed = tags.Rows * tags.Columns * tags.BitsAllocated // 8
-    if available not in (needed, needed + needed % 2):
+    row = tags.Columns * tags.BitsAllocated // 8
+    needed = tags.Rows * row
+    surplus = element.value[needed:]
+    # Padding at the end is allowed (PS3.5 8.1.1, note). Another row, or a second frame, mean that the tags are wrong.
+    padded = len(surplus) < row or (available < 2 * needed and len(set(surplus)) == 1)
+    if available < needed or not padded:
         raise Rejected(f"wrong length: {available} bytes of pixel data, {needed} are needed")
+    tags.PixelData = element.value[: needed + needed % 2]
 
 
 def _refuse_damaged_frame(tags: Dataset, syntax: UID) -> None:
@@ -266,7 +281,10 @@ def _refuse_damaged_frame(tags: Dataset, syntax: UID) -> None:
         raise Rejected(f"damaged: its compressed pixel data are not {syntax.keyword}")
     if size != (tags.Columns, tags.Rows):
         raise Rejected(f"wrong size: {size[0]}×{size[1]} pixels compressed, its tags say {tags.Columns}×{tags.Rows}")
-    if b"\xff\xd9" not in frame[-10:]:  # EOI of JPEG and JPEG-LS, EOC of JPEG 2000; padding of any kind may follow
+    # EOI of JPEG and JPEG-LS, EOC of JPEG 2000; anything may follow. A preview in the head has an end of its own, so it
+    # is looked for behind the start of the data: SOS, SOD.
+    start = max(frame.find(b"\xff\xda"), frame.find(b"\xff\x93"))
+    if frame.find(b"\xff\xd9", start) < 0:
         raise Rejected("truncated: its compressed picture has no end")
 
 

@@ -1,62 +1,18 @@
 """From the stored values of a film to 8-bit grey, lungs dark and bones bright.
 
-What happens to a pixel depends on its stored value alone. So it is computed once for each value that occurs (at most
-65,536 of 16 bits) and the picture is looked up; percentiles come from the counts of the values and are exact.
+Computed once for each value that occurs, see levels.py.
 """
 
-import math
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from pydicom import Dataset
 
-from synthmed.prepare.common import Rejected
 from synthmed.prepare.dicom_file import integers, numbers, text
+from synthmed.prepare.levels import Levels, percentiles
+from synthmed.prepare.rejected import Rejected
 
 Voi = Literal["lut_or_window", "none"]
-
-_ROWS = 128
-"""Rows at a time where numpy would otherwise make a copy of the whole film in 64-bit integers: half as slow."""
-
-
-@dataclass(frozen=True)
-class Levels:
-    """The values that occur in a film. codes (H, W): which table entry a pixel has; occurs (n,): whether a table entry
-    is met at all; values, counts (m,): the stored values of those that are, in their order, and how many pixels each
-    has.
-    """
-
-    codes: np.ndarray
-    occurs: np.ndarray
-    values: np.ndarray
-    counts: np.ndarray
-
-    def picture(self, grey: np.ndarray) -> np.ndarray:
-        """uint8 (H, W). grey (m,): 0 … 255 for each of `values`, rounded here."""
-        table = np.zeros(len(self.occurs), np.uint8)
-        # Rounded twice: values of a film and of its negative differ in the last bit, which must not decide at n + 1/2.
-        table[self.occurs] = np.rint(np.round(grey, 6))
-        picture = np.empty(self.codes.shape, np.uint8)
-        for start in range(0, len(picture), _ROWS):
-            rows = slice(start, start + _ROWS)
-            np.take(table, self.codes[rows], out=picture[rows], mode="clip")  # "raise" would buffer
-        return picture
-
-
-def levels_of(stored: np.ndarray) -> Levels:
-    """Levels of stored values, integers (H, W) of any width."""
-    if stored.itemsize > 2:
-        values, codes, counts = np.unique(stored, return_inverse=True, return_counts=True)
-        return Levels(codes.reshape(stored.shape), np.ones(len(values), bool), values, counts)
-    unsigned = np.dtype(f"u{stored.itemsize}")
-    codes = stored.view(unsigned)
-    values = np.arange(256**stored.itemsize, dtype=unsigned).view(stored.dtype)
-    counts = np.zeros(len(values), np.int64)
-    for start in range(0, len(codes), _ROWS):
-        counts += np.bincount(codes[start : start + _ROWS].ravel(), minlength=len(values))
-    occurs = counts > 0
-    return Levels(codes, occurs, values[occurs], counts[occurs])
 
 
 def to_grey(levels: Levels, tags: Dataset, *, voi: Voi, voi_number: int, lower: float, upper: float) -> np.ndarray:
@@ -79,7 +35,7 @@ def to_grey(levels: Levels, tags: Dataset, *, voi: Voi, voi_number: int, lower: 
             _refuse_infinite(values)
     values = _upright(values, tags)
     padding = _is_padding(levels.values, tags)
-    low, high = _percentiles(values[~padding], levels.counts[~padding], (lower, upper))
+    low, high = _range(values[~padding], levels.counts[~padding], (lower, upper))
     return levels.picture(np.where(padding, 0, np.clip((values - low) / (high - low), 0, 1) * 255))
 
 
@@ -115,13 +71,10 @@ def _is_padding(stored: np.ndarray, tags: Dataset) -> np.ndarray:
     return (stored >= min(limits)) & (stored <= max(limits))
 
 
-def _percentiles(values: np.ndarray, counts: np.ndarray, percents: tuple[float, float]) -> tuple[float, float]:
+def _range(values: np.ndarray, counts: np.ndarray, percents: tuple[float, float]) -> tuple[float, float]:
     if len(values) == 0:
         raise Rejected("no range: every pixel is padding")
-    order = np.argsort(values, kind="stable")
-    up_to = np.cumsum(counts[order])
-    ranks = [max(1, math.ceil(up_to[-1] * percent / 100 - 1e-6)) for percent in percents]
-    low, high = values[order][np.searchsorted(up_to, ranks)]
+    low, high = percentiles(values, counts, percents)
     if low >= high and values.min() == values.max():
         raise Rejected("no range: one value is left by the modality LUT, the window or the padding")
     if low >= high:
