@@ -7,7 +7,16 @@ from scipy import stats
 from synthmed.core.errors import InputError
 from synthmed.metrics.outcomes import area_under_curve, mean_of_patients
 from synthmed.metrics.statistics import SeedTest, equivalence_p, nested, paired, readers_test
-from synthmed.metrics.verdict import HARMS, HELPS, NO_EVIDENCE, decide, families, rule_text
+from synthmed.metrics.verdict import (
+    HARMS,
+    HELPS,
+    NO_EVIDENCE,
+    chance_to_hold,
+    decide,
+    families,
+    level_holds,
+    rule_text,
+)
 
 
 def found(difference, error=0.025, degrees=20.0):
@@ -86,6 +95,16 @@ def test_rule_is_printed_with_its_numbers():
         assert part in text
     with pytest.raises(InputError, match="margin"):
         words({}, margin=0.0)
+
+
+def test_a_level_holds_only_where_that_is_shown():
+    assert not level_holds(0, 50, bound=0.05, level=0.95)  # 0 of 50 may be up to 7 %
+    assert level_holds(36, 1000, bound=0.05, level=0.95)
+    assert not level_holds(37, 1000, bound=0.05, level=0.95)  # Clopper & Pearson: 2.62 to 5.06 %
+    found = chance_to_hold(0.025, 1000, bound=0.05, level=0.95)
+    assert found == pytest.approx(stats.binom.cdf(36, 1000, 0.025))
+    assert chance_to_hold(0.05, 1000, bound=0.05, level=0.95) < 0.025 < 0.98 < found
+    assert chance_to_hold(0.01, 50, bound=0.05, level=0.95) == 0
 
 
 def simulated(rng, *, shift, seed_sd, repeats=250, n=120, seeds=5):

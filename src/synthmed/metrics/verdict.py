@@ -7,7 +7,11 @@ Which test decides was chosen by simulation: docs/verdict.md has the table, `ben
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from scipy import special
+
 from synthmed.core.errors import InputError
+from synthmed.metrics.classification import clopper_pearson
 from synthmed.metrics.statistics import SeedTest, equivalence_p, holm
 
 HELPS, NO_EVIDENCE, HARMS = "helps", "no evidence of a difference", "harms"
@@ -102,3 +106,23 @@ def decide(
             equivalent = seeds >= FEWEST_SEEDS and p_equivalent <= alpha / 2
             verdicts[arm] = Verdict(word, reason, p_holm, p_equivalent, equivalent)
     return verdicts
+
+
+# ------------------------------------------------------------------------------- is the rule itself to be trusted?
+def level_holds(count: int, repetitions: int, *, bound: float, level: float) -> bool:
+    """Whether `count` false words in so many repetitions show that their rate is below `bound`.
+
+    The upper end of the exact interval (Clopper & Pearson) must be: few repetitions show nothing, and then it is False.
+    """
+    return clopper_pearson(count, repetitions, level).high <= bound
+
+
+def chance_to_hold(rate: float, repetitions: int, *, bound: float, level: float) -> float:
+    """Chance that level_holds is True when the rate of false words is truly `rate`.
+
+    At the nominal rate it is the power of the validation; at the bound it is at most (1 − level)/2.
+    """
+    counts = np.arange(repetitions + 1)
+    highest = 1 - special.betaincinv(np.maximum(repetitions - counts, 1), counts + 1, (1 - level) / 2)
+    passing = int((highest[:-1] <= bound).sum())
+    return float(special.bdtr(passing - 1, repetitions, rate)) if passing else 0.0
