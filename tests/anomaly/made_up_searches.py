@@ -35,6 +35,7 @@ SETTINGS = EvaluateSettings(
     smoothing=0.03,
     border=0.07,
     level=0.95,
+    resamples=200,
     examples=3,
     batch_size=4,
     threads=1,

@@ -8,7 +8,15 @@ from made_up_searches import SETTINGS, classifier, evaluate, noisy, write_inputs
 from small_generators import write_images
 
 from synthmed.anomaly.cases import Case
-from synthmed.anomaly.evaluate import area, mean_of, share, threshold_for_rate
+from synthmed.anomaly.detection import (
+    Known,
+    System,
+    area,
+    compared,
+    resampled_thresholds,
+    systems,
+    threshold_for_rate,
+)
 from synthmed.anomaly.examples import draw_examples
 from synthmed.anomaly.found import read_found, write_found
 from synthmed.anomaly.measured import chances
@@ -17,9 +25,9 @@ from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.metrics.classification import clopper_pearson
 from synthmed.metrics.difference_maps import post_process
 from synthmed.metrics.localisation import pointing_game
+from synthmed.metrics.statistics import mcnemar
 
 
 # ------------------------------------------------------------------------------------------------------------- by hand
@@ -52,33 +60,75 @@ def test_margins_are_log_odds_above_the_threshold_of_the_loudest_target():
     assert target.tolist() == [1, 1]
 
 
-def test_shares_and_areas_without_cases_say_why():
-    assert share(np.zeros(0, dtype=bool), 0.95)["value"] is None
-    found = share(np.array([True, True, False]), 0.95)
-    assert (found["value"], found["low"], found["high"]) == tuple(clopper_pearson(2, 3, 0.95))
-    assert (found["count"], found["of"]) == (2, 3)
+def test_areas_say_why_there_is_none():
     patients = np.array(["a", "a", "b", "c"])
     positive = np.array([True, True, False, False])
-    assert "two patients" in area(np.arange(4.0), positive, patients, 0.95)["reason"]
+    assert "two patients" in area(np.arange(4.0), positive, patients, 0.95).reason
     separated = area(np.array([4.0, 3.0, 2.0, 1.0]), positive, np.arange(4), 0.95)
-    assert separated == {"value": 1.0, "low": None, "high": None}
-    assert mean_of(np.array([np.nan]), 0.95)["of"] == 0
+    assert (separated.value, separated.low) == (1, None)
+    assert "no spread" in separated.reason
 
 
-def test_means_of_zeros_and_ones_have_the_exact_interval_and_others_that_agree_have_none():
-    for values, exact in (
-        (np.array([1.0, np.nan, 0.0]), clopper_pearson(1, 2, 0.95)),
-        (np.ones(9), clopper_pearson(9, 9, 0.95)),
-        (np.zeros(1), clopper_pearson(0, 1, 0.95)),
-    ):
-        of = int((~np.isnan(values)).sum())
-        assert mean_of(values, 0.95) == {"value": exact.value, "low": exact.low, "high": exact.high, "of": of}
-    assert mean_of(np.full(7, 0.1), 0.95) == {"value": 0.1, "low": None, "high": None, "of": 7}
-    assert mean_of(np.array([0.1]), 0.95) == {"value": 0.1, "low": None, "high": None, "of": 1}
-    # Half width: t (0.975, 2 degrees of freedom) 4.3027 · standard deviation 0.1 / √3.
-    spread = mean_of(np.array([0.4, 0.5, 0.6]), 0.95)
-    assert [spread[name] for name in ("low", "value", "high")] == pytest.approx([0.2516, 0.5, 0.7484], abs=1e-4)
-    assert mean_of(np.array([0.0, 0.5, 1.0]), 0.95) == {"value": 0.5, "low": 0.0, "high": 1.0, "of": 3}
+def two_systems(rng, *, held_out=60, normal=30, abnormal=60, better=0.0):
+    """Scores of two systems of equal worth, or of which the first sees more."""
+    count = held_out + normal + abnormal
+    is_abnormal = np.arange(count) >= held_out + normal
+    shared = 0.7 * rng.standard_normal(count)
+    scores = [shared + 0.7 * rng.standard_normal(count) + (1.5 + more) * is_abnormal for more in (better, 0.0)]
+    query = np.arange(count) >= held_out
+    known = Known(query, is_abnormal, is_abnormal, np.arange(count), {"nodule": is_abnormal})
+    return known, systems(scores, known, 0.1, 200, rng)
+
+
+def test_equal_systems_do_not_differ_because_their_thresholds_are_estimates():
+    rng, p, mcnemar_p = np.random.default_rng(3), [], []
+    for _ in range(120):
+        known, pair = two_systems(rng, held_out=30)
+        found = compared(*pair, known, known.groups["all"], 0.95, rng)
+        p.append(1 if found["p"] is None else found["p"])
+        right = [system.called[known.groups["all"]] for system in pair]
+        mcnemar_p.append(mcnemar(*right).exact)
+    assert np.mean(np.array(p) <= 0.05) <= 0.1  # nominal 5 %, two standard errors above
+    assert np.mean(np.array(mcnemar_p) <= 0.05) > 0.2
+
+
+def test_a_case_at_the_threshold_is_not_called_abnormal():
+    assert System(np.array([1.0, 2.0, 3.0]), 2.0, np.zeros(1)).called.tolist() == [False, False, True]
+
+
+def test_a_better_system_is_seen_and_counted_by_what_it_decides_rightly():
+    rng = np.random.default_rng(4)
+    known, pair = two_systems(rng, better=3.0)
+    found = compared(*pair, known, known.groups["all"], 0.95, rng)
+    called = [system.called[known.groups["all"]] for system in pair]
+    assert found["difference"]["value"] == pytest.approx(called[0].mean() - called[1].mean())
+    assert 0 < found["difference"]["low"] < found["difference"]["value"] < found["difference"]["high"] < 1
+    assert found["p"] < 0.02
+    assert found["only_anogan_right"] - found["only_supervised_right"] == called[0].sum() - called[1].sum()
+    normal = compared(*pair, known, known.groups["normal"], 0.95, rng)
+    called = [system.called[known.groups["normal"]] for system in pair]
+    assert normal["difference"]["value"] == pytest.approx(called[1].mean() - called[0].mean())
+
+
+def test_patients_with_many_held_out_images_move_the_threshold_together():
+    rng = np.random.default_rng(0)
+    scores = rng.standard_normal(200)
+    alone = resampled_thresholds([scores], np.arange(200), 0.1, 400, rng)
+    patients = np.argsort(np.argsort(scores)) // 40  # five patients, each with a fifth of the range
+    together = resampled_thresholds([scores], patients, 0.1, 400, rng)
+    assert together.std() > 3 * alone.std()
+    assert alone.mean() == pytest.approx(threshold_for_rate(scores, 0.1).value, abs=0.1)
+
+
+def test_a_comparison_without_cases_or_with_one_patient_says_why():
+    rng = np.random.default_rng(0)
+    known, pair = two_systems(rng)
+    nobody = compared(*pair, known, np.zeros(150, dtype=bool), 0.95, rng)
+    assert (nobody["difference"]["reason"], nobody["p"]) == ("there is no such case", None)
+    one = compared(*pair, known, np.arange(150) == 149, 0.95, rng)
+    assert "one patient only" in one["difference"]["reason"]
+    same = compared(pair[0], pair[0], known, known.groups["all"], 0.95, rng)
+    assert (same["difference"]["value"], same["difference"]["low"], same["p"]) == (0, None, None)
 
 
 def test_chance_after_post_processing_is_that_of_the_pixels_inside_the_frame():
@@ -127,24 +177,31 @@ def test_the_made_up_test_is_answered_as_it_was_made(tmp_path, inputs):
     assert result["queries"] == {"cases": 17, "patients": 15, "normal": 10, "abnormal": 7, "several_findings": 0}
     seeing, blind = (result["searches"][name] for name in ("seeing", "blind"))
     decided = seeing["scores"]["top_positive"]["post-processed"]
-    assert decided["held_out_false_positives"]["count"] == 2
+    assert decided["held_out_false_positives"]["value"] == 0.1
     kinds = {entry["kind"]: entry for entry in result["kinds"]}
     assert (kinds["nodule"]["trained"], kinds["rib fracture"]["trained"]) == (True, False)
-    assert (kinds["rib fracture"]["anogan"]["count"], kinds["rib fracture"]["supervised"]["count"]) == (3, 0)
+    assert (kinds["rib fracture"]["anogan"]["value"], kinds["rib fracture"]["supervised"]["value"]) == (1, 0)
     assert kinds["rib fracture"]["patients"] == 1
     assert kinds["atelectasis"]["cases"] == 0
     assert kinds["atelectasis"]["anogan"]["value"] is None
-    # The untrained cases: three that only the search calls abnormal, p = 2 · (1/2)³.
+    # The untrained cases: three that only the search calls abnormal, but of one patient.
     untrained = result["groups"]["untrained"]
-    assert (untrained["only_anogan_right"], untrained["only_supervised_right"], untrained["p"]) == (3, 0, 0.25)
+    assert (untrained["only_anogan_right"], untrained["only_supervised_right"], untrained["p"]) == (3, 0, None)
+    assert untrained["difference"]["value"] == 1
     # Strong patches are found and pointed at; the faint nodule is luck.
     strong = [row for row in rows if row["image"] in ("a0.png", "a1.png", "a2.png", "b0.png", "b1.png", "b2.png")]
     assert all(row["seeing_detected"] == "yes" and row["seeing_pointing"] == "1.0" for row in strong)
     assert [row["supervised_detected"] for row in strong] == ["yes"] * 3 + ["no"] * 3
     assert kinds["rib fracture"]["pointing_game"]["value"] == 1
     assert result["auroc"]["untrained"]["anogan"]["value"] is None  # one patient only
+    of_all = result["auroc"]["all"]
+    assert of_all["anogan"] == decided["auroc"]
+    assert of_all["anogan"]["value"] > of_all["supervised"]["value"]  # it sees the fractures too
+    assert of_all["difference"]["value"] == pytest.approx(of_all["anogan"]["value"] - of_all["supervised"]["value"])
+    assert result["supervised"]["own_thresholds"]["specificity"]["value"] == 1
+    assert seeing["error"]["normal"] < seeing["error"]["abnormal"]
     # A blind search calls nothing abnormal and points by chance.
-    assert blind["scores"]["top_positive"]["raw"]["sensitivity"]["count"] == 0
+    assert blind["scores"]["top_positive"]["raw"]["sensitivity"]["value"] == 0
     assert blind["scores"]["top_positive"]["raw"]["auroc"]["value"] == 0.5
     flat = blind["localisation"]["positive"]["raw"]
     raw, processed = (result["chance"][processing] for processing in ("raw", "post-processed"))
@@ -154,8 +211,10 @@ def test_the_made_up_test_is_answered_as_it_was_made(tmp_path, inputs):
     assert raw["pointing_game"]["value"] == pytest.approx((4 * 25 + 3 * 9) / 7 / 256)
     # The frame of the post-processing is one pixel wide: 14 × 14 pixels are left, and all of these regions.
     assert processed["pointing_game"]["value"] == pytest.approx((4 * 25 + 3 * 9) / 7 / 196)
-    # Three hits of three do not make it certain.
-    assert kinds["rib fracture"]["pointing_game"]["low"] == pytest.approx(0.025 ** (1 / 3))
+    # Three hits of three in one patient show nothing of others; four of four patients are not certain either.
+    assert "one patient only" in kinds["rib fracture"]["pointing_game"]["reason"]
+    assert kinds["nodule"]["pointing_game"]["high"] == 1
+    assert kinds["nodule"]["pointing_game"]["low"] < 0.5
     assert (seeing["steps"], seeing["passes"], blind["started_by_encoder"]) == (7, 14, 1)
 
 
@@ -183,11 +242,11 @@ def test_counts_agree_with_the_cases(tmp_path, inputs):
     for entry in result["kinds"]:
         own = [row for row in queries if entry["kind"] in row["findings"].split(";")]
         assert entry["cases"] == len(own)
-        assert entry["anogan"]["count"] == sum(row["seeing_detected"] == "yes" for row in own)
-        assert entry["supervised"]["count"] == sum(row["supervised_detected"] == "yes" for row in own)
+        assert round((entry["anogan"]["value"] or 0) * len(own)) == sum(row["seeing_detected"] == "yes" for row in own)
+        assert entry["supervised"]["n"] == len(own)
     for who, column in (("anogan", "seeing_detected"), ("supervised", "supervised_detected")):
         called = [row for row in queries if not row["findings"] and row[column] == "yes"]
-        assert result["groups"]["normal"][who]["count"] == len(called)
+        assert result["groups"]["normal"][who]["value"] == pytest.approx(len(called) / 10)
     threshold = result["searches"]["seeing"]["scores"]["top_positive"]["post-processed"]["threshold"]
     for row in rows:
         assert (float(row["seeing_score"]) > threshold) == (row["seeing_detected"] == "yes")
@@ -254,8 +313,6 @@ def test_unusable_input_is_refused(tmp_path, inputs):
     refused("not in the setting kinds", kinds=("nodule",))
     refused("no column 'diagnosis'", findings_column="diagnosis")
     refused("search is 'other'", search="other")
-    refused("name each search once", searches=("seeing", "seeing"))
-    refused("false_positive_rate", false_positive_rate=0.0)
     refused("targets .* must be in the setting kinds", kinds=("rib fracture", "atelectasis", "mass"))
     refused(
         "abnormal images among the held-out",

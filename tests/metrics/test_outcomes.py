@@ -6,8 +6,9 @@ from scipy import stats
 
 from synthmed.core.errors import InputError
 from synthmed.metrics import outcomes as o
+from synthmed.metrics.classification import clopper_pearson
 from synthmed.metrics.outcomes import OUTCOMES, beside
-from synthmed.metrics.statistics import equivalence_p, mean_estimate, nested, paired, readers_test
+from synthmed.metrics.statistics import case_mean, equivalence_p, mean_estimate, nested, paired, readers_test
 
 CASE, MODEL = np.arange(40), np.arange(12)[:, None]
 POSITIVE = CASE % 2 == 1
@@ -204,12 +205,32 @@ def test_intervals_of_one_arm_stay_inside_and_are_never_a_point():
     for values in (np.full((5, 40), 0.5), right):
         area = mean_estimate(o.area_under_curve(values, POSITIVE, CASE), level=0.95)
         assert (area.low, area.high) == (None, None)
-        assert "no variance to estimate" in area.reason
+        assert "no spread" in area.reason
     almost = right.copy()
     almost[0, 1] = 0
     found = mean_estimate(o.sensitivity(almost, LABELS, CASE, 1), level=0.95)
     assert found.value == pytest.approx(0.99)
     assert 0.7 < found.low < 0.95 < found.high < 1
+
+
+def test_means_over_the_cases_of_one_system():
+    right = np.array([1.0, 0, 1, 1, np.nan])
+    found = case_mean(right, np.arange(5), level=0.95)
+    assert (found.value, found.low, found.high) == tuple(clopper_pearson(3, 4, 0.95))
+    assert found.n == 4
+    # Two images of one patient are no two trials: t interval of the logits, of 3 patients.
+    clustered = case_mean(right, np.array([0, 0, 1, 2, 3]), level=0.95)
+    error = np.sqrt(2 / 3 * ((-0.5 / 4) ** 2 / (1 - 1 / 2) ** 2 + 2 * (0.25 / 4) ** 2 / (1 - 1 / 4) ** 2))
+    half = stats.t.ppf(0.975, 2) * error / (0.75 * 0.25)
+    assert np.log(clustered.high / (1 - clustered.high)) - np.log(3) == pytest.approx(half)
+    inside = case_mean(np.array([-0.3, 0.1, -0.2]), np.arange(3), level=0.95, bounds=(-1, 1))
+    low, high = stats.t.interval(0.95, 2, inside.value, stats.sem([-0.3, 0.1, -0.2]))
+    assert (inside.low, inside.high) == pytest.approx((low, high))
+    assert "no spread over" in case_mean(np.full(5, 0.1), np.arange(5), level=0.95).reason
+    assert case_mean(right, np.zeros(5), level=0.95).to_json() == {
+        "value": 0.75, "low": None, "high": None, "n": 4, "reason": "one patient only, who has no spread"
+    }  # fmt: skip
+    assert case_mean(np.array([np.nan]), np.zeros(1), level=0.95).reason == "there is no such case"
 
 
 def test_the_interval_of_one_arm_is_symmetric_in_the_logits():

@@ -66,7 +66,7 @@ def test_every_file_is_written_and_named_in_the_section(tmp_path, inputs):
     assert all(row["reference_cases"] == "" for row in rows)
     comparison = read_csv(paths["table_anomaly_comparison"])
     assert [row["cases_of"] for row in comparison][-1] == "normal images"
-    assert comparison[1]["p"] == "0.25"
+    assert (comparison[1]["difference"], comparison[1]["p"]) == ("1.0", "")  # one patient
     assert len(read_csv(paths["table_anomaly_scores"])) == 2 * 3 * 2
     assert sum(row["decides"] == "yes" for row in read_csv(paths["table_anomaly_scores"])) == 1
     assert len(read_csv(paths["table_localisation"])) == 2 * 2 * 2
@@ -86,11 +86,12 @@ def test_the_words_follow_from_the_results(tmp_path, inputs, undrawn):
     assert "at most 2 of 20 held-out normal images" in words
     assert "in steps of 5.0 %" in words
     assert "On untrained findings: search 3 of 3 (100.0 %" in words
-    assert "no evidence of a difference (3 cases only the search, 0 only the classifier, p = 0.250)" in words
+    assert "not compared (one patient only, who has no spread)" in words
     assert "encoder start takes 5.0 times less time an image than random starts" in words
     assert "radiologist" not in words
     assert "the one that was set" not in words
     result["groups"]["untrained"] |= {"only_anogan_right": 9, "only_supervised_right": 0, "p": 0.0039}
+    result["groups"]["untrained"]["difference"]["value"] = 0.4
     result["held_out"]["patients_also_in_queries"] = 1
     result["groups"]["normal"]["supervised"] |= {"value": 0.5, "low": 0.4, "high": 0.6}
     result["groups"]["trained"]["cases"] = 0
@@ -126,7 +127,7 @@ def test_localisation_stands_beside_the_chance_of_its_processing(tmp_path, input
         for name, value in (("pointing_game", 0.11), ("average_precision", 0.05)):
             result["chance"][processing][name]["value"] = value + 0.02 * number
     place = result["searches"]["seeing"]["localisation"]["positive"]["post-processed"]
-    place["average_precision"] = {"value": 0.5, "low": None, "high": None, "of": 7}
+    place["average_precision"] = {"value": 0.5, "low": None, "high": None, "n": 7}
     write_json(inputs["results"], result)
     written, paths = run(tmp_path, inputs)
     for row in read_csv(paths["table_localisation"]):
@@ -145,10 +146,10 @@ def test_without_places_localisation_is_said_to_be_missing(tmp_path, inputs, und
         for found in search["localisation"].values():
             for measures in found.values():
                 for name in measures:
-                    measures[name] = {"value": None, "reason": "no such case has a box or a mask", "of": 0}
+                    measures[name] = {"value": None, "reason": "no such case has a box or a mask", "n": 0}
     for measures in result["chance"].values():
         for name in measures:
-            measures[name] = {"value": None, "reason": "no such case has a box or a mask", "of": 0}
+            measures[name] = {"value": None, "reason": "no such case has a box or a mask", "n": 0}
     write_json(inputs["results"], result)
     written, paths = run(tmp_path, inputs)
     assert any("localisation was not measured" in text for text in written["paragraphs"])

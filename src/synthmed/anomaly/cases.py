@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
+from synthmed.core.settings import BatchSize, Count, Device, Fraction, Level, Names, Resamples, Seed, Threads
 from synthmed.data.boxes import parse_boxes
 from synthmed.data.imageset import ImageSet
 from synthmed.metrics import localisation
@@ -17,48 +19,47 @@ Processing = Literal["raw", "post-processed"]
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """Settings of `anomaly-evaluate`.
+    """Settings of `anomaly-evaluate`."""
 
-    searches: names of the searches, in the order of `held_out` and `queries`. search, score, processing: those that
-    decide about detection (chosen before, never by the result); all others are reported beside them. normal: label of
-    normal images and name of that output of the classifier. findings_column: column of the manifest with the findings,
-    ";" between them; `label` for a set whose labels are its findings. kinds: all findings, in the order of the table.
-    false_positive_rate: share of held-out normals that may be called abnormal. top_share: share of a map's pixels whose
-    mean is the score. smoothing, border: of the post-processing, as shares of the image's shorter side. level: of the
-    intervals. examples: abnormal and normal cases drawn for the figures. batch_size: images at once.
-    """
+    seed: Seed
+    searches: Annotated[Names, Meta(description="Names of the searches, in the order of `held_out` and `queries`.")]
+    search: Annotated[str, Meta(description="Name of the search that decides; set before the results are known.")]
+    score: Annotated[
+        Score,
+        Meta(
+            description="The score that decides: mean squared residual, or mean of the largest positive or absolute "
+            "differences."
+        ),
+    ]
+    processing: Annotated[Processing, Meta(description="The map that decides.")]
+    normal: Annotated[str, Meta(description="Label of normal images, and name of that output of the classifier.")]
+    findings_column: Annotated[
+        str, Meta(description="Column with the findings, ; between them; `label` where the labels are the findings.")
+    ]
+    kinds: Annotated[Names, Meta(description="All findings, in the order of the table.")]
+    false_positive_rate: Annotated[
+        Fraction, Meta(description="Share of held-out normal images that may be called abnormal.")
+    ]
+    top_share: Annotated[float, Meta(gt=0, le=1, description="Share of a map's pixels whose mean is the score.")]
+    smoothing: Annotated[
+        float,
+        Meta(ge=0, description="Standard deviation of the post-processing's Gaussian, share of the shorter side."),
+    ]
+    border: Annotated[
+        float, Meta(ge=0, lt=0.5, description="Width of the frame set to zero, share of the shorter side.")
+    ]
+    level: Level
+    resamples: Resamples
+    examples: Annotated[Count, Meta(description="Abnormal and normal cases in the figures, each.")]
+    batch_size: BatchSize
+    threads: Threads
+    device: Device
 
-    seed: int
-    searches: tuple[str, ...]
-    search: str
-    score: Score
-    processing: Processing
-    normal: str
-    findings_column: str
-    kinds: tuple[str, ...]
-    false_positive_rate: float
-    top_share: float
-    smoothing: float
-    border: float
-    level: float
-    examples: int
-    batch_size: int
-    threads: int
-    device: Literal["auto", "cpu", "cuda"]
-
-    def check(self) -> None:
-        """Raise InputError when a value is out of range or a name is unknown."""
-        if not self.searches or len(set(self.searches)) != len(self.searches):
-            raise InputError(f"setting searches is {list(self.searches)}; name each search once")
+    def __post_init__(self) -> None:
         if self.search not in self.searches:
             raise InputError(f"setting search is {self.search!r}; choose one of {list(self.searches)}")
-        if len(set(self.kinds)) != len(self.kinds) or self.normal in self.kinds or not self.kinds:
-            raise InputError(f"setting kinds is {list(self.kinds)}; name each finding once, without {self.normal!r}")
-        if not 0 < self.false_positive_rate < 1 or not 0 < self.level < 1:
-            raise InputError("settings false_positive_rate and level must lie between 0 and 1")
-        for name in ("examples", "batch_size", "threads"):
-            if getattr(self, name) < 1:
-                raise InputError(f"setting {name} is {getattr(self, name)}; it must be 1 or more")
+        if self.normal in self.kinds:
+            raise InputError(f"setting kinds is {list(self.kinds)}; name each finding, but not {self.normal!r}")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Scores of several classifiers are (K, N): K classifiers (an arm trained with a s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy import special
 from synthmed.core.errors import InputError
 from synthmed.metrics.classification import auroc, clopper_pearson, midranks
 from synthmed.metrics.estimate import Estimate
-from synthmed.metrics.outcomes import UNIT_INTERVAL, Measured, area_under_curve
+from synthmed.metrics.outcomes import UNIT_INTERVAL, Measured, area_under_curve, mean_of_cases
 
 
 class Test(NamedTuple):
@@ -152,7 +152,7 @@ class SeedTest:
         return Estimate(self.difference, self.low, self.high, cases, None if self.error else NO_SPREAD)
 
 
-NO_SPREAD = "every training agrees on every case, which leaves no variance to estimate"
+NO_SPREAD = "there is no spread over trainings and patients to estimate an interval from"
 
 
 def paired(seeds: int) -> np.ndarray:
@@ -247,13 +247,14 @@ def mean_estimate(measured: Measured, *, level: float) -> Estimate:
 
     The interval of readers_test, on the logit scale where the outcome lies between 0 and 1, so that it cannot leave
     that range and keeps its level near the ends (Wald's covers 85 % instead of 95 % at an area of 0.98 with 30 + 30
-    cases). Where all decisions of all models are right, or all wrong, Clopper & Pearson's of the number of patients.
-    Without any spread otherwise (a perfect ranking, constant scores) there is no interval, and the estimate says so.
+    cases). Shares of right decisions have Clopper & Pearson's where it is exact (one model, one case a patient), and
+    that of the number of patients where all are right or all wrong. Without any spread otherwise (a perfect ranking,
+    constant scores) there is no interval, and the estimate says so.
     """
     test = readers_test(measured, np.eye(len(measured.estimates)), level=level)
-    value, cases = test.difference, measured.cases
-    if test.error == 0 and measured.decisions and value in (0.0, 1.0):
-        patients = len(measured.patients)
+    value, cases, patients = test.difference, measured.cases, len(measured.patients)
+    independent = len(measured.estimates) == 1 and cases == patients
+    if measured.decisions and (independent or (test.error == 0 and value in (0.0, 1.0))):
         exact = clopper_pearson(round(value * patients), patients, level)
         return Estimate(value, exact.low, exact.high, cases)
     if test.error == 0 or measured.bounds != UNIT_INTERVAL or not 0 < value < 1:
@@ -261,6 +262,24 @@ def mean_estimate(measured: Measured, *, level: float) -> Estimate:
     half = float(special.stdtrit(test.degrees, (1 + level) / 2)) * test.error / (value * (1 - value))
     low, high = special.expit(special.logit(value) + np.array([-half, half]))
     return Estimate(value, float(low), float(high), cases)
+
+
+def case_mean(
+    values: np.ndarray, patients: np.ndarray, *, level: float, bounds: tuple[float, float] = UNIT_INTERVAL
+) -> Estimate:
+    """Mean over cases of what one system gives, (N,), NaN where nothing was measured; patients (N,). See mean_estimate.
+
+    bounds: lowest and highest possible value. Without a case, or with one patient only, the estimate says so.
+    """
+    known = ~np.isnan(np.asarray(values, dtype=np.float64))
+    values, patients = np.asarray(values, dtype=np.float64)[known], np.asarray(patients)[known]
+    if len(values) == 0:
+        return Estimate.missing("there is no such case", 0)
+    if len(np.unique(patients)) < 2:
+        return Estimate(float(values.mean()), n=len(values), reason="one patient only, who has no spread")
+    decisions = bool(np.isin(values, (0, 1)).all())
+    measured = replace(mean_of_cases(values[None], patients, decisions=decisions), bounds=bounds)
+    return mean_estimate(measured, level=level)
 
 
 def equivalence_p(test: SeedTest, margin: float) -> float:
@@ -376,18 +395,6 @@ def _t_test(differences: np.ndarray, over_cases: np.ndarray, level: float) -> Se
     half = float(special.stdtrit(degrees, (1 + level) / 2)) * error
     p = float(2 * special.stdtr(degrees, -abs(difference) / error))
     return SeedTest(difference, difference - half, difference + half, p, error, float(degrees))
-
-
-def mean_interval(values: np.ndarray, *, level: float) -> dict[str, float | None]:
-    """Mean of independent values (N,) with its t interval: value, low, high; low and high are None below 2 values."""
-    values = np.asarray(values, dtype=np.float64)
-    if len(values) == 0:
-        raise InputError("a mean needs at least one value")
-    mean = float(values.mean())
-    if len(values) < 2:
-        return {"value": mean, "low": None, "high": None}
-    half = float(special.stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / np.sqrt(len(values)))
-    return {"value": mean, "low": mean - half, "high": mean + half}
 
 
 # --------------------------------------------------------------------------------------------------------- decisions

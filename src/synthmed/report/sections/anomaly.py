@@ -128,6 +128,11 @@ def _cells(column: str, found: Mapping) -> dict[str, float | None]:
     return {column: found["value"], f"{column}_low": found.get("low"), f"{column}_high": found.get("high")}
 
 
+def _count(found: Mapping) -> int:
+    """Cases behind a share."""
+    return round((found["value"] or 0) * found["n"])
+
+
 def _about(result: Mapping) -> bool:
     """Whether the document's numbers are about the findings of this result."""
     return {row["kind"] for row in result["kinds"]} == set(DOCUMENT_TABLE_6)
@@ -157,9 +162,9 @@ def finding_rows(result: Mapping) -> list[dict]:
                 "trained": trained,
                 "cases": entry["cases"],
                 "patients": entry["patients"],
-                "detected": entry["anogan"]["count"],
+                "detected": _count(entry["anogan"]),
                 **_cells("sensitivity", entry["anogan"]),
-                "classifier_detected": entry["supervised"]["count"],
+                "classifier_detected": _count(entry["supervised"]),
                 **_cells("classifier_sensitivity", entry["supervised"]),
                 "reference_cases": theirs and theirs[0],
                 "reference_detected": theirs and theirs[1],
@@ -187,6 +192,7 @@ def comparison_rows(result: Mapping) -> list[dict]:
                 **_cells("called_abnormal_by_classifier", entry["supervised"]),
                 "only_search_right": entry["only_anogan_right"],
                 "only_classifier_right": entry["only_supervised_right"],
+                **_cells("difference", entry["difference"]),
                 "p": entry["p"],
                 **_cells("AUROC_search", areas["anogan"]),
                 **_cells("AUROC_classifier", areas["supervised"]),
@@ -234,7 +240,7 @@ def localisation_rows(result: Mapping, titles: Mapping[str, str]) -> list[dict]:
                         "search": title,
                         "difference": sign,
                         "map": processing,
-                        "cases": found["pointing_game"]["of"],
+                        "cases": found["pointing_game"]["n"],
                         **_cells("pointing_game", found["pointing_game"]),
                         "chance_to_point": chance["pointing_game"]["value"],
                         **_cells("average_precision", found["average_precision"]),
@@ -313,10 +319,8 @@ def roc_curves(result: Mapping, rows: Sequence[Mapping[str, str]], titles: Mappi
 def _share(found: Mapping) -> str:
     if found["value"] is None:
         return f"not computed ({found['reason']})"
-    return (
-        f"{found['count']} of {found['of']} ({percent(found['value'])}, interval {percent(found['low'])} to "
-        f"{percent(found['high'])})"
-    )
+    interval = "" if found["low"] is None else f", interval {percent(found['low'])} to {percent(found['high'])}"
+    return f"{_count(found)} of {found['n']} ({percent(found['value'])}{interval})"
 
 
 def _estimate(found: Mapping) -> str:
@@ -328,13 +332,15 @@ def _estimate(found: Mapping) -> str:
 
 
 def _verdict(entry: Mapping, level: float) -> str:
-    """What McNemar's test says of one group, in words."""
+    """What the comparison says of one group, in words."""
     only = counted(entry["only_anogan_right"], "case", "cases")
+    if entry["p"] is None:
+        return f"not compared ({entry['difference']['reason']})"
     p = "p < 0.001" if entry["p"] < 0.001 else f"p = {entry['p']:.3f}"
     counts = f"{only} only the search, {entry['only_supervised_right']} only the classifier, {p}"
     if entry["p"] >= 1 - level:
         return f"no evidence of a difference ({counts})"
-    better = "the search" if entry["only_anogan_right"] > entry["only_supervised_right"] else "the classifier"
+    better = "the search" if entry["difference"]["value"] > 0 else "the classifier"
     return f"{better} is right more often ({counts})"
 
 
@@ -365,7 +371,7 @@ def paragraphs(
         )
     for who, name in (("anogan", "search"), ("supervised", "classifier")):
         found, wanted = groups["normal"][who], chosen["false_positive_rate"]
-        if not found["low"] <= wanted <= found["high"]:
+        if found["low"] is not None and not found["low"] <= wanted <= found["high"]:
             texts[0] += (
                 f" The {name}'s rate on normal test images is {'above' if found['low'] > wanted else 'below'} the one "
                 "that was set: they differ from the held-out ones in what it looks at, and its sensitivity belongs to "
@@ -423,7 +429,7 @@ def _processing_words(deciding: Mapping, chosen: Mapping, chance: Mapping) -> st
     place = {name: deciding["localisation"]["positive"][name] for name in ("raw", "post-processed")}
     if place["raw"]["pointing_game"]["value"] is None:
         return f"{words} No abnormal image has a box or a mask, so localisation was not measured."
-    images = counted(place["raw"]["pointing_game"]["of"], "abnormal image", "abnormal images")
+    images = counted(place["raw"]["pointing_game"]["n"], "abnormal image", "abnormal images")
     pointing, precision = (
         [_estimate(place[name][measure]) for name in ("raw", "post-processed")]
         for measure in ("pointing_game", "average_precision")
@@ -468,14 +474,16 @@ def table_captions(result: Mapping) -> dict[str, str]:
     several = result["queries"]["several_findings"]
     return {
         "table_6": (
-            f"Detection by finding, with exact {level} intervals (cases taken as independent). Trained: the classifier "
-            "saw this finding in its training."
+            f"Detection by finding, with {level} intervals at these thresholds (exact where every patient has one "
+            "image, else by patient). Trained: the classifier saw this finding in its training."
             + (f" {counted(several, 'case', 'cases')} with several findings count under each." if several else "")
             + " [[The document's Table 6.]]"
         ),
         "table_anomaly_comparison": (
-            f"Search and classifier at the same false-positive rate on held-out normal images; exact {level} "
-            "intervals; p by McNemar's exact test; AUROC against the normal test images."
+            f"Search and classifier at the same false-positive rate on held-out normal images; {level} intervals. The "
+            "difference is that of the shares decided rightly, search minus classifier; its interval and p are from "
+            "the bootstrap over patients of both sets, with both thresholds chosen again each time. AUROC against the "
+            "normal test images."
         ),
         "table_anomaly_scores": (
             "Every search, score and map, each at its own threshold for the same false-positive rate. The one that "
