@@ -125,6 +125,18 @@ def test_synthesised_images_all_get_the_same_noise():
     assert not torch.allclose(drawn, again, atol=1e-6)
 
 
+def test_sampled_images_each_get_noise_of_their_own():
+    class Noise(nn.Module):
+        def forward(self, z, noise):
+            return noise(32)
+
+    model = build()
+    model.generator_ema = Noise()
+    made = model.sample(3, "normal", torch.Generator().manual_seed(0), None)
+    assert made.shape == (3, 1, 32, 32)
+    assert made.flatten(1).unique(dim=0).shape[0] == 3
+
+
 def test_hinge_losses_by_hand():
     logits = torch.tensor([-2.0, 0.0, 0.5, 3.0])
     assert hinge_real(logits).item() == pytest.approx((3 + 1 + 0.5 + 0) / 4)

@@ -36,7 +36,7 @@ def build(name, changes):
 
 def batches(model, seed):
     rng = torch.Generator().manual_seed(seed)
-    labels = torch.arange(len(model.classes) if "image" in model.needs else 1).repeat_interleave(2)
+    labels = torch.arange(len(model.classes) if "image" in model.needs else 1).repeat_interleave(4)
     return [
         Batch(torch.rand(len(labels), *model.image_shape, generator=rng) * 2 - 1, labels) for _ in range(MICRO_BATCHES)
     ]

@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from textbook import Textbook, doubled, halved, leaky, mean
 
-# With 4 images a step: 4×4 in the first, then 8×8 faded in to a quarter, then 8×8.
-CONFIG = {"stable_kimg": 0.003, "fade_kimg": 0.004, "drift": 0.1, "gradient_penalty": 7.0, "minibatch_group": 2}
+# With 8 images a step: 4×4 in the first, then 8×8 faded in to a quarter, then 8×8.
+CONFIG = {"stable_kimg": 0.006, "fade_kimg": 0.008, "drift": 0.1, "gradient_penalty": 7.0, "minibatch_group": 2}
 WAY = [(4, 1.0), (8, 0.25), (8, 1.0)]
 
 
