@@ -30,7 +30,7 @@ check_all_names()
 stand_in()
 
 
-for rules in ("data", "selection", "train", "sample", "evaluate", "three_steps", "disease_axes", "anomaly", "summary"):
+for rules in ("tasks", "data", "selection", "train", "sample", "evaluate", "classifiers", "disease_axes", "anomaly", "leaderboard", "summary"):
 
     include: f"workflow/rules/{rules}.smk"
 

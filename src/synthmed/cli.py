@@ -58,6 +58,17 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=[64, 64])
     describe.add_argument("--channels", type=int, default=1)
 
+    judge = verbs.add_parser("judge", help="judge your own synthetic images against real ones, without a params.yaml")
+    judge.add_argument("--real", type=Path, required=True, help="class sub-folders, a CSV, or an image set")
+    judge.add_argument("--synthetic", type=Path, required=True, help="the same classes, made by any generator")
+    judge.add_argument("--test", type=Path, help="real images kept for testing (default: 40 %% of --real, by patient)")
+    judge.add_argument("--out", type=Path, required=True, metavar="HTML", help="the report to write")
+    judge.add_argument("--folder", type=Path, help="folder of the run, which is left (default: beside the report)")
+    judge.add_argument("--patient-pattern", metavar="REGEX", help="its first group is the patient in a file name")
+    judge.add_argument("--positive", help="the class of sensitivity (default: of two the one not called healthy)")
+    judge.add_argument("--size", type=int, default=64, help="pixels a side at which all is judged (default 64)")
+    judge.add_argument("--cores", type=int, default=2)
+
     doctor = verbs.add_parser("doctor", help="what this machine can run, and what is missing for what")
     doctor.add_argument("--folder", type=Path, default=Path(), help="where data and results would be written")
 
@@ -178,6 +189,16 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _judge(arguments: argparse.Namespace) -> int:
+    from synthmed.commands.judge import judge
+
+    _log_to(None, "judge")
+    given = {name: value for name, value in vars(arguments).items() if name != "verb"}
+    folder = judge(**given)
+    print(f"{arguments.out}\nTo go on: {folder} holds every result, and judge.json the settings that were added.")
+    return 0
+
+
 def _in_words(error: Exception, arguments: argparse.Namespace) -> str | None:
     """What a user can do about an error that no step has foreseen; None when it is a fault of the program."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter of torch, on a GPU
@@ -199,7 +220,7 @@ def _tell(words: str) -> None:
 
 
 def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
-    people = {"images": _images, "describe": _describe, "settle": _settle, "doctor": _doctor}
+    people = {"images": _images, "describe": _describe, "settle": _settle, "doctor": _doctor, "judge": _judge}
     if arguments.verb in people:
         return people[arguments.verb](arguments)
     _log_to(arguments.log, arguments.verb)

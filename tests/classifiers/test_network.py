@@ -13,11 +13,12 @@ from torch.nn import functional as F
 from made_up_images import SIDE, image_set, rows
 from synthmed.classifiers import network
 from synthmed.classifiers.architectures import ResNet50, SmallCNN, build
-from synthmed.classifiers.labelled_images import augmented, read_parts
+from synthmed.classifiers.labelled_images import augmented, read_arm, read_parts
 from synthmed.classifiers.network import NetworkSettings, PredictSettings, likelihoods, load, predict, train
 from synthmed.core.errors import InputError
-from synthmed.core.files import read_json
+from synthmed.core.files import read_json, write_csv
 from synthmed.core.settings import parse
+from synthmed.data.arm_lists import COLUMNS
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.metrics.classification import auroc
 from synthmed.training.history import TrainingError
@@ -27,7 +28,8 @@ VALUES = {
     "targets": ["abnormal"],
     "target_column": "label",
     "missing": "error",
-    "part_column": None,
+    "arm": None,
+    "sets": [],
     "holdout": None,
     "architecture": "small_cnn",
     "channels": [4, 8],
@@ -67,7 +69,8 @@ def sets(tmp_path_factory):
 
 def run(folder, sets, chosen=None, weights=None):
     folder.mkdir(exist_ok=True)
-    train(chosen or settings(), **sets, weights=weights, classifier=folder / "c.pt", report=folder / "r.json")
+    nothing = {"weights": weights, "arms": None, "synthetic": []}
+    train(chosen or settings(), **sets, **nothing, classifier=folder / "c.pt", report=folder / "r.json")
     return folder / "c.pt"
 
 
@@ -234,14 +237,41 @@ def test_targets_come_from_a_list_of_findings(tmp_path, sets):
         read_parts(settings(targets=["line"], target_column="findings"), tmp_path / "t.zip", tmp_path / "v.zip")
 
 
-def test_parts_of_one_set_come_from_a_column(tmp_path):
-    names = ["train", "train", "validation", "validation", "test", "test"] * 10
-    given = [(f | {"part": part}, p) for part, (f, p) in zip(names, rows(60, "s", 1), strict=True)]
-    write_image_set(tmp_path / "s.zip", given)
-    parts = read_parts(settings(part_column="part"), tmp_path / "s.zip", tmp_path / "s.zip")
-    assert [len(part.targets) for part in parts] == [20, 20]
-    assert parts[0].patients[:4] == ["s0", "s1", "s6", "s7"]
-    assert parts[1].patients[:4] == ["s2", "s3", "s8", "s9"]
+def test_an_arm_is_trained_on_its_lists_and_validated_on_its_own_images(tmp_path):
+    real = image_set(tmp_path / "real.zip", 40, seed=1)
+    check = image_set(tmp_path / "check.zip", 20, seed=2)
+    write_image_set(tmp_path / "gan.zip", rows(60, "gan", 3))
+    made, truth = ImageSet(tmp_path / "gan.zip"), ImageSet(real)
+    listed = [
+        {"arm": "gan", "seed": seed, "part": "train", "set": name, "image": image, "draw": 0, "label": label,
+         "weight": n}
+        for seed in (0, 1)
+        for name, image, label, n in [
+            ("real", truth.rows[0]["image"], truth.rows[0]["label"], 1),
+            *(("gan", row["image"], "abnormal", 1 + seed) for row in made.rows[:20]),
+            *(("gan", row["image"], "normal", 1) for row in made.rows[20:30]),
+        ]
+    ]  # fmt: skip
+    own = [
+        {"arm": "gan", "seed": "", "part": "validation", "set": "gan", "image": row["image"], "draw": 0,
+         "label": row["label"], "weight": 1}
+        for row in made.rows[40:]
+    ]  # fmt: skip
+    write_csv(tmp_path / "arms.csv", [*listed, *own], COLUMNS)
+    chosen = settings(arm="gan", sets=["gan"], seeds=2, batch_size=4)
+    parts, validation = read_arm(chosen, real, check, tmp_path / "arms.csv", [tmp_path / "gan.zip"])
+    assert [len(part.targets) for part in parts] == [31, 51], "an image of weight 2 stands in the list twice"
+    assert parts[0].targets[1:, 0].tolist() == [1.0] * 20 + [0.0] * 10, "labels are those of the list"
+    assert torch.equal(parts[0].pixels[0], torch.from_numpy(truth[0].transpose(2, 0, 1)))
+    assert torch.equal(parts[1].pixels[1], parts[1].pixels[2])
+    assert len(validation.targets) == 20
+    write_csv(tmp_path / "arms.csv", listed, COLUMNS)
+    assert len(read_arm(chosen, real, check, tmp_path / "arms.csv", [tmp_path / "gan.zip"])[1].patients) == 20
+    with pytest.raises(InputError, match="no arm 'gna'"):
+        read_arm(settings(arm="gna", sets=["gan"]), real, check, tmp_path / "arms.csv", [tmp_path / "gan.zip"])
+    write_csv(tmp_path / "arms.csv", [row | {"draw": 1} for row in listed], COLUMNS)
+    with pytest.raises(InputError, match="augmented draws"):
+        read_arm(chosen, real, check, tmp_path / "arms.csv", [tmp_path / "gan.zip"])
 
 
 def test_a_holdout_is_drawn_by_patient_and_target(tmp_path):
@@ -295,7 +325,6 @@ def test_augmentation_mirrors_half_and_shifts_with_the_border_repeated():
         ({"targets": ["ill"]}, "unknown target 'ill'; the column 'label' names .'abnormal', 'normal'"),
         ({"targets": []}, "setting targets"),
         ({"target_column": "finding"}, "no column 'finding'"),
-        ({"part_column": "part"}, "no column 'part'"),
         ({"batch_size": 61}, "60 images in the training part are too few"),
         ({"batch_size": 1}, "batch_size is 1"),
         ({"channels": None}, "setting channels"),
@@ -305,7 +334,8 @@ def test_augmentation_mirrors_half_and_shifts_with_the_border_repeated():
         ({"architecture": "resnet50", "channels": None, "pretrained": "resnet50"}, "pretrained is 'resnet50', and the"),
         ({"holdout": 0.2}, "must be that file too"),
         ({"holdout": 1.2}, "holdout is 1.2"),
-        ({"holdout": 0.2, "part_column": "part"}, "exclude each other"),
+        ({"arm": "gan", "target_column": "findings"}, "the lists of arms give labels"),
+        ({"arm": "gan"}, "give both or none"),
         ({"size": [64, 64]}, r"less than the setting size, \[64, 64\]"),
         ({"size": [8, 16]}, r"size is \[8, 16\]"),
         ({"dropout": 1.0}, "dropout 1.0"),

@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 
 from synthmed.core.errors import InputError
-from synthmed.evaluation.arms import ArmSettings, Part, check_supply, compose, define_arms
+from synthmed.evaluation.arms import (
+    ArmSettings,
+    Part,
+    added_images,
+    arm_names,
+    check_supply,
+    compose,
+    define_arms,
+    share_of,
+    training_of,
+)
 from synthmed.evaluation.check_needs import NeedsSettings, needs
 
 CLASSES = ("normal", "abnormal")
@@ -10,8 +20,9 @@ CLASSES = ("normal", "abnormal")
 
 def settings(**changes):
     values = {
-        "generators": ("fastgan", "fresh"), "added_share": 0.5, "added_counts": None,
-        "sweep": {"fastgan": (0.25, 0.5, 2.0)}, "only_share": 1.0, "oracle": "fresh", "label_shuffled": "fresh",
+        "sets": ("fastgan", "fresh"), "added_share": 0.5, "added_counts": None, "augmented_draws": 2,
+        "sweep": {"fastgan": (0.25, 0.5, 2.0)}, "oracle_sweep": (), "only_share": 1.0, "swap": None, "oracle": "fresh",
+        "classes": CLASSES, "seeds": 5, "seed": 1,
     }  # fmt: skip
     return ArmSettings(**(values | changes))
 
@@ -32,20 +43,23 @@ def by_name(arms):
 
 
 def test_the_documents_counts_are_half_of_each_class_rounded_down():
-    arms = by_name(define_arms(settings(), {"normal": 366, "abnormal": 355}, augmented=False))
+    arms = by_name(define_arms(settings(), {"normal": 366, "abnormal": 355}))
     assert arms["fastgan"].added == {"normal": 183, "abnormal": 177}
-    assert arms["duplicates"].added == arms["fastgan"].added, "the control is count-matched"
+    assert arms["duplicates_part"].added == arms["fastgan"].added, "count-matched, as it stands beside the control"
+    assert arms["duplicates"].added == {"normal": 366, "abnormal": 355}, "the control weighs all images alike"
     absolute = settings(added_share=None, added_counts={"normal": 7, "abnormal": 3})
-    arms = by_name(define_arms(absolute, {"normal": 366, "abnormal": 355}, augmented=False))
+    arms = by_name(define_arms(absolute, {"normal": 366, "abnormal": 355}))
     assert arms["fastgan"].added == {"normal": 7, "abnormal": 3}
 
 
 def test_all_arms_exist_once_and_have_their_kind():
-    arms = define_arms(settings(), {"normal": 6, "abnormal": 5}, augmented=True)
+    arms = define_arms(settings(), {"normal": 6, "abnormal": 5})
+    assert [arm.name for arm in arms] == arm_names(settings()), "names do not depend on counts"
     assert [(arm.name, arm.kind) for arm in arms] == [
         ("real", "real"),
         ("classic", "classic"),
         ("duplicates", "duplicates"),
+        ("duplicates_part", "duplicates"),
         ("fastgan", "generator"),
         ("fresh", "oracle"),
         ("fresh_shuffled", "label_shuffled"),
@@ -57,7 +71,7 @@ def test_all_arms_exist_once_and_have_their_kind():
 
 
 def test_compositions(parts):
-    arms = by_name(define_arms(settings(), {"normal": 6, "abnormal": 5}, augmented=True))
+    arms = by_name(define_arms(settings(), {"normal": 6, "abnormal": 5}))
     composed = {name: compose(arm, parts, CLASSES, seed=3) for name, arm in arms.items() if name != "only_fresh"}
     real = set(parts["real"].rows)
     for name, (rows, labels) in composed.items():
@@ -68,7 +82,8 @@ def test_compositions(parts):
         else:
             assert real <= set(rows)
     assert set(composed["real"][0]) == real
-    rows, labels = composed["duplicates"]
+    assert np.bincount(composed["duplicates"][0]).tolist() == [2] * 11, "every real image twice"
+    rows, labels = composed["duplicates_part"]
     assert set(rows) == real
     assert np.bincount(labels).tolist() == [6 + 3, 5 + 2]
     assert (np.bincount(rows) <= 2).all(), "no image is repeated twice before all are repeated once"
@@ -83,8 +98,8 @@ def test_compositions(parts):
 
 
 def test_more_duplicates_than_images_repeat_everything_equally(parts):
-    arms = by_name(define_arms(settings(added_share=2.5), {"normal": 6, "abnormal": 5}, augmented=False))
-    rows, _ = compose(arms["duplicates"], parts, CLASSES, seed=0)
+    arms = by_name(define_arms(settings(added_share=2.5), {"normal": 6, "abnormal": 5}))
+    rows, _ = compose(arms["duplicates_part"], parts, CLASSES, seed=0)
     times = np.bincount(rows)
     assert times.min() == 3
     assert times.max() == 4
@@ -94,9 +109,8 @@ def test_shuffled_labels_keep_their_counts_and_lose_their_meaning():
     many = {"real": part(0, 2, 2), "fresh": part(10, 500, 300)}
     arm = by_name(
         define_arms(
-            settings(generators=("fresh",), sweep={}, added_share=None, added_counts={"normal": 500, "abnormal": 300}),
+            settings(sets=("fresh",), sweep={}, added_share=None, added_counts={"normal": 500, "abnormal": 300}),
             {"normal": 2, "abnormal": 2},
-            augmented=False,
         )
     )["fresh_shuffled"]
     rows, labels = compose(arm, many, CLASSES, seed=1)
@@ -106,16 +120,16 @@ def test_shuffled_labels_keep_their_counts_and_lose_their_meaning():
 
 
 def test_draws_follow_from_the_seed(parts):
-    arm = by_name(define_arms(settings(), {"normal": 6, "abnormal": 5}, augmented=False))["fastgan"]
+    arm = by_name(define_arms(settings(), {"normal": 6, "abnormal": 5}))["fastgan"]
     first, again, other = (compose(arm, parts, CLASSES, seed)[0].tolist() for seed in (1, 1, 2))
     assert first == again != other
 
 
 def test_too_few_synthetic_images_are_named(parts):
-    arms = define_arms(settings(sweep={"fastgan": (2.5,)}), {"normal": 6, "abnormal": 5}, augmented=False)
+    arms = define_arms(settings(sweep={"fastgan": (2.5,)}), {"normal": 6, "abnormal": 5})
     with pytest.raises(InputError, match=r"'fastgan_x2.5' needs 15 'normal' images of 'fastgan', which has 12"):
         check_supply(arms, parts, CLASSES)
-    check_supply(define_arms(settings(), {"normal": 6, "abnormal": 5}, augmented=False), parts, CLASSES)
+    check_supply(define_arms(settings(), {"normal": 6, "abnormal": 5}), parts, CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -123,30 +137,51 @@ def test_too_few_synthetic_images_are_named(parts):
     [
         ({"oracle": "frsh"}, "oracle names 'frsh'"),
         ({"sweep": {"gan": (1.0,)}}, "sweep names 'gan'"),
-        ({"generators": ("a", "a"), "sweep": {}, "oracle": None, "label_shuffled": None}, "each name once"),
-        ({"added_share": None}, "give one of them"),
+        ({"sets": ("a", "a"), "sweep": {}, "oracle": None}, "each name once"),
+        ({"sets": ("real", "fresh"), "sweep": {}}, "none 'real'"),
+        ({"sweep": {"fresh": (2.0,)}}, "oracle_sweep"),
+        ({"swap": "fastgn"}, "swap names 'fastgn'"),
+        ({"swap": "fastgan"}, "a task of its own"),
+        ({"added_counts": {"normal": 1, "abnormal": 1}}, "give one of them"),
         ({"added_share": 0.0}, "must be above 0"),
         ({"added_share": None, "added_counts": {"normal": 3}}, "added_counts must give"),
     ],
 )
 def test_impossible_settings_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
-        define_arms(settings(**changes), {"normal": 6, "abnormal": 5}, augmented=False)
+        define_arms(settings(**changes), {"normal": 6, "abnormal": 5})
 
 
 def test_what_is_checked_before_any_training_is_what_the_arms_ask_for():
     real = {"normal": 61, "abnormal": 53}
-    arms = define_arms(settings(), real, augmented=True)
-    early = needs(
-        NeedsSettings(
-            samples={name: {} for name in ("fastgan", "fresh")},
-            translated_from={},
-            added_share=0.5,
-            added_counts=None,
-            sweep={"fastgan": (0.25, 0.5, 2.0)},
-            only_share=1.0,
-        ),
-        real,
+    samples = {name: {} for name in ("fastgan", "fresh")}
+    early = needs(NeedsSettings(samples=samples, translated_from={}, arms={"task": settings()}), real)
+    asked = {(arm.set, label, count) for arm in define_arms(settings(), real) for label, count in arm.added.items()}
+    assert {(need.set, need.label, need.needed) for need in early} == {ask for ask in asked if ask[0] in samples}
+
+
+def test_shares_are_rounded_down_and_counts_are_taken_as_they_are():
+    assert share_of(0.5, {"normal": 90, "abnormal": 51}) == {"normal": 45, "abnormal": 25}
+    # 0.29 · 100 is 28.999999999999996 in floating point.
+    assert share_of(0.29, {"normal": 100}) == {"normal": 29}
+    counts = settings(added_share=None, added_counts={"abnormal": 0, "normal": 7})
+    assert added_images(counts, {"normal": 90, "abnormal": 51}) == {"normal": 7, "abnormal": 0}
+
+
+def test_without_an_addition_only_the_real_arm_and_those_without_real_images_are_left():
+    nothing = settings(added_share=None, sweep={}, augmented_draws=0, only_share=None, swap="fastgan", oracle=None)
+    real, replaced = define_arms(nothing, {"normal": 6, "abnormal": 5})
+    assert (real.kind, replaced.name, replaced.kind, replaced.with_real) == ("real", "fastgan", "synthetic_only", False)
+
+
+def test_the_trainings_of_a_generator_take_turns_over_the_seeds():
+    assert [training_of(seed, 6, 3) for seed in range(6)] == [0, 0, 1, 1, 2, 2]
+    arm = by_name(define_arms(settings(), {"normal": 2, "abnormal": 2}))["fastgan"]
+    made = Part(np.arange(10, 34), np.tile([0, 1], 12), np.repeat([0, 1], 12))
+    rows, _ = compose(arm, {"real": part(0, 2, 2), "fastgan": made}, CLASSES, seed=0, training=1)
+    assert (rows[4:] >= 22).all(), "only images of the second training"
+    asks = define_arms(
+        settings(sets=("fastgan",), oracle=None, sweep={"fastgan": (3.5,)}), {"normal": 2, "abnormal": 2}
     )
-    asked = {(arm.source, label, count) for arm in arms if arm.source for label, count in arm.added.items()}
-    assert {(need.set, need.label, need.needed) for need in early} == {ask for ask in asked if ask[0] != "real"}
+    with pytest.raises(InputError, match="which has 6"):
+        check_supply(asks, {"fastgan": made}, CLASSES)

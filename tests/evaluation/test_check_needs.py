@@ -4,37 +4,38 @@ import copy
 
 import pytest
 
+from made_up_images import image_set
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.names import check_mirror, check_names
 from synthmed.core.settings import parse
-from synthmed.evaluation.check_needs import NeedsSettings, added_images, check_needs, needs, share_of
+from synthmed.evaluation.check_needs import NeedsSettings, check_needs, needs
 
 REAL = {"normal": 90, "abnormal": 51}
+ARMS = {
+    "added_share": 0.5, "added_counts": None, "augmented_draws": 0, "sweep": {"dcgan": [0.25, 2.0]}, "oracle_sweep": [],
+    "only_share": None, "swap": None, "classes": ["normal", "abnormal"], "sets": ["cyclegan", "dcgan"], "oracle": None,
+    "seeds": 5, "seed": 1,
+}  # fmt: skip
 SETTINGS = {
     "samples": {"cyclegan": {"normal": 51, "abnormal": 51}, "dcgan": {"normal": 180, "abnormal": 102}},
     "translated_from": {"cyclegan": {"normal": ["abnormal"], "abnormal": ["normal"]}},
-    "added_share": 0.5,
-    "added_counts": None,
-    "sweep": {"dcgan": [0.25, 2.0]},
-    "only_share": None,
+    "arms": {"task": ARMS},
+    "external": [],
 }
 
 
 def settings(**changes):
-    return parse(NeedsSettings, SETTINGS | changes)
+    """Settings with `changes`, those of arms in the task's arms."""
+    arms = ARMS | {key: value for key, value in changes.items() if key in ARMS}
+    others = {key: value for key, value in changes.items() if key not in ARMS}
+    return parse(NeedsSettings, SETTINGS | others | {"arms": {"task": arms}})
 
 
 @pytest.fixture
 def split_report(tmp_path):
     write_json(tmp_path / "split.json", {"counts": {"train": REAL, "validation": {}, "test": {}}})
     return tmp_path / "split.json"
-
-
-def test_shares_are_rounded_down():
-    assert share_of(0.5, REAL) == {"normal": 45, "abnormal": 25}
-    # 0.29 · 100 is 28.999999999999996 in floating point.
-    assert share_of(0.29, {"normal": 100}) == {"normal": 29}
 
 
 def test_every_need_by_hand():
@@ -54,7 +55,7 @@ def test_every_need_by_hand():
 
 
 def test_needs_that_are_met_are_written(split_report, tmp_path):
-    check_needs(settings(), split_report=split_report, out=tmp_path / "needs.json")
+    check_needs(settings(), split_report=split_report, synthetic=[], out=tmp_path / "needs.json")
     found = read_json(tmp_path / "needs.json")["needs"]
     assert len(found) == 10
     assert found[0] == {
@@ -73,43 +74,53 @@ def test_needs_that_are_met_are_written(split_report, tmp_path):
             {"samples": SETTINGS["samples"] | {"cyclegan": {"normal": 52, "abnormal": 51}}},
             r"samples\.normal of cyclegan .*: 52 'normal' images of cyclegan, but there are 51",
         ),
-        ({"added_share": 0.6}, r"added_share \(0\.6 for each real one\): 54 'normal' images of cyclegan.* are 51"),
-        ({"added_share": None, "added_counts": {"normal": 60, "abnormal": 0}}, "added_counts .*: 60 'normal' images"),
+        (
+            {"added_share": 0.6},
+            r"arm cyclegan of the task task, 0\.6 of the real images: 54 'normal' images of cyclegan.* are 51",
+        ),
+        (
+            {"added_share": None, "added_counts": {"normal": 60, "abnormal": 0}},
+            "arm cyclegan of the task task: 60 'normal' images",
+        ),
         (
             {"sweep": {"dcgan": [2.5]}},
-            r"sweep\.dcgan, share 2\.5 .*: 127 'abnormal' .* 102\n.*: 225 'normal' images of dcgan, .* 180",
+            r"arm dcgan_x2.5 .*, 2\.5 .*: 127 'abnormal' .* 102\n.*: 225 'normal' images of dcgan, .* 180",
         ),
-        ({"only_share": 1.0}, "only_share, 1 of the real images: 90 'normal' images of cyclegan, but there are 51"),
+        ({"only_share": 1.0}, "arm only_cyclegan of the task task: 90 'normal' images of cyclegan, but there are 51"),
         (
-            {"samples": {"dcgan": {"normal": 180}}, "translated_from": {}, "sweep": {}},
+            {"samples": {"dcgan": {"normal": 180}}, "translated_from": {}, "sweep": {}, "sets": ["dcgan"]},
             "25 'abnormal' images of dcgan, but there are 0",
         ),
         (
-            {"samples": {"pggan": {"unlabelled": 69}}, "translated_from": {}, "sweep": {}},
+            {"samples": {"pggan": {"unlabelled": 69}}, "translated_from": {}, "sweep": {}, "sets": ["pggan"]},
             "70 'unlabelled' images of pggan, but there are 69",
         ),
     ],
 )
 def test_what_cannot_be_met_is_named_with_its_setting_and_numbers(split_report, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
-        check_needs(settings(**changes), split_report=split_report, out=tmp_path / "needs.json")
+        check_needs(settings(**changes), split_report=split_report, synthetic=[], out=tmp_path / "needs.json")
     assert not (tmp_path / "needs.json").exists()
 
 
 def test_images_that_are_labelled_afterwards_are_counted_together(split_report, tmp_path):
-    unlabelled = {"samples": {"pggan": {"unlabelled": 70}}, "translated_from": {}, "sweep": {}}
-    check_needs(settings(**unlabelled), split_report=split_report, out=tmp_path / "needs.json")
+    unlabelled = {"samples": {"pggan": {"unlabelled": 70}}, "translated_from": {}, "sweep": {}, "sets": ["pggan"]}
+    check_needs(settings(**unlabelled), split_report=split_report, synthetic=[], out=tmp_path / "needs.json")
     (need,) = read_json(tmp_path / "needs.json")["needs"]
     assert (need["label"], need["needed"]) == ("unlabelled", 70)
+
+
+def test_images_that_were_made_elsewhere_are_counted(split_report, tmp_path):
+    image_set(tmp_path / "mine.zip", 60, seed=1)  # 30 of each class
+    few = settings(samples={}, translated_from={}, sweep={}, sets=["mine"], external=["mine"])
+    with pytest.raises(InputError, match="45 'normal' images of mine, but there are 30"):
+        check_needs(few, split_report=split_report, synthetic=[tmp_path / "mine.zip"], out=tmp_path / "needs.json")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"added_counts": {"normal": 1, "abnormal": 1}}, "give one of them"),
-        ({"added_share": None}, "give one of them"),
-        ({"added_share": -0.5}, "must be above 0"),
-        ({"only_share": 0.0}, "must be above 0"),
         ({"added_share": None, "added_counts": {"normal": 1}}, "added_counts must give"),
         ({"sweep": {"fastgan": [1.0]}}, "sweep names 'fastgan'"),
     ],
@@ -117,10 +128,6 @@ def test_images_that_are_labelled_afterwards_are_counted_together(split_report, 
 def test_impossible_settings_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         needs(settings(**changes), REAL)
-
-
-def test_counts_are_taken_as_they_are():
-    assert added_images(None, {"abnormal": 0, "normal": 7}, REAL) == {"normal": 7, "abnormal": 0}
 
 
 def test_mirrored_trainings_need_a_mirrored_audit():
@@ -145,7 +152,8 @@ ENTRY = {
             "sampling": {"samples": {"unlabelled": 9}},
         },
     },
-    "arms": {"sweep": {"dcgan": [0.5]}},
+    "tasks": {"main": {"arms": {"sweep": {"dcgan": [0.5]}, "swap": None}}},
+    "grad_cam": {"task": "main"},
 }
 DATASETS = {"films": {"pool": {"normal": 9, "abnormal": 9, "seed": 1}}, "own": {"pool": None}}
 
@@ -167,7 +175,13 @@ DATASETS = {"films": {"pool": {"normal": 9, "abnormal": 9, "seed": 1}}, "own": {
             r"dcgan\.trainings\.normal\.labels names 'no'",
         ),
         (["generators", "dcgan", "sampling", "samples"], {"norma": 1}, r"dcgan\.sampling\.samples names 'norma'"),
-        (["arms", "sweep"], {"dcgn": [1.0]}, "sweep names 'dcgn', but the generators are .*did you mean 'dcgan'"),
+        (["grad_cam", "task"], "mian", "grad_cam.task names .mian., but the tasks are .*did you mean .main."),
+        (["tasks", "main", "arms", "swap"], "dcgn", r"tasks\.main\.arms\.swap names .dcgn."),
+        (
+            ["tasks", "main", "arms", "sweep"],
+            {"dcgn": [1.0]},
+            "sweep names 'dcgn', but the generators are .*did you mean 'dcgan'",
+        ),
     ],
 )
 def test_names_that_there_are_not_are_refused_before_anything_runs(path, value, message):

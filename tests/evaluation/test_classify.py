@@ -7,23 +7,48 @@ from made_up_features import CLASSES, write_features
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
+from synthmed.data.arm_lists import read_arms
+from synthmed.data.features import read_features
+from synthmed.data.imageset import encode_png, write_image_set
 from synthmed.evaluation.arms import ArmSettings
 from synthmed.evaluation.classify import ClassifySettings, classify
+from synthmed.evaluation.compose_arms import compose_arms
+from synthmed.evaluation.scores import read_scores
 from synthmed.metrics.classification import auroc
 
 SETTINGS = ClassifySettings(
-    classes=CLASSES, positive="abnormal",
-    arms=ArmSettings(("fresh", "wrong"), 1.0, None, {"fresh": (0.5, 4.0)}, 1.0, "fresh", "fresh"),
-    learning_rates=(1e-5, 1e-2), dropouts=(0.2, 0.5), grid_seeds=3, seeds=4, seed=1,
-    steps=80, batch_size=16, check_every=10, level=0.95, resamples=200, threads=1,
+    classes=CLASSES, positive="abnormal", sets=("fresh", "wrong"), learning_rates=(1e-5, 1e-2), dropouts=(0.2, 0.5),
+    grid_seeds=3, seeds=4, seed=1, steps=80, batch_size=16, check_every=10, threads=1,
+)  # fmt: skip
+ARMS = ArmSettings(
+    added_share=1.0, added_counts=None, augmented_draws=2, sweep={}, oracle_sweep=(0.5, 4.0), only_share=1.0,
+    swap=None, classes=CLASSES, sets=("fresh", "wrong"), oracle="fresh", seeds=4, seed=1,
 )  # fmt: skip
 
 
-def run(folder, settings, inputs):
+def as_images(features, folder):
+    """An image set with the names, labels and patients of a feature file; its pixels are none of the arms' business."""
+    file = read_features(features).as_is()
+    path = folder / f"{features.stem}.zip"
+    facts = zip(file.names.tolist(), file.labels.tolist(), file.patients.tolist(), strict=True)
+    blank = encode_png(np.zeros((2, 2), np.uint8))
+    write_image_set(path, (({"image": n, "label": label, "patient": p}, blank) for n, label, p in facts))
+    return path
+
+
+def compose(folder, settings, inputs):
+    lists = {"out": folder / "arms.csv", "description": folder / "arms.json"}
+    sets = [as_images(path, folder) for path in inputs["synthetic"]]
+    compose_arms(settings, train=as_images(inputs["train"], folder), synthetic=sets, **lists)
+    return {"arms": lists["out"], "description": lists["description"]}
+
+
+def run(folder, settings, inputs, arms=ARMS):
     folder.mkdir()
-    out = {"predictions": folder / "p.csv", "grid": folder / "grid.csv", "summary": folder / "summary.json"}
-    classify(settings, **inputs, **out)
-    return out
+    lists = compose(folder, arms, inputs)
+    out = {"scores": folder / "s.csv", "grid": folder / "grid.csv", "summary": folder / "summary.json"}
+    classify(settings, **inputs, **lists, **out)
+    return lists | out
 
 
 @pytest.fixture(scope="module")
@@ -51,27 +76,43 @@ def read_rows(path):
         return list(csv.DictReader(handle))
 
 
-def mean_auroc(rows, arm):
-    values = []
-    for seed in {row["seed"] for row in rows}:
-        own = [row for row in rows if row["arm"] == arm and row["seed"] == seed]
-        values.append(auroc([float(r["p_abnormal"]) for r in own], np.array([r["label"] for r in own]) == "abnormal"))
-    return np.mean(values)
+def mean_auroc(scores, arm):
+    positive = scores.cases["test"].labels == "abnormal"
+    return np.mean([auroc(row, positive) for row in scores.values[arm, "test"][:, :, 1]])
 
 
-def test_predictions_cover_arms_seeds_and_images_and_see_the_known_truth(results):
-    rows = read_rows(results["predictions"])
-    assert list(rows[0]) == ["arm", "seed", "image", "patient", "label", "p_normal", "p_abnormal"]
+def test_scores_cover_arms_seeds_and_images_and_see_the_known_truth(results):
+    scores = read_scores(results["scores"], ["p_normal", "p_abnormal"])
     arms = set(read_json(results["summary"])["arms"])
-    assert {row["arm"] for row in rows} == arms
-    assert len(rows) == len({(row["arm"], row["seed"], row["image"]) for row in rows}) == len(arms) * 4 * 300
-    assert all(abs(float(row["p_normal"]) + float(row["p_abnormal"]) - 1) < 1e-9 for row in rows)
-    real = mean_auroc(rows, "real")
-    assert mean_auroc(rows, "fresh_x4") > real + 0.02, "fresh true images help"
-    assert abs(mean_auroc(rows, "duplicates") - real) < 0.02, "repeated images do not"
-    assert mean_auroc(rows, "fresh_shuffled") < real, "images with shuffled labels harm"
-    assert mean_auroc(rows, "wrong") < real - 0.05, "images whose difference points the wrong way harm"
-    assert mean_auroc(rows, "only_wrong") < 0.5
+    assert set(scores.arms) == arms
+    assert scores.tests_of("real") == ["test", "fresh", "wrong"], "does the real arm see what synthetic images show?"
+    assert scores.tests_of("fresh") == ["test"]
+    for arm in arms:
+        assert scores.values[arm, "test"].shape == (4, 300, 2)
+        np.testing.assert_allclose(scores.values[arm, "test"].sum(axis=2), 1, atol=1e-9)
+    real = mean_auroc(scores, "real")
+    assert mean_auroc(scores, "fresh_x4") > real + 0.02, "fresh true images help"
+    assert abs(mean_auroc(scores, "duplicates") - real) < 0.02, "repeated images do not"
+    assert mean_auroc(scores, "fresh_shuffled") < real, "images with shuffled labels harm"
+    assert mean_auroc(scores, "wrong") < real - 0.05, "images whose difference points the wrong way harm"
+    assert mean_auroc(scores, "only_wrong") < 0.5
+
+
+def test_the_lists_say_what_each_arm_is_trained_on(results):
+    lists = read_arms(results["arms"], 4)
+    described = read_json(results["description"])["arms"]
+    for arm, of_seeds in lists.items():
+        assert {len(members.images) for members in of_seeds} == {described[arm]["n_train"]}
+    assert all((members.sets == "real").all() for members in lists["real"])
+    twice = lists["duplicates"][0].images
+    assert sorted(twice) == sorted([*lists["real"][0].images] * 2)
+    assert set(lists["classic"][0].draws.tolist()) == {0, 1, 2}
+    assert len({tuple(members.images) for members in lists["fresh"]}) == 4, "each seed draws its own"
+    drawn = lists["fresh_shuffled"][0]
+    fake = drawn.sets == "fresh"
+    assert [label in name for label, name in zip(drawn.labels[fake], drawn.images[fake], strict=True)].count(False) > 10
+    with pytest.raises(InputError, match="no list for seed 4"):
+        read_arms(results["arms"], 5)
 
 
 def test_grid_is_the_documents_table_best_first(results):
@@ -91,7 +132,7 @@ def test_grid_is_the_documents_table_best_first(results):
     assert summary["dropout"] == float(rows[0]["dropout"])
 
 
-def test_summary_describes_arms_and_the_accuracy_on_synthetic_sets(results):
+def test_summary_describes_the_arms(results):
     summary = read_json(results["summary"])
     assert summary["backbone"] == "made-up features"
     arms = summary["arms"]
@@ -101,12 +142,15 @@ def test_summary_describes_arms_and_the_accuracy_on_synthetic_sets(results):
     }  # fmt: skip
     assert arms["fresh"]["share"] == 0.5
     assert arms["duplicates"]["share"] == 0
-    assert arms["fresh"]["kind"] == "oracle"
-    assert summary["synthetic"]["fresh"]["all"]["n"] == 240
-    for found in summary["synthetic"]["fresh"].values():
-        assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
-    fresh, wrong = (summary["synthetic"][name]["abnormal"]["value"] for name in ("fresh", "wrong"))
-    assert wrong < 0.5 < fresh
+    assert (arms["fresh"]["kind"], arms["fresh"]["set"], arms["real"]["set"]) == ("oracle", "fresh", None)
+    assert summary["at_the_end_of_the_grid"][0] == "learning_rate", "of two values each is an end"
+
+
+def test_a_training_that_might_have_gone_on_is_marked(inputs, tmp_path):
+    short = dataclasses.replace(SETTINGS, steps=20, learning_rates=(1e-4,), check_every=10)
+    arms = read_json(run(tmp_path / "short", short, inputs)["summary"])["arms"]
+    assert arms["real"]["budget_limited"], "after 20 steps of a small rate the last checkpoint is the best"
+    assert max(arms["real"]["step"]["by_seed"]) == 20
 
 
 def test_the_same_run_writes_the_same_bytes_whatever_the_threads(results, inputs, tmp_path):
@@ -116,24 +160,30 @@ def test_the_same_run_writes_the_same_bytes_whatever_the_threads(results, inputs
 
 
 def test_an_arm_does_not_depend_on_the_other_arms(results, inputs, tmp_path):
-    alone = dataclasses.replace(SETTINGS, arms=ArmSettings(("fresh",), 1.0, None, {}, None, "fresh", None))
-    fewer = run(tmp_path / "fewer", alone, inputs | {"synthetic": inputs["synthetic"][:1], "train_augmented": None})
-    expected = [row for row in read_rows(results["predictions"]) if row["arm"] in ("real", "duplicates", "fresh")]
-    assert read_rows(fewer["predictions"]) == expected
+    alone = dataclasses.replace(ARMS, sets=("fresh",), oracle_sweep=(), augmented_draws=0, only_share=None)
+    fewer = inputs | {"synthetic": inputs["synthetic"][:1], "train_augmented": None}
+    found = run(tmp_path / "fewer", dataclasses.replace(SETTINGS, sets=("fresh",)), fewer, alone)
+    some, every = (read_scores(files["scores"], ["p_abnormal"]).values for files in (found, results))
+    for arm in ("real", "duplicates", "fresh"):
+        np.testing.assert_array_equal(some[arm, "test"], every[arm, "test"])
 
 
 def test_unusable_input_is_refused_by_name(inputs, tmp_path):
+    lists = compose(tmp_path, ARMS, inputs)
+    out = {name: tmp_path / name for name in ("scores", "grid", "summary")}
+
     def refuse(message, settings=SETTINGS, **changes):
         with pytest.raises(InputError, match=message):
-            run(tmp_path / str(len(list(tmp_path.iterdir()))), settings, inputs | changes)
+            classify(settings, **(inputs | lists | changes), **out)
+        assert not any(path.exists() for path in out.values())
 
     refuse("share 70 patients", test=inputs["validation"])
-    refuse("1 synthetic feature files for 2 generators", synthetic=inputs["synthetic"][:1])
+    refuse("1 feature files for", synthetic=inputs["synthetic"][:1])
     refuse("no such feature file", train=tmp_path / "missing.npz")
     (tmp_path / "broken.npz").write_bytes(b"PK not a zip")
     refuse(r"broken\.npz: not a readable feature file", train=tmp_path / "broken.npz")
-    refuse("'fresh_x9' needs 270 'normal' images", dataclasses.replace(
-        SETTINGS, arms=dataclasses.replace(SETTINGS.arms, sweep={"fresh": (9.0,)})))  # fmt: skip
+    refuse("no features of .'augmented'", train_augmented=None)
+    refuse("no readable list|not a readable list", arms=tmp_path / "absent.csv")
     odd = dict(np.load(inputs["validation"]))
     np.savez(tmp_path / "other.npz", **odd | {"extractor": np.array("another network")})
     refuse("'another network'", validation=tmp_path / "other.npz")

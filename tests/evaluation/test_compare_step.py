@@ -1,139 +1,197 @@
-import csv
 import json
 
 import numpy as np
 import pytest
 
 from synthmed.core.errors import InputError
+from synthmed.core.files import read_csv, write_csv, write_json
 from synthmed.evaluation.compare import CompareSettings, compare
+from synthmed.evaluation.scores import Cases, Scores, write_scores
 
-SETTINGS = CompareSettings(
-    classes=("normal", "abnormal"),
-    positive="abnormal",
-    threshold=0.5,
-    real="real",
-    alpha=0.05,
-    margin=0.02,
-    resamples=200,
-    seed=3,
-)
+CLASSES = ("normal", "abnormal")
+SETTINGS = {
+    "task": "classification", "title": "Do they help?", "kind": "classification", "outcome": "auroc",
+    "classes": CLASSES, "positive": "abnormal", "threshold": 0.5, "alpha": 0.05, "margin": 0.02, "resamples": 200,
+    "seed": 3,
+}  # fmt: skip
 
 
-def rows_of(arms, *, n=80, seeds=5, classes=("normal", "abnormal")):
-    """Predictions whose arms separate the classes by the given distance."""
+def scores_of(arms, *, n=80, seeds=5, classes=CLASSES, tests=("test",)):
+    """Scores whose arms separate the classes by the given distance, on test sets of different patients."""
     rng = np.random.default_rng(0)
-    truth = np.arange(n) % len(classes)
-    shared = rng.standard_normal(n)
-    rows = []
-    for arm, distance in arms.items():
-        for seed in range(seeds):
-            score = 0.9 * shared + 0.4 * rng.standard_normal(n) + distance * (truth == 1)
+    cases, values = {}, {}
+    for test in tests:
+        truth, shared = np.arange(n) % len(classes), rng.standard_normal(n)
+        images = np.array([f"{test}{i:03d}.png" for i in range(n)])
+        patients = np.array([f"{test}-p{i // 2 if len(classes) == 2 else i}" for i in range(n)])
+        cases[test] = Cases(images, patients, np.array(classes)[truth])
+        for arm, distance in arms.items():
+            score = 0.9 * shared + 0.4 * rng.standard_normal((seeds, n)) + distance * (truth == 1)
             p = 1 / (1 + np.exp(distance / 2 - score))
-            for i in range(n):
-                values = [1 - p[i], p[i]] + [0.0] * (len(classes) - 2)
-                row = {"arm": arm, "seed": seed, "image": f"i{i:03d}.png", "patient": f"p{i // 2}"}
-                row["label"] = classes[truth[i]]
-                rows.append(row | {f"p_{name}": value for name, value in zip(classes, values, strict=True)})
-    return rows
+            zeros = [np.zeros_like(p)] * (len(classes) - 2)
+            values[arm, test] = np.stack([1 - p, p, *zeros], axis=2)
+    return Scores(tuple(f"p_{name}" for name in classes), cases, values)
 
 
-def run(tmp_path, rows, settings=SETTINGS, summary=None):
-    predictions, out = tmp_path / "predictions.csv", tmp_path / "verdicts.json"
-    with open(predictions, "w", newline="") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    arms = dict.fromkeys(row["arm"] for row in rows)
-    described = {
-        arm: {"kind": "real" if arm == "real" else "generator", "n_train": 100, "generator": None} for arm in arms
-    }
-    (tmp_path / "summary.json").write_text(json.dumps({"arms": summary if summary is not None else described}))
-    compare(settings, predictions=predictions, summary=tmp_path / "summary.json", out=out)
-    return json.loads(out.read_text())
+def described(scores, **changes):
+    arms = {
+        arm: {
+            "kind": "real" if arm == "real" else "generator", "title": arm, "set": None if arm == "real" else arm,
+            "n_train": 100, "share": 0.0, "trainings": 1, "uses_up": False, "budget_limited": False,
+        } | changes.get(arm, {})
+        for arm in scores.arms
+    }  # fmt: skip
+    return {"swap": None, "thresholds": {}, "arms": arms}
+
+
+def run(folder, scores, summary=None, **changes):
+    write_scores(folder / "scores.csv", scores)
+    write_json(folder / "summary.json", summary or described(scores))
+    write_json(folder / "split.json", {})
+    return compare_files(folder, **changes)
+
+
+def compare_files(folder, **changes):
+    files = {"scores": folder / "scores.csv", "summary": folder / "summary.json", "split_report": folder / "split.json"}
+    compare(CompareSettings(**(SETTINGS | changes)), **files, out=folder / "verdicts.json")
+    return json.loads((folder / "verdicts.json").read_text())
 
 
 def test_better_equal_and_worse_arms(tmp_path):
-    result = run(tmp_path, rows_of({"real": 1.0, "better": 2.5, "same": 1.0, "worse": 0.0}))
+    result = run(tmp_path, scores_of({"real": 1.0, "better": 2.5, "same": 1.0, "worse": 0.0}))
     arms = result["arms"]
-    words = {arm: values["versus_real"]["verdict"] for arm, values in arms.items() if arm != "real"}
+    words = {arm: values["versus_reference"]["verdict"] for arm, values in arms.items() if arm != "real"}
     assert words == {"better": "helps", "same": "no evidence of a difference", "worse": "harms"}
-    assert "versus_real" not in arms["real"]
+    assert arms["real"]["versus_reference"] is None
     assert result["rule"]
     for values in arms.values():
-        for name in ("accuracy", "auroc", "sensitivity", "specificity"):
-            assert 0 <= values[name]["low"] <= values[name]["value"] <= values[name]["high"] <= 1
-        confusion = np.array(values["confusion"])
+        tested = values["tests"]["test"]
+        for name in ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"):
+            found = tested["outcomes"][name]
+            assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
+        confusion = np.array(tested["confusion"])
         assert confusion.sum() == 80
-        assert confusion[0, 1] == pytest.approx(values["false_positives"])
-        assert confusion[1, 0] == pytest.approx(values["false_negatives"])
-        assert values["sensitivity"]["value"] == pytest.approx(1 - values["false_negatives"] / 40)
-        assert (values["kind"], values["n_train"]) in {("real", 100), ("generator", 100)}
-    versus = arms["better"]["versus_real"]
-    assert versus["auroc_difference"]["value"] == pytest.approx(
-        arms["better"]["auroc"]["value"] - arms["real"]["auroc"]["value"]
-    )
-    assert versus["auroc_difference"]["low"] > 0
-    for name in ("p", "p_holm", "p_bootstrap", "p_delong", "p_accuracy", "p_mcnemar", "p_mcnemar_mid"):
-        assert 0 <= versus[name] < 0.05, name
+        assert tested["outcomes"]["sensitivity"]["value"] == pytest.approx(confusion[1, 1] / 40)
+        assert tested["recall"]["normal"]["value"] == pytest.approx(confusion[0, 0] / 40)
+        assert tested["recall"]["abnormal"] == tested["outcomes"]["sensitivity"]
+    versus = arms["better"]["versus_reference"]
+    difference = versus["outcomes"]["auroc"]["difference"]
+    areas = [arms[arm]["tests"]["test"]["outcomes"]["auroc"]["value"] for arm in ("better", "real")]
+    assert difference["value"] == pytest.approx(areas[0] - areas[1])
+    assert difference["low"] > 0
+    for p in (versus["p"], versus["p_holm"], *(versus["also"][name]["p"] for name in versus["also"])):
+        assert 0 <= p < 0.05
     assert not versus["equivalent"]
 
 
 def test_order_of_rows_does_not_matter_and_runs_repeat(tmp_path):
-    rows = rows_of({"real": 1.0, "other": 1.4})
-    first = run(tmp_path, rows)
+    first = run(tmp_path, scores_of({"real": 1.0, "other": 1.4}))
+    rows = read_csv(tmp_path / "scores.csv")
     shuffled = [rows[i] for i in np.random.default_rng(1).permutation(len(rows))]
-    assert run(tmp_path, shuffled)["arms"] == first["arms"]
+    write_csv(tmp_path / "scores.csv", shuffled, list(rows[0]))
+    assert compare_files(tmp_path)["arms"] == first["arms"]
 
 
-def test_identical_predictions_show_neither_a_difference_nor_equivalence(tmp_path):
+def test_identical_scores_show_neither_a_difference_nor_equivalence(tmp_path):
     """They leave no variance to estimate, so there is no interval that could lie within the margin."""
-    rows = rows_of({"real": 1.0})
-    result = run(tmp_path, rows + [row | {"arm": "again"} for row in rows])
-    versus = result["arms"]["again"]["versus_real"]
+    scores = scores_of({"real": 1.0})
+    scores.values["again", "test"] = scores.values["real", "test"]
+    versus = run(tmp_path, scores)["arms"]["again"]["versus_reference"]
     assert versus["verdict"] == "no evidence of a difference"
     assert not versus["equivalent"]
-    assert versus["p"] == versus["p_holm"] == versus["p_mcnemar"] == versus["p_bootstrap"] == 1
+    assert versus["p"] == versus["p_holm"] == versus["also"]["mcnemar"]["p"] == versus["also"]["bootstrap"]["p"] == 1
+    assert "no variance" in versus["outcomes"]["auroc"]["difference"]["reason"]
+
+
+def test_below_five_seeds_there_is_a_difference_and_no_word(tmp_path):
+    versus = run(tmp_path, scores_of({"real": 1.0, "better": 2.5}, seeds=4))["arms"]["better"]["versus_reference"]
+    assert versus["verdict"] is None
+    assert "4 training seeds" in versus["reason"]
+    assert versus["outcomes"]["auroc"]["difference"]["low"] > 0
+
+
+def test_several_trainings_of_a_generator_are_a_source_of_chance(tmp_path):
+    """Two trainings of a generator, one good and one bad, with three seeds each: their difference is chance, too."""
+    scores = scores_of({"real": 1.0, "gan": 1.0}, seeds=6)
+    good = scores_of({"real": 1.0, "gan": 2.0}, seeds=6)
+    scores.values["gan", "test"][3:] = good.values["gan", "test"][3:]
+    one = run(tmp_path, scores)["arms"]["gan"]["versus_reference"]["outcomes"]["auroc"]["difference"]
+    summary = described(scores, gan={"trainings": 2})
+    two = run(tmp_path, scores, summary)["arms"]["gan"]["versus_reference"]["outcomes"]["auroc"]["difference"]
+    assert two["value"] == pytest.approx(one["value"])
+    assert two["high"] - two["low"] > 2 * (one["high"] - one["low"])
 
 
 def test_three_classes(tmp_path):
-    classes = ("normal", "abnormal", "other")
-    settings = SETTINGS.__class__(**{**vars(SETTINGS), "classes": classes})
-    result = run(tmp_path, rows_of({"real": 1.0, "more": 3.0}, n=90, classes=classes), settings)
-    confusion = np.array(result["arms"]["real"]["confusion"])
+    classes = (*CLASSES, "other")
+    result = run(tmp_path, scores_of({"real": 1.0, "more": 3.0}, n=90, classes=classes), classes=classes)
+    tested = result["arms"]["real"]["tests"]["test"]
+    confusion = np.array(tested["confusion"])
     assert confusion.shape == (3, 3)
-    assert result["arms"]["real"]["accuracy"]["value"] == pytest.approx(np.trace(confusion) / 90)
-    assert result["arms"]["real"]["false_positives"] == pytest.approx(confusion[[0, 2], 1].sum())
+    assert tested["outcomes"]["accuracy"]["value"] == pytest.approx(np.trace(confusion) / 90)
+    recalls = [tested["recall"][name]["value"] for name in classes]
+    assert tested["outcomes"]["balanced_accuracy"]["value"] == pytest.approx(np.mean(recalls))
+    assert result["arms"]["more"]["versus_reference"]["also"] == {}
 
 
-def broken(change):
-    rows = rows_of({"real": 1.0, "other": 1.4}, n=20, seeds=2)
-    change(rows)
-    return rows
+def test_an_arm_that_replaces_the_real_images_is_compared_on_both_tests(tmp_path):
+    scores = scores_of({"real": 2.0, "gan": 0.8}, tests=("test", "gan"))
+    summary = described(scores, gan={"kind": "synthetic_only"}) | {"swap": "gan"}
+    result = run(tmp_path, scores, summary)
+    found = {tuple(pair["names"]): pair for pair in result["comparisons"]}
+    assert set(found) == {("TRTR", "TSTR"), ("TRTR", "TSTS"), ("TSTR", "TSTS")}
+    assert found["TRTR", "TSTR"]["verdict"] == "harms"
+    areas = {
+        name: result["arms"][arm]["tests"][test]["outcomes"]["auroc"]["value"]
+        for name, (arm, test) in {"TRTR": ("real", "test"), "TSTR": ("gan", "test"), "TSTS": ("gan", "gan")}.items()
+    }
+    for (first, second), pair in found.items():
+        assert pair["outcomes"]["auroc"]["difference"]["value"] == pytest.approx(areas[second] - areas[first])
+    assert found["TRTR", "TSTS"]["outcomes"]["auroc"]["difference"]["n"] == 160, "cases of both tests"
+
+
+def test_thresholds_of_a_model_replace_that_of_the_settings(tmp_path):
+    scores = scores_of({"real": 1.0, "other": 1.0})
+    summary = described(scores) | {"thresholds": {"real": [0.0] * 5}}
+    arms = run(tmp_path, scores, summary)["arms"]
+    assert arms["real"]["tests"]["test"]["outcomes"]["sensitivity"]["value"] == 1
+    assert arms["real"]["tests"]["test"]["outcomes"]["specificity"]["value"] == 0
+    assert 0 < arms["other"]["tests"]["test"]["outcomes"]["specificity"]["value"] < 1
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: rows.pop(), "no row for arm, seed, image"),
-        (lambda rows: rows.append(rows[0]), "occur twice"),
-        (lambda rows: rows[3].update(p_normal="nan"), "line 5: probabilities"),
-        (lambda rows: rows[3].update(p_normal="abc"), "line 5: a probability is no number"),
-        (lambda rows: rows[3].update(label="tumour"), "unknown label 'tumour'"),
-        (lambda rows: rows[3].update(patient="p9"), "changed its patient or label"),
-        (lambda rows: [row.update(arm="x") for row in rows if row["arm"] == "real"], "no arm 'real'"),
-        (lambda rows: [row.update(label="normal") for row in rows], "no test image of the class"),
-        (lambda rows: [row.pop("p_abnormal") for row in rows], "columns"),
+        (lambda rows: rows.pop(), "has 39 rows of the test set 'test', not 2 seeds × 20 images"),
+        (lambda rows: rows.append(rows[0]), "twice"),
+        (lambda rows: rows[3].update(p_normal="1.2"), "probabilities must lie in 0 … 1"),
+        (lambda rows: rows[3].update(p_normal="nan"), "line 5: p_normal is 'nan', no number"),
+        (lambda rows: rows[3].update(p_normal="abc"), "line 5: p_normal is 'abc', no number"),
         (
-            lambda rows: rows.__setitem__(slice(None), rows_of({"real": 1.0}, seeds=1)),
-            "one seed",
+            lambda rows: [r.update(label="tumour") for r in rows if r["image"] == "test003.png"],
+            "unknown label 'tumour'",
         ),
+        (lambda rows: rows[3].update(patient="p9"), "changes its patient or label"),
+        (lambda rows: [row.update(arm="x") for row in rows if row["arm"] == "real"], "holds the arms"),
+        (lambda rows: [row.update(label="normal") for row in rows], "no test image of the class 'abnormal'"),
+        (lambda rows: [row.pop("p_abnormal") for row in rows], "columns"),
+        (lambda rows: [rows.remove(row) for row in list(rows) if row["seed"] == "1"], "one seed"),
+        (lambda rows: rows.clear(), "no row"),
     ],
 )
-def test_bad_predictions_are_named(tmp_path, change, message):
+def test_bad_scores_are_named(tmp_path, change, message):
+    run(tmp_path, scores_of({"real": 1.0, "other": 1.4}, n=20, seeds=2))
+    (tmp_path / "verdicts.json").unlink()
+    rows = read_csv(tmp_path / "scores.csv")
+    columns = [name for name in rows[0]]
+    change(rows)
+    write_csv(tmp_path / "scores.csv", rows, [name for name in columns if not rows or name in rows[0]])
     with pytest.raises(InputError, match=message):
-        run(tmp_path, broken(change))
+        compare_files(tmp_path)
+    assert not (tmp_path / "verdicts.json").exists()
 
 
 def test_summary_of_other_arms_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="summary describes the arms"):
-        run(tmp_path, rows_of({"real": 1.0, "other": 1.4}, n=20, seeds=2), summary={"real": {}})
+    scores = scores_of({"real": 1.0, "other": 1.4}, n=20, seeds=2)
+    with pytest.raises(InputError, match="the summary describes"):
+        run(tmp_path, scores, {"swap": None, "thresholds": {}, "arms": {"real": {}}})

@@ -1,7 +1,5 @@
 """Which images are mapped, what the shares say, and that the maps of several trainings are averaged alike."""
 
-import csv
-
 import numpy as np
 import pytest
 import torch
@@ -9,12 +7,16 @@ import torch
 from made_up_classifiers import classifier, plan
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
-from synthmed.core.files import read_json, write_csv, write_json
+from synthmed.core.files import read_csv, read_json, write_csv, write_json
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation import grad_cam as module
 from synthmed.evaluation.grad_cam import Decisions, GradCamSettings, as_pixels, choose, grad_cam, outcomes, shares
+from synthmed.evaluation.scores import Cases, Scores, write_scores
 
-SETTINGS = GradCamSettings("abnormal", 2, 3, 1, "cpu")
+SETTINGS = GradCamSettings(
+    classes=("normal", "abnormal"), positive="abnormal", arms=("real", "gan"), shown=2, level=0.95, batch_size=3,
+    threads=1, device="cpu",
+)  # fmt: skip
 LABELS = ["normal", "abnormal"] * 4
 REAL = [20, 80, 70, 30, 10, 90, 15, 85]  # wrong: image 2 (false positive) and 3 (false negative)
 SYNTHETIC = [20, 80, 30, 40, 60, 90, 15, 85]  # wrong: 3 (false negative) and 4 (false positive)
@@ -25,34 +27,25 @@ def files(tmp_path, monkeypatch):
     monkeypatch.setattr(network, "load", lambda path: classifier((0.0, 0.0), (0.5, 0.5), size=8))
     boxes = ["", "square:0,0,2,2", "", "square:0,0,4,8;line:4,4,8,8", "", "", "", "square:6,6,8,8"]
     plan(tmp_path / "test.zip", [50] * 8, LABELS, size=8, boxes=boxes)
-    rows = [
-        {
-            "classifier": name,
-            "test": "real",
-            "seed": seed,
-            "image": f"i{i:03d}.png",
-            "likelihood": percent / 100,
-            "called": int(percent >= 50),
-        }
-        for name, percents in (("real", REAL), ("synthetic", SYNTHETIC))
-        for seed in (0, 1)
-        for i, percent in enumerate(percents)
-    ]
-    rows.append({"classifier": "real", "test": "synthetic", "seed": 0, "image": "other.png", "likelihood": 0.5})
-    rows[-1]["called"] = 1
-    write_csv(tmp_path / "predictions.csv", rows, list(rows[0]))
-    experiments = {f"{name}_on_real": {"thresholds": [0.5, 0.5]} for name in ("real", "synthetic")}
-    write_json(tmp_path / "summary.json", {"alpha": 0.05, "experiments": experiments})
+    images = ImageSet(tmp_path / "test.zip")
+    cases = Cases(*(np.array(images.column(name)) for name in ("image", "patient", "label")))
+    other = Cases(np.array(["other.png"]), np.array(["q"]), np.array(["abnormal"]))
+    values = {
+        (name, "test"): np.tile(np.array(percents)[None, :, None] / 100, (2, 1, 1))
+        for name, percents in (("real", REAL), ("gan", SYNTHETIC))
+    }
+    values["real", "gan"] = np.full((2, 1, 1), 0.5)
+    write_scores(tmp_path / "scores.csv", Scores(("p_abnormal",), {"test": cases, "gan": other}, values))
+    write_json(tmp_path / "summary.json", {"thresholds": {"real": [0.5, 0.5], "gan": [0.5, 0.5]}})
     return tmp_path
 
 
 def run(folder, settings=SETTINGS):
     grad_cam(
         settings,
-        real_classifier=folder / "real.pt",
-        synthetic_classifier=folder / "synthetic.pt",
+        classifiers=[folder / "real.pt", folder / "gan.pt"],
         test=folder / "test.zip",
-        predictions=folder / "predictions.csv",
+        scores=folder / "scores.csv",
         summary=folder / "summary.json",
         out=folder / "cam.json",
         maps=folder / "maps.zip",
@@ -68,17 +61,17 @@ def test_the_images_that_are_wrong_are_mapped(files):
     kinds = {case["image"]: case["kind"] for case in found["shown"]}
     assert kinds == {
         "i003.png": "false negative of both",
-        "i002.png": "false positive of classifier (real)",
-        "i004.png": "false positive of classifier (synthetic)",
+        "i002.png": "false positive of real",
+        "i004.png": "false positive of gan",
         "i005.png": "true positive of both",
         "i007.png": "true positive of both",
     }
     case = next(case for case in found["shown"] if case["image"] == "i003.png")
-    assert case["likelihood"] == {"real": pytest.approx(0.3), "synthetic": pytest.approx(0.4)}
+    assert case["likelihood"] == {"real": pytest.approx(0.3), "gan": pytest.approx(0.4)}
     assert case["boxes"] == [["square", 0, 0, 4, 8], ["line", 4, 4, 8, 8]]
     assert len(maps) == 10
     assert {(row["origin"], row["classifier"]) for row in maps.rows} == {
-        (image, name) for image in kinds for name in ("real", "synthetic")
+        (image, name) for image in kinds for name in ("real", "gan")
     }
     assert maps.pixels.shape == (10, 8, 8, 1)
 
@@ -131,25 +124,22 @@ def test_patients_are_those_of_the_test_images(files):
 
 
 def changed(files, change):
-    with open(files / "predictions.csv", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    write_csv(files / "predictions.csv", [row | change(row) for row in rows], list(rows[0]))
+    rows = read_csv(files / "scores.csv")
+    write_csv(files / "scores.csv", [row | change(row) for row in rows], list(rows[0]))
 
 
-def test_the_decisions_are_those_of_the_predictions(files):
-    # Image 1 lies just below the threshold in both trainings; its likelihood is rounded to it.
-    changed(files, lambda row: {"likelihood": 0.5, "called": 0} if row["image"] == "i001.png" else {})
-    images = ImageSet(files / "test.zip")
-    found = module.read_decisions(files / "predictions.csv", "real", images, [0.5, 0.5])
-    assert found.called.tolist() == [percent >= 50 and i != 1 for i, percent in enumerate(REAL)]
-    # Where the trainings disagree evenly, the mean likelihood decides.
-    changed(files, lambda row: {"called": 1} if (row["image"], row["seed"]) == ("i001.png", "1") else {})
-    for threshold, called in ((0.5, True), (0.6, False)):
-        found = module.read_decisions(files / "predictions.csv", "real", images, [threshold] * 2)
-        assert found.called[1] == called
-    changed(files, lambda row: {"called": ""})
-    with pytest.raises(InputError, match=r"`called` of image 'i000\.png' is '', neither 0 nor 1"):
-        run(files)
+def test_the_decisions_are_those_of_the_majority_at_their_own_thresholds(files):
+    def decided(*thresholds):
+        images = ImageSet(files / "test.zip")
+        both = {"real": thresholds, "gan": thresholds}
+        return module.read_decisions(SETTINGS, files / "scores.csv", both, images)["real"].called.tolist()
+
+    assert decided(0.5, 0.5) == [percent >= 50 for percent in REAL]
+    assert decided(0.75, 0.75)[2] is False
+    # Where the trainings disagree evenly, the mean likelihood against the mean threshold decides.
+    changed(files, lambda row: {"p_abnormal": 0.2} if (row["image"], row["seed"]) == ("i001.png", "1") else {})
+    assert decided(0.4, 0.4)[1] is True
+    assert decided(0.6, 0.6)[1] is False
 
 
 def test_every_training_weighs_the_same(files, monkeypatch):
@@ -170,14 +160,12 @@ def test_the_most_wrong_come_first_and_there_is_always_one():
     one = Decisions(likelihood, likelihood > 0.5)
     outcome = outcomes(positive, one.called)
     assert outcome.tolist() == ["false negative"] * 3 + ["true negative"]
-    decisions, named = {"real": one, "synthetic": one}, {"real": outcome, "synthetic": outcome}
+    decisions, named = {"real": one, "gan": one}, {"real": outcome, "gan": outcome}
     assert choose(positive, decisions, named, 2) == [
         ("false negative of both", 1), ("false negative of both", 2), ("false negative of both", 0),
     ]  # fmt: skip
     right = outcomes(np.zeros(4, bool), one.called)
-    assert choose(np.zeros(4, bool), decisions, {"real": right, "synthetic": right}, 1) == [
-        ("true negative of classifier (real)", 3)
-    ]
+    assert choose(np.zeros(4, bool), decisions, {"real": right, "gan": right}, 1) == [("true negative of real", 3)]
 
 
 def test_maps_become_pictures():
@@ -187,17 +175,11 @@ def test_maps_become_pictures():
 
 
 def test_what_does_not_belong_together_is_refused(files):
-    with open(files / "predictions.csv", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    write_csv(files / "predictions.csv", rows[1:], list(rows[0]))
-    with pytest.raises(InputError, match=r"no prediction of image 'i000\.png'"):
+    rows = read_csv(files / "scores.csv")
+    changed(files, lambda row: {"image": "x.png"} if row["image"] == "i000.png" else {})
+    with pytest.raises(InputError, match=r"scores of other images than .*test\.zip"):
         run(files)
-    write_csv(files / "predictions.csv", [*rows, rows[0] | {"image": "x.png"}], list(rows[0]))
-    with pytest.raises(InputError, match=r"image 'x\.png', seed 0 does not belong"):
-        run(files)
-    write_csv(files / "predictions.csv", rows, list(rows[0]))
+    write_csv(files / "scores.csv", rows, list(rows[0]))
     plan(files / "test.zip", [50] * 8, LABELS, size=8, boxes=["bad"] * 8)
     with pytest.raises(InputError, match=r"i000\.png.*finding:left,top,right,bottom"):
         run(files)
-    with pytest.raises(InputError, match="must be 1 or more"):
-        run(files, GradCamSettings("abnormal", 0, 3, 1, "cpu"))

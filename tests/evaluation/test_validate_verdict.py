@@ -13,8 +13,8 @@ from synthmed.metrics.verdict import HELPS, Verdict
 
 SETTINGS = ValidateSettings(
     classes=CLASSES, positive="abnormal", train=15, validation=30, test=200, added_share=12.0, shuffled_share=12.0,
-    repetitions=12, seeds=6, seed=1, learning_rate=1e-2, dropout=0.3, steps=200, batch_size=16, check_every=20,
-    alpha=0.05, margin=0.03, level=0.95, threads=1,
+    repetitions=12, bound=0.3, seeds=6, seed=1, learning_rate=1e-2, dropout=0.3, steps=200, batch_size=16,
+    check_every=20, alpha=0.05, margin=0.03, level=0.95, threads=1,
 )  # fmt: skip
 
 
@@ -42,7 +42,8 @@ def test_known_truth_is_seen(result):
     for name in ("duplicates", "null"):
         assert cases[name]["verdicts"]["no evidence of a difference"]["count"] >= 10
     assert result["false_helps"]["nominal"] == 0.025
-    assert result["false_helps"]["holds"]
+    assert result["false_helps"]["holds"], "0 of 12 are below 0.26, with a bound of 0.3"
+    assert not result["false_helps"]["broken"]
 
 
 def test_rates_are_exact_binomial_intervals(result):
@@ -75,6 +76,15 @@ def test_a_rule_that_always_says_helps_is_caught(pool, tmp_path, monkeypatch):
     validate(dataclasses.replace(SETTINGS, repetitions=6, steps=10), pool=pool, out=tmp_path / "v.json")
     false = read_json(tmp_path / "v.json")["false_helps"]
     assert false["count"] == 6
+    assert not false["holds"]
+    assert false["broken"]
+
+
+def test_a_level_that_was_not_shown_to_hold_is_not_said_to(pool, tmp_path):
+    """Few repetitions without a false word are compatible with the level, and with ten times as much."""
+    few = dataclasses.replace(SETTINGS, repetitions=3, steps=10, bound=0.05)
+    validate(few, pool=pool, out=tmp_path / "v.json")
+    false = read_json(tmp_path / "v.json")["false_helps"]
     assert not false["holds"]
 
 

@@ -32,7 +32,7 @@ PREPARE = PrepareSettings(
     min_size=32,
     max_rejects=0.0,
     workers=2,
-    prefix="",
+    prefix="", synthetic=None,
 )
 SPLIT = SplitSettings(
     by="patient",

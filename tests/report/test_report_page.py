@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from fabricated_results import GENERATORS, write_all
 from PIL import Image
+from synthmed.report.leaderboard import MetricsSettings, metrics
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.settings import parse
 from synthmed.report import FIGURES, TABLES
 from synthmed.report.figures import FiguresSettings, figures
-from synthmed.report.leaderboard import MetricsSettings, metrics
 from synthmed.report.page.page import PageSettings, page
 from synthmed.report.tables import TablesSettings, tables
 

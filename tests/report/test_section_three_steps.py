@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from synthmed.evaluation.three_steps import ThreeStepsSettings, three_steps
 
 from made_up_classifiers import classifier, plan
 from synthmed.classifiers import network
@@ -13,7 +14,6 @@ from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.core.settings import parse
 from synthmed.evaluation.grad_cam import GradCamSettings, grad_cam
 from synthmed.evaluation.pseudo_labels import PseudoLabelSettings, pseudo_label
-from synthmed.evaluation.three_steps import ThreeStepsSettings, three_steps
 from synthmed.report.charts.three_steps import mean_curve
 from synthmed.report.sections.three_steps import FILES, SectionSettings, section
 

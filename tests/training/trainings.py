@@ -57,7 +57,8 @@ CLASSIFIER = {
     "targets": ["abnormal"],
     "target_column": "label",
     "missing": "error",
-    "part_column": None,
+    "arm": None,
+    "sets": [],
     "holdout": None,
     "architecture": "small_cnn",
     "channels": [4, 8],
@@ -120,7 +121,7 @@ def train_generator(values, inputs, out):
 def train_classifier(values, inputs, out):
     settings = parse(network.NetworkSettings, values)
     parts = {"train": inputs / "train.zip", "validation": inputs / "validation.zip", "weights": None}
-    network.train(settings, **parts, classifier=out / "made.pt", report=out / "r.json")
+    network.train(settings, **parts, arms=None, synthetic=[], classifier=out / "made.pt", report=out / "r.json")
 
 
 def train_encoder(values, inputs, out):

@@ -14,6 +14,8 @@ from synthmed.data.sources import raw_files
 from synthmed.core.errors import InputError
 from synthmed.core.files import dump_json, write_text
 from synthmed.core.lock import hold
+from synthmed.core.settings import parse as parsed
+from synthmed.generators import EXTERNAL
 from synthmed.generators import needs as needs_of
 from synthmed.report import FIGURES, SECTIONS, TABLES
 from synthmed.steps import STEPS, step_code
@@ -103,8 +105,9 @@ def stand_in():
                     file=sys.stderr,
                 )
                 del entry["extractors"][name]
-                if entry["classifier"]["backbone"] == name:
-                    entry["classifier"]["backbone"] = "domain"
+                for task in entry["tasks"].values():
+                    if task["model"].get("backbone") == name:
+                        task["model"]["backbone"] = "domain"
 
 
 def check_settings():
@@ -157,7 +160,14 @@ def trained_generators(experiment):
     """Everything that the training loop trains: the generators by name, and that of the anomaly search as `anomaly`."""
     entry = config["experiments"][experiment]
     anomaly = {"anomaly": entry["anomaly"]["generator"]} if "anomaly" in entry else {}
-    return {**entry["generators"], **anomaly}
+    own = {name: generator for name, generator in entry["generators"].items() if generator["model"] != EXTERNAL}
+    return {**own, **anomaly}
+
+
+def external(experiment):
+    """Generators whose images were made elsewhere, by name."""
+    entries = config["experiments"][experiment]["generators"].items()
+    return {name: generator for name, generator in entries if generator["model"] == EXTERNAL}
 
 
 def training_of(w):
@@ -166,8 +176,8 @@ def training_of(w):
 
 
 def trainings(experiment, generator):
-    """Names of the trainings of one generator: one per class, or one for all."""
-    return list(trained_generators(experiment)[generator]["trainings"])
+    """Names of the trainings of one generator: one per class, or one for all; none where it was made elsewhere."""
+    return list(trained_generators(experiment).get(generator, {"trainings": ()})["trainings"])
 
 
 def generators(experiment):
@@ -183,45 +193,48 @@ def raw(dataset, kind):
     return [f"data/{dataset}/{kind}/{name}" for name in raw_files(config["datasets"][dataset])]
 
 
-def backbone(experiment):
-    """The extractor whose frozen features the classifiers stand on."""
-    return config["experiments"][experiment]["classifier"]["backbone"]
-
-
 def synthetic(experiment, folder, suffix):
     """One file for every generator, in the order of params.yaml."""
     return [f"results/{experiment}/{folder}/synthetic/{name}.{suffix}" for name in generators(experiment)]
-
-
-def arm_sources(experiment):
-    """Names of the sets that arms draw from: the generators, and the pool of true draws where there is one."""
-    return generators(experiment) + (["oracle"] if has_pool(experiment) else [])
 
 
 def has_pool(experiment):
     return dataset_of(experiment)["pool"] is not None
 
 
-def needs(experiment):
-    """How many synthetic images there will be, and what the arms take of them."""
+def backbone(experiment):
+    """The extractor of the features that the copy audit compares: the backbone of the first task on frozen features."""
     entry = config["experiments"][experiment]
-    samples = {name: generator["sampling"]["samples"] for name, generator in entry["generators"].items()}
-    sweep = entry["arms"]["sweep"]
+    tasks = [task["model"]["backbone"] for task in entry["tasks"].values() if task["model"]["kind"] == "head"]
+    return (tasks or list(entry["extractors"]))[0]
+
+
+def augmented_draws(experiment, extractor):
+    """Augmented draws of the training images that tasks on features of this extractor ask for."""
+    tasks = config["experiments"][experiment]["tasks"].values()
+    draws = [task["arms"]["augmented_draws"] for task in tasks if task["model"].get("backbone") == extractor]
+    return max(draws, default=0)
+
+
+def needs(experiment):
+    """How many synthetic images there will be, and what the arms of every task take of them."""
+    entry = config["experiments"][experiment]
+    own = {name: entry["generators"][name] for name in trained_generators(experiment) if name in entry["generators"]}
+    samples = {name: generator["sampling"]["samples"] for name, generator in own.items()}
     if has_pool(experiment):
         pool = dataset_of(experiment)["pool"]
         samples["oracle"] = {label: pool[label] for label in entry["classes"]}
-        sweep = {**sweep, "oracle": entry["arms"]["oracle_sweep"]}
     translated = {
         name: {
             label: [other for other in training["labels"] if other != label]
             for training in generator["trainings"].values()
             for label in training["labels"]
         }
-        for name, generator in entry["generators"].items()
+        for name, generator in own.items()
         if "image" in needs_of(generator["model"])
     }
-    shares = {key: entry["arms"][key] for key in ("added_share", "added_counts", "only_share")}
-    return {"samples": samples, "translated_from": translated, "sweep": sweep, **shares}
+    arms = {task: arm_settings(experiment, task) for task in entry["tasks"]}
+    return {"samples": samples, "translated_from": translated, "arms": arms, "external": list(external(experiment))}
 
 
 def perceptual_weights(experiment, generator):
@@ -232,23 +245,15 @@ def perceptual_weights(experiment, generator):
 def pretrained(experiment):
     """Names of the pretrained weights that an experiment uses."""
     losses = [perceptual_weights(experiment, name) for name in trained_generators(experiment)]
-    starts = [settings["pretrained"] for settings in trained_classifiers(experiment).values()]
+    tasks = [task["model"] for task in config["experiments"][experiment]["tasks"].values()]
+    networks = [*trained_classifiers(experiment).values(), *(m["training"] for m in tasks if m["kind"] == "network")]
+    starts = [settings["pretrained"] for settings in networks]
     names = [
         *config["experiments"][experiment]["extractors"],
         *(Path(path).stem for path in losses if path),
         *starts,
     ]
     return [name for name in dict.fromkeys(names) if name not in ("domain", None)]
-
-
-def plain(images):
-    return lambda w: f"results/{w.experiment}/features/{backbone(w.experiment)}/plain/{images}.npz"
-
-
-def arm_features(wildcards):
-    folder = f"features/{backbone(wildcards.experiment)}/plain"
-    pool = [f"results/{wildcards.experiment}/{folder}/pool.npz"] if has_pool(wildcards.experiment) else []
-    return synthetic(wildcards.experiment, folder, "npz") + pool
 
 
 def all_trainings(experiment):
@@ -259,8 +264,9 @@ def settings_files(wildcards):
     """Settings that the report prints in full."""
     folder = f"results/{wildcards.experiment}/settings"
     training = [f"{folder}/train.{name}.{part}.json" for name, part in all_trainings(wildcards.experiment)]
-    fixed = ["prepare.raw", "split", "train_extractor", "classify", "compare"]
-    fixed += ["validate_verdict"] if has_pool(wildcards.experiment) else []
+    fixed = ["prepare.raw", "split", "train_extractor"]
+    for task, entry in config["experiments"][wildcards.experiment]["tasks"].items():
+        fixed += [f"compose_arms.{task}", f"compare.{task}"] + ([f"classify.{task}"] if entry["model"]["kind"] == "head" else [])
     return [f"{folder}/{name}.json" for name in fixed] + training
 
 
@@ -271,11 +277,6 @@ def of_generators(folder, suffix):
 def fidelity_files(wildcards):
     extractors = config["experiments"][wildcards.experiment]["extractors"]
     return [path for name in extractors for path in synthetic(wildcards.experiment, f"fidelity/{name}", "json")]
-
-
-def validation(wildcards):
-    pool = has_pool(wildcards.experiment)
-    return f"results/{wildcards.experiment}/classification/verdict_validation.json" if pool else []
 
 
 # ------------------------------------------------------------------------ methods that only some experiments ask for
@@ -298,7 +299,7 @@ def studied(wildcards):
 def pseudo_labelled(experiment):
     """Generators of several classes that cannot be asked for one: their samples get labels from a classifier."""
     entries = config["experiments"][experiment]["generators"].items()
-    return [name for name, entry in entries if "unlabelled" in entry["sampling"]["samples"]]
+    return [name for name, entry in entries if "unlabelled" in entry.get("sampling", {}).get("samples", ())]
 
 
 # Where the pseudo-labelled sets lie, as a pattern; one that nothing matches where there are none.
@@ -306,19 +307,17 @@ PSEUDO_LABELLED = "|".join(
     f"{experiment}/images/synthetic/{name}[.]" for experiment in EXPERIMENTS for name in pseudo_labelled(experiment)
 )
 PSEUDO_LABELLED = PSEUDO_LABELLED or "(?!)"
+# And the sets that were made elsewhere.
+EXTERNAL_SETS = "|".join(
+    f"{experiment}/images/synthetic/{name}[.]" for experiment in EXPERIMENTS for name in external(experiment)
+)
+EXTERNAL_SETS = EXTERNAL_SETS or "(?!)"
 
 
 def trained_classifiers(experiment):
-    """Classifiers of which every weight is trained, by name, with their settings.
-
-    `real` and `synthetic` are one network, trained on real and on pseudo-labelled images (E3).
-    """
-    entry = config["experiments"][experiment]
-    found = {name: settings for name, settings in entry.get("classifiers", {}).items() if settings is not None}
-    if "three_steps" in entry:
-        found["real"] = entry["three_steps"]["classifier"]
-        found["synthetic"] = {**found["real"], "part_column": "part"}
-    return found
+    """Classifiers of which every weight is trained, by name, with their settings."""
+    found = config["experiments"][experiment].get("classifiers", {})
+    return {name: settings for name, settings in found.items() if settings is not None}
 
 
 def classifier_weights(wildcards):
@@ -333,20 +332,9 @@ def classifier_images(part):
     def images(wildcards):
         if wildcards.classifier == "device":  # its settings say which patients are held out
             return f"results/{wildcards.experiment}/images/raw.zip"
-        if wildcards.classifier == "synthetic":  # the column `part` tells them apart
-            return three_steps_images(wildcards)
         return f"results/{wildcards.experiment}/images/{part}.zip"
 
     return images
-
-
-def three_steps_images(wildcards):
-    generator = config["experiments"][wildcards.experiment]["three_steps"]["generator"]
-    return f"results/{wildcards.experiment}/images/synthetic/{generator}.zip"
-
-
-def three_steps_labels(wildcards):
-    return three_steps_images(wildcards).removesuffix(".zip") + ".labels.json"
 
 
 def axes_checkpoint(wildcards):

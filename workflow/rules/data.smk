@@ -14,7 +14,7 @@ for dataset, entry in config["datasets"].items():
 
 
 # One rule a data set and kind, because each has raw files of its own names.
-for dataset, kind in [Path(path).relative_to("data").parts[::2] for path in list(SETTINGS)]:
+for dataset, kind in [Path(path).relative_to("data").parts[::2] for path in SETTINGS if path.startswith("data/")]:
     kind = Path(kind).stem
 
     rule:
@@ -45,15 +45,30 @@ for dataset in config["datasets"]:
         localrule: True
 
 
+AS_THE_REAL = ("size", "channels", "crop_black_borders", "resample", "masks", "min_size", "max_rejects", "workers")
+
 for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
     prepare = {**entry["prepare"], "source": dataset_of(experiment)["source"]}
     del prepare["format"]
     verb = prepared_by(experiment)
-    declare(verb, f"{folder}/prepare.raw.json", {**prepare, "prefix": ""})
+    real = {} if verb == "prepare-dicom" else {"synthetic": None}
+    declare(verb, f"{folder}/prepare.raw.json", {**prepare, **real, "prefix": ""})
     if has_pool(experiment):
-        declare(verb, f"{folder}/prepare.pool.json", {**prepare, "prefix": "pool_"})
+        declare(verb, f"{folder}/prepare.pool.json", {**prepare, **real, "prefix": "pool_"})
+    for name, generator in external(experiment).items():
+        # Prepared like the real images; films become 8-bit grey pictures, and that is how their generators are saved.
+        shared = {key: entry["prepare"][key] for key in AS_THE_REAL if key in entry["prepare"]}
+        content = {
+            "channels": 1,
+            **shared,
+            "source": config["datasets"][generator["dataset"]]["source"],
+            "labels": generator["labels"] or {label: label for label in entry["classes"]},
+            "prefix": f"{name}_",
+            "synthetic": name,
+        }
+        declare("prepare", f"{folder}/prepare.{name}.json", content)
     declare("split", f"{folder}/split.json", entry["split"])
     declare("check-needs", f"{folder}/check_needs.json", needs(experiment))
 
@@ -76,6 +91,27 @@ rule prepare:
         verb=lambda w: prepared_by(w.experiment),
     shell:
         command("prepare", run="{params.verb}")
+
+
+# Synthetic images that were made elsewhere.
+rule prepare_external:
+    input:
+        settings="results/{experiment}/settings/prepare.{generator}.json",
+        raw=lambda w: raw(external(w.experiment)[w.generator]["dataset"], "raw"),
+        code=code("results/{experiment}/settings/prepare.{generator}.json"),
+    output:
+        images="results/{experiment}/images/synthetic/{generator}.zip",
+        rejects="results/{experiment}/images/synthetic/{generator}.rejects.csv",
+    log:
+        "logs/{experiment}/prepare.{generator}.log",
+    benchmark:
+        "logs/{experiment}/prepare.{generator}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=f"(?={EXTERNAL_SETS})[a-z0-9_]+",
+    conda:
+        ENVIRONMENT
+    shell:
+        command("prepare")
 
 
 rule split:
@@ -105,6 +141,7 @@ rule check_needs:
     input:
         settings="results/{experiment}/settings/check_needs.json",
         split_report="results/{experiment}/images/split.json",
+        synthetic=lambda w: [f"results/{w.experiment}/images/synthetic/{name}.zip" for name in external(w.experiment)],
         code=code("results/{experiment}/settings/check_needs.json"),
     output:
         out="results/{experiment}/images/needs.json",

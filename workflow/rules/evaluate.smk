@@ -1,8 +1,7 @@
-# Features of every image set, once; on them fidelity, copies, classifiers and verdicts.
+# Features of every image set, once; on them fidelity and copies.
 for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
-    classes = {"classes": entry["classes"], "positive": entry["positive"]}
     for name in pretrained(experiment):
         source = {
             "file": entry["weights"]["files"].get(name),
@@ -26,13 +25,8 @@ for experiment in EXPERIMENTS:
             f"{folder}/features.{extractor}.plain.json",
             {**shared, "draws": 0},
         )
-        if extractor == backbone(experiment):
-            draws = {"draws": entry["classifier"]["augmented_draws"]}
-            declare(
-                "features",
-                f"{folder}/features.{extractor}.augmented.json",
-                {**shared, **draws},
-            )
+        if draws := augmented_draws(experiment, extractor):
+            declare("features", f"{folder}/features.{extractor}.augmented.json", {**shared, "draws": draws})
         metrics = {**entry["fidelity"]["metrics"], "seed": entry["seed"]}
         floor = {"counts": entry["fidelity"]["floor_counts"], "metrics": metrics}
         declare("fidelity-floor", f"{folder}/fidelity_floor.{extractor}.json", floor)
@@ -47,36 +41,6 @@ for experiment in EXPERIMENTS:
             "copies",
             f"{folder}/copies.{name}.json",
             {**entry["copies"], "generator": name},
-        )
-    pool = "oracle" if has_pool(experiment) else None
-    arms = {key: value for key, value in entry["arms"].items() if key != "oracle_sweep"}
-    sweep = {**arms["sweep"], "oracle": entry["arms"]["oracle_sweep"]} if pool else arms["sweep"]
-    declare(
-        "classify",
-        f"{folder}/classify.json",
-        {
-            **classes,
-            **entry["classifier"]["training"],
-            "seed": entry["seed"],
-            "arms": {
-                **arms,
-                "sweep": sweep,
-                "generators": arm_sources(experiment),
-                "oracle": pool,
-                "label_shuffled": pool,
-            },
-        },
-    )
-    declare(
-        "compare",
-        f"{folder}/compare.json",
-        {**classes, **entry["statistics"], "real": "real", "seed": entry["seed"]},
-    )
-    if has_pool(experiment):
-        declare(
-            "validate-verdict",
-            f"{folder}/validate_verdict.json",
-            {**classes, **entry["verdict_validation"], "seed": entry["seed"]},
         )
 
 
@@ -196,64 +160,3 @@ rule copies:
         ENVIRONMENT
     shell:
         command("copies")
-
-
-rule classify:
-    input:
-        settings="results/{experiment}/settings/classify.json",
-        needs="results/{experiment}/images/needs.json",
-        train=plain("train"),
-        validation=plain("validation"),
-        test=plain("test"),
-        synthetic=arm_features,
-        train_augmented=lambda w: f"results/{w.experiment}/features/{backbone(w.experiment)}/augmented/train.npz",
-        code=code("results/{experiment}/settings/classify.json"),
-    output:
-        predictions="results/{experiment}/classification/predictions.csv",
-        grid="results/{experiment}/classification/grid.csv",
-        summary="results/{experiment}/classification/summary.json",
-    log:
-        "logs/{experiment}/classify.log",
-    benchmark:
-        "logs/{experiment}/classify.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    threads: lambda w: config["experiments"][w.experiment]["classifier"]["training"]["threads"]
-    shell:
-        command("classify")
-
-
-rule compare:
-    input:
-        settings="results/{experiment}/settings/compare.json",
-        predictions="results/{experiment}/classification/predictions.csv",
-        summary="results/{experiment}/classification/summary.json",
-        code=code("results/{experiment}/settings/compare.json"),
-    output:
-        out="results/{experiment}/classification/verdicts.json",
-    log:
-        "logs/{experiment}/compare.log",
-    benchmark:
-        "logs/{experiment}/compare.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    shell:
-        command("compare")
-
-
-rule validate_verdict:
-    input:
-        settings="results/{experiment}/settings/validate_verdict.json",
-        pool=plain("pool"),
-        code=code("results/{experiment}/settings/validate_verdict.json"),
-    output:
-        out="results/{experiment}/classification/verdict_validation.json",
-    log:
-        "logs/{experiment}/validate_verdict.log",
-    benchmark:
-        "logs/{experiment}/validate_verdict.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    threads: lambda w: config["experiments"][w.experiment]["verdict_validation"]["threads"]
-    shell:
-        command("validate-verdict")

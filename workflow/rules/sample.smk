@@ -1,7 +1,10 @@
 # Synthetic image sets.
 for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
-    for name, generator in entry["generators"].items():
+    for name in generators(experiment):
+        generator = entry["generators"][name]
+        if name in external(experiment):
+            continue
         declare(
             "sample",
             f"results/{experiment}/settings/sample.{name}.json",
@@ -32,7 +35,7 @@ rule sample:
     benchmark:
         "logs/{experiment}/sample.{generator}.benchmark.tsv"
     wildcard_constraints:
-        experiment=f"(?!{PSEUDO_LABELLED})[a-z0-9_]+",
+        experiment=f"(?!{PSEUDO_LABELLED}|{EXTERNAL_SETS})[a-z0-9_]+",
     conda:
         ENVIRONMENT
     threads: lambda w: config["experiments"][w.experiment]["generators"][w.generator]["sampling"]["threads"]

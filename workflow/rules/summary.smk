@@ -11,16 +11,6 @@ for experiment in EXPERIMENTS:
     classes = {"classes": entry["classes"], "positive": entry["positive"]}
     trained = [f"{name}, {part}" for name, part in all_trainings(experiment)]
     common = {"classes": entry["classes"], "generators": named}
-    declare(
-        "metrics",
-        f"{folder}/metrics.json",
-        {
-            **common,
-            "positive": entry["positive"],
-            "experiment": experiment,
-            "trainings": trained,
-        },
-    )
     declare("tables", f"{folder}/tables.json", {**common, "references": entry["references"]})
     declare(
         "figures",
@@ -45,37 +35,6 @@ for experiment in EXPERIMENTS:
             "pseudo_labelled": pseudo_labelled(experiment),
         },
     )
-
-declare("leaderboard", "results/settings/leaderboard.json", {"experiments": EXPERIMENTS})
-
-
-rule metrics:
-    input:
-        settings="results/{experiment}/settings/metrics.json",
-        fidelity=fidelity_files,
-        copies=of_generators("copies", "json"),
-        summary="results/{experiment}/classification/summary.json",
-        verdicts="results/{experiment}/classification/verdicts.json",
-        predictions="results/{experiment}/classification/predictions.csv",
-        histories=lambda w: [
-            f"results/{w.experiment}/generators/{name}/{part}.history.csv"
-            for name, part in all_trainings(w.experiment)
-        ],
-        code=code("results/{experiment}/settings/metrics.json"),
-    output:
-        metrics_json="metrics/{experiment}.json",
-        effects="results/{experiment}/tables/effects.csv",
-        sweep="metrics/{experiment}.sweep.csv",
-        roc="metrics/{experiment}.roc.csv",
-        training_history="metrics/{experiment}.training.csv",
-    log:
-        "logs/{experiment}/metrics.log",
-    benchmark:
-        "logs/{experiment}/metrics.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    shell:
-        command("metrics")
 
 
 rule tables:
@@ -172,23 +131,6 @@ rule page:
         ENVIRONMENT
     shell:
         command("page")
-
-
-rule leaderboard:
-    input:
-        settings="results/settings/leaderboard.json",
-        effects=expand("results/{experiment}/tables/effects.csv", experiment=EXPERIMENTS),
-        code=code("results/settings/leaderboard.json"),
-    output:
-        out="results/leaderboard.csv",
-    log:
-        "logs/leaderboard.log",
-    benchmark:
-        "logs/leaderboard.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    shell:
-        command("leaderboard")
 
 
 for experiment in EXPERIMENTS:

@@ -14,7 +14,6 @@ hold exactly, since BatchNorm is affine per channel (Ioffe & Szegedy 2015, eq. 1
 The gradients are written out by hand: nothing flows below BatchNorm, which leaves two small matrix products a step.
 """
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import torch
 from scipy.special import softmax
 
 from synthmed.core.errors import InputError
+from synthmed.training.seeds import seed_of
 
 BATCHNORM_EPSILON = 1e-3
 """Added to the variance (Keras' default, as in the document)."""
@@ -100,12 +100,6 @@ class TrainedHeads:
     def selected(self, values: np.ndarray) -> np.ndarray:
         """The entry of `values` (M, C), one of loss, accuracy, auroc, at each head's selected step: (M,)."""
         return values[np.arange(len(self.step)), np.searchsorted(self.checks, self.step)]
-
-
-def seed_of(*parts: int | str) -> int:
-    """A seed in [0, 2^63) that follows from `parts`; different parts give unrelated seeds."""
-    text = "\x1f".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def train_heads(

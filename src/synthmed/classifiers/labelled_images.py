@@ -1,6 +1,6 @@
 """The images of a classifier's training: which rows of a set, with which targets, at which size; their augmentation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from synthmed.classifiers.network_settings import NetworkSettings
 from synthmed.core.errors import InputError
+from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.imageset import ImageSet
 from synthmed.data.split import draw
 from synthmed.training.device import derived_seed
@@ -63,7 +64,7 @@ def _check_known(paths: Sequence[Path], sets: Sequence[ImageSet], settings: Netw
 
 
 def read_parts(settings: NetworkSettings, train: Path, validation: Path) -> tuple[Part, Part]:
-    """The training and the validation part. Raises InputError when a part is unusable, see `train`."""
+    """The training and the validation part of all images. Raises InputError when a part is unusable, see `train`."""
     same = Path(train).resolve() == Path(validation).resolve()
     if settings.holdout is not None and not same:
         raise InputError(
@@ -83,32 +84,85 @@ def read_parts(settings: NetworkSettings, train: Path, validation: Path) -> tupl
             {index: rows[0][index] for index, part in zip(chosen, drawn, strict=True) if part == name}
             for name in ("train", "validation")
         ]
-    elif settings.part_column is not None:
-        rows = [
-            {index: values for index, values in found.items() if part_of[index] == name}
-            for found, part_of, name in zip(
-                rows,
-                [images.column(settings.part_column) for images in (train_set, validation_set)],
-                ("train", "validation"),
-                strict=True,
-            )
-        ]
     parts = []
     for name, images, found in zip(("training", "validation"), (train_set, validation_set), rows, strict=True):
         _check_part(images.path, name, np.array(list(found.values())).reshape(-1, len(settings.targets)), settings)
         parts.append(_decoded(images, found, settings.size))
-    shared = sorted({*parts[0].patients} & {*parts[1].patients})
+    _check_together(parts[0], parts[1], train, validation)
+    return parts[0], parts[1]
+
+
+def _check_together(training: Part, validating: Part, train: Path, validation: Path) -> None:
+    shared = sorted({*training.patients} & {*validating.patients})
     if shared:
         raise InputError(
             f"{train}, {validation}: {len(shared)} patients are in the training and in the validation part, the first "
             f"is {shared[0]!r}; split by patient"
         )
-    if parts[0].pixels.shape[1:] != parts[1].pixels.shape[1:]:
+    if training.pixels.shape[1:] != validating.pixels.shape[1:]:
         raise InputError(
-            f"{train} has images of {tuple(parts[0].pixels.shape[1:])} (channels, height, width), {validation} of "
-            f"{tuple(parts[1].pixels.shape[1:])}; prepare them alike"
+            f"{train} has images of {tuple(training.pixels.shape[1:])} (channels, height, width), {validation} of "
+            f"{tuple(validating.pixels.shape[1:])}; prepare them alike"
         )
-    return parts[0], parts[1]
+
+
+def read_arm(
+    settings: NetworkSettings, train: Path, validation: Path, arms: Path, synthetic: Sequence[Path]
+) -> tuple[list[Part], Part]:
+    """The training part of every seed, and the validation part, of the arm that the settings name.
+
+    arms: of `compose-arms`; synthetic: image sets in the order of settings.sets. An arm with validation images of its
+    own is validated on these. Raises InputError when a part is unusable.
+    """
+    if len(synthetic) != len(settings.sets):
+        raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
+    lists = read_arms(arms, settings.seeds)
+    if settings.arm not in lists:
+        raise InputError(f"{arms}: no arm {settings.arm!r}; there are {list(lists)}")
+    sets = {"real": ImageSet(train)} | {
+        name: ImageSet(path) for name, path in zip(settings.sets, synthetic, strict=True)
+    }
+    parts = [_listed(settings, sets, members, arms) for members in lists[settings.arm]]
+    own = read_arms(arms, 1, "validation").get(settings.arm)
+    if own:
+        validating = _listed(settings, sets, own[0], arms)
+    else:
+        images = ImageSet(validation)
+        validating = _decoded(images, read_targets(images, settings), settings.size)
+    for part in parts:
+        _check_part(arms, "training", part.targets.numpy(), settings)
+        _check_together(part, validating, train, arms if own else validation)
+    _check_part(arms if own else validation, "validation", validating.targets.numpy(), settings)
+    return parts, validating
+
+
+def _listed(settings: NetworkSettings, sets: Mapping[str, ImageSet], members: Members, arms: Path) -> Part:
+    """The images of a list, each decoded once."""
+    if (members.draws > 0).any():
+        raise InputError(
+            f"{arms}: the arm {settings.arm!r} has augmented draws, which networks make themselves (flip, shift); set "
+            "augmented_draws to 0"
+        )
+    pixels, patients = [], []
+    for name, images in sets.items():
+        own = np.flatnonzero(members.sets == name)
+        if len(own) == 0:
+            continue
+        places = {image: place for place, image in enumerate(images.column("image"))}
+        wanted = {places[image]: [0] for image in members.images[own].tolist()}
+        part = _decoded(images, wanted, settings.size)
+        order = {place: number for number, place in enumerate(wanted)}
+        rows = [order[places[image]] for image in members.images[own].tolist()]
+        pixels.append((own, part.pixels[rows]))
+        patients.append((own, [part.patients[row] for row in rows]))
+    places = np.argsort(np.concatenate([own for own, _ in pixels]), kind="stable")
+    targets = [[float(label == target) for target in settings.targets] for label in members.labels.tolist()]
+    named = [name for _, names in patients for name in names]
+    return Part(
+        torch.cat([found for _, found in pixels])[torch.from_numpy(places)],
+        torch.tensor(targets, dtype=torch.float32),
+        [named[place] for place in places],
+    )
 
 
 def _check_part(path: Path, name: str, targets: np.ndarray, settings: NetworkSettings) -> None:

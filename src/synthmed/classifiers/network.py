@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synthmed.classifiers.architectures import build
-from synthmed.classifiers.labelled_images import Part, augmented, read_parts, resized
+from synthmed.classifiers.labelled_images import Part, augmented, read_arm, read_parts, resized
 from synthmed.classifiers.network_settings import SELECTION, NetworkSettings
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, write_csv, write_json
@@ -40,6 +40,8 @@ from synthmed.weights import read as weight_files
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
+LATE = 0.9
+"""Share of the epochs; in most seeds a later best epoch marks a training as limited by its budget."""
 _KEYS = {"format", "architecture", "channels", "dropout", "targets", "image_shape", "thresholds", "states"}
 
 THRESHOLD_RULE = "the largest Youden index (sensitivity + specificity − 1) on the validation images"
@@ -279,6 +281,8 @@ def train(
     train: Path,
     validation: Path,
     weights: Path | None,
+    arms: Path | None,
+    synthetic: list[Path],
     classifier: Output,
     report: Output,
 ) -> None:
@@ -287,7 +291,8 @@ def train(
     Train the network with every seed and write the best epoch of each.
 
     train, validation: image sets (see NetworkSettings for which rows are used). weights: the file of the pretrained
-    weights that the setting `pretrained` names (`synthmed fetch-weights`), else None. classifier: .pt, see `load`.
+    weights that the setting `pretrained` names (`synthmed fetch-weights`), else None. arms: of `compose-arms`, where
+    settings.arm names one of it; synthetic: the sets of settings.sets, in that order. classifier: .pt, see `load`.
     report: JSON: images, positives and patients of both parts; a seed's best epoch, history, and per target its
     validation AUROC, threshold and decisions.
 
@@ -303,8 +308,18 @@ def train(
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     imagenet = _imagenet(settings, weights)
-    data = read_parts(settings, Path(train), Path(validation))
+    if (arms is None) != (settings.arm is None):
+        raise InputError(
+            f"setting arm is {settings.arm!r}, and the input arms {arms and str(arms)!r}; give both or none"
+        )
+    if arms is None:
+        one, validating = read_parts(settings, Path(train), Path(validation))
+        parts = [one] * settings.seeds
+    else:
+        parts, validating = read_arm(settings, Path(train), Path(validation), Path(arms), synthetic)
+    data = (parts[0], validating)
     made_from = asdict(settings) | {"train": hash_file(train), "validation": hash_file(validation)}
+    made_from |= {"arms": hash_file(arms) if arms else None, "synthetic": [hash_file(path) for path in synthetic]}
     made_from |= {"weights": hash_file(weights) if weights else None, "code": code_hashes(__name__)}
     resume = ResumeState(Path(classifier), made_from)
     resume.load()
@@ -314,7 +329,8 @@ def train(
         f"{settings.seeds} seeds"
     )
     for number in range(len(resume.finished), settings.seeds):
-        training, history = Training(settings, number, data, imagenet, device), History()
+        training = Training(settings, number, (parts[number], validating), imagenet, device)
+        history = History()
         fit(
             training,
             training.next_batches,
@@ -367,6 +383,8 @@ def _report(settings: NetworkSettings, data: tuple[Part, Part], results: list[di
         },
         "selection": SELECTION[settings.select],
         "threshold_rule": THRESHOLD_RULE,
+        # A best epoch among the last says that the training might have gone on to gain.
+        "budget_limited": float(np.mean([r["entry"]["best_epoch"] > LATE * settings.epochs for r in results])) > 0.5,
         "seeds": [result["entry"] for result in results],
     }
 

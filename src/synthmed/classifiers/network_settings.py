@@ -20,10 +20,11 @@ class NetworkSettings:
 
     targets: names of the outputs, in order. target_column: column of the manifest (label, findings, device, …); target
     t of an image is 1 when t is one of the ";"-separated names in its cell. missing: what an empty cell means: "error",
-    "skip" (the image is left out) or "normal" (the cell counts as the name "normal"). part_column: null, or the column
-    that says which images of the input `train` are used ("train") and which of the input `validation` ("validation").
-    holdout: null, or the share (0–1) of each combination of targets in `train` that becomes the validation part, drawn
-    by patient; the input `validation` must then be the same file.
+    "skip" (the image is left out) or "normal" (the cell counts as the name "normal"). arm: null for all images of the
+    input `train`, or the arm of the input `arms` whose lists, one for each seed, are trained on; sets: names of the
+    synthetic sets that its images may come from, in the order of their files. holdout: null, or the share (0–1) of each
+    combination of targets in `train` that becomes the validation part, drawn by patient; the
+    input `validation` must then be the same file.
 
     architecture: "small_cnn" or "resnet50". channels: filters of each stage of the small CNN, null for ResNet-50.
     dropout: share of the pooled features dropped in training, 0 ≤ dropout < 1. size: height and width in pixels that
@@ -42,7 +43,8 @@ class NetworkSettings:
     targets: tuple[str, ...]
     target_column: str
     missing: Literal["error", "skip", "normal"]
-    part_column: str | None
+    arm: str | None
+    sets: tuple[str, ...]
     holdout: float | None
     architecture: Literal["small_cnn", "resnet50"]
     channels: tuple[int, ...] | None
@@ -83,8 +85,11 @@ class NetworkSettings:
             )
         if self.holdout is not None and not 0 < self.holdout < 1:
             raise InputError(f"setting holdout is {self.holdout}; it is a share between 0 and 1, or null")
-        if self.holdout is not None and self.part_column is not None:
-            raise InputError("settings holdout and part_column exclude each other; set one of them to null")
+        if self.arm is not None and (self.holdout is not None or self.target_column != "label"):
+            raise InputError(
+                f"setting arm is {self.arm!r}: the lists of arms give labels and leave the validation images as they "
+                "are; set holdout to null and target_column to 'label'"
+            )
         if self.size is not None and min(self.size) < 16:
             raise InputError(f"setting size is {list(self.size)}; both must be 16 or more, or null instead")
         small = self.architecture == "small_cnn"

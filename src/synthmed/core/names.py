@@ -43,11 +43,21 @@ def check_names(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:
             "classes", classes, [key for key, count in pool.items() if isinstance(count, int)], "classes of its pool"
         )
     for name, generator in generators.items():
+        if "dataset" in generator:  # its images were made elsewhere
+            _known(f"generators.{name}.dataset", [generator["dataset"]], list(datasets), "data sets")
+            labels = [label for label in (generator["labels"] or {}).values() if label is not None]
+            _known(f"generators.{name}.labels", labels, classes, "classes")
+            continue
         for training, content in generator["trainings"].items():
             _known(f"generators.{name}.trainings.{training}.labels", content["labels"], classes, "classes")
         samples = list(generator["sampling"]["samples"])
         _known(f"generators.{name}.sampling.samples", samples, [*classes, UNLABELLED], "classes")
-    _known("arms.sweep", list(entry["arms"]["sweep"]), list(generators), "generators")
+    for task, content in entry["tasks"].items():
+        _known(f"tasks.{task}.arms.sweep", list(content["arms"]["sweep"]), list(generators), "generators")
+        swap = content["arms"]["swap"]
+        _known(f"tasks.{task}.arms.swap", [swap] if swap else [], list(generators), "generators")
+    for method in ("pseudo_labels", "grad_cam"):
+        _known(f"{method}.task", [entry[method]["task"]] if method in entry else [], list(entry["tasks"]), "tasks")
 
 
 def _known(setting: str, names: Sequence[str], known: Sequence[str], what: str) -> None:

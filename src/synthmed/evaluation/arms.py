@@ -1,61 +1,87 @@
-"""The arms of a comparison: what each classifier is trained on, as rows of one table of features.
+"""The arms of a task: which there are, and what each is trained on.
 
-An arm is the real training set, or it plus something, or something alone. All of them are compositions of positions
-in the stacked feature table, so no image is copied and no feature computed twice. What is drawn for an arm (which
-synthetic images, which real ones to repeat) follows from the training seed: another seed draws other images, so the
-spread over seeds contains the spread over draws. Draws are nested: a larger share of a sweep contains the smaller one.
+An arm is the real training set, or it plus something, or something alone; arm_lists writes them as lists of images.
+What is drawn for an arm (which synthetic images, which real ones to repeat) follows from the training seed: another
+seed draws other images, so the spread over seeds contains the spread over draws. Draws are nested: a larger share of a
+sweep contains the smaller one. Where a generator was trained several times, its trainings take turns over the seeds.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from math import floor
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta
 
-from synthmed.classifiers.frozen_backbone import seed_of
 from synthmed.core.errors import InputError
-from synthmed.data.features import Features
-from synthmed.evaluation.check_needs import added_images, share_of
+from synthmed.training.seeds import seed_of
 
 Kind = Literal["real", "classic", "duplicates", "generator", "oracle", "label_shuffled", "sweep", "synthetic_only"]
+KINDS = ("real", "classic", "duplicates", "oracle", "generator", "label_shuffled", "sweep", "synthetic_only")
+"""Kinds of arms, in the order of tables and figures."""
 
-REAL = "real"
-AUGMENTED = "augmented"
+REAL, AUGMENTED, TEST = "real", "augmented", "test"
+"""Names of sets that are no generator: the real training images, augmented draws of them, the real test images."""
+
+Share = Annotated[float, Meta(gt=0)]
 
 
 @dataclass(frozen=True)
-class ArmSettings:
-    """Which arms there are.
+class ArmOptions:
+    """What is added to the real training images. Of added_share and added_counts one is null, or both (then nothing is
+    added and the only arms are the real one and those without real images)."""
 
-    generators: names of the synthetic sets, in the order of their files. Exactly one of `added_share` (synthetic images
-    added for each real training image of the same class; the document's 183 and 177 of 366 and 355 are 0.5) and
-    `added_counts` (images to add by class) is given, the other is null. sweep: further shares by generator, of the real
-    count; a generator that is not named has no sweep. only_share: size of the training sets without any real image, as
-    a share of the real count; null: no such arms. oracle: the set of `generators` that holds fresh draws from the true
-    distribution, label_shuffled: the one that is also added with shuffled labels; null: no such arm.
-    """
+    added_share: Annotated[Share | None, Meta(description="Synthetic images for each real one of the same class.")]
+    added_counts: Annotated[
+        dict[str, Annotated[int, Meta(ge=0)]] | None, Meta(description="Synthetic images to add, by class.")
+    ]
+    augmented_draws: Annotated[
+        int, Meta(ge=0, description="Augmented draws of each real image in the arm with classic augmentation; 0: none.")
+    ]
+    sweep: Annotated[dict[str, tuple[Share, ...]], Meta(description="Further shares of the real count, by generator.")]
+    oracle_sweep: Annotated[
+        tuple[Share, ...], Meta(description="The same for fresh true draws, where the data set has a pool.")
+    ]
+    only_share: Annotated[
+        Share | None,
+        Meta(description="Size of the training sets without real images, as a share of the real count; null: none."),
+    ]
+    swap: Annotated[
+        str | None,
+        Meta(
+            description="A generator whose images replace the real ones in training, validation and test, by their "
+            "column `part`: the arms and tests TRTR, TSTR, TRTS and TSTS; null: none."
+        ),
+    ]
 
-    generators: tuple[str, ...]
-    added_share: float | None
-    added_counts: dict[str, int] | None
-    sweep: dict[str, tuple[float, ...]]
-    only_share: float | None
-    oracle: str | None
-    label_shuffled: str | None
+
+@dataclass(frozen=True)
+class ArmSettings(ArmOptions):
+    """Settings of `compose-arms`. sets: names of the synthetic sets, in the order of their files; oracle: that which
+    holds fresh draws from the true distribution and is added with shuffled labels, too; null: there is none."""
+
+    classes: Annotated[tuple[str, ...], Meta(description="Classes of the task, in order.")]
+    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets.")]
+    oracle: Annotated[str | None, Meta(description="The set of fresh true draws; null: none.")]
+    seeds: Annotated[int, Meta(ge=1, description="Trainings of each arm.")]
+    seed: Annotated[int, Meta(description="From which all draws follow.")]
 
 
 @dataclass(frozen=True)
 class Arm:
     """One training set.
 
-    name: short, without spaces; title: for people; source: the part that is added (or stands alone), if any;
+    name: short, without spaces; title: for people, with the set's name; set: what is added (or stands alone), if any;
     added: how many images of each class of it; share: what that was as a share of the real count, where it was one.
     """
 
     name: str
     title: str
     kind: Kind
-    source: str | None
+    set: str | None
     added: dict[str, int]
     share: float | None
 
@@ -67,109 +93,138 @@ class Arm:
 
 @dataclass(frozen=True)
 class Part:
-    """Images of one source. rows: (n,) their positions in the feature table; labels: (n,) their classes, 0..K-1."""
+    """Images of one set. rows: (n,) their positions in a table of all sets; labels: (n,) their classes, 0..K-1;
+    trainings: (n,) which training of the generator made them, None where there was one."""
 
     rows: np.ndarray
     labels: np.ndarray
+    trainings: np.ndarray | None = None
 
-    def of_class(self, label: int) -> np.ndarray:
-        """Positions in the table of the images of class `label`."""
-        return self.rows[self.labels == label]
+    def of_class(self, label: int, training: int | None = None) -> np.ndarray:
+        """Positions in the table of the images of class `label`, of one training of the generator if it is given."""
+        keep = self.labels == label
+        if training is not None and self.trainings is not None:
+            keep &= self.trainings == training
+        return self.rows[keep]
+
+    @property
+    def repeats(self) -> int:
+        """Trainings of the generator."""
+        return 1 if self.trainings is None else len(np.unique(self.trainings))
 
 
-def stack(files: Mapping[str, Features], classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, Part]]:
-    """features and squares, (T, D) each, of all files below each other, and where each file's images stand in them.
+# ------------------------------------------------------------------------------------------------------ definition
+def share_of(share: float, counts: Mapping[str, int]) -> dict[str, int]:
+    """`share` of the count of each class, rounded down (0.5 of 355 are 177, as in seed 001)."""
+    if share <= 0:
+        raise InputError(f"a share of synthetic images is {share}; it must be above 0")
+    return {label: floor(share * count + 1e-9) for label, count in counts.items()}
 
-    Raises InputError on a label that is not in `classes`, and on features without squares.
+
+def added_images(options: ArmOptions, real: Mapping[str, int]) -> dict[str, int] | None:
+    """Synthetic images of each class that are added to the real ones; None: the settings add none."""
+    share, counts = options.added_share, options.added_counts
+    if share is not None and counts is not None:
+        raise InputError("settings added_share and added_counts: give one of them and make the other null")
+    if counts is None:
+        return None if share is None else share_of(share, real)
+    if sorted(counts) != sorted(real):
+        raise InputError(f"setting added_counts must give a number for each of {sorted(real)}")
+    return {label: counts[label] for label in real}
+
+
+def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
+    """All arms, the real one first. real: real training images by class.
+
+    Raises InputError when a setting names a set that is not given, or a share or count cannot be.
     """
-    parts, start = {}, 0
-    for name, file in files.items():
-        parts[name] = Part(np.arange(start, start + len(file)), file.classes(classes))
-        start += len(file)
-    features = np.concatenate([file.features for file in files.values()])
-    return features, np.concatenate([file.needed_squares() for file in files.values()]), parts
-
-
-def define_arms(settings: ArmSettings, real: Mapping[str, int], augmented: bool) -> list[Arm]:
-    """All arms, the real one first.
-
-    real: real training images by class; augmented: whether augmented draws of the real images exist. Raises InputError
-    when a setting names a set that is not given, or a share or count cannot be.
-    """
-    added = _added(settings, real)
-    share = settings.added_share
+    _check_names(settings)
     arms = [Arm(REAL, "Real only", "real", None, dict.fromkeys(real, 0), None)]
-    if augmented:
+    if settings.augmented_draws:
         arms.append(Arm("classic", "Real + classic augmentation", "classic", AUGMENTED, {}, None))
-    arms.append(Arm("duplicates", "Real + duplicated real", "duplicates", REAL, added, share))
-    for name in settings.generators:
-        kind = "oracle" if name == settings.oracle else "generator"
-        arms.append(Arm(name, f"Real + {name}", kind, name, added, share))
-    if settings.label_shuffled is not None:
-        name = settings.label_shuffled
-        arms.append(Arm(f"{name}_shuffled", f"Real + {name}, labels shuffled", "label_shuffled", name, added, share))
-    for name in settings.generators:
-        for point in settings.sweep.get(name, ()):
-            if point == share:
-                continue  # the arm above is this point of the sweep
-            title = f"Real + {name}, {point:g} × real"
-            arms.append(Arm(f"{name}_x{point:g}", title, "sweep", name, share_of(point, real), point))
+    added, share = added_images(settings, real), settings.added_share
+    if added is not None:
+        # Every real image once more: the control without new information. A part of them would weigh images
+        # unequally, which costs precision; that arm stands beside it, because it has the count of the generators.
+        arms.append(Arm("duplicates", "Real, each image twice", "duplicates", REAL, dict(real), 1.0))
+        if share != 1:
+            arms.append(Arm("duplicates_part", "Real + some real images again", "duplicates", REAL, added, share))
+        for name in settings.sets:
+            kind = "oracle" if name == settings.oracle else "generator"
+            arms.append(Arm(name, f"Real + {name}", kind, name, added, share))
+        if settings.oracle is not None:
+            title = f"Real + {settings.oracle}, labels shuffled"
+            arms.append(Arm(f"{settings.oracle}_shuffled", title, "label_shuffled", settings.oracle, added, share))
+    sweeps = settings.sweep | ({settings.oracle: settings.oracle_sweep} if settings.oracle else {})
+    for name, points in sweeps.items():
+        for point in points:
+            if point != share:  # the arm above is that point of the sweep
+                title = f"Real + {name}, {point:g} × real"
+                arms.append(Arm(f"{name}_x{point:g}", title, "sweep", name, share_of(point, real), point))
     if settings.only_share is not None:
-        for name in settings.generators:
-            only = share_of(settings.only_share, real)
-            arms.append(Arm(f"only_{name}", f"{name} only", "synthetic_only", name, only, settings.only_share))
+        only = share_of(settings.only_share, real)
+        arms += [Arm(f"only_{name}", f"{name} only", "synthetic_only", name, only, None) for name in settings.sets]
+    if settings.swap is not None:
+        arms.append(Arm(settings.swap, f"{settings.swap} only", "synthetic_only", settings.swap, {}, None))
     names = [arm.name for arm in arms]
     if len(set(names)) != len(names):
-        raise InputError(
-            f"the arms {sorted({name for name in names if names.count(name) > 1})} exist twice; rename a set"
-        )
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise InputError(f"the arms {twice} exist twice; rename a generator")
     return arms
 
 
-def _added(settings: ArmSettings, real: Mapping[str, int]) -> dict[str, int]:
-    if len(set(settings.generators)) != len(settings.generators) or {REAL, AUGMENTED} & set(settings.generators):
-        raise InputError(
-            f"setting generators {list(settings.generators)}: each name once, none {REAL!r} or {AUGMENTED!r}"
-        )
-    for where, names in (
-        ("sweep", settings.sweep),
-        ("oracle", [settings.oracle] if settings.oracle is not None else []),
-        ("label_shuffled", [settings.label_shuffled] if settings.label_shuffled is not None else []),
-    ):
+def arm_names(settings: ArmSettings) -> list[str]:
+    """Names of all arms, the real one first; they follow from the settings, whatever the counts."""
+    return [arm.name for arm in define_arms(settings, dict.fromkeys(settings.classes, 1))]
+
+
+def _check_names(settings: ArmSettings) -> None:
+    if len(set(settings.sets)) != len(settings.sets) or {REAL, AUGMENTED, TEST} & set(settings.sets):
+        raise InputError(f"setting sets {list(settings.sets)}: each name once, none {REAL!r}, {AUGMENTED!r}, {TEST!r}")
+    named = {"sweep": list(settings.sweep), "oracle": [settings.oracle], "swap": [settings.swap]}
+    for where, names in named.items():
         for name in names:
-            if name not in settings.generators:
-                raise InputError(f"setting {where} names {name!r}; the generators are {list(settings.generators)}")
-    return added_images(settings.added_share, settings.added_counts, real)
+            if name is not None and name not in settings.sets:
+                raise InputError(f"setting {where} names {name!r}; the sets are {list(settings.sets)}")
+    if settings.oracle in settings.sweep:
+        raise InputError(f"setting sweep names {settings.oracle!r}, whose shares are those of oracle_sweep")
+    if settings.swap is not None and settings.added_share is not None:
+        raise InputError("setting swap: a task of its own; set added_share, added_counts and only_share to null there")
 
 
+# ----------------------------------------------------------------------------------------------------- composition
 def check_supply(arms: Sequence[Arm], parts: Mapping[str, Part], classes: Sequence[str]) -> None:
-    """Raise InputError unless every synthetic set has the images that its arms ask for."""
+    """Raise InputError unless every synthetic set has, of every training, the images that its arms ask for."""
     for arm in arms:
         for label, needed in arm.added.items():
-            if arm.source is None or arm.kind == "duplicates":
+            if arm.set in (None, REAL):
                 continue
-            found = len(parts[arm.source].of_class(classes.index(label)))
+            part = parts[arm.set]
+            found = min(len(part.of_class(classes.index(label), training)) for training in range(part.repeats))
             if found < needed:
                 raise InputError(
-                    f"the arm {arm.name!r} needs {needed} {label!r} images of {arm.source!r}, which has {found}; "
+                    f"the arm {arm.name!r} needs {needed} {label!r} images of {arm.set!r}, which has {found}; "
                     "generate more of them (setting samples) or lower the share"
                 )
 
 
-def compose(arm: Arm, parts: Mapping[str, Part], classes: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
+def compose(
+    arm: Arm, parts: Mapping[str, Part], classes: Sequence[str], seed: int, training: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows (n,) and labels (n,) of the training set of `arm` for one training seed.
 
-    parts: `real`, the synthetic sets by name, and `augmented` where an arm uses it (all its rows are added).
+    parts: `real`, the synthetic sets by name, and `augmented` where an arm uses it (all its rows are added). training:
+    which training of the generator the images come from.
     """
     rows, labels = [], []
     if arm.with_real:
         rows.append(parts[REAL].rows)
         labels.append(parts[REAL].labels)
-    if arm.kind == "classic":
-        rows.append(parts[AUGMENTED].rows)
-        labels.append(parts[AUGMENTED].labels)
-    elif arm.source is not None:
-        chosen = [_draw(arm, label, parts, classes, seed) for label in classes]
+    if arm.set is not None and not arm.added:  # all of it
+        rows.append(parts[arm.set].rows)
+        labels.append(parts[arm.set].labels)
+    elif arm.set is not None:
+        chosen = [_draw(arm, label, parts, classes, seed, training) for label in classes]
         given = np.repeat(np.arange(len(classes)), [len(part) for part in chosen])
         if arm.kind == "label_shuffled":
             given = np.random.Generator(np.random.PCG64(seed_of("shuffled labels", seed))).permutation(given)
@@ -178,11 +233,18 @@ def compose(arm: Arm, parts: Mapping[str, Part], classes: Sequence[str], seed: i
     return np.concatenate(rows), np.concatenate(labels)
 
 
-def _draw(arm: Arm, label: str, parts: Mapping[str, Part], classes: Sequence[str], seed: int) -> np.ndarray:
+def _draw(
+    arm: Arm, label: str, parts: Mapping[str, Part], classes: Sequence[str], seed: int, training: int | None
+) -> np.ndarray:
     """The `arm.added[label]` images of one class: drawn without repetition, except that more duplicates than there are
     real images repeat the whole class before they repeat an image a second time."""
-    rng = np.random.Generator(np.random.PCG64(seed_of("draw", arm.source, label, seed)))
-    order = rng.permutation(parts[arm.source].of_class(classes.index(label)))
+    rng = np.random.Generator(np.random.PCG64(seed_of("draw", arm.set, label, seed)))
+    order = rng.permutation(parts[arm.set].of_class(classes.index(label), training))
     if arm.kind == "duplicates" and len(order):
         return np.resize(order, arm.added[label])
     return order[: arm.added[label]]
+
+
+def training_of(seed: int, seeds: int, repeats: int) -> int:
+    """Which of `repeats` trainings of a generator the training number `seed` of `seeds` takes its images from."""
+    return seed * repeats // seeds

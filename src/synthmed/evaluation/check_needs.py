@@ -4,33 +4,43 @@ Trainings take hours and days; that an arm asks for more synthetic images than a
 """
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import floor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.names import UNLABELLED
 from synthmed.core.step import Output, step
+from synthmed.data.imageset import ImageSet
+from synthmed.evaluation.arms import ArmSettings, define_arms
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class NeedsSettings:
-    """samples: set → class → synthetic images that are sampled (the pool of true draws included, where there is one);
-    {"unlabelled": n} for images that are labelled afterwards. translated_from: set → class → classes whose training
-    images are translated into it; sets that translate nothing are left out. added_share, added_counts, sweep,
-    only_share: what the arms take of every set, see evaluation.arms.ArmSettings.
-    """
+    """Settings of `check-needs`."""
 
-    samples: dict[str, dict[str, int]]
-    translated_from: dict[str, dict[str, tuple[str, ...]]]
-    added_share: float | None
-    added_counts: dict[str, int] | None
-    sweep: dict[str, tuple[float, ...]]
-    only_share: float | None
+    samples: Annotated[
+        dict[str, dict[str, int]],
+        Meta(
+            description="Set → class → synthetic images that there will be, the pool of true draws included; "
+            "{unlabelled: n} for images that are labelled afterwards."
+        ),
+    ]
+    translated_from: Annotated[
+        dict[str, dict[str, tuple[str, ...]]],
+        Meta(description="Set → class → classes whose training images are translated into it."),
+    ]
+    arms: Annotated[dict[str, ArmSettings], Meta(description="The arms of every task.")]
+    external: Annotated[
+        tuple[str, ...], Meta(description="Sets that were made elsewhere, in the order of the files of `synthetic`.")
+    ]
 
 
 @dataclass(frozen=True)
@@ -46,13 +56,21 @@ class Need:
 
 
 @step("check-needs")
-def check_needs(settings: NeedsSettings, *, split_report: Path, out: Output) -> None:
+def check_needs(settings: NeedsSettings, *, split_report: Path, synthetic: list[Path], out: Output) -> None:
     """Whether arms and translations can have the images that they ask for.
 
-    Write what the later steps need (JSON, one entry a need). split_report: JSON of `split`.
+    Write what the later steps need (JSON, one entry a need). split_report: JSON of `split`;
+    synthetic: the image sets of settings.external.
 
     Raises InputError that lists every need that cannot be met, with its setting and numbers.
     """
+    if len(synthetic) != len(settings.external):
+        raise InputError(f"{len(synthetic)} image sets for {list(settings.external)}; give one each, in that order")
+    made = {
+        name: dict(Counter(ImageSet(path).column("label")))
+        for name, path in zip(settings.external, synthetic, strict=True)
+    }
+    settings = replace(settings, samples=settings.samples | made)
     found = needs(settings, read_json(split_report)["counts"]["train"])
     unmet = [need for need in found if need.needed > need.available]
     if unmet:
@@ -69,54 +87,33 @@ def check_needs(settings: NeedsSettings, *, split_report: Path, out: Output) -> 
 
 
 def needs(settings: NeedsSettings, real: Mapping[str, int]) -> list[Need]:
-    """Everything that arms and translations need. real: training images of each class.
+    """Everything that translations and the arms of all tasks need. real: training images of each class.
 
     Raises InputError on impossible shares and on names of sets that do not exist.
     """
-    added = added_images(settings.added_share, settings.added_counts, real)
-    for name in [*settings.sweep, *settings.translated_from]:
-        if name not in settings.samples:
-            raise InputError(f"setting sweep names {name!r}; the sets are {list(settings.samples)}")
     found = []
-    for name, samples in settings.samples.items():
-        for label, sources in settings.translated_from.get(name, {}).items():
-            if label in samples:
-                images = sum(real[source] for source in sources)
-                why = f"setting samples.{label} of {name} takes one image of {' or '.join(sources)} for each sample"
-                found.append(Need(name, label, samples[label], images, why))
-        what = f"{settings.added_share:g} for each real one" if settings.added_counts is None else "as they say"
-        asked = [(f"setting {'added_share' if settings.added_counts is None else 'added_counts'} ({what})", added)]
-        for share in settings.sweep.get(name, ()):
-            asked.append((f"setting sweep.{name}, share {share:g} of the real images", share_of(share, real)))
-        if settings.only_share is not None:
-            why = f"setting only_share, {settings.only_share:g} of the real images"
-            asked.append((why, share_of(settings.only_share, real)))
-        for why, counts in asked:
+    for name, sources in settings.translated_from.items():
+        if name not in settings.samples:
+            raise InputError(f"setting translated_from names {name!r}; the sets are {list(settings.samples)}")
+        for label, count in settings.samples[name].items():
+            if label in sources:
+                images = sum(real[source] for source in sources[label])
+                taken = " or ".join(sources[label])
+                why = f"setting samples.{label} of {name} takes one image of {taken} for each sample"
+                found.append(Need(name, label, count, images, why))
+    for task, arms in settings.arms.items():
+        for arm in define_arms(arms, real):
+            if arm.set not in settings.samples:
+                continue
+            samples = settings.samples[arm.set]
+            why = f"arm {arm.name} of the task {task}" + (
+                "" if arm.share is None else f", {arm.share:g} of the real images"
+            )
             if UNLABELLED in samples:
-                found.append(Need(name, UNLABELLED, sum(counts.values()), samples[UNLABELLED], why))
+                found.append(Need(arm.set, UNLABELLED, sum(arm.added.values()), samples[UNLABELLED], why))
             else:
-                found += [Need(name, label, count, samples.get(label, 0), why) for label, count in counts.items()]
+                found += [Need(arm.set, label, count, samples.get(label, 0), why) for label, count in arm.added.items()]
     return found
-
-
-def share_of(share: float, counts: Mapping[str, int]) -> dict[str, int]:
-    """`share` of the count of each class, rounded down (0.5 of 355 are 177, as in seed 001)."""
-    if share <= 0:
-        raise InputError(f"a share of synthetic images is {share}; it must be above 0")
-    return {label: floor(share * count + 1e-9) for label, count in counts.items()}
-
-
-def added_images(
-    added_share: float | None, added_counts: Mapping[str, int] | None, real: Mapping[str, int]
-) -> dict[str, int]:
-    """Synthetic images of each class that are added to the real ones. Raises InputError on impossible settings."""
-    if (added_share is None) == (added_counts is None):
-        raise InputError("settings added_share and added_counts: give one of them and make the other null")
-    if added_share is not None:
-        return share_of(added_share, real)
-    if sorted(added_counts) != sorted(real) or min(added_counts.values()) < 0:
-        raise InputError(f"setting added_counts must give a number of 0 or more for each of {sorted(real)}")
-    return {label: added_counts[label] for label in real}
 
 
 def _counts(real: Mapping[str, int]) -> str:

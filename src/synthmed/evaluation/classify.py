@@ -1,20 +1,26 @@
-"""Train the document's classifier on every arm, with every seed, and predict the test images."""
+"""A classifier on frozen features as the model under test: trained on every arm, with every seed."""
+
+from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 
-from synthmed.classifiers.frozen_backbone import Head, Schedule, TrainedHeads, seed_of, train_heads
+from synthmed.classifiers.frozen_backbone import Head, Schedule, TrainedHeads, train_heads
 from synthmed.core.errors import InputError
-from synthmed.core.files import write_csv, write_json
+from synthmed.core.files import read_json, write_csv, write_json
 from synthmed.core.step import Output, step
+from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.features import Features, check_apart, check_together, read_features
-from synthmed.evaluation.arms import AUGMENTED, REAL, Arm, ArmSettings, Part, check_supply, compose, define_arms, stack
-from synthmed.metrics.statistics import bootstrap_share, two_level_resamples
+from synthmed.evaluation.arms import AUGMENTED, REAL, TEST
+from synthmed.evaluation.scores import Cases, Scores, write_scores
+from synthmed.training.seeds import seed_of
 
 logger = logging.getLogger(__name__)
 
@@ -24,260 +30,254 @@ SELECTION = (
     "checkpoint with the lowest class-balanced validation loss. Both rules, the number of steps and the batch size are "
     "the same for every arm, and no rule sees a test image."
 )
+LATE = 0.9
+"""A checkpoint beyond this share of the steps says that the training might have gone on to gain."""
 
 
 @dataclass(frozen=True)
-class ClassifySettings:
-    """How the classifiers are trained.
+class HeadOptions:
+    """How the heads on frozen features are trained (frozen_backbone.py)."""
 
-    classes: in order; positive: the class that false positives and the area under the curve refer to; arms: see
-    ArmSettings; learning_rates (of Adam), dropouts: the grid; grid_seeds: seeds of each of its points; seeds: trainings
-    of each arm; seed: from which all randomness follows; steps, batch_size, check_every: see Schedule;
-    level: of the intervals, e.g. 0.95; resamples: of their bootstrap; threads: processor threads.
-    """
+    learning_rates: Annotated[
+        tuple[Annotated[float, Meta(gt=0)], ...], Meta(min_length=1, description="Of Adam: the grid's first axis.")
+    ]
+    dropouts: Annotated[
+        tuple[Annotated[float, Meta(ge=0, lt=1)], ...],
+        Meta(min_length=1, description="Share of the features that is dropped in training: the grid's second axis."),
+    ]
+    grid_seeds: Annotated[int, Meta(ge=1, description="Trainings of the real arm at each point of the grid.")]
+    seeds: Annotated[int, Meta(ge=2, description="Trainings of each arm; below 5 there is no verdict.")]
+    steps: Annotated[int, Meta(ge=1, description="Optimiser steps, equal for every arm.")]
+    batch_size: Annotated[int, Meta(ge=2, description="Images of a step.")]
+    check_every: Annotated[int, Meta(ge=1, description="Steps between looks at the validation images.")]
+    threads: Annotated[int, Meta(ge=1, description="Processor threads, without influence on the result.")]
 
-    classes: tuple[str, ...]
-    positive: str
-    arms: ArmSettings
-    learning_rates: tuple[float, ...]
-    dropouts: tuple[float, ...]
-    grid_seeds: int
-    seeds: int
-    seed: int
-    steps: int
-    batch_size: int
-    check_every: int
-    level: float
-    resamples: int
-    threads: int
+
+@dataclass(frozen=True)
+class ClassifySettings(HeadOptions):
+    """Settings of `classify`."""
+
+    classes: Annotated[tuple[str, ...], Meta(min_length=2, description="Classes, in order.")]
+    positive: Annotated[str, Meta(description="The class that false positives and the area under the curve refer to.")]
+    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+    seed: Annotated[int, Meta(description="From which all randomness follows.")]
 
 
 @step("classify")
 def classify(
     settings: ClassifySettings,
     *,
+    arms: Path,
+    description: Path,
     train: Path,
     validation: Path,
     test: Path,
     synthetic: list[Path],
     train_augmented: Path | None,
-    predictions: Output,
+    scores: Output,
     grid: Output,
     summary: Output,
 ) -> None:
-    """Train the classifiers of all arms.
+    """Train classifiers on frozen features on every arm, with every seed, and score the test images.
 
-    Choose learning rate and dropout on the real arm, train all arms x seeds, write what they predict.
-
-    Inputs are feature files; `synthetic` in the order of settings.arms.generators; `train_augmented` holds augmented
-    draws of the training images. Of it the draws are used, of all others the images as they are (draw 0), so it may be
-    the same file as `train`.
-    predictions: CSV (arm, seed, image, patient, label, p_<class> ...), one row for each arm, seed and test image.
-    grid: CSV (learning_rate, dropout, accuracy, false_positives, false_negatives, ...): validation results of the
-    document's Table 4.1, means over seeds. summary: JSON with the chosen settings, every arm's training set, and the
-    accuracy of the real arm's classifiers on every synthetic set (Table 4.4).
+    arms, description: of `compose-arms`. All others are feature files; `synthetic` in the order of settings.sets;
+    `train_augmented` holds augmented draws of the training images. Learning rate and dropout are chosen on the real
+    arm (see SELECTION). scores: see scores.py, of the test images, and of the real arm also of every synthetic set
+    (does it see the class that an image claims to show?). grid: CSV, validation results of every point of the grid,
+    means over seeds. summary: JSON, what was chosen, and every arm's description, steps and validation results.
     """
-    _check(settings, synthetic)
-    files = {REAL: read_features(train).as_is(), "validation": read_features(validation).as_is()}
-    if train_augmented is not None:
-        files[AUGMENTED] = read_features(train_augmented).augmented()
-    names = settings.arms.generators
-    files |= {name: read_features(path).as_is() for name, path in zip(names, synthetic, strict=True)}
-    held_out = read_features(test).as_is()
-    check_together([*files.values(), held_out])
-    check_apart([files[REAL], files["validation"], held_out])
-    features, squares, parts = stack(files, settings.classes)
-    arms = define_arms(settings.arms, files[REAL].class_counts(settings.classes), train_augmented is not None)
-    check_supply(arms, parts, settings.classes)
+    table = _Table(settings, train, validation, test, synthetic, train_augmented)
+    lists = {arm: [table.rows(one) for one in found] for arm, found in read_arms(arms, settings.seeds).items()}
+    own = {part: read_arms(arms, 1, part) for part in ("validation", "test")}
+    trainer = _Trainer(settings, table, {arm: table.rows(found[0]) for arm, found in own["validation"].items()})
 
-    schedule = Schedule(settings.steps, settings.batch_size, settings.check_every)
-    positive = settings.classes.index(settings.positive)
-    trainer = _Trainer(settings, features, squares, parts, schedule, positive)
-    rows, rate, dropout = trainer.grid(arms[0])
+    rows, rate, dropout = trainer.grid(lists[REAL][0])
     write_csv(grid, rows, list(rows[0]))
     logger.info("chosen on the validation images: learning rate %g, dropout %g", rate, dropout)
-
     start = time.perf_counter()
-    heads = [trainer.head(arm, seed, rate, dropout) for arm in arms for seed in range(settings.seeds)]
+    heads = [
+        trainer.head(arm, images, seed, rate, dropout)
+        for arm, of_seeds in lists.items()
+        for seed, images in enumerate(of_seeds)
+    ]
     trained = trainer.train(heads)
-    logger.info("%d arms x %d seeds in %.1f s", len(arms), settings.seeds, time.perf_counter() - start)
-    _write_predictions(predictions, settings, arms, held_out, trained.probabilities(held_out.features))
+    logger.info("%d arms x %d seeds in %.1f s", len(lists), settings.seeds, time.perf_counter() - start)
 
-    sizes = [len(head.rows) for head in heads[:: settings.seeds]]
-    loss, accuracy, auroc = (trained.selected(v) for v in (trained.loss, trained.accuracy, trained.auroc))
-    described = {}
-    for number, (arm, size) in enumerate(zip(arms, sizes, strict=True)):
+    tests = {name: table.files[name] for name in (TEST, *settings.sets)}
+    for arm, found in own["test"].items():
+        tests[arm] = table.files[arm].take(np.flatnonzero(np.isin(table.files[arm].names, found[0].images)))
+    write_scores(scores, _scores(settings, list(lists), set(own["test"]), tests, trained))
+    described = read_json(description)
+    for number, arm in enumerate(lists):
+        own_heads = slice(number * settings.seeds, (number + 1) * settings.seeds)
+        described["arms"][arm] |= _trained(settings, trained, own_heads)
+    write_json(summary, described | _summary(settings, table, rows, rate, dropout))
+
+
+def _scores(
+    settings: ClassifySettings,
+    arms: Sequence[str],
+    swapped: set[str],
+    tests: Mapping[str, Features],
+    trained: TrainedHeads,
+) -> Scores:
+    """Every arm on the real test images; the real arm on every synthetic set; a swapped arm on its own test part."""
+    values = {}
+    for number, arm in enumerate(arms):
         own = slice(number * settings.seeds, (number + 1) * settings.seeds)
-        described[arm.name] = _describe(arm, size, len(parts[REAL].rows)) | {
-            "step": {"mean": float(trained.step[own].mean()), "by_seed": trained.step[own].tolist()},
-            "validation": {
-                "balanced_loss": float(loss[own].mean()),
-                "balanced_accuracy": float(accuracy[own].mean()),
-                "auroc": float(auroc[own].mean()),
-            },
-        }
-    write_json(
-        summary,
-        {
-            "backbone": held_out.extractor,
-            "classes": list(settings.classes),
-            "positive": settings.positive,
-            "learning_rate": rate,
-            "dropout": dropout,
-            "steps": settings.steps,
-            "batch_size": settings.batch_size,
-            "seeds": settings.seeds,
-            "selection": SELECTION,
-            "images": {
-                "train": files[REAL].class_counts(settings.classes),
-                "validation": files["validation"].class_counts(settings.classes),
-                "test": held_out.class_counts(settings.classes),
-            },
-            "arms": described,
-            "synthetic": {
-                name: _accuracy_on(files[name], trained, slice(0, settings.seeds), settings)
-                for name in settings.arms.generators
-            },
-        },
-    )
+        for test, images in tests.items():
+            if test == TEST or arm == REAL or (arm == test and arm in swapped):
+                values[arm, test] = trained.probabilities(images.features, own)
+    cases = {name: Cases(images.names, images.patients, images.labels) for name, images in tests.items()}
+    return Scores(tuple(f"p_{name}" for name in settings.classes), cases, values)
 
 
-def _check(settings: ClassifySettings, synthetic: Sequence[Path]) -> None:
-    if settings.positive not in settings.classes or len(settings.classes) < 2:
-        raise InputError(f"setting positive is {settings.positive!r}; classes are {list(settings.classes)} (2 or more)")
-    if len(synthetic) != len(settings.arms.generators):
-        raise InputError(
-            f"{len(synthetic)} synthetic feature files for {len(settings.arms.generators)} generators "
-            f"{list(settings.arms.generators)}; give one for each, in the same order"
-        )
-    if not settings.learning_rates or not settings.dropouts:
-        raise InputError("settings learning_rates and dropouts need one value or more each")
-    if settings.seeds < 2 or settings.grid_seeds < 1:
-        raise InputError(f"setting seeds is {settings.seeds} (2 or more), grid_seeds {settings.grid_seeds} (1 or more)")
-
-
-class _Trainer:
-    """What all trainings of one run share."""
+class _Table:
+    """Features of all sets below each other, and where each image stands in them."""
 
     def __init__(
         self,
         settings: ClassifySettings,
-        features: np.ndarray,
-        squares: np.ndarray,
-        parts: dict[str, Part],
-        schedule: Schedule,
-        positive: int,
+        train: Path,
+        validation: Path,
+        test: Path,
+        synthetic: Sequence[Path],
+        train_augmented: Path | None,
     ):
-        self.settings, self.features, self.squares = settings, features, squares
-        self.parts, self.schedule, self.positive = parts, schedule, positive
+        if settings.positive not in settings.classes:
+            raise InputError(f"setting positive is {settings.positive!r}; the classes are {list(settings.classes)}")
+        if len(synthetic) != len(settings.sets):
+            raise InputError(f"{len(synthetic)} feature files for {list(settings.sets)}; give one each, in that order")
+        named = {REAL: train, "validation": validation, TEST: test, **dict(zip(settings.sets, synthetic, strict=True))}
+        self.files = {name: read_features(path).as_is() for name, path in named.items()}
+        check_apart([self.files[name] for name in (REAL, "validation", TEST)])
+        if train_augmented is not None:
+            self.files[AUGMENTED] = read_features(train_augmented).augmented()
+        check_together(list(self.files.values()))
+        self.classes = settings.classes
+        self.place, start = {}, 0
+        for name, file in self.files.items():
+            file.classes(settings.classes)
+            keys = zip([name] * len(file), file.names.tolist(), file.draws.tolist(), strict=True)
+            self.place |= {key: start + number for number, key in enumerate(keys)}
+            start += len(file)
+        self.features = np.concatenate([file.features for file in self.files.values()])
+        self.squares = np.concatenate([file.needed_squares() for file in self.files.values()])
 
-    def head(self, arm: Arm, seed: int, rate: float, dropout: float) -> Head:
-        """The training of `arm` with seed number `seed`; the number stands for the same randomness in every arm."""
+    def rows(self, members: Members) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (n,) of the table, and labels (n,), of the images of a list."""
+        keys = zip(members.sets.tolist(), members.images.tolist(), members.draws.tolist(), strict=True)
+        try:
+            rows = np.array([self.place[key] for key in keys], dtype=np.int64)
+        except KeyError as error:
+            raise InputError(
+                f"there are no features of {error}, which an arm is trained on; compute the features again"
+            ) from error
+        return rows, np.array([self.classes.index(label) for label in members.labels], dtype=np.int64)
+
+    def of(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and labels of a whole set."""
+        file = self.files[name]
+        start = self.place[name, str(file.names[0]), int(file.draws[0])]
+        return np.arange(start, start + len(file)), file.classes(self.classes)
+
+
+class _Trainer:
+    """What all trainings of one run share. own: validation rows and labels of the arms that have their own."""
+
+    def __init__(self, settings: ClassifySettings, table: _Table, own: Mapping[str, tuple[np.ndarray, np.ndarray]]):
+        self.settings, self.table, self.own = settings, table, own
+        self.validation = table.of("validation")
+
+    def head(self, arm: str, images: tuple[np.ndarray, np.ndarray], seed: int, rate: float, dropout: float) -> Head:
+        """The training of an arm on `images` (rows, labels) with seed number `seed`, which stands for the same
+        randomness in every arm."""
         number = seed_of("classify", self.settings.seed, seed)
-        rows, labels = compose(arm, self.parts, self.settings.classes, number)
-        check = self.parts["validation"]
-        return Head(rows, labels, check.rows, check.labels, number, rate, dropout)
+        return Head(*images, *self.own.get(arm, self.validation), number, rate, dropout)
 
     def train(self, heads: Sequence[Head]) -> TrainedHeads:
         """All `heads`, side by side."""
+        settings = self.settings
         return train_heads(
-            self.features,
-            self.squares,
+            self.table.features,
+            self.table.squares,
             heads,
-            self.schedule,
-            classes=len(self.settings.classes),
-            positive=self.positive,
-            threads=self.settings.threads,
+            Schedule(settings.steps, settings.batch_size, settings.check_every),
+            classes=len(settings.classes),
+            positive=settings.classes.index(settings.positive),
+            threads=settings.threads,
         )
 
-    def grid(self, real: Arm) -> tuple[list[dict], float, float]:
-        """Rows of Table 4.1, best first, and the chosen learning rate and dropout."""
+    def grid(self, real: tuple[np.ndarray, np.ndarray]) -> tuple[list[dict], float, float]:
+        """Rows of the grid, best first, and the chosen learning rate and dropout."""
         settings, count = self.settings, self.settings.grid_seeds
         points = [(rate, dropout) for rate in settings.learning_rates for dropout in settings.dropouts]
-        heads = [self.head(real, seed, *point) for point in points for seed in range(count)]
+        heads = [self.head(REAL, real, seed, *point) for point in points for seed in range(count)]
         start = time.perf_counter()
         trained = self.train(heads)
         logger.info("grid: %d settings x %d seeds in %.1f s", len(points), count, time.perf_counter() - start)
-        check = self.parts["validation"]
-        decided = trained.probabilities(self.features[check.rows]).argmax(-1)
-        called, truth = decided == self.positive, check.labels == self.positive
-        loss, step = trained.selected(trained.loss), trained.step
-        rows = []
+        rows, truth = self.validation
+        decided, positive = trained.probabilities(self.table.features[rows]).argmax(-1), self._positive
+        loss, found = trained.selected(trained.loss), []
         for number, (rate, dropout) in enumerate(points):
             own = slice(number * count, (number + 1) * count)
-            rows.append(
+            found.append(
                 {
                     "learning_rate": rate,
                     "dropout": dropout,
-                    "accuracy": float((decided[own] == check.labels).mean()),
-                    "false_positives": float((called[own] & ~truth).sum(1).mean()),
-                    "false_negatives": float((~called[own] & truth).sum(1).mean()),
+                    "accuracy": float((decided[own] == truth).mean()),
+                    "false_positives": float(((decided[own] == positive) & (truth != positive)).sum(1).mean()),
+                    "false_negatives": float(((decided[own] != positive) & (truth == positive)).sum(1).mean()),
                     "balanced_loss": float(loss[own].mean()),
-                    "step": float(step[own].mean()),
+                    "step": float(trained.step[own].mean()),
                     "seeds": count,
                 }
             )
-        rows.sort(key=lambda row: (-row["accuracy"], row["balanced_loss"]))
-        return rows, rows[0]["learning_rate"], rows[0]["dropout"]
+        found.sort(key=lambda row: (-row["accuracy"], row["balanced_loss"]))
+        return found, found[0]["learning_rate"], found[0]["dropout"]
+
+    @property
+    def _positive(self) -> int:
+        return self.settings.classes.index(self.settings.positive)
 
 
-def _describe(arm: Arm, size: int, real: int) -> dict:
-    """Arm for the summary. share: synthetic images / all images of the training set, 0 to 1."""
-    synthetic = 0 if arm.kind in ("real", "classic", "duplicates") else sum(arm.added.values())
+def _trained(settings: ClassifySettings, trained: TrainedHeads, own: slice) -> dict:
+    """Of one arm: its steps, whether they were too few, and its validation results, means over the seeds."""
+    steps = trained.step[own]
+    validation = {
+        name: float(trained.selected(values)[own].mean())
+        for name, values in {
+            "balanced_loss": trained.loss, "balanced_accuracy": trained.accuracy, "auroc": trained.auroc
+        }.items()
+    }  # fmt: skip
     return {
-        "title": arm.title,
-        "kind": arm.kind,
-        "generator": arm.source if synthetic else None,
-        "n_train": size,
-        "n_real": real if arm.with_real else 0,
-        "added": arm.added,
-        "share": synthetic / size,
+        "step": {"mean": float(steps.mean()), "by_seed": steps.tolist()},
+        "budget_limited": bool((steps > LATE * settings.steps).mean() > 0.5),
+        "validation": validation,
     }
 
 
-def _write_predictions(
-    path: Path, settings: ClassifySettings, arms: Sequence[Arm], test: Features, probabilities: np.ndarray
-) -> None:
-    columns = [f"p_{name}" for name in settings.classes]
-    by_arm = probabilities.reshape(len(arms), settings.seeds, *probabilities.shape[1:]).tolist()
-    cases = list(zip(test.names.tolist(), test.patients.tolist(), test.labels.tolist(), strict=True))
-    rows = [
-        {"arm": arm.name, "seed": seed, "image": name, "patient": patient, "label": label}
-        | dict(zip(columns, values, strict=True))
-        for arm, by_seed in zip(arms, by_arm, strict=True)
-        for seed, by_case in enumerate(by_seed)
-        for (name, patient, label), values in zip(cases, by_case, strict=True)
-    ]
-    write_csv(path, rows, ["arm", "seed", "image", "patient", "label", *columns])
-
-
-def _accuracy_on(
-    synthetic: Features, trained: TrainedHeads, real: slice, settings: ClassifySettings
-) -> dict[str, dict]:
-    """Accuracy of the real arm's classifiers on one synthetic set, all of it and by class: value, low, high, n.
-
-    Mean over the seeds, with the interval of the bootstrap of images and seeds.
-    """
-    truth = synthetic.classes(settings.classes)
-    right = trained.probabilities(synthetic.features, real).argmax(-1) == truth
-    rng = np.random.default_rng(seed_of("accuracy on synthetic", settings.seed))
-    tail = (1 - settings.level) / 2
-    found = {}
-    for name, where in {
-        "all": np.ones(len(truth), dtype=bool),
-        **{label: truth == number for number, label in enumerate(settings.classes)},
-    }.items():
-        if not where.any():
-            found[name] = {"value": None, "reason": f"the set has no {name!r} image", "n": 0}
-            continue
-        # Each group by itself: a resample of all images may hold none of a small class.
-        group = np.ones(int(where.sum()), dtype=bool)
-        draws = two_level_resamples(group, np.arange(len(group)), settings.seeds, settings.resamples, rng)
-        low, high = np.quantile(bootstrap_share(right[:, where], group, draws), [tail, 1 - tail])
-        found[name] = {
-            "value": float(right[:, where].mean()),
-            "low": float(low),
-            "high": float(high),
-            "n": len(group),
-        }
-    return found
+def _summary(settings: ClassifySettings, table: _Table, grid: Sequence[dict], rate: float, dropout: float) -> dict:
+    axes = {"learning_rate": (rate, settings.learning_rates), "dropout": (dropout, settings.dropouts)}
+    return {
+        "model": f"{table.files[TEST].extractor} with frozen weights, then BatchNorm, global average pooling, dropout "
+        "and a dense layer",
+        "backbone": table.files[TEST].extractor,
+        "classes": list(settings.classes),
+        "positive": settings.positive,
+        "learning_rate": rate,
+        "dropout": dropout,
+        # A best point at the end of an axis says that the grid may be too small.
+        "at_the_end_of_the_grid": [
+            name for name, (chosen, axis) in axes.items() if len(axis) > 1 and chosen in (min(axis), max(axis))
+        ],
+        "steps": settings.steps,
+        "batch_size": settings.batch_size,
+        "seeds": settings.seeds,
+        "selection": SELECTION,
+        "images": {
+            name: table.files[key].class_counts(settings.classes)
+            for name, key in (("train", REAL), ("validation", "validation"), ("test", TEST))
+        },
+        "thresholds": {},
+    }

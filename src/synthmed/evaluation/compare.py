@@ -1,244 +1,379 @@
-"""From the predictions of all arms to a verdict on each."""
+"""From the scores of all arms of a task to its outcomes, and to a verdict on each arm."""
 
-import csv
+from __future__ import annotations
+
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.step import Output, step
+from synthmed.evaluation.arms import REAL, TEST
+from synthmed.evaluation.scores import Cases, Scores, probabilities, read_scores
 from synthmed.metrics import classification, statistics, verdict
+from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.outcomes import OUTCOMES, Measured, Outcome, beside
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class CompareSettings:
-    """What is compared with what.
-
-    classes: class names in the order of the probabilities; positive: the class whose area under the curve decides;
-    threshold: probability from which a case is called positive (with more than two classes the largest probability
-    decides instead); real: name of the reference arm; alpha: family-wise level of the verdicts, and 1 − alpha that of
-    every interval; margin: largest difference of areas that counts as equivalent; resamples: bootstrap resamples; seed:
-    of the resampling.
-    """
-
-    classes: tuple[str, ...]
-    positive: str
-    threshold: float
-    real: str
-    alpha: float
-    margin: float
-    resamples: int
-    seed: int
+REPORTED = {
+    "classification": ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"),
+    "segmentation": ("iou", "dice", "thresholded_jaccard", "false_positive_pixels", "false_negative_pixels"),
+}
+"""Outcomes that every task of a kind reports, whichever of them decides."""
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """Predictions of all arms on the same N test cases: probabilities {arm: float64 (S, N, K)}, labels int64 (N,)."""
+class StatisticsOptions:
+    """How scores become verdicts."""
 
-    probabilities: dict[str, np.ndarray]
-    seeds: tuple[str, ...]
-    images: tuple[str, ...]
-    patients: np.ndarray
-    labels: np.ndarray
-
-
-def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
-    """Read a predictions CSV (arm, seed, image, patient, label, p_<class> …), in any order of rows.
-
-    Raises InputError when columns lack, a probability is no number in 0 … 1, a row occurs twice, an image changes its
-    label or patient, or the arms differ in their seeds or test images.
-    """
-    columns = [f"p_{name}" for name in classes]
-    cells: dict[tuple[str, str, str], list[float]] = {}
-    facts: dict[str, tuple[str, str]] = {}
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
-    with open(path, newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        missing = {"arm", "seed", "image", "patient", "label", *columns} - set(reader.fieldnames or ())
-        if missing:
-            raise InputError(f"{path}: columns {sorted(missing)} are missing; are the classes {list(classes)} right?")
-        for number, row in enumerate(reader, start=2):
-            try:
-                values = [float(row[column]) for column in columns]
-            except (TypeError, ValueError) as error:
-                raise InputError(f"{path}, line {number}: a probability is no number ({error})") from error
-            if not all(0 <= value <= 1 for value in values):
-                raise InputError(f"{path}, line {number}: probabilities {values} must lie in 0 … 1; did training fail?")
-            key = (row["arm"], row["seed"], row["image"])
-            if key in cells:
-                raise InputError(f"{path}, line {number}: arm, seed and image {key} occur twice")
-            if row["label"] not in classes:
-                raise InputError(f"{path}, line {number}: unknown label {row['label']!r}; classes are {list(classes)}")
-            if facts.setdefault(row["image"], (row["patient"], row["label"])) != (row["patient"], row["label"]):
-                raise InputError(f"{path}, line {number}: image {row['image']!r} changed its patient or label")
-            cells[key] = values
-    if not cells:
-        raise InputError(f"{path}: there are no predictions in it; run the classifiers again")
-    arms = list(dict.fromkeys(arm for arm, _, _ in cells))
-    seeds, images = sorted({seed for _, seed, _ in cells}), sorted(facts)
-    if len(cells) != len(arms) * len(seeds) * len(images):
-        gap = next((a, s, i) for a in arms for s in seeds for i in images if (a, s, i) not in cells)
-        raise InputError(f"{path}: no row for arm, seed, image {gap}; all arms need the same seeds and test images")
-    return Predictions(
-        {arm: np.array([[cells[arm, seed, image] for image in images] for seed in seeds]) for arm in arms},
-        tuple(seeds),
-        tuple(images),
-        np.unique([facts[image][0] for image in images], return_inverse=True)[1],
-        np.array([classes.index(facts[image][1]) for image in images]),
-    )
+    threshold: Annotated[
+        float,
+        Meta(ge=0, le=1, description="Probability from which a case is called positive, where a model has none of its "
+             "own; with more than two classes the largest probability decides instead."),
+    ]  # fmt: skip
+    alpha: Annotated[float, Meta(gt=0, lt=1, description="Two-sided, family-wise level of the verdicts.")]
+    margin: Annotated[
+        float, Meta(gt=0, description="Largest difference of the deciding outcome that counts as equivalent.")
+    ]
+    resamples: Annotated[int, Meta(ge=100, description="Resamples of the bootstrap beside the deciding test.")]
 
 
-def _check(settings: CompareSettings, predictions: Predictions, described: dict, path: Path) -> None:
-    arms = set(predictions.probabilities)
-    if settings.positive not in settings.classes:
-        raise InputError(f"setting positive is {settings.positive!r}; choose one of {list(settings.classes)}")
-    for number, name in enumerate(settings.classes):
-        if not (predictions.labels == number).any():
-            raise InputError(f"{path}: no test image of the class {name!r}; without one nothing can be said of it")
-    if settings.real not in arms:
-        raise InputError(f"{path}: no arm {settings.real!r} (setting real); there are {sorted(arms)}")
-    if set(described) != arms:
-        raise InputError(
-            f"the summary describes the arms {sorted(described)}, but {path} holds {sorted(arms)}; run both"
-        )
-    if len(predictions.seeds) < 2:
-        raise InputError(
-            f"{path}: one seed only; chance in the training cannot be told from an effect, train ≥ 5 seeds"
-        )
-    if len(predictions.seeds) < 5:
-        logger.warning(
-            "%d seeds only: the verdict holds its level but will rarely see an effect", len(predictions.seeds)
-        )
+@dataclass(frozen=True)
+class CompareSettings(StatisticsOptions):
+    """Settings of `compare`."""
 
-
-def _decisions(probabilities: np.ndarray, positive: int, threshold: float) -> np.ndarray:
-    """Decided class, int (S, N): by the threshold for two classes, else the largest probability."""
-    if probabilities.shape[2] == 2:
-        return np.where(probabilities[:, :, positive] >= threshold, positive, 1 - positive)
-    return probabilities.argmax(axis=2)
-
-
-def _interval(value: float, resampled: np.ndarray, level: float) -> dict[str, float]:
-    tail = (1 - level) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return {"value": float(value), "low": float(low), "high": float(high)}
+    task: Annotated[str, Meta(description="Name of the task.")]
+    title: Annotated[str, Meta(description="Of the task, for people.")]
+    kind: Annotated[Literal["classification", "segmentation"], Meta(description="What the models do.")]
+    outcome: Annotated[str, Meta(description="The outcome that decides, a name of metrics.outcomes.OUTCOMES.")]
+    classes: Annotated[tuple[str, ...], Meta(min_length=2, description="Classes, in the order of the probabilities.")]
+    positive: Annotated[str, Meta(description="The class of sensitivity and of the area under the curve.")]
+    seed: Annotated[int, Meta(description="Of the resampling.")]
 
 
 @step("compare")
-def compare(settings: CompareSettings, *, predictions: Path, summary: Path, out: Output) -> None:
-    """Compare every arm with the real one, with a verdict.
+def compare(settings: CompareSettings, *, scores: Path, summary: Path, split_report: Path, out: Output) -> None:
+    """Measure every arm, compare it with the real one, and write the verdicts (JSON).
 
-    Compare every arm with the real one and write the verdicts (JSON).
+    scores: see scores.py; summary: JSON of the step that trained the models: every arm's description, thresholds,
+    seeds; split_report: JSON of `split`, whether patients are known.
 
-    predictions: CSV, see read_predictions; summary: JSON of the classifier step, whose "arms" describes every arm by
-    its "kind" and "n_train" (training images). Raises InputError when the two do not fit together or a class lacks.
-
-    Each arm: accuracy, AUROC, sensitivity, specificity (mean over seeds, with intervals from the bootstrap of patients
-    and seeds) and decision counts (means over seeds). `versus_real`: `auroc_difference` and `p` by trainings as
-    readers, which decide with `p_holm`; beside them the bootstrap of the same difference (`auroc_difference_bootstrap`,
-    `p_bootstrap`), DeLong on seed-averaged scores (`p_delong`: these very trainings, averaged), the bootstrap of the
-    accuracy, and McNemar on the seeds' majority decisions (`p_mcnemar` exact, `p_mcnemar_mid`).
+    `arms`: of each its description, `tests` (outcomes as Estimates, recall by class, mean confusion matrix) and
+    `versus_reference`: differences of all outcomes, and of the deciding one p, p_holm, verdict, equivalence, and what
+    other tests say (`also`). `comparisons`: where an arm replaces the real images in training and test, TRTR, TSTR and
+    TSTS with one another. Raises InputError when scores and summary do not fit together, or a class lacks.
     """
-    table = read_predictions(predictions, settings.classes)
-    described = read_json(summary).get("arms", {})
-    _check(settings, table, described, predictions)
-    level, positive = 1 - settings.alpha, settings.classes.index(settings.positive)
-    is_positive, everyone = table.labels == positive, np.ones(len(table.labels), dtype=bool)
-    logger.info("%d arms, %d seeds, %d test images", len(table.probabilities), len(table.seeds), len(table.images))
-    draws = statistics.two_level_resamples(
-        is_positive, table.patients, len(table.seeds), settings.resamples, np.random.default_rng(settings.seed)
-    )
-    scores = {arm: values[:, :, positive] for arm, values in table.probabilities.items()}
-    decided = {arm: _decisions(p, positive, settings.threshold) for arm, p in table.probabilities.items()}
-    boot_auroc = {arm: statistics.bootstrap_auroc(values, is_positive, draws) for arm, values in scores.items()}
-    boot_accuracy = {
-        arm: statistics.bootstrap_share(values == table.labels, everyone, draws) for arm, values in decided.items()
-    }
-    areas = {
-        arm: float(np.mean([classification.auroc(s, is_positive) for s in values])) for arm, values in scores.items()
-    }
-    others = [arm for arm in scores if arm != settings.real]
-    tests = {
-        arm: statistics.seeds_test(scores[settings.real], scores[arm], is_positive, table.patients, level=level)
-        for arm in others
-    }
-    families = verdict.families({arm: (described[arm]["kind"], described[arm]["generator"]) for arm in others})
-    verdicts = verdict.decide(tests, families, alpha=settings.alpha, margin=settings.margin, seeds=len(table.seeds))
-    results: dict[str, dict] = {}
-    for arm in scores:
-        called = decided[arm] == positive
-        right = decided[arm] == table.labels
-        counts = np.mean(
-            [classification.confusion(table.labels, row, len(settings.classes)) for row in decided[arm]], axis=0
-        )
-        results[arm] = {
-            "kind": described[arm]["kind"],
-            "n_train": described[arm]["n_train"],
-            "accuracy": _interval(right.mean(), boot_accuracy[arm], level),
-            "auroc": _interval(areas[arm], boot_auroc[arm], level),
-            "sensitivity": _interval(
-                called[:, is_positive].mean(), statistics.bootstrap_share(called, is_positive, draws), level
-            ),
-            "specificity": _interval(
-                (~called)[:, ~is_positive].mean(), statistics.bootstrap_share(~called, ~is_positive, draws), level
-            ),
-            "false_positives": float(called[:, ~is_positive].sum(axis=1).mean()),
-            "false_negatives": float((~called)[:, is_positive].sum(axis=1).mean()),
-            "confusion": counts.tolist(),
-        }
-    majority_right = {arm: _majority_right(settings, table, arm, decided[arm], positive) for arm in scores}
-    for arm in others:
-        test, words = tests[arm], verdicts[arm]
-        auroc_differences = boot_auroc[arm] - boot_auroc[settings.real]
-        accuracy_differences = boot_accuracy[arm] - boot_accuracy[settings.real]
-        mcnemar = statistics.mcnemar(majority_right[settings.real], majority_right[arm])
-        delong = statistics.delong_test(
-            scores[settings.real].mean(axis=0), scores[arm].mean(axis=0), is_positive, table.patients
-        )
-        accuracy_difference = results[arm]["accuracy"]["value"] - results[settings.real]["accuracy"]["value"]
-        results[arm]["versus_real"] = {
-            "auroc_difference": {"value": test.difference, "low": test.low, "high": test.high},
-            "p": test.p,
-            "p_holm": words.p_holm,
-            "family": families[arm],
-            "verdict": words.word,
-            "equivalent": words.equivalent,
-            "auroc_difference_bootstrap": _interval(test.difference, auroc_differences, level),
-            "p_bootstrap": statistics.bootstrap_p(auroc_differences),
-            "p_delong": delong.p,
-            "accuracy_difference": _interval(accuracy_difference, accuracy_differences, level),
-            "p_accuracy": statistics.bootstrap_p(accuracy_differences),
-            "p_mcnemar": mcnemar.exact,
-            "p_mcnemar_mid": mcnemar.mid_p,
-        }
-        logger.info("%s: AUROC %+.3f [%+.3f, %+.3f], %s", arm, test.difference, test.low, test.high, words.word)
+    table = _Table(settings, scores, read_json(summary))
+    logger.info("%d arms, %d seeds, %d test images", len(table.arms), table.seeds, len(table.cases[TEST].images))
+    arms = {arm: table.describe(arm) for arm in table.arms}
+    for arm, versus in _versus(table).items():
+        arms[arm]["versus_reference"] = versus
     write_json(
         out,
         {
-            "positive": settings.positive,
+            "task": settings.task,
+            "title": settings.title,
+            "kind": settings.kind,
+            "outcome": settings.outcome,
+            "outcomes": {name: _shown(OUTCOMES[name]) for name in table.reported},
+            "reference": REAL,
+            "swap": table.summary["swap"],
+            "tests": list(table.cases),
             "classes": list(settings.classes),
-            "real": settings.real,
+            "positive": settings.positive,
             "alpha": settings.alpha,
             "margin": settings.margin,
-            "seeds": len(table.seeds),
-            "test_images": len(table.images),
-            "test_patients": len(np.unique(table.patients)),
-            "rule": verdict.rule_text(settings.alpha, settings.margin, outcome="AUROC", reference=settings.real),
-            "arms": results,
+            "seeds": table.seeds,
+            "images": {test: len(cases.images) for test, cases in table.cases.items()},
+            "patients": {test: len(np.unique(cases.patients)) for test, cases in table.cases.items()},
+            "patients_known": bool(read_json(split_report).get("patients_known", True)),
+            "rule": verdict.rule_text(
+                settings.alpha, settings.margin, outcome=OUTCOMES[settings.outcome].title, reference=REAL
+            ),
+            "arms": arms,
+            "comparisons": _comparisons(table),
         },
     )
 
 
-def _majority_right(
-    settings: CompareSettings, table: Predictions, arm: str, decided: np.ndarray, positive: int
-) -> np.ndarray:
+def _shown(outcome: Outcome) -> dict:
+    return {"title": outcome.title, "unit": outcome.unit, "higher_is_better": outcome.higher_is_better}
+
+
+class _Table:
+    """The scores of a task, and what is measured of them."""
+
+    def __init__(self, settings: CompareSettings, path: Path, summary: Mapping):
+        self.settings, self.summary = settings, summary
+        self.path, self.level = path, 1 - settings.alpha
+        self.reported = [name for name in REPORTED[settings.kind] if name != settings.outcome]
+        self.reported.insert(0, settings.outcome)
+        self.scores = self._read()
+        self.cases: dict[str, Cases] = self.scores.cases
+        self.arms = self.scores.arms
+        self.seeds = len(self.scores.values[REAL, TEST]) if (REAL, TEST) in self.scores.values else 0
+        self._check()
+
+    def _read(self) -> Scores:
+        if self.settings.outcome not in OUTCOMES:
+            raise InputError(f"setting outcome is {self.settings.outcome!r}; the outcomes are {sorted(OUTCOMES)}")
+        if self.settings.positive not in self.settings.classes:
+            raise InputError(
+                f"setting positive is {self.settings.positive!r}; choose one of {list(self.settings.classes)}"
+            )
+        if self.settings.kind == "segmentation":
+            return read_scores(self.path, self.reported)
+        found = read_scores(self.path, [f"p_{name}" for name in self.settings.classes])
+        probabilities(found, self.path)
+        return found
+
+    def _check(self) -> None:
+        described = self.summary["arms"]
+        if set(described) != set(self.arms) or not self.seeds:
+            raise InputError(
+                f"{self.path} holds the arms {sorted(self.arms)}, the summary describes {sorted(described)}; run both "
+                f"steps again, with the arm {REAL!r} on {TEST!r} among them"
+            )
+        if self.seeds < 2:
+            raise InputError(f"{self.path}: one seed only; chance in the training cannot be told from an effect")
+        if self.settings.kind == "classification":
+            for test, cases in self.cases.items():
+                lacking = sorted(set(self.settings.classes) - set(cases.labels.tolist()))
+                if lacking and test == TEST:
+                    raise InputError(f"{self.path}: no test image of the class {lacking[0]!r}; add some")
+                if unknown := sorted(set(cases.labels.tolist()) - set(self.settings.classes)):
+                    raise InputError(f"{self.path}: unknown label {unknown[0]!r} in {test!r}")
+
+    @cached_property
+    def positive(self) -> int:
+        return self.settings.classes.index(self.settings.positive)
+
+    def labels(self, test: str) -> np.ndarray:
+        """Classes of the cases as positions, int (N,)."""
+        place = {name: number for number, name in enumerate(self.settings.classes)}
+        return np.array([place[label] for label in self.cases[test].labels])
+
+    def decided(self, arm: str, test: str) -> np.ndarray:
+        """Decided class, int (S, N): by each training's threshold for two classes, else the largest probability."""
+        values = self.scores.values[arm, test]
+        if values.shape[2] > 2:
+            return values.argmax(axis=2)
+        own = self.summary["thresholds"].get(arm, [self.settings.threshold] * len(values))
+        called = values[:, :, self.positive] >= np.array(own)[:, None]
+        return np.where(called, self.positive, 1 - self.positive)
+
+    def values(self, outcome: Outcome, pairs: list[tuple[str, str]]) -> np.ndarray:
+        """What the outcome is measured from, of several (arm, test) of one test set below each other."""
+        if outcome.decides_on == "decisions":
+            return np.concatenate([self.decided(*pair) for pair in pairs])
+        values = np.concatenate([self.scores.values[pair] for pair in pairs])
+        return values if outcome.decides_on == "scores" else values[:, :, self.scores.columns.index(outcome.name)]
+
+    def measured(self, name: str, pairs: list[tuple[str, str]]) -> Measured:
+        """The outcome of several arms on one test set: their models below each other."""
+        outcome, test = OUTCOMES[name], pairs[0][1]
+        return outcome.measure(self.values(outcome, pairs), self.labels(test), self.cases[test].patients, self.positive)
+
+    def estimate(self, name: str, arm: str, test: str) -> Estimate:
+        """One outcome of one arm; a set of one class, or of one patient, has none, and the estimate says so."""
+        try:
+            return statistics.mean_estimate(self.measured(name, [(arm, test)]), level=self.level)
+        except InputError as error:
+            if test == TEST and name == self.settings.outcome:
+                raise
+            return Estimate.missing(str(error), len(self.cases[test].images))
+
+    def recall(self, arm: str, test: str, label: int) -> Estimate:
+        """How often images of one class are decided to be of it."""
+        where = self.labels(test) == label
+        if not where.any():
+            return Estimate.missing(f"the set has no {self.settings.classes[label]!r} image", 0)
+        try:
+            measured = OUTCOMES["accuracy"].measure(
+                self.decided(arm, test)[:, where],
+                self.labels(test)[where],
+                self.cases[test].patients[where],
+                self.positive,
+            )
+        except InputError as error:
+            return Estimate.missing(str(error), int(where.sum()))
+        return statistics.mean_estimate(measured, level=self.level)
+
+    def describe(self, arm: str) -> dict:
+        """Everything about one arm but its comparison with the real one."""
+        described = self.summary["arms"][arm]
+        kept = ("kind", "title", "set", "n_train", "share", "trainings", "uses_up", "budget_limited")
+        found = {name: described[name] for name in kept}
+        found["tests"] = {test: self._tested(arm, test) for test in self.scores.tests_of(arm)}
+        found["versus_reference"] = None
+        return found
+
+    def _tested(self, arm: str, test: str) -> dict:
+        found: dict = {"outcomes": {name: self.estimate(name, arm, test).to_json() for name in self.reported}}
+        if self.settings.kind == "classification":
+            count, truth = len(self.settings.classes), self.labels(test)
+            matrices = [classification.confusion(truth, row, count) for row in self.decided(arm, test)]
+            found["confusion"] = np.mean(matrices, axis=0).tolist()
+            found["recall"] = {
+                name: self.recall(arm, test, label).to_json() for label, name in enumerate(self.settings.classes)
+            }
+        return found
+
+    def contrast(self, arm: str) -> np.ndarray:
+        """Of the real arm's models, then those of `arm`: seed by seed, or by the trainings of its generator."""
+        trainings = self.summary["arms"][arm]["trainings"]
+        if trainings > 1:
+            return statistics.nested(trainings, self.seeds // trainings)
+        return statistics.paired(self.seeds)
+
+
+# -------------------------------------------------------------------------------------------- against the real arm
+def _versus(table: _Table) -> dict[str, dict]:
+    """arm → its `versus_reference`."""
+    settings, outcome = table.settings, OUTCOMES[table.settings.outcome]
+    others = [arm for arm in table.arms if arm != REAL]
+    tests = {
+        name: {
+            arm: statistics.readers_test(
+                table.measured(name, [(REAL, TEST), (arm, TEST)]), table.contrast(arm), level=table.level
+            )
+            for arm in others
+        }
+        for name in table.reported
+    }
+    described = table.summary["arms"]
+    families = verdict.families({arm: (described[arm]["kind"], described[arm]["set"]) for arm in others})
+    decided = verdict.decide(
+        tests[outcome.name],
+        families,
+        alpha=settings.alpha,
+        margin=settings.margin,
+        seeds=table.seeds,
+        higher_is_better=outcome.higher_is_better,
+    )
+    also = _also(table, others)
+    found = {}
+    for arm in others:
+        words, test = decided[arm], tests[outcome.name][arm]
+        found[arm] = {
+            "outcomes": {name: _difference(tests[name][arm], len(table.cases[TEST].images)) for name in table.reported},
+            "p": test.p,
+            **_words(words, families[arm]),
+            "also": also[arm],
+        }
+        logger.info("%s: %s %+.3f, %s", arm, outcome.title, test.difference, words.word or words.reason)
+    return found
+
+
+def _words(words: verdict.Verdict, family: str) -> dict:
+    return {
+        "p_holm": words.p_holm,
+        "p_equivalent": words.p_equivalent,
+        "family": family,
+        "verdict": words.word,
+        "reason": words.reason,
+        "equivalent": words.equivalent,
+    }
+
+
+def _difference(test: statistics.SeedTest, cases: int) -> dict:
+    return {"difference": test.estimate(cases).to_json(), "p": test.p}
+
+
+def _also(table: _Table, arms: list[str]) -> dict[str, dict]:
+    """What other tests say of the arms, for readers who know them: they answer narrower questions and decide nothing.
+
+    Bootstrap of patients and seeds (of the deciding outcome where it is an area); DeLong on probabilities averaged over
+    the seeds, which takes these trainings as given; McNemar on their majority's decisions.
+    """
+    if table.settings.kind != "classification" or len(table.settings.classes) != 2:
+        return {arm: {} for arm in arms}
+    positive, patients = table.labels(TEST) == table.positive, table.cases[TEST].patients
+    draws = statistics.two_level_resamples(
+        positive, patients, table.seeds, table.settings.resamples, np.random.default_rng(table.settings.seed)
+    )
+    scores = {arm: table.scores.values[arm, TEST][:, :, table.positive] for arm in (REAL, *arms)}
+    resampled = {arm: statistics.bootstrap_auroc(values, positive, draws) for arm, values in scores.items()}
+    right = {arm: _majority_right(table, arm) for arm in scores}
+    found = {}
+    for arm in arms:
+        differences = resampled[arm] - resampled[REAL]
+        value = float(np.mean([classification.auroc(row, positive) for row in scores[arm]])) - float(
+            np.mean([classification.auroc(row, positive) for row in scores[REAL]])
+        )
+        tail = (1 - table.level) / 2
+        low, high = (float(end) for end in np.quantile(differences, [tail, 1 - tail]))
+        delong = statistics.delong_test(scores[REAL].mean(axis=0), scores[arm].mean(axis=0), positive, patients)
+        mcnemar = statistics.mcnemar(right[REAL], right[arm])
+        found[arm] = {
+            "bootstrap": {
+                "difference": Estimate(value, low, high, len(positive)).to_json(),
+                "p": statistics.bootstrap_p(differences),
+            },
+            "delong": {"difference": Estimate(delong.difference, n=len(positive)).to_json(), "p": delong.p},
+            "mcnemar": {
+                "difference": Estimate(float(right[arm].mean() - right[REAL].mean()), n=len(positive)).to_json(),
+                "p": mcnemar.exact,
+            },
+        }
+    return found
+
+
+def _majority_right(table: _Table, arm: str) -> np.ndarray:
     """Whether the majority of an arm's trainings decided right, bool (N,); ties go to the mean probabilities."""
-    mean = table.probabilities[arm].mean(axis=0, keepdims=True)
-    fallback = _decisions(mean, positive, settings.threshold)[0]
-    return statistics.majority(decided, len(settings.classes), fallback) == table.labels
+    decided, mean = table.decided(arm, TEST), table.scores.values[arm, TEST].mean(axis=0)
+    return statistics.majority(decided, len(table.settings.classes), mean.argmax(axis=1)) == table.labels(TEST)
+
+
+# ------------------------------------------------------------------------------------------- replaced real images
+def _comparisons(table: _Table) -> list[dict]:
+    """TRTR, TSTR and TSTS with one another, where an arm replaces the real images; else none. Words as for any arm."""
+    swap = table.summary["swap"]
+    if swap is None:
+        return []
+    cells = {"TRTR": (REAL, TEST), "TSTR": (swap, TEST), "TSTS": (swap, swap)}
+    pairs = [("TRTR", "TSTR"), ("TRTR", "TSTS"), ("TSTR", "TSTS")]
+    tests = {
+        pair: {name: _between(table, name, *(cells[key] for key in pair)) for name in table.reported} for pair in pairs
+    }
+    outcome = OUTCOMES[table.settings.outcome]
+    decided = verdict.decide(
+        {pair: found[outcome.name] for pair, found in tests.items()},
+        dict.fromkeys(pairs, "replaced"),
+        alpha=table.settings.alpha,
+        margin=table.settings.margin,
+        seeds=table.seeds,
+        higher_is_better=outcome.higher_is_better,
+    )
+    return [
+        {
+            "names": list(pair),
+            "first": list(cells[pair[0]]),
+            "second": list(cells[pair[1]]),
+            "outcomes": {name: _difference(test, _cases(table, pair, cells)) for name, test in tests[pair].items()},
+            "p": tests[pair][outcome.name].p,
+            **_words(decided[pair], "replaced"),
+        }
+        for pair in pairs
+    ]
+
+
+def _cases(table: _Table, pair: tuple[str, str], cells: Mapping[str, tuple[str, str]]) -> int:
+    return sum(len(table.cases[test].images) for test in dict.fromkeys(cells[name][1] for name in pair))
+
+
+def _between(table: _Table, name: str, first: tuple[str, str], second: tuple[str, str]) -> statistics.SeedTest:
+    """The difference second − first, training by training, on one test set or on two of different patients."""
+    if first[1] == second[1]:
+        measured = table.measured(name, [first, second])
+    else:
+        measured = beside(table.measured(name, [first]), table.measured(name, [second]))
+    return statistics.readers_test(measured, statistics.paired(table.seeds), level=table.level)

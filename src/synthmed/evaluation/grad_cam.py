@@ -1,18 +1,18 @@
-"""Where the classifiers (real) and (synthetic) look on real test images, above all where they are wrong (Figure 11).
+"""Where the networks of two arms look on real test images, above all where they are wrong.
 
 Maps are Grad-CAM of the positive output: what speaks for the finding, also in an image that was called negative. A
 classifier's map is the mean of its seeds' maps, each divided by its sum, so that every training weighs the same.
 """
 
-import csv
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from msgspec import Meta
 from PIL import Image
 
 from synthmed.classifiers import network
@@ -22,7 +22,8 @@ from synthmed.core.files import read_json, write_json
 from synthmed.core.step import Output, step
 from synthmed.data.boxes import parse_boxes
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.evaluation.three_steps import REAL, SYNTHETIC
+from synthmed.evaluation.arms import TEST
+from synthmed.evaluation.scores import read_scores
 from synthmed.metrics import localisation, resampling, statistics
 from synthmed.training.device import choose_device
 from synthmed.training.images import to_model
@@ -33,18 +34,29 @@ OUTCOMES = ("true positive", "false negative", "false positive", "true negative"
 
 
 @dataclass(frozen=True)
-class GradCamSettings:
-    """positive: output of both classifiers whose evidence is mapped; the label of positive images.
+class GradCamOptions:
+    """Where the networks look."""
 
-    shown: most wrong images shown of each kind (false negatives and false positives of either classifier, right
-    positives of both). batch_size: images at once; threads: CPU threads.
-    """
+    shown: Annotated[
+        int,
+        Meta(ge=1, description="Most wrong images shown of each kind (false negatives and false positives of either "
+             "network, right positives of both)."),
+    ]  # fmt: skip
+    level: Annotated[float, Meta(gt=0, lt=1, description="Of the intervals.")]
+    batch_size: Annotated[int, Meta(ge=1, description="Images at once; bounds the memory.")]
+    threads: Annotated[int, Meta(ge=1, description="Processor threads.")]
+    device: Annotated[Literal["auto", "cpu", "cuda"], Meta(description="auto: a GPU where there is one.")]
 
-    positive: str
-    shown: int
-    batch_size: int
-    threads: int
-    device: Literal["auto", "cpu", "cuda"]
+
+@dataclass(frozen=True)
+class GradCamSettings(GradCamOptions):
+    """Settings of `grad-cam`."""
+
+    classes: Annotated[tuple[str, ...], Meta(min_length=2, max_length=2, description="The two classes, in order.")]
+    positive: Annotated[str, Meta(description="Output of both networks whose evidence is mapped.")]
+    arms: Annotated[
+        tuple[str, ...], Meta(min_length=2, max_length=2, description="The arms, in the order of their networks.")
+    ]
 
 
 @dataclass(frozen=True)
@@ -60,20 +72,19 @@ class Decisions:
 def grad_cam(
     settings: GradCamSettings,
     *,
-    real_classifier: Path,
-    synthetic_classifier: Path,
+    classifiers: list[Path],
     test: Path,
-    predictions: Path,
+    scores: Path,
     summary: Path,
     out: Output,
     maps: Output,
 ) -> None:
-    """Where two classifiers look when they are wrong.
+    """Where the networks of two arms look when they are wrong.
 
-    Map what both classifiers see in the real test images that either of them gets wrong, and in those with boxes.
+    Map what both networks see in the real test images that either of them gets wrong, and in those with boxes.
 
     test: the real test images; their column `boxes`, where there is one, holds the annotated findings (data/boxes.py).
-    predictions, summary: from `three-steps` with the same classifiers and images.
+    scores, summary: from `score-networks` with the same networks and images.
 
     out: JSON. `outcomes`: images of each outcome by classifier. `inside`: by classifier and outcome (positive images
     with boxes only), n, the mean share of the map's sum that lies inside the boxes, the mean share of the image that
@@ -85,15 +96,9 @@ def grad_cam(
 
     Raises InputError when predictions and images do not belong together or a box is malformed.
     """
-    if min(settings.shown, settings.batch_size, settings.threads) < 1:
-        raise InputError("settings shown, batch_size and threads must be 1 or more")
     torch.set_num_threads(settings.threads)
     images = ImageSet(test)
-    level = 1 - read_json(summary)["alpha"]
-    thresholds = {
-        name: read_json(summary)["experiments"][f"{name}_on_real"]["thresholds"] for name in (REAL, SYNTHETIC)
-    }
-    decisions = {name: read_decisions(predictions, name, images, thresholds[name]) for name in (REAL, SYNTHETIC)}
+    decisions = read_decisions(settings, scores, read_json(summary)["thresholds"], images)
     positive = np.array([label == settings.positive for label in images.column("label")])
     outcome = {name: outcomes(positive, found.called) for name, found in decisions.items()}
     cells = images.column("boxes") if "boxes" in images.rows[0] else [""] * len(images)
@@ -109,10 +114,10 @@ def grad_cam(
     wanted = sorted({*boxed, *(row for _, row in shown)})
 
     found = {}
-    for name, path in ((REAL, real_classifier), (SYNTHETIC, synthetic_classifier)):
+    for name, path in zip(settings.arms, classifiers, strict=True):
         trained = network.load(path).to(choose_device(settings.device))
         found[name] = dict(zip(wanted, class_maps(trained, settings, images, wanted), strict=True))
-        logger.info("maps of %d images by the classifier (%s)", len(wanted), name)
+        logger.info("maps of %d images by the network of the arm %s", len(wanted), name)
 
     height, width = images[0].shape[:2]
     write_image_set(
@@ -131,16 +136,16 @@ def grad_cam(
                 as_pixels(found[name][row], (height, width)),
             )
             for kind, row in shown
-            for name in (REAL, SYNTHETIC)
+            for name in settings.arms
         ),
     )
     write_json(
         out,
         {
             "positive": settings.positive,
-            "level": level,
+            "level": settings.level,
             "outcomes": {
-                name: {which: int((outcome[name] == which).sum()) for which in OUTCOMES} for name in (REAL, SYNTHETIC)
+                name: {which: int((outcome[name] == which).sum()) for which in OUTCOMES} for name in settings.arms
             },
             "boxed": len(boxed),
             "inside": {
@@ -150,11 +155,11 @@ def grad_cam(
                         [boxes[row] for row in boxed if which in (outcome[name][row], "every")],
                         [patients[row] for row in boxed if which in (outcome[name][row], "every")],
                         (height, width),
-                        level,
+                        settings.level,
                     )
                     for which in ("every", "true positive", "false negative")
                 }
-                for name in (REAL, SYNTHETIC)
+                for name in settings.arms
             },
             "shown": [
                 {
@@ -162,10 +167,10 @@ def grad_cam(
                     "image": images.rows[row]["image"],
                     "label": images.rows[row]["label"],
                     "boxes": [list(box) for box in boxes[row]],
-                    "likelihood": {name: float(decisions[name].likelihood[row]) for name in (REAL, SYNTHETIC)},
-                    "outcome": {name: str(outcome[name][row]) for name in (REAL, SYNTHETIC)},
+                    "likelihood": {name: float(decisions[name].likelihood[row]) for name in settings.arms},
+                    "outcome": {name: str(outcome[name][row]) for name in settings.arms},
                     "share_inside": {
-                        name: _inside(found[name][row], boxes[row], (height, width)) for name in (REAL, SYNTHETIC)
+                        name: _inside(found[name][row], boxes[row], (height, width)) for name in settings.arms
                     },
                 }
                 for kind, row in shown
@@ -175,36 +180,27 @@ def grad_cam(
 
 
 # ------------------------------------------------------------------------------------------------- which images
-def read_decisions(path: Path, classifier: str, images: ImageSet, thresholds: Sequence[float]) -> Decisions:
-    """What `classifier` ("real" or "synthetic") said of the real test images, in the order of `images`.
+def read_decisions(
+    settings: GradCamSettings, path: Path, thresholds: Mapping[str, Sequence[float]], images: ImageSet
+) -> dict[str, Decisions]:
+    """What the networks of the arms said of the test images, in the order of `images`.
 
-    The decisions are those of its column `called`, on which the confusion matrices rest too; the likelihoods in it are
-    rounded. thresholds: of each seed, for ties only. Raises InputError unless the CSV holds every image of the set,
-    with every seed, and no other, and when a cell `called` is neither 0 nor 1.
+    thresholds: arm → that of each training. Raises InputError unless the scores hold the images of the set and no
+    other.
     """
-    place = {row["image"]: number for number, row in enumerate(images.rows)}
-    likelihood = np.full((len(thresholds), len(images)), np.nan)
-    called = np.zeros(likelihood.shape, dtype=int)
-    with open(path, newline="", encoding="utf-8") as handle:
-        for row in csv.DictReader(handle):
-            if row["classifier"] != classifier or row["test"] != REAL:
-                continue
-            if row["image"] not in place or int(row["seed"]) >= len(thresholds):
-                raise InputError(f"{path}: image {row['image']!r}, seed {row['seed']} does not belong to {images.path}")
-            if row.get("called") not in ("0", "1"):
-                raise InputError(
-                    f"{path}: `called` of image {row['image']!r} is {row.get('called')!r}, neither 0 nor 1"
-                )
-            cell = int(row["seed"]), place[row["image"]]
-            likelihood[cell], called[cell] = float(row["likelihood"]), int(row["called"])
-    if np.isnan(likelihood).any():
-        missing = images.rows[int(np.argwhere(np.isnan(likelihood))[0, 1])]["image"]
-        raise InputError(
-            f"{path}: no prediction of image {missing!r} of {images.path}; run three-steps on these images"
-        )
-    mean = likelihood.mean(axis=0)
-    fallback = (mean >= np.mean(thresholds)).astype(int)
-    return Decisions(mean, statistics.majority(called, 2, fallback) == 1)
+    found = read_scores(path, [f"p_{settings.positive}"])
+    names = found.cases[TEST].images.tolist() if TEST in found.cases else []
+    if sorted(names) != sorted(images.column("image")):
+        raise InputError(f"{path}: holds scores of other images than {images.path}; score these images again")
+    order = [names.index(name) for name in images.column("image")]
+    decisions = {}
+    for arm in settings.arms:
+        likelihood = found.values[arm, TEST][:, order, 0]
+        called = likelihood >= np.array(thresholds[arm])[:, None]
+        mean = likelihood.mean(axis=0)
+        fallback = (mean >= np.mean(thresholds[arm])).astype(int)
+        decisions[arm] = Decisions(mean, statistics.majority(called.astype(int), 2, fallback) == 1)
+    return decisions
 
 
 def outcomes(positive: np.ndarray, called: np.ndarray) -> np.ndarray:
@@ -218,23 +214,24 @@ def choose(
 ) -> list[tuple[str, int]]:
     """(kind, position) of the images of Figure 11, each once: at most `count` of every kind, the most wrong first.
 
-    Kinds: false negatives and false positives of either classifier, then the right positives of both, most certain
-    first. When there is no such image at all, the image that the classifier (real) finds most suspect.
+    Kinds: false negatives and false positives of either network, then the right positives of both, most certain
+    first. When there is no such image at all, the image that the first network finds most suspect.
     """
     chosen: dict[int, str] = {}
-    for name in (REAL, SYNTHETIC):
+    for name in decisions:
         for which, sign in (("false negative", 1), ("false positive", -1)):
             order = np.argsort(sign * decisions[name].likelihood, kind="stable").tolist()
             rows = [row for row in order if outcome[name][row] == which and row not in chosen]
             for row in rows[:count]:
-                both = outcome[REAL][row] == outcome[SYNTHETIC][row]
-                chosen[row] = f"{which} of both" if both else f"{which} of classifier ({name})"
+                both = len({outcome[arm][row] for arm in outcome}) == 1
+                chosen[row] = f"{which} of both" if both else f"{which} of {name}"
     certain = np.argsort(-np.minimum(*(found.likelihood for found in decisions.values())), kind="stable").tolist()
     both = [row for row in certain if all(outcome[name][row] == "true positive" for name in outcome)]
     chosen |= {row: "true positive of both" for row in both[:count]}
     if not chosen:
-        row = int(np.argmax(decisions[REAL].likelihood))
-        chosen[row] = f"{outcome[REAL][row]} of classifier ({REAL})"
+        first = next(iter(decisions))
+        row = int(np.argmax(decisions[first].likelihood))
+        chosen[row] = f"{outcome[first][row]} of {first}"
     return [(kind, row) for row, kind in chosen.items()]
 
 

@@ -11,18 +11,23 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 
-from synthmed.classifiers.frozen_backbone import Head, Schedule, seed_of, train_heads
+from synthmed.classifiers.frozen_backbone import Head, Schedule, train_heads
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
 from synthmed.core.step import Output, step
 from synthmed.data.features import Features, read_features
 from synthmed.evaluation.arms import REAL, Arm, Part, compose, share_of
-from synthmed.metrics.classification import clopper_pearson
-from synthmed.metrics.statistics import seeds_test
+from synthmed.metrics.classification import auroc, clopper_pearson
+from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.outcomes import OUTCOMES
+from synthmed.metrics.statistics import paired, readers_test
 from synthmed.metrics.verdict import HARMS, HELPS, NO_EVIDENCE, decide, rule_text
+from synthmed.training.seeds import seed_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,42 +41,44 @@ EXPECTED = {
 
 
 @dataclass(frozen=True)
-class ValidateSettings:
-    """How the verdict is validated.
+class ValidationOptions:
+    """How the verdict is validated on fresh draws from the pool."""
 
-    classes, positive: as in the experiment; train, validation, test: images of each class in each repetition;
-    added_share: images added to the oracle and duplicates arms, as a share of the real ones; shuffled_share: the same
-    for the arm with shuffled labels; repetitions; seeds: trainings of each arm; seed: all randomness follows from it;
-    learning_rate, dropout, steps, batch_size, check_every: of every training; alpha, margin: of the verdict; level: of
-    the exact binomial intervals of the rates, e.g. 0.95; threads: processor threads.
-    """
+    train: Annotated[int, Meta(ge=2, description="Training images of each class in a repetition.")]
+    validation: Annotated[int, Meta(ge=2, description="Validation images of each class in a repetition.")]
+    test: Annotated[int, Meta(ge=2, description="Test images of each class in a repetition.")]
+    added_share: Annotated[float, Meta(gt=0, description="Fresh true images that are added, for each real one.")]
+    shuffled_share: Annotated[float, Meta(gt=0, description="The same of the arm with shuffled labels.")]
+    repetitions: Annotated[int, Meta(ge=1, description="Repetitions; 1,000 tell a level of 2.5 % from one of 5 %.")]
+    bound: Annotated[
+        float,
+        Meta(gt=0, lt=1, description="The level holds where the upper end of the interval of the rate of false helps "
+             "lies below this."),
+    ]  # fmt: skip
+    seeds: Annotated[int, Meta(ge=5, description="Trainings of each arm.")]
+    learning_rate: Annotated[float, Meta(gt=0, description="Of Adam.")]
+    dropout: Annotated[float, Meta(ge=0, lt=1, description="Of the head.")]
+    steps: Annotated[int, Meta(ge=1, description="Optimiser steps.")]
+    batch_size: Annotated[int, Meta(ge=2, description="Images of a step.")]
+    check_every: Annotated[int, Meta(ge=1, description="Steps between looks at the validation images.")]
+    level: Annotated[float, Meta(gt=0, lt=1, description="Of the exact binomial intervals of the rates.")]
+    threads: Annotated[int, Meta(ge=1, description="Processor threads.")]
 
-    classes: tuple[str, ...]
-    positive: str
-    train: int
-    validation: int
-    test: int
-    added_share: float
-    shuffled_share: float
-    repetitions: int
-    seeds: int
-    seed: int
-    learning_rate: float
-    dropout: float
-    steps: int
-    batch_size: int
-    check_every: int
-    alpha: float
-    margin: float
-    level: float
-    threads: int
+
+@dataclass(frozen=True)
+class ValidateSettings(ValidationOptions):
+    """Settings of `validate-verdict`."""
+
+    classes: Annotated[tuple[str, ...], Meta(min_length=2, description="Classes, in order.")]
+    positive: Annotated[str, Meta(description="The class of the area under the curve.")]
+    alpha: Annotated[float, Meta(gt=0, lt=1, description="As in the task's statistics.")]
+    margin: Annotated[float, Meta(gt=0, description="As in the task's statistics.")]
+    seed: Annotated[int, Meta(description="From which all randomness follows.")]
 
 
 @step("validate-verdict")
 def validate(settings: ValidateSettings, *, pool: Path, out: Output) -> None:
-    """How often the verdict is right where the truth is known.
-
-    Rates of each verdict over repeated draws from a pool of phantoms with known truth, as JSON.
+    """Rates of each verdict over repeated draws from a pool of phantoms with known truth, as JSON.
 
     pool: feature file of fresh phantoms of every class. Each repetition draws, by patient, disjoint training,
     validation, test and extra images from it. See EXPECTED for the arms. Raises InputError when the pool is too small.
@@ -80,7 +87,7 @@ def validate(settings: ValidateSettings, *, pool: Path, out: Output) -> None:
     labels = file.classes(settings.classes)
     positive = settings.classes.index(settings.positive)
     arms = _arms(settings)
-    extra = max(max(arm.added.values()) for arm in arms.values() if arm.source == "extra")
+    extra = max(max(arm.added.values()) for arm in arms.values() if arm.set == "extra")
     sizes = {REAL: settings.train, "validation": settings.validation, "test": settings.test, "extra": extra}
     patients = _patients_by_class(file, labels, len(settings.classes))
     _check(settings, file, labels, sizes)
@@ -107,33 +114,34 @@ def validate(settings: ValidateSettings, *, pool: Path, out: Output) -> None:
     words: dict[str, list[str]] = {name: [] for name in EXPECTED}
     unadjusted: dict[str, list[tuple[float, float]]] = {name: [] for name in EXPECTED}
     areas: list[float] = []
-    patient = np.unique(file.patients, return_inverse=True)[1]
     for number, parts in enumerate(draws):
         test = parts["test"]
         own = slice(number * len(arms) * settings.seeds, (number + 1) * len(arms) * settings.seeds)
-        scores = trained.probabilities(file.features[test.rows], own)[:, :, positive]
-        by_arm = dict(zip(names, scores.reshape(len(arms), settings.seeds, -1), strict=True))
+        scores = trained.probabilities(file.features[test.rows], own)
+        by_arm = dict(zip(names, scores.reshape(len(arms), settings.seeds, *scores.shape[1:]), strict=True))
         tests = {
-            name: seeds_test(
-                by_arm[REAL], by_arm[name], test.labels == positive, patient[test.rows], level=1 - settings.alpha
+            name: readers_test(
+                OUTCOMES["auroc"].measure(
+                    np.concatenate([by_arm[REAL], by_arm[name]]), test.labels, file.patients[test.rows], positive
+                ),
+                paired(settings.seeds),
+                level=1 - settings.alpha,
             )
             for name in EXPECTED
         }
         verdicts = decide(
-            tests, dict.fromkeys(tests, "main"), alpha=settings.alpha, margin=settings.margin, seeds=settings.seeds
+            tests,
+            dict.fromkeys(EXPECTED, "main"),
+            alpha=settings.alpha,
+            margin=settings.margin,
+            seeds=settings.seeds,
         )
         for name in EXPECTED:
             words[name].append(verdicts[name].word)
             unadjusted[name].append((tests[name].difference, tests[name].p))
-        areas.append(_mean_area(by_arm[REAL], test.labels == positive))
+        areas.append(float(np.mean([auroc(row[:, positive], test.labels == positive) for row in by_arm[REAL]])))
     logger.info("%d repetitions in %.1f s", settings.repetitions, time.perf_counter() - start)
     write_json(out, _result(settings, file.extractor, sizes, words, unadjusted, areas))
-
-
-def _mean_area(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Area under the curve, mean over the seeds (S, N): share of pairs in the right order, ties half."""
-    pairs = scores[:, positive, None] - scores[:, None, ~positive]
-    return float(((pairs > 0) + 0.5 * (pairs == 0)).mean())
 
 
 def _arms(settings: ValidateSettings) -> dict[str, Arm]:
@@ -160,10 +168,6 @@ def _arms(settings: ValidateSettings) -> dict[str, Arm]:
 def _check(settings: ValidateSettings, file: Features, labels: np.ndarray, sizes: Mapping[str, int]) -> None:
     if settings.positive not in settings.classes:
         raise InputError(f"setting positive is {settings.positive!r}; the classes are {list(settings.classes)}")
-    if min(settings.repetitions, settings.train, settings.validation, settings.test) < 1 or settings.seeds < 2:
-        raise InputError("settings repetitions, train, validation, test: at least 1; seeds: at least 2")
-    if min(settings.added_share, settings.shuffled_share) <= 0:
-        raise InputError("settings added_share and shuffled_share must be above 0")
     needed = sum(sizes.values())
     for number, label in enumerate(settings.classes):
         found = int((labels == number).sum())
@@ -220,9 +224,9 @@ def _heads(settings: ValidateSettings, arms: Mapping[str, Arm], parts: Mapping[s
     return heads
 
 
-def _rate(count: int, total: int, level: float) -> dict[str, float]:
+def _rate(count: int, total: int, level: float) -> Estimate:
     share = clopper_pearson(count, total, level)
-    return {"value": share.value, "low": share.low, "high": share.high}
+    return Estimate(share.value, share.low, share.high, total)
 
 
 def _result(
@@ -246,14 +250,14 @@ def _result(
                 "expected": expected,
                 "repeats": total,
                 "verdicts": {
-                    word: {"count": count, "rate": _rate(count, total, settings.level)}
+                    word: {"count": count, "rate": _rate(count, total, settings.level).to_json()}
                     for word, count in counts.items()
                 },
                 "auroc_difference": {
                     "mean": float(differences[:, 0].mean()),
                     "standard_deviation": float(differences[:, 0].std()),
                 },
-                "helps_without_holm": {"count": raised, "rate": _rate(raised, total, settings.level)},
+                "helps_without_holm": {"count": raised, "rate": _rate(raised, total, settings.level).to_json()},
             }
         )
     nulls = [name for name, (_, expected) in EXPECTED.items() if expected == NO_EVIDENCE]
@@ -272,8 +276,10 @@ def _result(
             "nominal": half,
             "arms": nulls,
             "count": any_false,
-            "rate": family,
-            # The level is a ceiling: a rate that is certainly lower keeps it, one that is certainly higher breaks it.
-            "holds": family["low"] <= half,
+            "rate": family.to_json(),
+            "bound": settings.bound,
+            # Only what was shown: that a rate might be the nominal one does not say that the level holds.
+            "holds": family.high < settings.bound,
+            "broken": family.low > half,
         },
     }

@@ -46,7 +46,8 @@ class PrepareSettings:
     images out on purpose; size: height and width in pixels; channels: 1 grey, 3 RGB; crop_black_borders: cut rows and
     columns at the rims that are black; masks: carry masks along; min_size: images with a shorter side (pixels) are
     rejected; max_rejects: share (0..1) of rejected images beyond which the run stops; workers: threads; prefix: put
-    before the names of images and patients, so that two sets of one experiment never share one ("" for none).
+    before the names of images and patients, so that two sets of one experiment never share one ("" for none);
+    synthetic: null for real images, or the name of the external generator that made them.
     """
 
     source: str
@@ -60,6 +61,7 @@ class PrepareSettings:
     max_rejects: float
     workers: int
     prefix: str
+    synthetic: str | None
 
 
 Prepared = tuple[np.ndarray, np.ndarray | None]
@@ -130,8 +132,8 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
                         "image": f"{settings.prefix}{image.name}.png",
                         "label": image.label,
                         "patient": f"{settings.prefix}{image.patient}",
-                        "split": image.split,
-                        "source": image.source,
+                        "split": image.split if settings.synthetic is None else "synthetic",
+                        "source": settings.synthetic or image.source,
                     }
                     pixels, mask = result
                     yield (fields, pixels) if mask is None else (fields, pixels, mask)

@@ -20,6 +20,7 @@ from synthmed.core.errors import InputError
 SOURCES = {
     "chest_dicom": "synthmed.data.sources.chest_dicom",
     "folder": "synthmed.data.sources.folder",
+    "image_set": "synthmed.data.sources.image_set",
     "medmnist": "synthmed.data.sources.medmnist",
     "montgomery_shenzhen": "synthmed.data.sources.montgomery_shenzhen",
     "vindr_cxr": "synthmed.data.sources.vindr_cxr",

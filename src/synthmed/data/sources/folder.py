@@ -80,13 +80,7 @@ def raw_files(settings: Mapping[str, object]) -> list[str]:
 def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> None:
     """Pack the folder. Raises InputError on a missing folder, CSV, column or file, a file twice, one class only."""
     settings = parse(FolderSettings, options, "options")
-    folder = UserFolder(settings.path)
-    if settings.csv is None:
-        rows = _rows_of_class_folders(folder, settings)
-    elif settings.patient_pattern is not None:
-        raise InputError("setting options.patient_pattern is for class sub-folders; with a CSV use options.csv.patient")
-    else:
-        rows = _rows_of_csv(folder, settings.csv)
+    folder, rows = listed(settings)
     labels = Counter(row["label"] for row in rows)
     if len(labels) < 2:
         raise InputError(f"{folder.path}: only one class ({', '.join(labels) or 'no image'}); at least two are needed")
@@ -103,6 +97,17 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
         ", ".join(f"{label} {count}" for label, count in sorted(labels.items())),
         sum(bool(row["mask"]) for row in rows),
     )
+
+
+def listed(settings: FolderSettings) -> tuple[UserFolder, list[dict[str, str]]]:
+    """The folder and its images, one row each: file (below the folder), label, patient ("" where nobody says), mask,
+    split. Raises InputError as fetch does."""
+    folder = UserFolder(settings.path)
+    if settings.csv is None:
+        return folder, _rows_of_class_folders(folder, settings)
+    if settings.patient_pattern is not None:
+        raise InputError("setting options.patient_pattern is for class sub-folders; with a CSV use options.csv.patient")
+    return folder, _rows_of_csv(folder, settings.csv)
 
 
 def _settle_patients(rows: Sequence[dict[str, str]], folder: UserFolder, known: bool) -> None:

@@ -1,24 +1,48 @@
-# Classifiers of which every weight is trained; with them the three steps: train on real images, label generated ones,
-# train on these, and test both on the same real images.
+# Classifiers that serve a method (exclusions, axes, anomaly detection), and what the networks of a task are used for
+# besides its scores: labels for generated images, and maps of what they look at.
+def swapped(experiment):
+    """The generator whose images replace the real ones in the task that Grad-CAM looks at."""
+    entry = config["experiments"][experiment]
+    return entry["tasks"][entry["grad_cam"]["task"]]["arms"]["swap"]
+
+
+def of_task(key, path):
+    """Input function: a file of the task that the experiment's block `key` names; {swap} is its swapped generator."""
+    return lambda w: path.format(
+        experiment=w.experiment,
+        task=config["experiments"][w.experiment][key]["task"],
+        swap=swapped(w.experiment) if key == "grad_cam" else "",
+    )
+
+
 for experiment in EXPERIMENTS:
     for name, settings in trained_classifiers(experiment).items():
-        content = {**settings, "seed": config["experiments"][experiment]["seed"]}
+        content = {**settings, "seed": config["experiments"][experiment]["seed"], "arm": None, "sets": []}
         declare("train-classifier", f"results/{experiment}/settings/train_classifier.{name}.json", content)
 
-for experiment in having("three_steps"):
+for experiment in having("pseudo_labels"):
+    entry = config["experiments"][experiment]
+    shared = {"classes": entry["classes"], "positive": entry["positive"], "seed": entry["seed"]}
+    content = {key: value for key, value in entry["pseudo_labels"].items() if key != "task"}
+    for name in pseudo_labelled(experiment):
+        declare("pseudo-label", f"results/{experiment}/settings/pseudo_label.{name}.json", {**content, **shared})
+
+for experiment in having("grad_cam"):
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
-    steps = entry["three_steps"]
-    shared = {"classes": entry["classes"], "positive": entry["positive"], "seed": entry["seed"]}
-    for name in pseudo_labelled(experiment):
-        declare("pseudo-label", f"{folder}/pseudo_label.{name}.json", {**steps["pseudo_labels"], **shared})
-    declare("three-steps", f"{folder}/three_steps.json", {**steps["comparison"], **shared})
-    declare("grad-cam", f"{folder}/grad_cam.json", {**steps["grad_cam"], "positive": entry["positive"]})
-    title = entry["generators"][steps["generator"]]["title"]
+    content = {key: value for key, value in entry["grad_cam"].items() if key != "task"}
+    swap = swapped(experiment)
+    names = {"positive": entry["positive"], "arms": ["real", swap], "classes": entry["classes"]}
+    declare("grad-cam", f"{folder}/grad_cam.json", {**content, **names})
     declare(
         "section-three-steps",
         f"{folder}/section.three_steps.json",
-        {"generator": title, "examples": entry["figures"]["examples"], "seed": entry["seed"]},
+        {
+            "generator": entry["generators"][swap]["title"],
+            "swap": swap,
+            "examples": entry["figures"]["examples"],
+            "seed": entry["seed"],
+        },
     )
 
 
@@ -28,6 +52,8 @@ rule train_classifier:
         train=classifier_images("train"),
         validation=classifier_images("validation"),
         weights=classifier_weights,
+        arms=[],
+        synthetic=[],
         code=code("results/{experiment}/settings/train_classifier.{classifier}.json"),
     output:
         classifier="results/{experiment}/classifiers/{classifier}.pt",
@@ -73,7 +99,7 @@ rule pseudo_label:
     input:
         settings="results/{experiment}/settings/pseudo_label.{generator}.json",
         unlabelled="results/{experiment}/images/unlabelled/{generator}.zip",
-        classifier="results/{experiment}/classifiers/real.pt",
+        classifier=of_task("pseudo_labels", "results/{experiment}/tasks/{task}/models/real.pt"),
         train="results/{experiment}/images/train.zip",
         validation="results/{experiment}/images/validation.zip",
         test="results/{experiment}/images/test.zip",
@@ -95,37 +121,16 @@ rule pseudo_label:
         command("pseudo-label")
 
 
-rule three_steps:
-    input:
-        settings="results/{experiment}/settings/three_steps.json",
-        real_classifier="results/{experiment}/classifiers/real.pt",
-        synthetic_classifier="results/{experiment}/classifiers/synthetic.pt",
-        test="results/{experiment}/images/test.zip",
-        synthetic=three_steps_images,
-        code=code("results/{experiment}/settings/three_steps.json"),
-    output:
-        predictions="results/{experiment}/three_steps/predictions.csv",
-        summary="results/{experiment}/three_steps/summary.json",
-    log:
-        "logs/{experiment}/three_steps.log",
-    benchmark:
-        "logs/{experiment}/three_steps.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    resources:
-        gpu=1,
-    shell:
-        command("three-steps")
-
-
 rule grad_cam:
     input:
         settings="results/{experiment}/settings/grad_cam.json",
-        real_classifier="results/{experiment}/classifiers/real.pt",
-        synthetic_classifier="results/{experiment}/classifiers/synthetic.pt",
+        classifiers=lambda w: [
+            of_task("grad_cam", "results/{experiment}/tasks/{task}/models/real.pt")(w),
+            of_task("grad_cam", "results/{experiment}/tasks/{task}/models/{swap}.pt")(w),
+        ],
         test="results/{experiment}/images/test.zip",
-        predictions="results/{experiment}/three_steps/predictions.csv",
-        summary="results/{experiment}/three_steps/summary.json",
+        scores=of_task("grad_cam", "results/{experiment}/tasks/{task}/scores.csv"),
+        summary=of_task("grad_cam", "results/{experiment}/tasks/{task}/summary.json"),
         code=code("results/{experiment}/settings/grad_cam.json"),
     output:
         out="results/{experiment}/three_steps/cam.json",
@@ -145,12 +150,14 @@ rule grad_cam:
 rule section_three_steps:
     input:
         settings="results/{experiment}/settings/section.three_steps.json",
-        pseudo_labels=three_steps_labels,
-        summary="results/{experiment}/three_steps/summary.json",
+        pseudo_labels=lambda w: f"results/{w.experiment}/images/synthetic/{swapped(w.experiment)}.labels.json",
+        scores=of_task("grad_cam", "results/{experiment}/tasks/{task}/scores.csv"),
+        summary=of_task("grad_cam", "results/{experiment}/tasks/{task}/summary.json"),
+        verdicts=of_task("grad_cam", "results/{experiment}/tasks/{task}/verdicts.json"),
         cam="results/{experiment}/three_steps/cam.json",
         maps="results/{experiment}/three_steps/cam_maps.zip",
         test="results/{experiment}/images/test.zip",
-        synthetic=three_steps_images,
+        synthetic=lambda w: f"results/{w.experiment}/images/synthetic/{swapped(w.experiment)}.zip",
         code=code("results/{experiment}/settings/section.three_steps.json"),
     output:
         section="results/{experiment}/sections/three_steps.json",

@@ -1,0 +1,292 @@
+"""`synthmed judge`: your own synthetic images against real ones, without a params.yaml.
+
+It writes a settings file into a folder of its own and runs the pipeline there, with the settings that are said in
+workflow/scales/judge.yaml. The folder is left, for whoever wants to go on.
+"""
+
+import csv
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+import synthmed
+from synthmed.core.errors import InputError
+from synthmed.core.files import dump_json, user_path, write_text
+from synthmed.core.settings import parse
+from synthmed.data.imageset import ImageSet
+from synthmed.data.sources import folder as folders
+
+logger = logging.getLogger(__name__)
+
+HEALTHY = ("normal", "healthy", "negative", "benign", "no", "no_finding", "no finding", "control", "0")
+"""Class names, in lower case, that are the negative one of two."""
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "file": ("file", "filename", "file_name", "image", "image_path", "path", "image_id", "name"),
+    "label": ("label", "class", "diagnosis", "target", "category", "finding"),
+    "patient": ("patient", "patient_id", "patientid", "subject", "subject_id", "case", "case_id"),
+}
+"""Column of a CSV → names it is looked for under, in any case."""
+FEWEST = 4
+"""Test images of a class below which nothing can be said."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a folder, CSV or image set of the user holds.
+
+    path: as the user named it; dataset: an entry of `datasets` in params.yaml; rows: of each image label, patient, and
+    its file below `folder`; folder: None for an image set.
+    """
+
+    path: Path
+    dataset: dict[str, Any]
+    rows: list[dict[str, str]]
+    folder: Path | None
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(row["label"] for row in self.rows)
+
+
+def judge(
+    *,
+    real: Path,
+    synthetic: Path,
+    test: Path | None,
+    out: Path,
+    folder: Path | None,
+    patient_pattern: str | None,
+    positive: str | None,
+    size: int,
+    cores: int,
+) -> Path:
+    """Judge `synthetic` against `real` and write the report `out` (HTML). Returns the folder of the run.
+
+    real, synthetic: class sub-folders, a CSV (see COLUMNS), or an image set (.zip). test: real images that are kept for
+    testing; None: two fifths of `real`, by patient. folder: of the run, default `<out stem>-run` beside `out`.
+    patient_pattern: regular expression whose first group is the patient in a file name, for class sub-folders.
+    positive: the class of sensitivity, default see `positive_of`. size: height and width in pixels at which all is
+    judged. cores: processors.
+
+    Raises InputError, naming the folder, when one holds no images or one class, classes differ, there are too few
+    images, or the run stops.
+    """
+    sources = {"--real": look(real, "real", patient_pattern), "--synthetic": look(synthetic, "synthetic", None)}
+    if test is not None:
+        sources["--test"] = look(test, "test", patient_pattern)
+    classes = sorted(sources["--real"].counts)
+    check_classes(sources, classes)
+    folder = Path(folder or out.with_name(f"{out.stem}-run")).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    held_out = sources.get("--test")
+    dataset = sources["--real"].dataset if held_out is None else together(sources["--real"], held_out, folder)
+    overlay = settings(
+        sources["--real"].counts,
+        sources["--synthetic"].counts,
+        None if held_out is None else held_out.counts,
+        positive=positive_of(classes, positive),
+        image={"size": [size, size], "channels": channels_of(sources["--real"])},
+        names={name.removeprefix("--"): str(given.path) for name, given in sources.items()},
+    )
+    overlay["datasets"] = {"real": dataset, "synthetic": sources["--synthetic"].dataset}
+    write_text(folder / "judge.json", dump_json(overlay, sort_keys=False))
+    run(folder, cores)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / "results" / "judge" / "report.html", out)
+    return folder
+
+
+# ------------------------------------------------------------------------------------------------- what was given
+def look(path: Path, name: str, patient_pattern: str | None) -> Given:
+    """What lies at `path`. Raises InputError when that is no folder, CSV or image set with images in it."""
+    path = user_path(path)
+    if path.suffix.lower() == ".zip":
+        images = ImageSet(path)
+        rows = [{"label": row["label"], "patient": row["patient"], "file": row["image"]} for row in images.rows]
+        dataset = {"source": "image_set", "provider": "file", "options": {"path": str(path.absolute())}, "pool": None}
+        return Given(path, dataset, rows, None)
+    table = path if path.suffix.lower() == ".csv" else None
+    if table is not None and not table.is_file():
+        raise InputError(f"{path}: no such file; give a folder with a sub-folder a class, a CSV, or an image set")
+    options = {
+        "path": str((path.parent if table else path).absolute()),
+        "name": name,
+        "csv": None if table is None else columns_of(table),
+        "patient_pattern": None if table else patient_pattern,
+    }
+    found, rows = folders.listed(parse(folders.FolderSettings, options, str(path)))
+    if not rows:
+        raise InputError(
+            f"{path}: no images in sub-folders; each class needs a sub-folder with its images "
+            f"({' '.join(folders.ENDINGS)}), or give a CSV"
+        )
+    return Given(path, {"source": "folder", "provider": "folder", "options": options, "pool": None}, rows, found.path)
+
+
+def columns_of(table: Path) -> dict[str, Any]:
+    """Settings of a CSV, its columns found by their names. Raises InputError when file or label cannot be found."""
+    with open(table, newline="", encoding="utf-8-sig") as handle:
+        header = [cell.strip() for cell in next(csv.reader(handle), [])]
+    found = {}
+    for what, names in COLUMNS.items():
+        found[what] = next((cell for name in names for cell in header if cell.lower() == name), None)
+        if found[what] is None and what != "patient":
+            raise InputError(f"{table}: no column of the {what}; call it one of {list(names)} (it has {header})")
+    return {"name": table.name, **found, "mask": None, "split": None, "keep": []}
+
+
+def check_classes(sources: Mapping[str, Given], classes: Sequence[str]) -> None:
+    """Raise InputError unless the real images show two classes or more, and the others these."""
+    if len(classes) < 2:
+        raise InputError(f"{sources['--real'].path}: only the class {classes}; a classifier needs two or more")
+    for option, given in sources.items():
+        unknown = sorted(set(given.counts) - set(classes))
+        missing = sorted(set(classes) - set(given.counts))
+        if unknown or missing:
+            what = f"the class {unknown[0]!r} is not among" if unknown else f"no image of the class {missing[0]!r} of"
+            raise InputError(f"{given.path} ({option}): {what} the real classes {classes}; name the sub-folders alike")
+    if "--test" in sources:
+        few = [label for label, count in sources["--test"].counts.items() if count < FEWEST]
+        if few:
+            raise InputError(f"{sources['--test'].path}: fewer than {FEWEST} images of {few[0]!r}; add some")
+
+
+def positive_of(classes: Sequence[str], chosen: str | None) -> str:
+    """The positive class: the one asked for, else of two classes the one that is not called healthy, else the last."""
+    if chosen is not None:
+        if chosen not in classes:
+            raise InputError(f"--positive {chosen!r}: the classes are {list(classes)}")
+        return chosen
+    ill = [name for name in classes if name.lower() not in HEALTHY]
+    return ill[0] if len(classes) == 2 and len(ill) == 1 else classes[-1]
+
+
+def channels_of(given: Given) -> int:
+    """3 where any of the first twenty images is coloured, else 1. Raises InputError on an image that cannot be read."""
+    if given.folder is None:
+        return ImageSet(given.path)[0].shape[2]
+    for row in given.rows[:20]:
+        try:
+            with Image.open(given.folder / row["file"]) as picture:
+                if picture.mode in ("RGB", "RGBA", "P", "CMYK") and len(set(picture.convert("RGB").getextrema())) > 1:
+                    return 3
+        except (OSError, UnidentifiedImageError) as error:
+            where = given.folder / row["file"]
+            raise InputError(f"{where}: not a readable image ({error}); repair or remove it") from error
+    return 1
+
+
+def together(real: Given, test: Given, folder: Path) -> dict[str, Any]:
+    """A data set of both, with the part of each image: its files are linked (else copied) below `folder`/input."""
+    table = folder / "input" / "images.csv"
+    lines = []
+    for part, given in (("train", real), ("test", test)):
+        if given.folder is None:
+            raise InputError(f"{given.path}: with --test give folders or CSVs, not image sets")
+        for row in given.rows:
+            target = table.parent / part / row["file"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                try:
+                    os.link(given.folder / row["file"], target)
+                except OSError:
+                    shutil.copyfile(given.folder / row["file"], target)
+            patient = row["patient"] or f"{part}/{row['file']}"
+            lines.append([f"{part}/{row['file']}", row["label"], patient, part])
+    with open(table, "w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle, lineterminator="\n").writerows([["file", "label", "patient", "split"], *lines])
+    columns = {"file": "file", "label": "label", "patient": "patient", "split": "split", "mask": None, "keep": []}
+    listed = {"name": table.name, **columns}
+    options = {"path": str(table.parent), "name": "real", "csv": listed, "patient_pattern": None}
+    return {"source": "folder", "provider": "folder", "options": options, "pool": None}
+
+
+# ------------------------------------------------------------------------------------------------------- settings
+def settings(
+    real: Mapping[str, int],
+    synthetic: Mapping[str, int],
+    test: Mapping[str, int] | None,
+    *,
+    positive: str,
+    image: Mapping[str, Any],
+    names: Mapping[str, str],
+) -> dict[str, Any]:
+    """What judge.yaml leaves open: classes, folders, and the shares that the numbers of images allow."""
+    classes = sorted(real)
+    share_of_training = 1 - 0.15 - (0.4 if test is None else 0.0)
+    training = {label: real[label] * share_of_training for label in classes}
+    few = min(classes, key=lambda label: real[label])
+    if real[few] * (0.15 if test is not None else 0.4) < FEWEST:
+        raise InputError(f"{names['real']}: {real[few]} images of {few!r} are too few to divide; add some")
+    supply = min(synthetic[label] / training[label] for label in classes)
+    points = [point for point in (0.25, 0.5, 1.0, 2.0) if point <= 0.98 * supply]
+    if not points:
+        scarce = min(classes, key=lambda label: synthetic[label] / training[label])
+        raise InputError(
+            f"{names['synthetic']}: {synthetic[scarce]} images of {scarce!r} are less than a quarter of the real "
+            f"training images ({training[scarce]:.0f}); an effect of so few cannot be seen: add more"
+        )
+    added = max(point for point in points if point <= 1)
+    experiment = {
+        "title": f"{Path(names['synthetic']).name} against {Path(names['real']).name}",
+        "task": f"tells {' from '.join(classes) if len(classes) == 2 else ', '.join(classes)} in images",
+        "classes": classes,
+        "positive": positive,
+        "prepare": {"labels": {label: label for label in classes}, **image},
+        "generators": {
+            "synthetic": {
+                "title": Path(names["synthetic"]).stem,
+                "model": "external",
+                "dataset": "synthetic",
+                "labels": None,
+            }
+        },
+        "fidelity": {"floor_counts": dict(real)},
+        "tasks": {
+            "classification": {
+                "outcome": "auroc" if len(classes) == 2 else "balanced_accuracy",
+                "arms": {
+                    "added_share": added,
+                    "sweep": {"synthetic": [point for point in points if point != added]},
+                    "only_share": added,
+                },
+            }
+        },
+    }
+    if test is not None:
+        experiment["split"] = {"by": "column", "test": None}
+    return {"experiments": {"judge": experiment}}
+
+
+# ------------------------------------------------------------------------------------------------------------ run
+def run(folder: Path, cores: int) -> None:
+    """Run the pipeline in `folder`. Raises InputError when it stops, with the last lines of its log."""
+    repository = Path(synthmed.__file__).parents[2]
+    if not (repository / "Snakefile").is_file():
+        raise InputError(f"{repository}: no Snakefile here; `judge` runs the pipeline of a clone of the repository")
+    command = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(repository / "Snakefile"), "--cores", str(cores)),
+        *("--directory", str(folder), "--quiet", "rules", "progress", "host", "--configfile"),
+        *(str(repository / "workflow" / "scales" / "judge.yaml"), str(folder / "judge.json")),
+        *("--", "experiment_judge"),
+    ]
+    log = folder / "judge.log"
+    logger.info("running the pipeline in %s; its log is %s", folder, log)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    with open(log, "w", encoding="utf-8") as handle:
+        done = subprocess.run(
+            command, stdout=handle, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, check=False
+        )
+    if done.returncode:
+        said = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        reasons = [line for line in said if "error" in line.lower() or "Error" in line][:6] or said[-6:]
+        raise InputError("the run stopped; its log is " + f"{log}\n  " + "\n  ".join(reasons))

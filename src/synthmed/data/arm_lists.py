@@ -1,0 +1,52 @@
+"""Reading `arms.csv`, the training sets of all arms of a task as lists of images with weights (see evaluation/arms.py)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from synthmed.core.errors import InputError
+
+COLUMNS = ("arm", "seed", "part", "set", "image", "draw", "label", "weight")
+"""Of arms.csv. seed: empty for every seed; part: train (or validation, test, of an arm that has its own); draw: of the
+augmentation, 0 for the image as it is; weight: how often the image stands in the training set, a whole number."""
+
+
+@dataclass(frozen=True)
+class Members:
+    """The images of one training set, weights written out: sets, images, labels, str (n,); draws, int (n,)."""
+
+    sets: np.ndarray
+    images: np.ndarray
+    draws: np.ndarray
+    labels: np.ndarray
+
+
+def read_arms(path: str | Path, seeds: int, part: str = "train") -> dict[str, list[Members]]:
+    """The lists of arms.csv of one part: arm → one for each seed. Only an arm that replaces the real images has its own
+    validation and test part. Raises InputError naming the file when it is damaged or lacks a seed."""
+    return {arm: found for (arm, of_part), found in _read(path, seeds).items() if of_part == part}
+
+
+def _read(path: str | Path, seeds: int) -> dict[tuple[str, str], list[Members]]:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable list of arms ({error}); run compose-arms again") from error
+    if tuple(table) != COLUMNS:
+        raise InputError(f"{path}: has the columns {list(table)}, not {list(COLUMNS)}; run compose-arms again")
+    table = table.astype({"draw": int, "weight": int})
+    found: dict[tuple[str, str], list[Members]] = {}
+    for key, own in table.groupby(["arm", "part"], sort=False):
+        by_seed = {seed: _members(rows) for seed, rows in own.groupby("seed", sort=False)}
+        missing = [seed for seed in range(seeds) if "" not in by_seed and str(seed) not in by_seed]
+        if missing:
+            raise InputError(f"{path}: the arm {key[0]!r} has no list for seed {missing[0]}; run compose-arms again")
+        found[key] = [by_seed.get("", by_seed.get(str(seed))) for seed in range(seeds)]
+    return found
+
+
+def _members(rows: pd.DataFrame) -> Members:
+    rows = rows.loc[rows.index.repeat(rows["weight"])]
+    return Members(*(rows[name].to_numpy() for name in ("set", "image", "draw", "label")))

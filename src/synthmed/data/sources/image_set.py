@@ -1,0 +1,67 @@
+"""An image set that synthmed made (here or elsewhere): one `.zip` with a manifest, taken in as raw images."""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+
+from synthmed.core.files import atomic_path, user_path
+from synthmed.core.settings import parse
+from synthmed.data.imageset import ImageSet
+from synthmed.data.sources.raw_image import RawImage
+
+LICENCE = "that of the images it holds"
+CITATION = "none"
+PROVIDERS = {"file": ()}
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """The file of an image set."""
+
+    path: Annotated[str, Meta(description="The `.zip` file.")]
+
+
+def raw_files(settings: Mapping[str, object]) -> list[str]:
+    """One image set."""
+    return ["images.zip"]
+
+
+def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> None:
+    """Check the file and copy it to its place. Raises InputError when it is no image set."""
+    path = user_path(parse(FileOptions, options, "options").path)
+    ImageSet(path).rows  # noqa: B018 - reads the manifest
+    with atomic_path(raw[0]) as temporary:
+        shutil.copyfile(path, temporary)
+
+
+@contextmanager
+def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
+    """The images of the set, with their labels, patients, parts and masks."""
+    images = ImageSet(raw[0])
+    fixed = ("image", "label", "mask", "patient", "split", "source")
+    yield [
+        RawImage(
+            file=f"{raw[0].name}/{row['image']}",
+            name=Path(row["image"]).stem,
+            label=row["label"],
+            patient=row["patient"],
+            split=row["split"] if row["split"] in ("train", "validation", "test") else "",
+            source=row["source"],
+            load=partial(images.__getitem__, place),
+            masks=(partial(_mask, images, place),) if row["mask"] else (),
+            extra={name: value for name, value in row.items() if name not in fixed},
+        )
+        for place, row in enumerate(images.rows)
+    ]
+
+
+def _mask(images: ImageSet, place: int) -> np.ndarray:
+    ((_, _, mask),) = images.entries([place])
+    return mask

@@ -1,0 +1,140 @@
+"""The training sets of all arms as one table, `arms.csv`, that whatever is trained reads (data/arm_lists.py)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path, write_json
+from synthmed.core.step import Output, step
+from synthmed.data.arm_lists import COLUMNS
+from synthmed.data.imageset import ImageSet
+from synthmed.evaluation.arms import (
+    AUGMENTED,
+    REAL,
+    Arm,
+    ArmSettings,
+    Part,
+    check_supply,
+    compose,
+    define_arms,
+    training_of,
+)
+from synthmed.training.seeds import seed_of
+
+logger = logging.getLogger(__name__)
+
+
+# -------------------------------------------------------------------------------------------------------- writing
+@step("compose-arms")
+def compose_arms(
+    settings: ArmSettings, *, train: Path, synthetic: list[Path], out: Output, description: Output
+) -> None:
+    """Write the training sets of all arms, for every seed.
+
+    train: image set of the real training part; synthetic: image sets in the order of settings.sets. out: arms.csv, see
+    COLUMNS. description: JSON, of every arm title, kind, set, added, n_train, n_real, share (of synthetic images among
+    all), trainings (of its generator), and uses_up: whether its draws use up a class of the set, so that other seeds
+    draw the same images.
+    """
+    if len(synthetic) != len(settings.sets):
+        raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
+    table, parts = _stacked(settings, train, synthetic)
+    real = dict(zip(settings.classes, np.bincount(parts[REAL].labels, minlength=len(settings.classes)), strict=True))
+    arms = define_arms(settings, {label: int(count) for label, count in real.items()})
+    check_supply(arms, parts, settings.classes)
+    found, described = [], {}
+    for arm in arms:
+        repeats = parts[arm.set].repeats if arm.set else 1
+        if settings.seeds % repeats:
+            raise InputError(
+                f"setting seeds is {settings.seeds}, no multiple of the {repeats} trainings of {arm.set!r}; each "
+                "training of a generator serves equally many"
+            )
+        lists = _lists(settings, arm, parts, repeats)
+        size = len(lists[0][0])
+        same = len(lists) == 1 or all(
+            np.array_equal(a, b) for one in lists[1:] for a, b in zip(one, lists[0], strict=True)
+        )
+        for seed, (rows, labels) in enumerate(lists[:1] if same else lists):
+            found.append(_frame(table, settings, arm, "" if same else str(seed), "train", rows, labels))
+        if arm.name == settings.swap:
+            for part in ("validation", "test"):
+                own = table.index[(table["set"] == arm.set) & (table["part"] == part)].to_numpy()
+                labels = np.array([settings.classes.index(label) for label in table["label"][own]], dtype=int)
+                found.append(_frame(table, settings, arm, "", part, own, labels))
+        described[arm.name] = _described(arm, parts, settings.classes, size, repeats)
+    with atomic_path(out) as temporary:
+        pd.concat(found)[list(COLUMNS)].to_csv(temporary, index=False, lineterminator="\n")
+    write_json(description, {"real": REAL, "swap": settings.swap, "arms": described})
+    logger.info("%d arms x %d seeds", len(arms), settings.seeds)
+
+
+def _lists(settings: ArmSettings, arm: Arm, parts: Mapping[str, Part], repeats: int) -> list[tuple]:
+    return [
+        compose(
+            arm,
+            parts,
+            settings.classes,
+            seed_of("classify", settings.seed, seed),
+            training_of(seed, settings.seeds, repeats) if repeats > 1 else None,
+        )
+        for seed in range(settings.seeds)
+    ]
+
+
+def _stacked(settings: ArmSettings, train: Path, synthetic: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, Part]]:
+    """The images of all sets below each other (set, image, draw, label, part), and where each set's stand."""
+    frames, parts, start = [], {}, 0
+    for name, path in [(REAL, train), *zip(settings.sets, synthetic, strict=True)]:
+        images = ImageSet(path)
+        labels = images.label_indices(settings.classes)
+        frame = pd.DataFrame({"set": name, "image": images.column("image"), "draw": 0, "label": images.column("label")})
+        frame["part"] = images.column("part") if "part" in images.rows[0] else ""
+        frames.append(frame)
+        rows, trainings = np.arange(start, start + len(frame)), None
+        if "training" in images.rows[0]:
+            trainings = np.unique(images.column("training"), return_inverse=True)[1]
+        keep = np.ones(len(frame), dtype=bool) if name != settings.swap else (frame["part"] == "train").to_numpy()
+        parts[name] = Part(rows[keep], labels[keep], None if trainings is None else trainings[keep])
+        start += len(frame)
+        if name == REAL and settings.augmented_draws:
+            drawn = [frame.assign(set=AUGMENTED, draw=draw) for draw in range(1, settings.augmented_draws + 1)]
+            # Image by image, as the features of augmented draws are.
+            frames.append(pd.concat(drawn).sort_values(["image", "draw"], kind="stable"))
+            every = np.repeat(labels, settings.augmented_draws)
+            parts[AUGMENTED] = Part(np.arange(start, start + len(every)), every)
+            start += len(every)
+    return pd.concat(frames, ignore_index=True), parts
+
+
+def _frame(
+    table: pd.DataFrame, settings: ArmSettings, arm: Arm, seed: str, part: str, rows: np.ndarray, labels: np.ndarray
+) -> pd.DataFrame:
+    """The rows of arms.csv: images that stand several times in the list with one label become one row."""
+    frame = table.loc[rows, ["set", "image", "draw"]].assign(label=np.array(settings.classes)[labels])
+    counted = frame.groupby(["set", "image", "draw", "label"], sort=False).size().rename("weight").reset_index()
+    return counted.assign(arm=arm.name, seed=seed, part=part)
+
+
+def _described(arm: Arm, parts: Mapping[str, Part], classes: Sequence[str], size: int, repeats: int) -> dict:
+    synthetic = 0 if arm.set in (None, REAL, AUGMENTED) else size - (len(parts[REAL].rows) if arm.with_real else 0)
+    supply = (
+        {label: len(parts[arm.set].of_class(classes.index(label))) // repeats for label in arm.added} if arm.set else {}
+    )
+    values = asdict(arm)
+    del values["name"]
+    return values | {
+        "set": arm.set if synthetic else None,
+        "n_train": size,
+        "n_real": len(parts[REAL].rows) if arm.with_real else 0,
+        "share": synthetic / size,
+        "trainings": repeats,
+        "uses_up": bool(synthetic and any(0 < arm.added[label] == supply[label] for label in supply)),
+    }

@@ -1,0 +1,245 @@
+"""Numbers for machines: metrics.json and the CSVs behind plots of one experiment, and the leaderboard of all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_csv, read_json, write_csv, write_json
+from synthmed.core.step import Output, step
+from synthmed.evaluation.arms import REAL, TEST
+from synthmed.evaluation.scores import read_scores
+from synthmed.metrics.classification import roc_curve
+from synthmed.metrics.estimate import Estimate
+
+logger = logging.getLogger(__name__)
+
+ROC_POINTS = 101
+HISTORY_POINTS = 200
+EFFECT_COLUMNS = (
+    "experiment", "task", "generator", "arm", "outcome", "effect", "effect_low", "effect_high", "p_holm", "verdict",
+    "equivalent", "synthetic_share", "fid", "fid_extractor", "fid_floor", "copy_share", "label_fidelity", "note",
+)  # fmt: skip
+"""Columns of effects.csv and of the leaderboard. effect: of the outcome that decides the task; fid: of as many
+generated images as fid_floor has held-out real ones; label_fidelity: how often the models of the real arm see the class
+that an image claims to show."""
+SWEEP_COLUMNS = ("task", "generator", "arm", "kind", "share", "n_train", "outcome", "value", "low", "high")
+ROC_COLUMNS = ("task", "arm", "false_positive_rate", "true_positive_rate")
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """Settings of `metrics`."""
+
+    experiment: Annotated[str, Meta(description="Its name.")]
+    generators: Annotated[dict[str, str], Meta(description="Name → title, in the order they are shown.")]
+    trainings: Annotated[tuple[str, ...], Meta(description="A name for each file of `histories`, in the same order.")]
+
+
+@step("metrics")
+def metrics(
+    settings: MetricsSettings,
+    *,
+    fidelity: list[Path],
+    copies: list[Path],
+    verdicts: list[Path],
+    scores: list[Path],
+    histories: list[Path],
+    metrics_json: Output,
+    effects: Output,
+    sweep: Output,
+    roc: Output,
+    training_history: Output,
+) -> None:
+    """Write metrics.json (numbers by name, for `dvc metrics`) and the CSVs that figures and `dvc plots` draw.
+
+    verdicts, scores: of every task, in the same order. effects: one row a task and generator arm, the experiment's part
+    of the leaderboard. sweep: the deciding outcome over the share of synthetic images, the real arm as share 0. roc:
+    false_positive_rate, true_positive_rate of every main arm (mean over seeds) of tasks with two classes.
+    training_history: training, step, loss, value, at most HISTORY_POINTS steps a training.
+    """
+    if len(histories) != len(settings.trainings):
+        raise InputError(f"histories: {len(histories)} files for {len(settings.trainings)} trainings; give one each")
+    tasks = [read_json(path) for path in verdicts]
+    quality = [read_json(path) for path in fidelity]
+    audits = {audit["generator"]: audit for audit in map(read_json, copies)}
+    write_json(metrics_json, _flat(tasks, quality, audits))
+    write_csv(effects, [row for task in tasks for row in _effects(settings, task, quality, audits)], EFFECT_COLUMNS)
+    write_csv(sweep, [row for task in tasks for row in sweep_rows(task)], SWEEP_COLUMNS)
+    curves = [row for task, path in zip(tasks, scores, strict=True) for row in _roc_rows(task, path)]
+    write_csv(roc, curves, ROC_COLUMNS)
+    rows = [row for name, path in zip(settings.trainings, histories, strict=True) for row in _history_rows(name, path)]
+    write_csv(training_history, rows, ("training", "step", "loss", "value"))
+
+
+def _flat(tasks: Sequence[Mapping], quality: Sequence[Mapping], audits: Mapping[str, Mapping]) -> dict:
+    flat: dict[str, dict] = {"tasks": {}, "fid": {}, "copy_share": {}}
+    for task in tasks:
+        decides = task["outcome"]
+        found = flat["tasks"][task["task"]] = {name: {} for name in (*task["outcomes"], f"{decides}_difference")}
+        for arm, entry in task["arms"].items():
+            for name, measured in entry["tests"][TEST]["outcomes"].items():
+                found[name][arm] = measured["value"]
+            if entry["versus_reference"] is not None:
+                difference = entry["versus_reference"]["outcomes"][decides]["difference"]
+                found[f"{decides}_difference"][arm] = difference["value"]
+    for entry in quality:
+        flat["fid"].setdefault(entry["extractor"], {})[entry["generator"]] = _fid(entry, "groups").value
+    for name, audit in audits.items():
+        flat["copy_share"][name] = copy_share(audit).value
+    return flat
+
+
+def _fid(entry: Mapping, which: str) -> Estimate:
+    """FID of all classes together. which: `groups` (all images), `matched` (as many as the floor has) or `floor`."""
+    found = entry[which].get("all", {}).get("fid")
+    return Estimate.missing("FID was not computed") if found is None else Estimate.from_json(found)
+
+
+def copy_share(audit: Mapping) -> Estimate:
+    """Share of a generator's images that the copy audit suspects to be copies, 0 to 1."""
+    return Estimate.from_json(audit["suspect_share"])
+
+
+def _effects(
+    settings: MetricsSettings, task: Mapping, quality: Sequence[Mapping], audits: Mapping[str, Mapping]
+) -> Iterator[dict]:
+    for arm in task["arms"].values():
+        name = arm["set"]
+        if arm["kind"] not in ("generator", "synthetic_only") or name not in settings.generators:
+            continue
+        versus = arm["versus_reference"]
+        effect = Estimate.from_json(versus["outcomes"][task["outcome"]]["difference"])
+        judged = _quoted([entry for entry in quality if entry["generator"] == name])
+        fid = _fid(judged, "matched") if judged else Estimate.missing("FID was not computed")
+        copied = copy_share(audits[name]) if name in audits else Estimate.missing("copies were not looked for")
+        claimed = task["arms"][REAL]["tests"].get(name, {}).get("outcomes", {}).get("accuracy")
+        yield {
+            "experiment": settings.experiment,
+            "task": task["task"],
+            "generator": settings.generators[name],
+            "arm": arm["title"].replace(name, settings.generators[name]),
+            "outcome": task["outcomes"][task["outcome"]]["title"],
+            "effect": effect.value,
+            "effect_low": effect.low,
+            "effect_high": effect.high,
+            "p_holm": versus["p_holm"],
+            "verdict": versus["verdict"],
+            "equivalent": "yes" if versus["equivalent"] else "no",
+            "synthetic_share": arm["share"],
+            "fid": fid.value,
+            "fid_extractor": judged["extractor"] if judged else None,
+            "fid_floor": _fid(judged, "floor").value if judged else None,
+            "copy_share": copied.value,
+            "label_fidelity": claimed["value"] if claimed else None,
+            "note": "; ".join(filter(None, (versus["reason"], effect.reason, fid.reason, copied.reason))),
+        }
+
+
+def _quoted(quality: Sequence[Mapping]) -> Mapping | None:
+    """The fidelity that an experiment is quoted by: Inception's where there is one, else the first extractor's."""
+    return next((entry for entry in quality if "inception" in entry["extractor"].lower()), next(iter(quality), None))
+
+
+def sweep_rows(task: Mapping) -> list[dict]:
+    """Rows of the sweep: for every generator that has sweep arms, all its arms by share; the real arm is share 0."""
+    arms, decides = task["arms"], task["outcome"]
+    rows = []
+    for generator in dict.fromkeys(entry["set"] for entry in arms.values() if entry["kind"] == "sweep"):
+        members = [REAL] + [
+            arm
+            for arm, entry in arms.items()
+            if entry["set"] == generator and entry["kind"] in ("generator", "oracle", "sweep", "synthetic_only")
+        ]
+        for arm in sorted(members, key=lambda arm: arms[arm]["share"]):
+            entry = arms[arm]
+            found = Estimate.from_json(entry["tests"][TEST]["outcomes"][decides])
+            rows.append(
+                {
+                    "task": task["task"],
+                    "generator": generator,
+                    "arm": arm,
+                    **{name: entry[name] for name in ("kind", "share", "n_train")},
+                    "outcome": decides,
+                    **{name: getattr(found, name) for name in ("value", "low", "high")},
+                }
+            )
+    return rows
+
+
+def _roc_rows(task: Mapping, path: Path) -> list[dict]:
+    if task["kind"] != "classification" or len(task["classes"]) != 2:
+        return []
+    scores = read_scores(path, [f"p_{task['positive']}"])
+    positive = scores.cases[TEST].labels == task["positive"]
+    grid = np.linspace(0, 1, ROC_POINTS)
+    rows = []
+    for arm, entry in task["arms"].items():
+        if entry["kind"] == "sweep":
+            continue
+        mean = np.mean([sensitivity_at(row, positive, grid) for row in scores.values[arm, TEST][:, :, 0]], axis=0)
+        rows += [
+            {
+                "task": task["task"],
+                "arm": arm,
+                "false_positive_rate": round(float(x), 4),
+                "true_positive_rate": round(float(y), 5),
+            }
+            for x, y in zip(grid, mean, strict=True)
+        ]
+    return rows
+
+
+def sensitivity_at(scores: np.ndarray, positive: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Sensitivity at each false-positive rate of `grid`: the highest that a threshold reaches without exceeding it.
+
+    scores: (N,) higher is more positive; positive: (N,) bool; grid: (G,) in [0, 1]. Returns (G,) in [0, 1]. Cases of
+    equal score pass the threshold together, so ties are never resolved in the classifier's favour.
+    """
+    false, true, _ = roc_curve(scores, positive)
+    return true[np.searchsorted(false, grid + 1e-12, side="right") - 1]
+
+
+def _history_rows(training: str, path: Path) -> list[dict]:
+    """Every column of a training's history in long form; diversity, measured more rarely, keeps all its points."""
+    history = read_csv(path)
+    rows = []
+    for loss in history[0]:
+        points = [(int(row["step"]), float(row[loss])) for row in history if loss != "step" and row[loss] != ""]
+        every = -(-len(points) // HISTORY_POINTS) or 1
+        rows += [{"training": training, "step": step, "loss": loss, "value": value} for step, value in points[::every]]
+    return rows
+
+
+@dataclass(frozen=True)
+class LeaderboardSettings:
+    """Settings of `leaderboard`."""
+
+    experiments: Annotated[tuple[str, ...], Meta(description="Names, in the order of the files of `effects`.")]
+
+
+@step("leaderboard")
+def leaderboard(settings: LeaderboardSettings, *, effects: list[Path], out: Output) -> None:
+    """Join the effects of every experiment, the largest effect on the task first within each experiment.
+
+    Raises InputError when a file belongs to another experiment than the settings say, or has other columns.
+    """
+    if len(effects) != len(settings.experiments):
+        raise InputError(f"effects: {len(effects)} files for {len(settings.experiments)} experiments; give one each")
+    rows = []
+    for experiment, path in zip(settings.experiments, effects, strict=True):
+        found = read_csv(path)
+        for row in found:
+            if tuple(row) != EFFECT_COLUMNS or row["experiment"] != experiment:
+                raise InputError(
+                    f"{path}: not the effects of the experiment {experiment!r}; make it again with `metrics`"
+                )
+        rows += sorted(found, key=lambda row: (row["effect"] == "", -float(row["effect"] or 0)))
+    write_csv(out, rows, EFFECT_COLUMNS)

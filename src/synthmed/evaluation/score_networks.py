@@ -1,0 +1,129 @@
+"""Networks as the models under test: what the network of each arm says of the test images."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from msgspec import Meta
+
+from synthmed.classifiers import network
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_json
+from synthmed.core.step import Output, step
+from synthmed.data.arm_lists import read_arms
+from synthmed.data.imageset import ImageSet
+from synthmed.evaluation.arms import REAL, TEST
+from synthmed.evaluation.scores import Cases, Scores, write_scores
+from synthmed.training.device import choose_device
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How trained networks are applied to the test images."""
+
+    batch_size: Annotated[int, Meta(ge=1, description="Images at once; bounds the memory.")]
+    threads: Annotated[int, Meta(ge=1, description="Processor threads.")]
+    device: Annotated[Literal["auto", "cpu", "cuda"], Meta(description="auto: a GPU where there is one.")]
+
+
+@dataclass(frozen=True)
+class ScoreNetworksSettings(ScoringOptions):
+    """Settings of `score-networks`."""
+
+    classes: Annotated[tuple[str, ...], Meta(min_length=2, max_length=2, description="The two classes, in order.")]
+    positive: Annotated[str, Meta(description="The class that is the output of every network.")]
+    arms: Annotated[tuple[str, ...], Meta(min_length=1, description="Arms, in the order of their networks.")]
+    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+
+
+@step("score-networks")
+def score_networks(
+    settings: ScoreNetworksSettings,
+    *,
+    arms: Path,
+    description: Path,
+    classifiers: list[Path],
+    classifier_reports: list[Path],
+    test: Path,
+    synthetic: list[Path],
+    scores: Output,
+    summary: Output,
+) -> None:
+    """Score the real test images by the network of every arm, and the synthetic sets by that of the real arm.
+
+    arms, description: of `compose-arms`; classifiers, classifier_reports: of `train-classifier`, one for each of
+    settings.arms, all with equally many seeds. A set that replaces the real images is scored by its own arm, too, and
+    only its test part. scores: see scores.py; summary: JSON, every arm's description and its thresholds, which were
+    chosen on its own validation images.
+
+    Raises InputError when networks lack the output or differ in their number of seeds.
+    """
+    if settings.positive not in settings.classes:
+        raise InputError(f"setting positive is {settings.positive!r}; the classes are {list(settings.classes)}")
+    if not len(classifiers) == len(classifier_reports) == len(settings.arms) or len(synthetic) != len(settings.sets):
+        raise InputError(
+            f"{len(classifiers)} classifiers with {len(classifier_reports)} reports for the arms "
+            f"{list(settings.arms)}, {len(synthetic)} sets for {list(settings.sets)}; give one of each"
+        )
+    torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device)
+    trained = {arm: network.load(path).to(device) for arm, path in zip(settings.arms, classifiers, strict=True)}
+    seeds = {arm: len(classifier.models) for arm, classifier in trained.items()}
+    if len(set(seeds.values())) > 1:
+        raise InputError(f"the networks of the arms have different numbers of seeds, {seeds}; train all with the same")
+    swapped = read_arms(arms, 1, "test")
+    tests = {TEST: ImageSet(test)} | {name: ImageSet(path) for name, path in zip(settings.sets, synthetic, strict=True)}
+    rows = {name: list(range(len(images))) for name, images in tests.items()}
+    for name, lists in swapped.items():
+        wanted = set(lists[0].images.tolist())
+        rows[name] = [row for row, image in enumerate(tests[name].column("image")) if image in wanted]
+
+    values, cases = {}, {}
+    for name, images in tests.items():
+        images.label_indices(settings.classes)
+        columns = (np.array(images.column(column))[rows[name]] for column in ("image", "patient", "label"))
+        cases[name] = Cases(*columns)
+        for arm, classifier in trained.items():
+            if name == TEST or arm == REAL or (arm == name and name in swapped):
+                values[arm, name] = _probabilities(settings, classifier, images, rows[name])
+                logger.info("%s on %s: %d images, %d seeds", arm, name, len(rows[name]), seeds[arm])
+    order = {arm: number for number, arm in enumerate(settings.arms)}
+    values = dict(sorted(values.items(), key=lambda item: order[item[0][0]]))
+    write_scores(scores, Scores(tuple(f"p_{name}" for name in settings.classes), cases, values))
+    described = read_json(description)
+    reports = [read_json(path) for path in classifier_reports]
+    for arm, report in zip(settings.arms, reports, strict=True):
+        described["arms"][arm] |= {"budget_limited": report["budget_limited"]}
+    write_json(
+        summary,
+        described
+        | {
+            "model": reports[0]["architecture"],
+            "backbone": reports[0]["architecture"],
+            "classes": list(settings.classes),
+            "positive": settings.positive,
+            "seeds": seeds[REAL],
+            "selection": f"{reports[0]['selection']} Thresholds: {network.THRESHOLD_RULE}.",
+            "thresholds": {
+                arm: classifier.thresholds[:, classifier.position(settings.positive)].tolist()
+                for arm, classifier in trained.items()
+            },
+        },
+    )
+
+
+def _probabilities(
+    settings: ScoreNetworksSettings, classifier: network.Classifier, images: ImageSet, rows: list[int]
+) -> np.ndarray:
+    """(S, N, 2) in the order of the classes."""
+    output = classifier.position(settings.positive)
+    likelihood = network.predict_set(classifier, images, settings.batch_size, rows)[:, :, output]
+    by_class = {settings.positive: likelihood}
+    return np.stack([by_class.get(name, 1 - likelihood) for name in settings.classes], axis=2)

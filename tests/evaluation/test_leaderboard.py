@@ -1,0 +1,136 @@
+"""Numbers for machines: ROC by hand, effects, leaderboard."""
+
+import numpy as np
+import pytest
+from test_compare_step import described, run, scores_of
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_csv, read_json, write_csv, write_json
+from synthmed.evaluation.leaderboard import (
+    EFFECT_COLUMNS,
+    HISTORY_POINTS,
+    LeaderboardSettings,
+    MetricsSettings,
+    leaderboard,
+    metrics,
+    sensitivity_at,
+)
+from synthmed.metrics.estimate import Estimate
+
+TITLES = {"dcgan": "DCGAN", "fastgan": "FastGAN"}
+
+
+def fidelity(folder, generator, extractor, fid):
+    groups = {"all": {"fid": Estimate(fid, fid - 1, fid + 1, 80).to_json()}}
+    content = {"generator": generator, "extractor": extractor, "groups": groups, "matched": groups, "floor": groups}
+    write_json(folder / f"{extractor}.{generator}.json", content)
+    return folder / f"{extractor}.{generator}.json"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("metrics")
+    scores = scores_of({"real": 1.0, "dcgan": 1.2, "fastgan": 2.0, "dcgan_x2": 1.1, "only_dcgan": 0.4})
+    scores.values["real", "dcgan"], scores.cases["dcgan"] = scores.values["real", "test"], scores.cases["test"]
+    own = {"set": "dcgan", "kind": "sweep", "share": 0.66}
+    arms = {
+        "dcgan": {"share": 0.33},
+        "fastgan": {"share": 0.33},
+        "dcgan_x2": own,
+        "only_dcgan": own | {"kind": "synthetic_only", "share": 1.0},
+    }
+    verdicts = run(folder, scores, described(scores, **arms))
+    steps = [{"step": step, "generator": 1.0, "diversity": 0.5 if step % 100 == 0 else ""} for step in range(1, 401)]
+    write_csv(folder / "history.csv", steps, ["step", "generator", "diversity"])
+    copies = []
+    for name in TITLES:
+        copies.append(folder / f"{name}.copies.json")
+        write_json(copies[-1], {"generator": name, "suspect_share": Estimate(0.1, 0.0, 0.2, 80).to_json()})
+    outputs = {
+        name: folder / f"{name}.csv" for name in ("effects", "sweep", "roc", "training_history")
+    } | {"metrics_json": folder / "metrics.json"}  # fmt: skip
+    metrics(
+        MetricsSettings("tb", TITLES, ("DCGAN, both",)),
+        fidelity=[
+            *(fidelity(folder, name, "small CNN", 1.0) for name in TITLES),
+            fidelity(folder, "dcgan", "Inception-v3", 90.0),
+        ],
+        copies=copies,
+        verdicts=[folder / "verdicts.json"],
+        scores=[folder / "scores.csv"],
+        histories=[folder / "history.csv"],
+        **outputs,
+    )
+    return verdicts, outputs
+
+
+def test_sensitivity_equals_the_curve_drawn_by_hand():
+    score = np.array([0.9, 0.8, 0.7, 0.6])
+    positive = np.array([True, False, True, False])
+    # Thresholds: 0.9 -> (0, 1/2), 0.8 -> (1/2, 1/2), 0.7 -> (1/2, 1), 0.6 -> (1, 1).
+    assert sensitivity_at(score, positive, np.array([0, 0.25, 0.5, 1])).tolist() == [0.5, 0.5, 1, 1]
+
+
+def test_ties_are_not_resolved_in_favour_of_the_classifier():
+    assert sensitivity_at(np.full(4, 0.5), np.arange(4) < 2, np.array([0, 0.5, 1])).tolist() == [0, 0, 1]
+
+
+def test_roc_rows_are_monotonic_and_end_at_one(made):
+    rows = read_csv(made[1]["roc"])
+    assert {row["arm"] for row in rows} == {"real", "dcgan", "fastgan", "only_dcgan"}, "no curve for the sweep"
+    sensitivity = [float(row["true_positive_rate"]) for row in rows if row["arm"] == "fastgan"]
+    assert sensitivity == sorted(sensitivity)
+    assert sensitivity[-1] == 1
+
+
+def test_metrics_json_holds_the_numbers_of_the_verdicts(made):
+    verdicts, outputs = made
+    found = read_json(outputs["metrics_json"])
+    task = found["tasks"]["classification"]
+    assert task["auroc"]["dcgan"] == verdicts["arms"]["dcgan"]["tests"]["test"]["outcomes"]["auroc"]["value"]
+    assert set(task["auroc_difference"]) == set(verdicts["arms"]) - {"real"}
+    assert found["copy_share"] == {"dcgan": 0.1, "fastgan": 0.1}
+    assert found["fid"] == {"small CNN": {"dcgan": 1.0, "fastgan": 1.0}, "Inception-v3": {"dcgan": 90.0}}
+
+
+def test_effects_have_a_row_for_each_generator_arm(made):
+    verdicts, outputs = made
+    rows = {row["arm"]: row for row in read_csv(outputs["effects"])}
+    assert set(rows) == {"DCGAN", "FastGAN", "only_DCGAN"}
+    dcgan = rows["DCGAN"]
+    versus = verdicts["arms"]["dcgan"]["versus_reference"]
+    assert float(dcgan["effect"]) == versus["outcomes"]["auroc"]["difference"]["value"]
+    assert (dcgan["fid_extractor"], float(dcgan["fid"])) == ("Inception-v3", 90.0), "Inception where there is one"
+    assert rows["FastGAN"]["fid_extractor"] == "small CNN"
+    recognised = verdicts["arms"]["real"]["tests"]["dcgan"]["outcomes"]["accuracy"]["value"]
+    assert float(dcgan["label_fidelity"]) == recognised
+    assert rows["FastGAN"]["label_fidelity"] == ""
+
+
+def test_training_history_keeps_every_loss_and_is_bounded(made):
+    rows = read_csv(made[1]["training_history"])
+    assert {row["loss"] for row in rows} == {"generator", "diversity"}
+    assert sum(row["loss"] == "generator" for row in rows) == HISTORY_POINTS
+    assert sum(row["loss"] == "diversity" for row in rows) == 4
+
+
+def test_sweep_starts_at_the_real_arm_and_grows(made):
+    rows = read_csv(made[1]["sweep"])
+    assert [row["arm"] for row in rows] == ["real", "dcgan", "dcgan_x2", "only_dcgan"]
+    assert [float(row["share"]) for row in rows] == [0, 0.33, 0.66, 1]
+    assert all(float(row["low"]) <= float(row["value"]) <= float(row["high"]) for row in rows)
+
+
+def test_leaderboard_puts_the_largest_effect_first(made, tmp_path):
+    leaderboard(LeaderboardSettings(("tb",)), effects=[made[1]["effects"]], out=tmp_path / "leaderboard.csv")
+    rows = read_csv(tmp_path / "leaderboard.csv")
+    effects = [float(row["effect"]) for row in rows]
+    assert effects == sorted(effects, reverse=True)
+    assert tuple(rows[0]) == EFFECT_COLUMNS
+
+
+def test_leaderboard_refuses_the_file_of_another_experiment(made, tmp_path):
+    with pytest.raises(InputError, match="not the effects of the experiment 'nuclei'"):
+        leaderboard(LeaderboardSettings(("nuclei",)), effects=[made[1]["effects"]], out=tmp_path / "leaderboard.csv")
+    with pytest.raises(InputError, match="give one each"):
+        leaderboard(LeaderboardSettings(("tb", "nuclei")), effects=[made[1]["effects"]], out=tmp_path / "x.csv")

@@ -1,0 +1,272 @@
+# Tasks: which arms there are, the model under test trained on each, its scores on the same test images, the verdict.
+from synthmed.evaluation.arms import ArmSettings, arm_names
+
+
+def tasks_of(experiment):
+    """The tasks of an experiment, by name."""
+    return config["experiments"][experiment]["tasks"]
+
+
+def task_of(wildcards):
+    return tasks_of(wildcards.experiment)[wildcards.task]
+
+
+def of_model(kind):
+    """Constraint of the wildcard `experiment` to tasks whose model under test is of this kind."""
+    paths = [
+        f"{experiment}/tasks/{task}/"
+        for experiment in EXPERIMENTS
+        for task, entry in tasks_of(experiment).items()
+        if entry["model"]["kind"] == kind
+    ]
+    return f"(?={'|'.join(paths) or '(?!)'})[a-z0-9_]+"
+
+
+def task_sets(experiment, task):
+    """Names of the synthetic sets of a task: the generators, and the pool of true draws where there is one."""
+    return generators(experiment) + (["oracle"] if oracle_of(experiment, task) else [])
+
+
+def oracle_of(experiment, task):
+    return "oracle" if has_pool(experiment) and tasks_of(experiment)[task]["arms"]["swap"] is None else None
+
+
+def arm_settings(experiment, task):
+    entry = tasks_of(experiment)[task]
+    model = entry["model"]["training"]
+    return {
+        **entry["arms"],
+        "classes": config["experiments"][experiment]["classes"],
+        "sets": task_sets(experiment, task),
+        "oracle": oracle_of(experiment, task),
+        "seeds": model["seeds"],
+        "seed": config["experiments"][experiment]["seed"],
+    }
+
+
+def arms_of(experiment, task):
+    """Names of the arms of a task, the real one first."""
+    return arm_names(parsed(ArmSettings, arm_settings(experiment, task), f"experiments.{experiment}.tasks.{task}.arms"))
+
+
+def task_images(wildcards):
+    """Image sets of the task's synthetic sets, in their order."""
+    pool = "oracle" in task_sets(wildcards.experiment, wildcards.task)
+    return synthetic(wildcards.experiment, "images", "zip") + (
+        [f"results/{wildcards.experiment}/images/pool.zip"] if pool else []
+    )
+
+
+def task_backbone(wildcards):
+    return task_of(wildcards)["model"]["backbone"]
+
+
+def task_features(name, variant="plain"):
+    """Input function: the features of an image set, by the backbone of the task."""
+    return lambda w: f"results/{w.experiment}/features/{task_backbone(w)}/{variant}/{name}.npz"
+
+
+def task_synthetic_features(wildcards):
+    folder = f"features/{task_backbone(wildcards)}/plain"
+    pool = "oracle" in task_sets(wildcards.experiment, wildcards.task)
+    return synthetic(wildcards.experiment, folder, "npz") + (
+        [f"results/{wildcards.experiment}/{folder}/pool.npz"] if pool else []
+    )
+
+
+def augmented_features(wildcards):
+    draws = task_of(wildcards)["arms"]["augmented_draws"]
+    return task_features("train", "augmented")(wildcards) if draws else []
+
+
+def arm_models(suffix):
+    """Input function: files of the networks of all arms, in their order."""
+    return lambda w: [
+        f"results/{w.experiment}/tasks/{w.task}/models/{arm}.{suffix}" for arm in arms_of(w.experiment, w.task)
+    ]
+
+
+def arm_weights(wildcards):
+    """Pretrained weights that the networks of a task start from, or []."""
+    name = task_of(wildcards)["model"]["training"]["pretrained"]
+    return f"results/{wildcards.experiment}/extractors/{name}.pt" if name else []
+
+
+def beyond_real(path):
+    """Input function: what the arms other than the real one, which is all real images, are trained on."""
+    return lambda w: (path(w) if callable(path) else path.format(**w)) if w.arm != "real" else []
+
+
+for experiment in EXPERIMENTS:
+    entry = config["experiments"][experiment]
+    folder = f"results/{experiment}/settings"
+    classes = {"classes": entry["classes"], "positive": entry["positive"]}
+    for task, settings in tasks_of(experiment).items():
+        model = settings["model"]
+        sets = {"sets": task_sets(experiment, task)}
+        seed = {"seed": entry["seed"]}
+        declare("compose-arms", f"{folder}/compose_arms.{task}.json", arm_settings(experiment, task))
+        if model["kind"] == "head":
+            declare("classify", f"{folder}/classify.{task}.json", {**classes, **model["training"], **sets, **seed})
+        else:
+            arms = arms_of(experiment, task)
+            for arm in arms:
+                content = {**model["training"], **seed, "arm": None if arm == "real" else arm, **sets}
+                declare("train-classifier", f"{folder}/train_arm.{task}.{arm}.json", content)
+            content = {**classes, **model["scoring"], **sets, "arms": arms}
+            declare("score-networks", f"{folder}/score_networks.{task}.json", content)
+        declare(
+            "compare",
+            f"{folder}/compare.{task}.json",
+            {
+                **classes,
+                **settings["statistics"],
+                **seed,
+                "task": task,
+                "kind": settings["kind"],
+                "title": settings["title"],
+                "outcome": settings["outcome"],
+            },
+        )
+        if settings["validation"] is not None and has_pool(experiment):
+            statistics = {name: settings["statistics"][name] for name in ("alpha", "margin")}
+            content = {**classes, **settings["validation"], **statistics, **seed}
+            declare("validate-verdict", f"{folder}/validate_verdict.{task}.json", content)
+
+
+rule compose_arms:
+    input:
+        settings="results/{experiment}/settings/compose_arms.{task}.json",
+        needs="results/{experiment}/images/needs.json",
+        train="results/{experiment}/images/train.zip",
+        synthetic=task_images,
+        code=code("results/{experiment}/settings/compose_arms.{task}.json"),
+    output:
+        out="results/{experiment}/tasks/{task}/arms.csv",
+        description="results/{experiment}/tasks/{task}/arms.json",
+    log:
+        "logs/{experiment}/compose_arms.{task}.log",
+    benchmark:
+        "logs/{experiment}/compose_arms.{task}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("compose-arms")
+
+
+rule classify:
+    input:
+        settings="results/{experiment}/settings/classify.{task}.json",
+        arms="results/{experiment}/tasks/{task}/arms.csv",
+        description="results/{experiment}/tasks/{task}/arms.json",
+        train=task_features("train"),
+        validation=task_features("validation"),
+        test=task_features("test"),
+        synthetic=task_synthetic_features,
+        train_augmented=augmented_features,
+        code=code("results/{experiment}/settings/classify.{task}.json"),
+    output:
+        scores="results/{experiment}/tasks/{task}/scores.csv",
+        grid="results/{experiment}/tasks/{task}/grid.csv",
+        summary="results/{experiment}/tasks/{task}/summary.json",
+    log:
+        "logs/{experiment}/classify.{task}.log",
+    benchmark:
+        "logs/{experiment}/classify.{task}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=of_model("head"),
+    conda:
+        ENVIRONMENT
+    threads: lambda w: task_of(w)["model"]["training"]["threads"]
+    shell:
+        command("classify")
+
+
+rule train_arm:
+    input:
+        settings="results/{experiment}/settings/train_arm.{task}.{arm}.json",
+        train="results/{experiment}/images/train.zip",
+        validation="results/{experiment}/images/validation.zip",
+        weights=arm_weights,
+        arms=beyond_real("results/{experiment}/tasks/{task}/arms.csv"),
+        synthetic=beyond_real(task_images),
+        code=code("results/{experiment}/settings/train_arm.{task}.{arm}.json"),
+    output:
+        classifier="results/{experiment}/tasks/{task}/models/{arm}.pt",
+        report="results/{experiment}/tasks/{task}/models/{arm}.report.json",
+    log:
+        "logs/{experiment}/train_arm.{task}.{arm}.log",
+    benchmark:
+        "logs/{experiment}/train_arm.{task}.{arm}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: lambda w: task_of(w)["model"]["training"]["threads"]
+    resources:
+        gpu=1,
+    shell:
+        command("train-classifier")
+
+
+rule score_networks:
+    input:
+        settings="results/{experiment}/settings/score_networks.{task}.json",
+        arms="results/{experiment}/tasks/{task}/arms.csv",
+        description="results/{experiment}/tasks/{task}/arms.json",
+        classifiers=arm_models("pt"),
+        classifier_reports=arm_models("report.json"),
+        test="results/{experiment}/images/test.zip",
+        synthetic=task_images,
+        code=code("results/{experiment}/settings/score_networks.{task}.json"),
+    output:
+        scores="results/{experiment}/tasks/{task}/scores.csv",
+        summary="results/{experiment}/tasks/{task}/summary.json",
+    log:
+        "logs/{experiment}/score_networks.{task}.log",
+    benchmark:
+        "logs/{experiment}/score_networks.{task}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=of_model("network"),
+    conda:
+        ENVIRONMENT
+    threads: lambda w: task_of(w)["model"]["scoring"]["threads"]
+    resources:
+        gpu=1,
+    shell:
+        command("score-networks")
+
+
+rule compare:
+    input:
+        settings="results/{experiment}/settings/compare.{task}.json",
+        scores="results/{experiment}/tasks/{task}/scores.csv",
+        summary="results/{experiment}/tasks/{task}/summary.json",
+        split_report="results/{experiment}/images/split.json",
+        code=code("results/{experiment}/settings/compare.{task}.json"),
+    output:
+        out="results/{experiment}/tasks/{task}/verdicts.json",
+    log:
+        "logs/{experiment}/compare.{task}.log",
+    benchmark:
+        "logs/{experiment}/compare.{task}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("compare")
+
+
+rule validate_verdict:
+    input:
+        settings="results/{experiment}/settings/validate_verdict.{task}.json",
+        pool=task_features("pool"),
+        code=code("results/{experiment}/settings/validate_verdict.{task}.json"),
+    output:
+        out="results/{experiment}/tasks/{task}/validation.json",
+    log:
+        "logs/{experiment}/validate_verdict.{task}.log",
+    benchmark:
+        "logs/{experiment}/validate_verdict.{task}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: lambda w: task_of(w)["validation"]["threads"]
+    shell:
+        command("validate-verdict")
