@@ -30,7 +30,19 @@ check_all_names()
 stand_in()
 
 
-for rules in ("tasks", "data", "selection", "train", "sample", "evaluate", "classifiers", "disease_axes", "anomaly", "leaderboard", "summary"):
+for rules in (
+    "tasks",
+    "data",
+    "selection",
+    "train",
+    "sample",
+    "evaluate",
+    "classifiers",
+    "disease_axes",
+    "anomaly",
+    "leaderboard",
+    "summary",
+):
 
     include: f"workflow/rules/{rules}.smk"
 
@@ -41,7 +53,6 @@ write_settings()
 rule all:
     default_target: True
     input:
-        expand("results/{experiment}/report.html", experiment=EXPERIMENTS),
         expand("metrics/{experiment}.json", experiment=EXPERIMENTS),
         "results/leaderboard.csv",
     localrule: True

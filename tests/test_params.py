@@ -85,13 +85,14 @@ def test_names_in_the_settings_name_something(params):
         assert experiment["dataset"] in params["datasets"]
         assert experiment["positive"] in classes
         assert {label for label in experiment["prepare"]["labels"].values() if label is not None} == classes
-        assert experiment["classifier"]["backbone"] in experiment["extractors"]
+        for task in experiment["tasks"].values():
+            assert task["model"].get("backbone", "domain") in experiment["extractors"]
+            assert set(task["arms"]["sweep"]) <= set(experiment["generators"])
+            assert task["arms"]["added_share"] is None or task["arms"]["added_counts"] is None
         assert set(experiment["fidelity"]["floor_counts"]) == classes
-        assert set(experiment["arms"]["sweep"]) <= set(experiment["generators"])
-        assert (experiment["arms"]["added_share"] is None) != (experiment["arms"]["added_counts"] is None)
     for experiment, name, entry in entries(params):
         samples = set(entry["sampling"]["samples"])
-        assert samples == set(experiment["classes"]) or (samples == {"unlabelled"} and "three_steps" in experiment), (
+        assert samples == set(experiment["classes"]) or (samples == {"unlabelled"} and "pseudo_labels" in experiment), (
             name
         )
         trained = [label for training in entry["trainings"].values() for label in training["labels"]]
@@ -228,7 +229,7 @@ def test_every_setting_is_described(path):
 # Methods that an experiment asks for by naming them; an anomaly search has no set of samples.
 ASKED_FOR = {
     ("experiment.schema.yaml", ""): {
-        *("selection", "classifiers", "prediction", "three_steps", "disease_axes", "anomaly"),
+        *("selection", "classifiers", "prediction", "pseudo_labels", "grad_cam", "disease_axes", "anomaly"),
     },
     ("experiment.schema.yaml", "/properties/classifiers"): {"device", "findings"},
     ("experiment.schema.yaml", "/$defs/generator"): {"sampling"},

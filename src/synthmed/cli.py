@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=[64, 64])
     describe.add_argument("--channels", type=int, default=1)
 
-    judge = verbs.add_parser("judge", help="judge your own synthetic images against real ones, without a params.yaml")
+    judge = verbs.add_parser("judge", help="judge your own synthetic images against real ones, without a settings file")
     judge.add_argument("--real", type=Path, required=True, help="class sub-folders, a CSV, or an image set")
     judge.add_argument("--synthetic", type=Path, required=True, help="the same classes, made by any generator")
     judge.add_argument("--test", type=Path, help="real images kept for testing (default: 40 %% of --real, by patient)")

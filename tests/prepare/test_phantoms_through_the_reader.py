@@ -32,7 +32,8 @@ PREPARE = PrepareSettings(
     min_size=32,
     max_rejects=0.0,
     workers=2,
-    prefix="", synthetic=None,
+    prefix="",
+    synthetic=None,
 )
 SPLIT = SplitSettings(
     by="patient",

@@ -32,7 +32,8 @@ def settings(**changes):
         "min_size": 8,
         "max_rejects": 0.5,
         "workers": 2,
-        "prefix": "", "synthetic": None,
+        "prefix": "",
+        "synthetic": None,
     }
     return PrepareSettings(**(values | changes))
 

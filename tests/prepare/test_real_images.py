@@ -40,7 +40,8 @@ def test_nih_chest_x_rays_as_a_folder_of_your_own(tmp_path, realdata):
         "min_size": 64,
         "max_rejects": 0.0,
         "workers": 2,
-        "prefix": "", "synthetic": None,
+        "prefix": "",
+        "synthetic": None,
     }
     divided = {
         "by": "patient",
@@ -78,7 +79,8 @@ def test_pneumonia_mnist_with_its_official_split(tmp_path, realdata):
         "min_size": 28,
         "max_rejects": 0.0,
         "workers": 2,
-        "prefix": "", "synthetic": None,
+        "prefix": "",
+        "synthetic": None,
     }
     divided = {
         "by": "column",

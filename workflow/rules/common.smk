@@ -266,7 +266,9 @@ def settings_files(wildcards):
     training = [f"{folder}/train.{name}.{part}.json" for name, part in all_trainings(wildcards.experiment)]
     fixed = ["prepare.raw", "split", "train_extractor"]
     for task, entry in config["experiments"][wildcards.experiment]["tasks"].items():
-        fixed += [f"compose_arms.{task}", f"compare.{task}"] + ([f"classify.{task}"] if entry["model"]["kind"] == "head" else [])
+        fixed += [f"compose_arms.{task}", f"compare.{task}"] + (
+            [f"classify.{task}"] if entry["model"]["kind"] == "head" else []
+        )
     return [f"{folder}/{name}.json" for name in fixed] + training
 
 

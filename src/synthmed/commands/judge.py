@@ -1,7 +1,7 @@
-"""`synthmed judge`: your own synthetic images against real ones, without a params.yaml.
+"""`synthmed judge`: your own synthetic images against real ones, without a settings file.
 
 It writes a settings file into a folder of its own and runs the pipeline there, with the settings that are said in
-workflow/scales/judge.yaml. The folder is left, for whoever wants to go on.
+workflow/judge.yaml. The folder is left, for whoever wants to go on.
 """
 
 import csv
@@ -43,7 +43,7 @@ FEWEST = 4
 class Given:
     """What a folder, CSV or image set of the user holds.
 
-    path: as the user named it; dataset: an entry of `datasets` in params.yaml; rows: of each image label, patient, and
+    path: as the user named it; dataset: an entry of `datasets` in the settings; rows: of each image label, patient, and
     its file below `folder`; folder: None for an image set.
     """
 
@@ -276,7 +276,7 @@ def run(folder: Path, cores: int) -> None:
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(repository / "Snakefile"), "--cores", str(cores)),
         *("--directory", str(folder), "--quiet", "rules", "progress", "host", "--configfile"),
-        *(str(repository / "workflow" / "scales" / "judge.yaml"), str(folder / "judge.json")),
+        *(str(repository / "workflow" / "judge.yaml"), str(folder / "judge.json")),
         *("--", "experiment_judge"),
     ]
     log = folder / "judge.log"
