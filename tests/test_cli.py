@@ -62,7 +62,8 @@ def run(*arguments: object) -> int:
 
 @pytest.fixture
 def images(tmp_path):
-    """An image set of 16 patients and 2 classes, 16 × 16 pixels of noise."""
+    """An image set of 16 patients and 2 classes, 16 × 16 pixels, a ramp with noise."""
+    ramp = np.add.outer(6 * np.arange(16), 6 * np.arange(16))
     rng = np.random.default_rng(0)
     path = tmp_path / "images.zip"
     write_image_set(
@@ -70,7 +71,7 @@ def images(tmp_path):
         (
             (
                 {"image": f"{number:02d}.png", "label": ("normal", "abnormal")[number % 2], "patient": f"p{number}"},
-                rng.integers(0, 256, (16, 16), dtype=np.uint8),
+                (ramp + rng.integers(0, 60, (16, 16))).astype(np.uint8),
             )
             for number in range(16)
         ),

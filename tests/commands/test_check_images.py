@@ -47,6 +47,39 @@ def test_a_sound_set_has_no_problem(tmp_path):
     assert check(tmp_path / "set.zip") == []
 
 
+def seen(tmp_path, **images):
+    """Problems of a set of these images, and of a good one."""
+    files = {f"images/{name}.png": png(pixels) for name, pixels in images.items()}
+    rows = [f"{name}.png,a,,{name},," for name in images] + ["good.png,b,,good,,"]
+    good = png(np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8))
+    return check(made_by_hand(tmp_path / "set.zip", rows, files | {"images/good.png": good}))
+
+
+RAMP = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
+
+
+def test_images_on_which_nothing_is_seen_are_told(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    dark = RAMP // 8  # 0 … 15: a 12-bit film divided by 16 too often
+    dark[5, 5] = 255
+    problems = seen(tmp_path, flat=np.full((64, 64), 90, np.uint8), dark=dark, light=255 - RAMP // 8, noise=noise)
+    assert problems[:4] == [
+        "1 images are almost black, 99 % of their pixels are at most 16 of 255, e.g. images/dark.png",
+        "1 images are almost white, 99 % of their pixels are at least 239 of 255, e.g. images/light.png",
+        "1 images are constant, every pixel has the same value, e.g. images/flat.png",
+        "1 images are noise, neighbouring pixels have nothing to do with each other, e.g. images/noise.png",
+    ]
+
+
+def test_faint_and_rough_images_are_images(tmp_path):
+    rng = np.random.default_rng(0)
+    stripes = np.tile(rng.integers(0, 256, (64, 1), dtype=np.uint8), (1, 64))  # neighbours across differ, along agree
+    rough = (RAMP + rng.normal(0, 20, (64, 64))).clip(0, 255).astype(np.uint8)
+    assert seen(tmp_path, faint=RAMP // 4, stripes=stripes, rough=rough, small=RAMP[:4, :4] * 40) == [
+        "images of different shapes: 64×64 L (4), 4×4 L (1)"
+    ]
+
+
 def test_every_problem_is_listed(tmp_path):
     alpha, deep = np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8), np.uint16)
     palette = io.BytesIO()
