@@ -142,9 +142,67 @@ def test_one_class_only_is_an_error(tmp_path):
 
 def test_a_part_without_a_class_is_an_error(tmp_path):
     with pytest.raises(
-        InputError, match=r"the validation part has no image of 'a' \(8 images in all\); raise its share"
+        InputError,
+        match=r"the validation part has no image of 'a' \(8 images in all, 4 patients of this class\); raise its share",
     ):
-        run(tmp_path, images_of(8), test=0.3)
+        run(tmp_path, images_of(8), test=0.5)
+
+
+def test_a_class_of_one_test_patient_is_an_error(tmp_path):
+    """All that follows would be trained before a variance turns out to be impossible."""
+    with pytest.raises(
+        InputError, match=r"the test part has 4 images of 'a', all of one patient \(40 images in all, 5 pat"
+    ):
+        run(tmp_path, images_of(40, lambda n: f"a{n // 8}" if n % 2 == 0 else f"b{n}"))
+
+
+def test_one_patient_for_all_is_an_error_that_says_where_the_number_may_come_from(tmp_path):
+    with pytest.raises(
+        InputError, match=r"all 20 images are of one patient \('X'\).*the tag PatientID counts.*a column"
+    ):
+        run(tmp_path, images_of(20, lambda n: "X"))
+
+
+def test_small_and_unbalanced_parts_are_said(tmp_path, caplog):
+    _, report = run(tmp_path, images_of())
+    assert report["patients_of_class"]["test"] == {"a": 4, "b": 4}
+    assert report["cautions"][0] == (
+        "the validation part has 4 patients of 'a' only: what is computed from them hangs on single ones"
+    )
+    assert report["cautions"][0] in caplog.text
+    rows = [entry(f"i{n}", "ab"[n % 13 == 0], f"p{n}", smooth(n)) for n in range(260)]
+    _, report = run(tmp_path, rows)
+    assert report["cautions"] == [
+        "the validation part has 4 patients of 'b' only: what is computed from them hangs on single ones",
+        "the test part has 4 patients of 'b' only: what is computed from them hangs on single ones",
+        "the training part has 144 images of 'a' and 12 of 'b': arms.added_counts can add to a class",
+    ]
+    _, report = run(tmp_path, images_of(100), test=0.3)
+    assert report["cautions"] == []
+
+
+def test_unknown_patients_are_said_and_names_looked_at(tmp_path, caplog):
+    _, report = run(tmp_path, images_of())
+    assert (report["patients_known"], report["patients_unknown"]) == (True, None)
+    assert "patients unknown" not in caplog.text
+    rows = [
+        (fields | {"patient": f"ab/{n // 2:05d}_{n % 2}.png", "patient_known": "no" if n < 30 else ""}, pixels)
+        for n, (fields, pixels) in enumerate(images_of())
+    ]
+    parts, report = run(tmp_path, rows)
+    assert not report["patients_known"]
+    places = {row["patient"]: part for part in PARTS for row in parts[part].rows}
+    apart = sum(places[f"ab/{n:05d}_0.png"] != places[f"ab/{n:05d}_1.png"] for n in range(15))
+    assert apart > 0
+    assert report["patients_unknown"] == {
+        "images": 30,
+        "likely_patients": 15,
+        "likely_patients_images": 30,
+        "likely_patients_in_several_parts": apart,
+        "example": ["ab/00000_0.png", "ab/00000_1.png"],
+    }
+    assert "patients unknown, 30 images count as a patient each" in caplog.text
+    assert "30 images look by their names like several of one patient (15 such patients)" in caplog.text
 
 
 @pytest.mark.parametrize(

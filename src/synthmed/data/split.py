@@ -26,10 +26,11 @@ from synthmed.data.near_duplicates import (
     perceptual_hashes,
     thumbnail,
 )
+from synthmed.data.parts import PARTS, check_enough, people
+from synthmed.data.patients import tell_crowds
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("train", "validation", "test")
 _SHOWN = 100  # near-duplicate pairs in the report, of those across parts and of the others
 
 
@@ -62,8 +63,8 @@ def split(
     Write the three parts of the image set `images`, and `report`: counts, patients, sources, near-duplicates.
 
     Masks and named channels travel along. Raises InputError on impossible shares, a patient in two parts (by="column"),
-    a part that lacks a class, one class only (which is enough where every image has a mask), and near-duplicates when
-    settings say stop.
+    a part that lacks a class, a class of one test patient, one class only (which is enough where every image has a
+    mask), and near-duplicates when settings say stop.
     """
     _check(settings)
     image_set = ImageSet(images)
@@ -78,7 +79,8 @@ def split(
         parts = _parts(image_set, patients, labels, settings)
         found = _search(image_set, patients, parts, settings)
     _check_patients(images, parts, patients)
-    _check_classes(images, parts, labels, classes)
+    check_enough(images, image_set.rows, parts)
+    tell_crowds(_known(image_set), labels, str(images))
     _tell(image_set, found, parts, settings)
     for name, path in zip(PARTS, (train, validation, test), strict=True):
         chosen = [index for index, part in enumerate(parts) if part == name]
@@ -87,6 +89,11 @@ def split(
         )
     write_json(report, _report(image_set, parts, found, settings))
     logger.info("%s: %s", images, {name: dict(Counter(_of(parts, name, labels))) for name in PARTS})
+
+
+def _known(image_set: ImageSet) -> list[str]:
+    """The patients, "" where an image counts as its own because nobody knows better."""
+    return ["" if row.get("patient_known") == "no" else row["patient"] for row in image_set.rows]
 
 
 def _check(settings: SplitSettings) -> None:
@@ -189,16 +196,6 @@ def _check_patients(images: Path, parts: Sequence[str], patients: Sequence[str])
             )
 
 
-def _check_classes(images: Path, parts: Sequence[str], labels: Sequence[str], classes: Sequence[str]) -> None:
-    for part in PARTS:
-        lacking = [label for label in classes if label not in _of(parts, part, labels)]
-        if lacking:
-            raise InputError(
-                f"{images}: the {part} part has no image of {lacking[0]!r} ({len(parts)} images in all); "
-                "raise its share or add images"
-            )
-
-
 # --------------------------------------------------------------------------------------------------- near-duplicates
 def _search(
     image_set: ImageSet, patients: Sequence[str], parts: Sequence[str], settings: SplitSettings
@@ -252,7 +249,7 @@ def _report(image_set: ImageSet, parts: Sequence[str], found: NearDuplicates, se
             by_source[part][origin or "unknown"][label] = count
     return {
         "counts": {part: dict(Counter(_of(parts, part, labels))) for part in PARTS},
-        "patients": {part: len(set(_of(parts, part, patients))) for part in PARTS},
+        **people(image_set.path, image_set.rows, parts),
         "sources": by_source,
         "near_duplicates": {
             "rule": f"at most {settings.near_duplicate_bits} of 64 perceptual-hash bits differ, correlation at least "
