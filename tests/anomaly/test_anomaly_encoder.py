@@ -1,11 +1,15 @@
 """f-AnoGAN's encoder: what it minimises, and that it learns."""
 
+import copy
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from small_generators import write_generator, write_images
+from textbook import Adam, leaky
+from torch.nn import functional as F
 
 from synthmed.anomaly.encoder import EncoderBatch, EncoderSettings, EncoderTraining, load_encoder, train_encoder
 from synthmed.core.errors import InputError
@@ -95,6 +99,48 @@ def test_the_losses_are_those_of_the_paper(folder):
     back = training.encoder(model.synthesise(z))
     assert torch.allclose(losses["latent"], 2 * (z - back).square().mean())
     assert list(training.losses(EncoderBatch(images, None))) == ["residual", "features"]
+
+
+def encoded(network, images):
+    """Convolutions of stride 2, group norm of four groups, LeakyReLU; a dense layer."""
+    *layers, dense, bias = network.parameters()
+    x = images
+    for weight, scale, shift in zip(layers[::3], layers[1::3], layers[2::3], strict=True):
+        x = F.conv2d(x, weight, stride=2, padding=1)
+        groups = x.view(len(x), 4, -1)
+        groups = groups - groups.mean(2, keepdim=True)
+        x = (groups / (groups.square().mean(2, keepdim=True) + 1e-5).sqrt()).view(x.shape)
+        x = leaky(x * scale[:, None, None] + shift[:, None, None])
+    return x.flatten(1) @ dense.T + bias
+
+
+def test_a_step_is_the_textbooks(folder):
+    """Residual, matched features and z, the network, the half cosine and Adam of three steps, written out by hand."""
+    write_generator(folder / "g.pt", "pggan")
+    model = load_generator(folder / "g.pt")
+    settings = replace(SETTINGS, model="pggan", feature_weight=0.5, latent_weight=2.0, steps=4)
+    pixels = torch.from_numpy(ImageSet(folder / "set.zip").pixels[:9].transpose(0, 3, 1, 2).copy())
+    training, adam = EncoderTraining(model, pixels, settings), Adam(0.0, (0.5, 0.999))
+    with torch.no_grad():
+        for parameter in training.encoder.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+    for number in range(3):
+        (batch,), before = training.next_batches(), copy.deepcopy(training.encoder)
+        made = model.synthesise(encoded(before, batch.images))
+        features = model.discriminator_features(batch.images) - model.discriminator_features(made)
+        back = encoded(before, model.synthesise(batch.z))
+        residual = (((batch.images + 1) / 2 - (made + 1) / 2) ** 2).mean()
+        loss = residual + 0.5 * (features**2).mean() + 2 * ((batch.z - back) ** 2).mean()
+        wanted = torch.autograd.grad(loss, list(before.parameters()))
+        training.train_step([batch])
+        training.step = number + 1
+        scale = max(float(gradient.abs().max()) for gradient in wanted)
+        found = [parameter.grad for parameter in training.encoder.parameters()]
+        assert max(float((one - two).abs().max()) for one, two in zip(found, wanted, strict=True)) < 1e-3 * scale
+        adam.rate = 0.01 * (1 + math.cos(math.pi * number / 4)) / 2
+        moved = adam.moved(list(before.parameters()), found)
+        for parameter, value in zip(training.encoder.parameters(), moved, strict=True):
+            assert torch.allclose(parameter, value, rtol=1e-5, atol=1e-5)
 
 
 def test_only_the_encoder_learns(folder):

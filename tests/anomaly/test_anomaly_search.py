@@ -1,11 +1,13 @@
 """The search in latent space: its optimum, its independence of the batch, its early stop, and the step around it."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from small_generators import LinearGenerator, write_generator, write_images
+from textbook import Adam
 
 from synthmed.anomaly import search
 from synthmed.anomaly.encoder import FORMAT, Encoder
@@ -110,6 +112,33 @@ def test_a_row_that_no_longer_improves_leaves_the_batch():
     assert model.rows[6] == 2
     assert sum(model.rows) == found.passes.sum() + 3  # and one pass each for the reconstruction
     assert found.started.tolist() == ["encoder"] * 3
+
+
+def test_each_row_descends_as_adam_alone_would():
+    """Written out for one row at a time; the first begins at its minimum and leaves the batch before the others."""
+    model, images = LinearGenerator(), queries(4)
+    starts = torch.randn(4, 3, generator=torch.Generator().manual_seed(5))
+    images[:1] = model.synthesise(starts[:1])
+    settings = replace(SETTINGS, steps=30, patience=4, tolerance=0.01)
+    found = descend(Loss(model, images, settings), starts, torch.arange(4), settings)
+    for row in range(4):
+        adam, z = Adam(0.0, (0.9, 0.999)), starts[row]
+        lowest, best, reference, waited = math.inf, None, math.inf, 0
+        for step in range(1, 31):
+            residual = (model.weight @ z - images[row].flatten()) / 2
+            loss, gradient = float((residual**2).mean()), model.weight.T @ residual / 16
+            if loss < lowest:
+                lowest, best = loss, z
+            reference, waited = (loss, 0) if loss < 0.99 * reference else (reference, waited + 1)
+            if waited == 4:
+                break
+            adam.rate = 0.1 * (1 + math.cos(math.pi * step / 30)) / 2
+            (z,) = adam.moved([z], [gradient])
+        assert int(found.iterations[row]) == step
+        assert float(found.loss[row]) == pytest.approx(lowest, rel=1e-3, abs=1e-9)
+        assert torch.allclose(found.z[row], best, atol=1e-3)
+    assert found.iterations[0] == 5
+    assert len(set(found.iterations.tolist())) > 1
 
 
 def test_starts_are_the_nearest_candidates():

@@ -41,6 +41,29 @@ def test_policy_is_differentiable(channels):
     assert gradient.abs().sum() > 0
 
 
+def test_the_policy_is_the_one_of_the_paper():
+    """Zhao et al. 2020, section 4.1 and their code, image by image, on the same draws."""
+    given, generator = images(6, channels=3), rng(8)
+    made = diff_augment(given, ALL, rng(8))
+    brightness, saturation, contrast = (torch.rand(6, 1, 1, 1, generator=generator).flatten() for _ in range(3))
+    down, right = (torch.randint(0, 5, (6,), generator=generator) for _ in range(2))  # up to 16 / 8 px either way
+    rows, columns = (torch.randint(0, 16, (6, 1), generator=generator).flatten() for _ in range(2))
+    for number, image in enumerate(given):
+        image = image + (brightness[number] - 0.5)
+        grey = image.mean(dim=0)
+        image = grey + (image - grey) * 2 * saturation[number]
+        image = image.mean() + (image - image.mean()) * (0.5 + contrast[number])
+        moved = torch.zeros(3, 16, 16)
+        for y in range(16):
+            for x in range(16):
+                from_y, from_x = y + int(down[number]) - 2, x + int(right[number]) - 2
+                if 0 <= from_y < 16 and 0 <= from_x < 16:
+                    moved[:, y, x] = image[:, from_y, from_x]
+        top, left = int(rows[number]) - 4, int(columns[number]) - 4
+        moved[:, max(0, top) : top + 8, max(0, left) : left + 8] = 0
+        assert torch.allclose(made[number], moved, atol=1e-5), number
+
+
 def test_color_of_a_grey_image_is_contrast_and_brightness_per_image():
     given = images()
     made = color(given, rng(4))
@@ -114,8 +137,26 @@ def test_outside_is_black_or_the_reflection():
     black = transform(given, torch.tensor([False]), torch.zeros(1), half, "black")
     assert black[0, 0, 0, 0] == -1
     assert black[0, 0, 8, 8] == pytest.approx(1.0)
-    mirrored = transform(given, torch.tensor([False]), torch.zeros(1), half, "reflection")
-    assert torch.allclose(mirrored, given, atol=1e-5)
+    ramp = torch.linspace(-1, 1, 16).expand(1, 1, 16, 16)
+    mirrored = transform(ramp, torch.tensor([False]), torch.zeros(1), half, "reflection")[0, 0, 8]
+    small = ramp[0, 0, 0].view(8, 2).mean(1)  # of half the size, and its mirror image on both sides
+    assert torch.allclose(mirrored, torch.cat([small[:4].flip(0), small, small[4:].flip(0)]), atol=1e-5)
+
+
+def test_angles_and_sizes_are_drawn_from_the_whole_range(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("synthmed.augment.classic.transform", lambda images, *how: drawn.extend(how))
+    settings = ClassicAugmentation(horizontal_flip=True, rotation=36.0, zoom=0.1, padding="black")
+    classic_augment(images(400, size=2), settings, rng(3))
+    flip, angle, zoom, padding = drawn
+    assert 160 < int(flip.sum()) < 240
+    for values, middle, reach in ((angle, 0.0, 36.0), (zoom, 1.0, 0.1)):
+        assert float((values - middle).abs().max()) <= reach + 1e-6
+        # Uniform: a tenth of them in each tenth of the range.
+        tenths = torch.histc(values, 10, middle - reach, middle + reach)
+        assert tenths.min() > 20
+        assert tenths.max() < 65
+    assert padding == "black"
 
 
 def test_classic_augmentation_repeats_with_its_generator_and_stays_in_range():

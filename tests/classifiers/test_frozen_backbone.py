@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from textbook import Adam
 from torch import nn
 
 from synthmed.classifiers import frozen_backbone
@@ -33,29 +34,30 @@ def head(labels, train, validation, seed=1, learning_rate=3e-3, dropout=0.4):
 
 
 def test_training_from_pooled_numbers_equals_training_from_maps(maps):
-    """BatchNorm2d -> average pooling -> dropout -> linear, torch's autograd and Adam, on maps, with the same masks."""
+    """BatchNorm2d -> average pooling -> dropout -> linear, autograd and Adam, on maps, with the same masks."""
     values, labels = maps
     one = head(labels, np.arange(80), np.arange(80, 120))
     schedule = Schedule(steps=30, batch_size=16, check_every=30)
     ours = train_heads(*pooled(values), [one], schedule, classes=3, positive=2, threads=1)
 
-    norm = nn.BatchNorm2d(CHANNELS, eps=frozen_backbone.BATCHNORM_EPSILON, momentum=0.01)
+    norm = nn.BatchNorm2d(CHANNELS, eps=1e-3, momentum=0.01)  # Keras' defaults
     norm.running_var.zero_()
     dense = nn.Linear(CHANNELS, 3)
     initial = torch.from_numpy(frozen_backbone._initial(one, 3, CHANNELS))
     with torch.no_grad():
         dense.weight.copy_(initial[2:])
         dense.bias.zero_()
-    adam = torch.optim.Adam([*norm.parameters(), *dense.parameters()], lr=one.learning_rate, eps=1e-7)
+    parameters = [*norm.parameters(), *dense.parameters()]
+    adam = Adam(one.learning_rate, (0.9, 0.999), epsilon=1e-7)
     order = frozen_backbone._order(one, schedule)
     masks = frozen_backbone._Dropout([one], 16, CHANNELS)
     for step in range(30):
         rows = one.rows[order[step]]
         dropped = norm(values[rows]).mean((2, 3)) * masks.keep(step)[0] * masks.scale[0]
         loss = nn.functional.cross_entropy(dense(dropped), torch.from_numpy(labels[rows]))
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
+        moved = adam.moved(parameters, list(torch.autograd.grad(loss, parameters)))
+        for parameter, value in zip(parameters, moved, strict=True):
+            parameter.data = value
     # torch counts a batch's variance with n - 1 and starts the average at zero; both are known factors.
     numbers = 16 * MAP * MAP
     norm.running_mean /= 1 - 0.99**30
@@ -120,6 +122,14 @@ def test_selection_takes_the_lowest_validation_loss_and_tracks_true_values(maps)
     assert trained.selected(trained.loss)[0] == pytest.approx(loss, rel=1e-5)
     assert trained.selected(trained.accuracy)[0] == pytest.approx(accuracy)
     assert trained.selected(trained.auroc)[0] == pytest.approx(auroc(p[:, 2], truth == 2))
+
+
+def test_of_equal_checkpoints_the_earliest_is_kept():
+    nothing, labels = np.zeros((8, CHANNELS), np.float32), np.arange(8) % 2
+    still = head(labels, np.arange(8), np.arange(8), learning_rate=1e-30)
+    trained = train_heads(nothing, nothing, [still], Schedule(6, 4, 2), classes=2, positive=1, threads=1)
+    assert trained.loss[0].tolist() == [pytest.approx(np.log(2))] * 3
+    assert trained.step[0] == 2
 
 
 def test_validation_counts_tied_scores_half():

@@ -57,11 +57,14 @@ def test_flip_mirrors_about_half(images):
     real = plain.read(torch.arange(10)).float() / 127.5 - 1
     assert all(any(torch.equal(image, other) for other in real) for image in batch.images)
     flipping = opened(images, flip=True)
-    seen = torch.cat([flipping.batch(4, *CPU).images for _ in range(10)])
+    batches = [flipping.batch(4, *CPU).images for _ in range(10)]
+    seen = torch.cat(batches)
     as_is = sum(any(torch.equal(image, other) for other in real) for image in seen)
     mirrored = sum(any(torch.equal(image.flip(2), other) for other in real) for image in seen)
     assert as_is + mirrored == 40
     assert 8 < mirrored < 32
+    alone = [sum(any(torch.equal(image, other) for other in real) for image in batch) for batch in batches]
+    assert not {*alone} <= {0, 4}  # each image has its own draw
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -24,6 +24,7 @@ class Adam:
     rate: float
     betas: tuple[float, float]
     moments: dict[int, tuple[int, Tensor, Tensor]] = field(default_factory=dict)
+    epsilon: float = 1e-8
 
     @torch.no_grad()
     def moved(self, parameters: list[Tensor], gradients: list[Tensor | None]) -> list[Tensor]:
@@ -42,7 +43,7 @@ class Adam:
                 second * square + (1 - second) * gradient**2,
             )
             self.moments[position] = count, mean, square
-            step = mean / (1 - first**count) / ((square / (1 - second**count)).sqrt() + 1e-8)
+            step = mean / (1 - first**count) / ((square / (1 - second**count)).sqrt() + self.epsilon)
             found.append(parameter - self.rate * step)
         return found
 
