@@ -143,6 +143,16 @@ def test_a_step_is_the_textbooks(folder):
             assert torch.allclose(parameter, value, rtol=1e-5, atol=1e-5)
 
 
+def test_a_batch_shows_no_image_twice_and_normal_latent_vectors(folder):
+    pixels = torch.arange(200, dtype=torch.uint8).view(200, 1, 1, 1).expand(-1, 1, 16, 16)
+    settings = replace(SETTINGS, batch_size=150, latent_weight=1.0)
+    (batch,) = EncoderTraining(load_generator(folder / "g.pt"), pixels, settings).next_batches()
+    assert len(batch.images[:, 0, 0, 0].unique()) == 150
+    assert batch.z.shape == (150, 8)
+    assert batch.z.mean().item() == pytest.approx(0, abs=0.1)
+    assert batch.z.std().item() == pytest.approx(1, abs=0.1)
+
+
 def test_only_the_encoder_learns(folder):
     before = load_generator(folder / "g.pt").inference_state()
     training = EncoderTraining(
