@@ -6,6 +6,9 @@ import pytest
 
 from synthmed.core.errors import InputError
 from synthmed.evaluation import fidelity as step
+from synthmed.evaluation.fidelity import MEAN
+from synthmed.metrics import fidelity as formulas
+from synthmed.metrics.quality import METRICS, Found, Metric, measure_all, pair_of
 
 SETTINGS = step.MetricSettings(
     neighbours=3,
@@ -19,7 +22,6 @@ SETTINGS = step.MetricSettings(
     half_samples=20,
     seed=1,
 )
-METRICS = ("fid", "fid_infinity", "kid", "inception_score", "precision", "recall", "density", "coverage")
 
 
 def write(path, counts, *, shift=0.0, seed=0, d=12, extractor="toy", prefix="p", probabilities=True):
@@ -71,14 +73,17 @@ def test_every_metric_with_its_interval_beside_the_floor(files):
     result = run(files)
     assert (result["generator"], result["extractor"], result["n_real"], result["n_fake"]) == ("dcgan", "toy", 110, 100)
     for part in ("groups", "matched", "floor", "duplicate"):
-        assert set(result[part]) == {"all", "normal", "abnormal"}
+        assert set(result[part]) == {"all", "normal", "abnormal", MEAN}
         for group in result[part].values():
             for metric in METRICS:
                 found = group[metric]
                 assert found["low"] <= found["value"] <= found["high"], (part, metric)
-    assert [point["images"] for point in result["groups"]["all"]["bias_curve"]] == sorted(
-        point["images"] for point in result["groups"]["all"]["bias_curve"]
-    )
+    for metric in METRICS:
+        whole, *parts = (result["groups"][name][metric] for name in (MEAN, "normal", "abnormal"))
+        assert whole["value"] == pytest.approx(np.mean([part["value"] for part in parts]))
+        halves = [part["high"] - part["value"] for part in parts]
+        assert whole["high"] - whole["value"] == pytest.approx(np.hypot(*halves) / 2)
+        assert whole["n"] == 100
     # The shifted generator is worse than the floor, a copying one better, at equal counts.
     assert result["floor"]["all"]["n_fake"] == result["matched"]["all"]["n_fake"] == 30 + 20
     for metric in ("fid", "kid"):
@@ -117,21 +122,82 @@ def test_too_few_images_give_reasons_not_numbers(files):
 def test_a_generator_of_one_label_is_compared_with_that_label_only(files):
     write(files["fake"], {"abnormal": 50}, seed=2, prefix="f")
     result = run(files)
-    assert set(result["groups"]) == {"all", "abnormal"}
+    assert set(result["groups"]) == {"all", "abnormal", MEAN}
     assert result["groups"]["all"]["n_real"] == 50
     assert result["floor"]["all"] == result["floor"]["abnormal"]
-    assert result["duplicate"]["all"] == result["duplicate"]["abnormal"]
+    assert result["duplicate"]["all"] == result["duplicate"]["abnormal"] == result["duplicate"][MEAN]
 
 
 def test_a_floor_of_more_images_than_the_generator_made_is_not_set_beside_it(files):
     write(files["fake"], {"normal": 40, "abnormal": 10}, seed=2, prefix="f")
     floor = run(files)["floor"]
     assert floor["normal"]["fid"]["value"] is not None
-    assert floor["abnormal"]["fid"] == {
-        "value": None,
-        "reason": "the floor has 20 images of abnormal, the generator 10",
-    }
-    assert "other counts" in floor["all"]["fid"]["reason"]
+    assert floor["abnormal"]["fid"]["value"] is None
+    assert floor["abnormal"]["fid"]["reason"] == "the floor has 20 images of abnormal, the generator 10"
+    assert "other counts" in floor["all"]["fid"]["reason"] == floor[MEAN]["fid"]["reason"]
+
+
+def test_classes_that_are_mixed_up_show_in_their_mean_and_not_in_the_pool(files):
+    right = run(files)["groups"]
+    with np.load(files["fake"]) as arrays:
+        given = dict(arrays)
+    given["labels"] = np.where(given["labels"] == "normal", "abnormal", "normal")
+    np.savez(files["fake"], **given)
+    swapped = run(files)["groups"]
+    assert swapped["all"]["fid"] == right["all"]["fid"]
+    assert swapped[MEAN]["fid"]["value"] > right[MEAN]["fid"]["low"]
+    assert swapped[MEAN]["kid"]["value"] > right[MEAN]["kid"]["value"]
+
+
+def pair_of_sets(count, *, shift=0.0, d=4):
+    rng = np.random.default_rng(0)
+    real, fake = rng.standard_normal((2, count, d))
+    probabilities = np.full((count, 2), 0.5)
+    return pair_of(real, fake + shift, np.arange(count), np.arange(count), probabilities, "toy")
+
+
+def test_intervals_stay_in_the_range_of_their_metric():
+    found = measure_all(pair_of_sets(40, shift=9.0), SETTINGS)
+    for name in ("precision", "recall", "density", "coverage"):
+        assert (found[name].value, found[name].low, found[name].high) == (0, 0, 0)
+    close = measure_all(pair_of_sets(60, d=1), SETTINGS)
+    assert close["fid"].low == 0 <= close["fid"].value
+    assert close["precision"].high == 1
+    assert close["kid"].low < 0 > close["fid_infinity"].low  # unbiased: they may lie below
+
+
+@pytest.mark.parametrize("line_error", [0.0, 3.0])
+def test_the_error_of_fid_infinity_is_that_of_the_sample_and_of_the_line(line_error, monkeypatch):
+    monkeypatch.setattr(formulas, "frechet_infinity", lambda curve: (1.0, line_error))
+    found = measure_all(pair_of_sets(80, shift=1.0), dataclasses.replace(SETTINGS, resamples=4000))
+    error = {name: (found[name].high - found[name].low) / 2 / 1.96 for name in ("fid", "fid_infinity")}
+    assert error["fid_infinity"] == pytest.approx(np.hypot(error["fid"], line_error), rel=0.05)
+
+
+def test_each_half_of_the_patients_must_hold_more_than_k_images():
+    needed = 2 * (SETTINGS.neighbours + 1)
+    assert measure_all(pair_of_sets(needed), SETTINGS)["density"].value is not None
+    assert f"at least {needed} patients" in measure_all(pair_of_sets(needed - 1), SETTINGS)["density"].reason
+
+
+def test_a_metric_is_added_in_one_place(files, monkeypatch):
+    """The distance of the means: its function and its entry, and it stands in every group with an interval."""
+
+    def measure(pair, settings, rng):
+        return Found(float(np.linalg.norm(pair.real.mean(axis=0) - pair.fake.mean(axis=0))))
+
+    added = Metric(
+        "shift", "shift", "Distance of means", False, "about 0", (0, np.inf), "halves", lambda *_: None, measure
+    )
+    before = run(files)["groups"]
+    monkeypatch.setitem(METRICS, "shift", added)
+    found = run(files)
+    for part in ("groups", "matched", "floor", "duplicate"):
+        for group in found[part].values():
+            assert 0 <= group["shift"]["low"] < group["shift"]["value"] < group["shift"]["high"]
+            del group["shift"]
+    # It does not change the random numbers of the others.
+    assert found["groups"] == before
 
 
 def test_kernel_distance_by_subsets_and_without_probabilities(files):

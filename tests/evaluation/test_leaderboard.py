@@ -6,6 +6,7 @@ from test_compare_step import described, run, scores_of
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_csv, write_json
+from synthmed.evaluation.fidelity import MEAN
 from synthmed.evaluation.leaderboard import (
     EFFECT_COLUMNS,
     HISTORY_POINTS,
@@ -21,7 +22,7 @@ TITLES = {"dcgan": "DCGAN", "fastgan": "FastGAN"}
 
 
 def fidelity(folder, generator, extractor, fid):
-    groups = {"all": {"fid": Estimate(fid, fid - 1, fid + 1, 80).to_json()}}
+    groups = {MEAN: {"fid": Estimate(fid, fid - 1, fid + 1, 80).to_json()}}
     content = {"generator": generator, "extractor": extractor, "groups": groups, "matched": groups, "floor": groups}
     write_json(folder / f"{extractor}.{generator}.json", content)
     return folder / f"{extractor}.{generator}.json"

@@ -211,16 +211,23 @@ def test_precision_and_recall_agree_with_torch_fidelity(k):
 
 
 def test_density_and_coverage_by_hand():
-    # Real at 0, 1, 3, 7 with k = 1: radii 1, 1, 2, 4. Fakes at 0.5 (balls of 0 and 1), 2 (of 1, 3), 100 (of none).
+    # Real at 0, 1, 3, 7 with k = 1: radii 1, 1, 2, 4. Fakes at 0.5 (in the balls of 0 and 1), 2 (in that of 3, on the
+    # sphere of 1), 100 (in none).
     real, fake = np.array([[0.0], [1.0], [3.0], [7.0]]), np.array([[0.5], [2.0], [100.0]])
     found = neighbour_metrics(*distances(real, fake), 1)
-    assert found == pytest.approx({"precision": 2 / 3, "recall": 1, "density": 4 / 3, "coverage": 3 / 4})
+    assert found == pytest.approx({"precision": 2 / 3, "recall": 1, "density": 3 / 3, "coverage": 3 / 4})
 
 
 def test_copies_of_real_images_lie_in_their_balls():
     real, _ = pair(90, 10, 300)
     found = neighbour_metrics(*distances(real, real[::2]), 3)
     assert found["precision"] == 1
+    for k in (1, 3, 5):
+        assert neighbour_metrics(*distances(real, real), k) == dict.fromkeys(found, 1.0)
+    # A ball contains its sphere for precision: the fake lies as far from 0 as 0's nearest neighbour.
+    line = np.array([[0.0], [2.0], [9.0]])
+    assert neighbour_metrics(*distances(line, np.array([[-2.0], [-2.5]])), 1)["precision"] == 0.5
+    assert neighbour_metrics(*distances(np.array([[-2.0], [-2.5]]), line), 1)["recall"] == 0.5
     with pytest.raises(InputError, match="lower k"):
         neighbour_metrics(*distances(real[:3], real), 3)
 

@@ -15,6 +15,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_csv, write_json
 from synthmed.core.step import Output, step
 from synthmed.evaluation.arms import REAL, TEST
+from synthmed.evaluation.fidelity import MEAN
 from synthmed.evaluation.scores import read_scores
 from synthmed.metrics.classification import roc_curve
 from synthmed.metrics.estimate import Estimate
@@ -27,9 +28,9 @@ EFFECT_COLUMNS = (
     "experiment", "task", "generator", "arm", "outcome", "effect", "effect_low", "effect_high", "p_holm", "verdict",
     "equivalent", "synthetic_share", "fid", "fid_extractor", "fid_floor", "copy_share", "label_fidelity", "note",
 )  # fmt: skip
-"""Columns of effects.csv and of the leaderboard. effect: of the outcome that decides the task; fid: of as many
-generated images as fid_floor has held-out real ones; label_fidelity: how often the models of the real arm see the class
-that an image claims to show."""
+"""Columns of effects.csv and of the leaderboard. effect: of the outcome that decides the task; fid: mean of the
+classes', of as many generated images as fid_floor has held-out real ones; label_fidelity: how often the models of the
+real arm see the class that an image claims to show."""
 SWEEP_COLUMNS = ("task", "generator", "arm", "kind", "share", "n_train", "outcome", "value", "low", "high")
 ROC_COLUMNS = ("task", "arm", "false_positive_rate", "true_positive_rate")
 
@@ -98,8 +99,8 @@ def _flat(tasks: Sequence[Mapping], quality: Sequence[Mapping], audits: Mapping[
 
 
 def _fid(entry: Mapping, which: str) -> Estimate:
-    """FID of all classes together. which: `groups` (all images), `matched` (as many as the floor has) or `floor`."""
-    found = entry[which].get("all", {}).get("fid")
+    """FID, mean of the classes'. which: `groups` (all images), `matched` (as many as the floor has) or `floor`."""
+    found = entry[which].get(MEAN, {}).get("fid")
     return Estimate.missing("FID was not computed") if found is None else Estimate.from_json(found)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from synthmed.core.errors import InputError
 
-_SLACK = 1 + 1e-9  # an exact copy must lie on the sphere it defines, whatever the rounding of two matrix products
+_SLACK = 1e-9  # a copy lies on the sphere of the image it copies, whatever the rounding of two matrix products
 
 
 def squared_distances(gram: np.ndarray, norms_a: np.ndarray, norms_b: np.ndarray) -> np.ndarray:
@@ -35,17 +35,18 @@ def neighbour_metrics(d_rr: np.ndarray, d_rf: np.ndarray, d_ff: np.ndarray, k: i
     """Precision, recall, density, coverage from squared distances real-real, real-fake, fake-fake.
 
     precision: share of fakes inside the k-neighbour ball of any real image; recall: the converse (Kynkäänniemi et al.
-    2019, eq. 1–2). density: number of real balls a fake lies in, over k, averaged (unbounded, 1 for equal
-    distributions); coverage: share of real images with a fake inside their ball (Naeem et al. 2020, eq. 3–4). Shapes
-    (N, N), (N, M), (M, M). Raises InputError when a set has not more than k images.
+    2019, eq. 1–2; a ball contains its sphere). density: number of real balls a fake lies in, over k, averaged
+    (unbounded, 1 for equal distributions and for an exact copy); coverage: share of real images with a fake inside
+    their ball (Naeem et al. 2020, eq. 3–4; balls without their sphere, as in their code, else a copy had a density of
+    1 + 1/k).
+    Shapes (N, N), (N, M), (M, M). Raises InputError when a set has not more than k images.
     """
-    balls_real = neighbour_radii(d_rr, k) * _SLACK
-    balls_fake = neighbour_radii(d_ff, k) * _SLACK
-    inside_real = d_rf <= balls_real[:, None]
-    inside_fake = d_rf <= balls_fake[None, :]
+    balls_real, balls_fake = neighbour_radii(d_rr, k)[:, None], neighbour_radii(d_ff, k)[None, :]
+    with_sphere = d_rf <= balls_real * (1 + _SLACK)
+    without = d_rf < balls_real * (1 - _SLACK)
     return {
-        "precision": float(inside_real.any(axis=0).mean()),
-        "recall": float(inside_fake.any(axis=1).mean()),
-        "density": float(inside_real.sum() / (k * d_rf.shape[1])),
-        "coverage": float(inside_real.any(axis=1).mean()),
+        "precision": float(with_sphere.any(axis=0).mean()),
+        "recall": float((d_rf <= balls_fake * (1 + _SLACK)).any(axis=1).mean()),
+        "density": float(without.sum() / (k * d_rf.shape[1])),
+        "coverage": float(without.any(axis=1).mean()),
     }
