@@ -4,13 +4,25 @@ from synthmed.core.settings import explain
 
 min_version("9.0")
 
+# Snakemake formats paths, and would take them for names of wildcards.
+if {"{", "}"} & {*workflow.basedir}:
+    raise WorkflowError(
+        f"{workflow.basedir}: a path with braces cannot be used; rename the folder, or move the checkout"
+    )
+
+
+include: "workflow/rules/params.smk"
+
+
+check_files(workflow.basedir, workflow.configfiles)
+
 
 configfile: f"{workflow.basedir}/params.yaml"
 
 
+check_keys(config)
 # An overlay leaves an experiment out by setting it to null.
-config["experiments"] = {name: entry for name, entry in config["experiments"].items() if entry is not None}
-
+config["experiments"] = {name: entry for name, entry in (config.get("experiments") or {}).items() if entry is not None}
 
 try:
     validate(config, "workflow/schemas/params.schema.yaml")

@@ -277,3 +277,39 @@ def test_a_config_says_what_is_wrong_with_it():
     config = PARAMS["params.yaml"]["experiments"]["tuberculosis"]["generators"]["dcgan"]["config"]
     with pytest.raises(InputError, match=r"learning_rate is '1e-4'.*write 1\.0e-4"):
         parse(generators.load("dcgan").Config, {**config, "learning_rate": "1e-4"}, "config")
+
+
+# -------------------------------------------------------------------------------------------- what YAML would swallow
+@pytest.fixture
+def check_files():
+    """The function of that name of workflow/rules/params.smk, outside of Snakemake."""
+    path = ROOT / "workflow" / "rules" / "params.smk"
+    namespace = {"WorkflowError": InputError}
+    exec(compile(path.read_text(encoding="utf-8"), path, "exec"), namespace)
+    return namespace["check_files"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a: {x: 1}\nb: 2\na: 3\n", r"params\.yaml, line 3: the key 'a' stands in line 1 already, and the last would"),
+        (b"a:\n  - {x: 1,\n     x: 2}\n", r"line 3: the key 'x' stands in line 2 already"),
+        (b"a: 1\n\tb: 2\n", r"params\.yaml: no YAML \(.*line 2.*\); indent with spaces, not tabs"),
+        (b"a: [1\n", r"params\.yaml: no YAML"),
+        (b"a: M\xfcller\n", r"params\.yaml: not UTF-8 text"),
+    ],
+)
+def test_a_settings_file_that_yaml_would_read_otherwise_is_refused(tmp_path, check_files, content, said):
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        check_files(tmp_path, [])
+    (tmp_path / "overlay.yaml").write_bytes(content)
+    (tmp_path / "params.yaml").write_text("a: 1\n")
+    with pytest.raises(InputError, match="overlay"):
+        check_files(tmp_path, [tmp_path / "overlay.yaml"])
+
+
+def test_the_projects_own_settings_files_and_anchors_are_fine(tmp_path, check_files):
+    check_files(ROOT, SCALES)
+    (tmp_path / "params.yaml").write_text("a: &one {x: 1}\nb: {<<: *one, y: 2}\nc: *one\n")
+    check_files(tmp_path, [])

@@ -220,7 +220,11 @@ SCHEMA = {
     "type": "object",
     "additionalProperties": False,
     "required": ["steps"],
-    "properties": {"steps": {"type": "integer", "description": "Optimiser steps."}, "seed": {"type": "integer"}},
+    "properties": {
+        "steps": {"type": "integer", "description": "Optimiser steps."},
+        "seed": {"type": "integer"},
+        "name": {"type": ["string", "null"]},
+    },
 }
 
 
@@ -228,9 +232,15 @@ SCHEMA = {
     ("values", "message"),
     [
         ({"steps": 1, "sed": 2}, "a.b: unknown setting 'sed'; did you mean 'seed'?"),
-        ({"steps": 1, "xyz": 2}, "a.b: unknown setting 'xyz'; known are ['steps', 'seed']"),
+        ({"steps": 1, "xyz": 2}, "a.b: unknown setting 'xyz'; known are ['steps', 'seed', 'name']"),
         ({"seed": 1}, "a.b: 'steps' is missing"),
         ({"steps": "one"}, "a.b.steps: 'one' is not of type 'integer' (Optimiser steps.)"),
+        (
+            {"steps": 1, "name": False},
+            "a.b.name: False is not of type 'string', 'null'; write it in quotes: YAML reads yes, no, 007 and "
+            "2020-01-01 as what they mean",
+        ),
+        ({"steps": 1, "name": ["x"]}, "a.b.name: ['x'] is not of type 'string', 'null'"),
     ],
 )
 def test_a_violated_schema_is_explained_in_one_line(values, message):

@@ -1,6 +1,7 @@
 """Names in the settings that must exist: data sets, classes, generators; checked before anything runs."""
 
 import difflib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +11,22 @@ logger = logging.getLogger(__name__)
 
 UNLABELLED = "unlabelled"
 """Key of `samples` of generators whose images get their class from a classifier."""
+
+
+def check_keys(settings: object, where: str = "") -> None:
+    """Raise InputError on a key of settings that is no text: YAML reads no and off as false, and 1 as a number."""
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            if not isinstance(key, str):
+                written = ("yes" if key else "no") if isinstance(key, bool) else "null" if key is None else key
+                raise InputError(
+                    f"{where or 'the file'}: {json.dumps(key, default=str)} is no text, because YAML reads yes, no, "
+                    f'on, off and numbers as what they mean; write "{written}" in quotes'
+                )
+            check_keys(value, f"{where}.{key}".removeprefix("."))
+    elif isinstance(settings, list):
+        for number, value in enumerate(settings):
+            check_keys(value, f"{where}[{number}]")
 
 
 def check_mirror(flips: Mapping[str, bool], mirror: bool) -> None:

@@ -281,5 +281,7 @@ def explain(error: typing.Any) -> str:
     if error.validator == "required":
         return f"{where}: {error.message.replace('is a required property', 'is missing')}"
     said = error.message if len(error.message) <= 300 else f"{error.message[:300]}…"
+    if "is not of type 'string'" in said and not isinstance(error.instance, list | dict | None):
+        said += "; write it in quotes: YAML reads yes, no, 007 and 2020-01-01 as what they mean"
     meaning = error.schema.get("description", "")
     return f"{where}: {said}" + (f" ({meaning})" if meaning else "")
