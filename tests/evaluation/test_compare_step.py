@@ -100,7 +100,7 @@ def test_identical_scores_show_neither_a_difference_nor_equivalence(tmp_path):
     assert versus["verdict"] == "no evidence of a difference"
     assert not versus["equivalent"]
     assert versus["p"] == versus["p_holm"] == versus["also"]["mcnemar"]["p"] == versus["also"]["bootstrap"]["p"] == 1
-    assert "no variance" in versus["outcomes"]["auroc"]["difference"]["reason"]
+    assert "no spread" in versus["outcomes"]["auroc"]["difference"]["reason"]
 
 
 def test_below_five_seeds_there_is_a_difference_and_no_word(tmp_path):

@@ -108,11 +108,13 @@ def test_images_of_one_patient_are_not_independent():
     maps, boxes = [aimed, aimed, astray, aimed], [[("a", 0.0, 0.0, 2.0, 2.0)]] * 4
     apart = shares(maps, boxes, ["p", "q", "r", "s"], (4, 4), 0.95)["difference"]
     # Differences 3/4, 3/4, -1/4, 3/4 with mean 1/2; residuals 1/4, 1/4, -3/4, 1/4.
-    assert apart["high"] - 0.5 == pytest.approx(3.182446 * 0.25, rel=1e-6)  # SE: standard deviation 1/2, over 2
+    assert 0.5 - apart["low"] == pytest.approx(3.182446 * 0.25, rel=1e-6)  # SE: standard deviation 1/2, over 2
     paired = shares(maps, boxes, ["p", "p", "r", "s"], (4, 4), 0.95)["difference"]
-    # Sums of the patients 1/2, -3/4, 1/4; SE = sqrt(3/2 * 7/8) / 4; 2 degrees of freedom.
-    assert paired["high"] - 0.5 == pytest.approx(4.302653 * np.sqrt(21 / 16) / 4, rel=1e-6)
-    assert shares(maps, boxes, ["p"] * 4, (4, 4), 0.95)["difference"] == {"value": 0.5, "low": None, "high": None}
+    # Sums of the patients 1/2, -3/4, 1/4, of 2, 1 and 1 of the 4 images; 2 degrees of freedom; the end is cut at 1.
+    error = np.sqrt(2 / 3 * ((1 / 2) ** 2 / (1 / 2) ** 2 + (9 / 16 + 1 / 16) / (3 / 4) ** 2)) / 4
+    assert paired["low"] == pytest.approx(max(-1, 0.5 - 4.302653 * error), rel=1e-6)
+    assert paired["high"] == 1
+    assert "one patient only" in shares(maps, boxes, ["p"] * 4, (4, 4), 0.95)["difference"]["reason"]
 
 
 def test_patients_are_those_of_the_test_images(files):

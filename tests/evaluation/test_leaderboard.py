@@ -1,6 +1,5 @@
-"""Numbers for machines: ROC by hand, effects, leaderboard."""
+"""Numbers for machines: effects, leaderboard."""
 
-import numpy as np
 import pytest
 from test_compare_step import described, run, scores_of
 
@@ -14,7 +13,6 @@ from synthmed.evaluation.leaderboard import (
     MetricsSettings,
     leaderboard,
     metrics,
-    sensitivity_at,
 )
 from synthmed.metrics.estimate import Estimate
 
@@ -63,17 +61,6 @@ def made(tmp_path_factory):
         **outputs,
     )
     return verdicts, outputs
-
-
-def test_sensitivity_equals_the_curve_drawn_by_hand():
-    score = np.array([0.9, 0.8, 0.7, 0.6])
-    positive = np.array([True, False, True, False])
-    # Thresholds: 0.9 -> (0, 1/2), 0.8 -> (1/2, 1/2), 0.7 -> (1/2, 1), 0.6 -> (1, 1).
-    assert sensitivity_at(score, positive, np.array([0, 0.25, 0.5, 1])).tolist() == [0.5, 0.5, 1, 1]
-
-
-def test_ties_are_not_resolved_in_favour_of_the_classifier():
-    assert sensitivity_at(np.full(4, 0.5), np.arange(4) < 2, np.array([0, 0.5, 1])).tolist() == [0, 0, 1]
 
 
 def test_roc_rows_are_monotonic_and_end_at_one(made):

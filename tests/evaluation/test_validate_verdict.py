@@ -86,6 +86,7 @@ def test_a_level_that_was_not_shown_to_hold_is_not_said_to(pool, tmp_path):
     validate(few, pool=pool, out=tmp_path / "v.json")
     false = read_json(tmp_path / "v.json")["false_helps"]
     assert not false["holds"]
+    assert [entry["chance"] for entry in false["chance_to_hold"]] == [0, 0, 0], "whatever the true rate"
 
 
 def test_a_pool_that_is_too_small_or_mixed_is_refused(pool, tmp_path):

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from synthmed.core.errors import InputError
 from synthmed.metrics import statistics as s
-from synthmed.metrics.verdict import NO_EVIDENCE, decide
+from synthmed.metrics.outcomes import area_under_curve
 
 # DeLong, DeLong & Clarke-Pearson 1988: 43 complete patients with ovarian cancer and bowel obstruction, as printed in
 # the SAS/STAT User's Guide, PROC LOGISTIC, "Comparing Receiver Operating Characteristic Curves": albumin, total
@@ -42,21 +42,6 @@ ASAH = np.fromstring(
     sep=" ",
 ).reshape(-1, 4)
 
-# Hanley & McNeil 1983, Table I: r between two areas, by the mean correlation of the scores (first column) and the mean
-# area (first row); every tenth row, from a public copy (github.com/jpbruehw/research-roc-utils).
-HANLEY_MCNEIL_TABLE = np.array(
-    [
-        [0.00, 0.70, 0.725, 0.75, 0.775, 0.80, 0.825, 0.85, 0.875, 0.90, 0.925, 0.95, 0.975],
-        [0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.01, 0.01, 0.01, 0.01, 0.01],
-        [0.20, 0.18, 0.18, 0.18, 0.17, 0.17, 0.17, 0.16, 0.15, 0.15, 0.14, 0.12, 0.10],
-        [0.40, 0.37, 0.37, 0.36, 0.36, 0.35, 0.35, 0.34, 0.33, 0.32, 0.30, 0.28, 0.24],
-        [0.50, 0.47, 0.46, 0.46, 0.45, 0.45, 0.44, 0.43, 0.42, 0.41, 0.39, 0.37, 0.32],
-        [0.60, 0.57, 0.56, 0.56, 0.55, 0.55, 0.54, 0.53, 0.52, 0.51, 0.49, 0.47, 0.42],
-        [0.80, 0.77, 0.77, 0.77, 0.76, 0.76, 0.76, 0.75, 0.74, 0.73, 0.72, 0.70, 0.67],
-        [0.90, 0.88, 0.88, 0.88, 0.88, 0.87, 0.87, 0.87, 0.86, 0.86, 0.85, 0.84, 0.82],
-    ]
-)
-
 
 def cases(n=120, k=4, seed=0, decimals=1):
     rng = np.random.default_rng(seed)
@@ -65,10 +50,15 @@ def cases(n=120, k=4, seed=0, decimals=1):
     return np.round(0.7 * common + 0.7 * rng.standard_normal((k, n)) + positive, decimals), positive
 
 
+def areas_of(scores, positive, patients):
+    measured = area_under_curve(np.atleast_2d(scores), positive, patients)
+    return measured.estimates, measured.covariance()
+
+
 def test_delong_gives_the_published_values_of_the_ovarian_cancer_data():
     albumin, protein, score, outcome = OVARIAN.T
     patients, fails = np.arange(len(outcome)), outcome == 0
-    areas, covariance = s.auroc_covariance(np.stack([-albumin, score, -protein]), fails, patients)
+    areas, covariance = areas_of(np.stack([-albumin, score, -protein]), fails, patients)
     assert areas == pytest.approx([0.7366, 0.7258, 0.6478], abs=5e-5)
     assert np.sqrt(np.diag(covariance)) == pytest.approx([0.0927, 0.1028, 0.1000], abs=5e-5)
     contrast = np.array([[1, -1, 0], [0, -1, 1]])  # each against the K-G score: chi-square 2.5340, 2 df, p 0.2817
@@ -85,7 +75,7 @@ def test_delong_gives_the_values_of_the_r_package_proc():
     """tests/testthat/test-roc.test.R and helper-roc-expected.R of github.com/xrobin/pROC: areas, Z and p."""
     poor, patients = ASAH[:, 0] == 1, np.arange(len(ASAH))
     s100b, wfns, ndka = ASAH[:, 1:].T
-    areas, _ = s.auroc_covariance(np.stack([s100b, wfns, ndka]), poor, patients)
+    areas, _ = areas_of(np.stack([s100b, wfns, ndka]), poor, patients)
     assert areas == pytest.approx([0.731368563685637, 0.823678861788618, 0.611957994579946], abs=1e-12)
     for first, second, z, p, low, high in (
         (s100b, wfns, 2.20898359144091, 0.0271757822291882, 0.0104061769564846, 0.174214419249478),
@@ -101,7 +91,7 @@ def test_delong_gives_the_values_of_the_r_package_proc():
 
 def test_delong_equals_its_definition_with_ties():
     scores, positive = cases()
-    areas, covariance = s.auroc_covariance(scores, positive, np.arange(120))
+    areas, covariance = areas_of(scores, positive, np.arange(120))
     pairs = scores[:, positive][:, :, None] - scores[:, ~positive][:, None, :]
     psi = (pairs > 0) + 0.5 * (pairs == 0)
     expected = np.cov(psi.mean(axis=2)) / positive.sum() + np.cov(psi.mean(axis=1)) / (~positive).sum()
@@ -111,11 +101,11 @@ def test_delong_equals_its_definition_with_ties():
 
 def test_repeating_every_image_of_a_patient_adds_no_information():
     scores, positive = cases(n=60)
-    single = s.auroc_covariance(scores, positive, np.arange(60))[1]
+    single = areas_of(scores, positive, np.arange(60))[1]
     twice = np.repeat(np.arange(60), 2)
-    clustered = s.auroc_covariance(scores[:, twice], positive[twice], twice)[1]
+    clustered = areas_of(scores[:, twice], positive[twice], twice)[1]
     assert clustered == pytest.approx(single)
-    assert s.auroc_covariance(scores[:, twice], positive[twice], np.arange(120))[1][0, 0] < 0.6 * single[0, 0]
+    assert areas_of(scores[:, twice], positive[twice], np.arange(120))[1][0, 0] < 0.6 * single[0, 0]
 
 
 def test_clustered_variance_of_patients_with_both_classes_matches_simulation():
@@ -124,7 +114,7 @@ def test_clustered_variance_of_patients_with_both_classes_matches_simulation():
     patients, positive = np.repeat(np.arange(50), 2), np.tile([True, False], 50)  # one image of each class a patient
     for _ in range(400):
         scores = rng.standard_normal(50)[patients] + rng.standard_normal(100) + positive
-        area, covariance = s.auroc_covariance(scores, positive, patients)
+        area, covariance = areas_of(scores, positive, patients)
         areas.append(area[0])
         errors.append(covariance[0, 0])
     assert np.mean(errors) == pytest.approx(np.var(areas), rel=0.2)
@@ -136,69 +126,7 @@ def test_delong_of_equal_and_of_perfect_classifiers():
     assert (same.difference, same.p) == (0, 1)
     assert s.delong_test(np.zeros(10), positive * 1.0, positive, patients).p == 0
     with pytest.raises(InputError, match="2 patients of each class"):
-        s.auroc_covariance(np.arange(3.0), np.array([True, False, False]), np.arange(3))
-
-
-def test_hanley_mcneil_1982():
-    # Table I of the paper: ratings 1 to 5 of 58 normal and 51 abnormal CT images; area 0.893, standard error 0.032.
-    ratings = np.repeat(np.tile(np.arange(1, 6), 2), [33, 6, 6, 11, 2, 3, 2, 2, 11, 33])
-    abnormal = np.arange(109) >= 58
-    area = roc_auc_score(abnormal, ratings)
-    assert area == pytest.approx(0.893, abs=5e-4)
-    assert s.hanley_mcneil_error(area, 51, 58) == pytest.approx(0.032, abs=5e-4)
-    # At an area of one half the formula is the null variance of the Mann-Whitney statistic, (m + n + 1) / 12mn.
-    assert s.hanley_mcneil_error(0.5, 30, 40) ** 2 == pytest.approx(71 / (12 * 1200))
-    apart = s.hanley_mcneil_independent(0.8, 0.9, (50, 50), (40, 60))
-    error = np.hypot(s.hanley_mcneil_error(0.8, 50, 50), s.hanley_mcneil_error(0.9, 40, 60))
-    assert apart == pytest.approx((0.1, error, 2 * stats.norm.sf(0.1 / error)))
-    with pytest.raises(InputError, match="impossible"):
-        s.hanley_mcneil_error(1.2, 30, 40)
-
-
-def test_hanley_mcneil_1983_gives_the_published_table():
-    printed = HANLEY_MCNEIL_TABLE[1:, 1:]
-    found = [
-        [s.area_correlation(row[0], area, 100) for area in HANLEY_MCNEIL_TABLE[0, 1:]]
-        for row in HANLEY_MCNEIL_TABLE[1:]
-    ]
-    assert np.array(found) == pytest.approx(printed, abs=0.007)  # two decimals are printed
-    assert s.area_correlation(1.0, 0.85, 80) == pytest.approx(1)
-    assert s.area_correlation(0.0, 0.85, 80) == pytest.approx(0, abs=1e-12)
-    assert s.area_correlation(-1.0, 0.85, 80) < 0
-    assert 0 < s.area_correlation(0.5, 1.0, 80) < 0.5
-    with pytest.raises(InputError, match="impossible"):
-        s.area_correlation(1.5, 0.85, 80)
-
-
-def test_hanley_mcneil_1983_agrees_with_delong_in_their_model():
-    rng = np.random.default_rng(0)
-    positive, patients = np.arange(3000) < 1200, np.arange(3000)
-    common = rng.standard_normal(3000)
-    first, second = (0.8 * common + 0.6 * rng.standard_normal(3000) + shift * positive for shift in (1.2, 1.4))
-    correlation = s.hanley_mcneil_correlation(first, second, positive)
-    areas, covariance = s.auroc_covariance(np.stack([first, second]), positive, patients)
-    assert correlation == pytest.approx(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]), abs=0.03)
-    paired = s.hanley_mcneil_paired(*areas, (1200, 1800), correlation)
-    delong = s.delong_test(first, second, positive, patients)
-    assert paired.difference == pytest.approx(delong.difference)
-    assert paired.error == pytest.approx(delong.error, rel=0.12)  # their Q1, Q2 suppose exponential scores
-    # As the areas, r does not change when scores are transformed.
-    assert s.hanley_mcneil_correlation(np.exp(first), second**3, positive) == pytest.approx(correlation)
-
-
-def test_hanley_mcneil_paired():
-    apart = s.hanley_mcneil_independent(0.8, 0.9, (50, 50), (50, 50))
-    assert s.hanley_mcneil_paired(0.8, 0.9, (50, 50), 0.0) == pytest.approx(apart)
-    a, b = s.hanley_mcneil_error(0.8, 50, 50), s.hanley_mcneil_error(0.9, 50, 50)
-    paired = s.hanley_mcneil_paired(0.8, 0.9, (50, 50), 0.6)
-    assert paired.error**2 == pytest.approx(a**2 + b**2 - 1.2 * a * b)
-    assert paired.p < apart.p
-    with pytest.raises(InputError, match="impossible"):
-        s.hanley_mcneil_paired(0.8, 0.9, (50, 50), 1.6)
-    with pytest.raises(InputError, match="2 cases of each class"):
-        s.hanley_mcneil_correlation(np.arange(3.0), np.arange(3.0), np.array([True, False, False]))
-    constant = np.array([0.5, 0.5, 0.1, 0.2])
-    assert s.hanley_mcneil_correlation(constant, constant, np.array([True, True, False, False])) > 0
+        areas_of(np.arange(3.0), np.array([True, False, False]), np.arange(3))
 
 
 def test_mcnemar_by_hand():
@@ -208,14 +136,9 @@ def test_mcnemar_by_hand():
     assert (found.only_first, found.only_second) == (8, 2)
     assert found.exact == pytest.approx(112 / 1024)  # 2 (1 + 10 + 45) / 2^10
     assert found.exact == pytest.approx(stats.binomtest(2, 10).pvalue)
-    assert found.mid_p == pytest.approx((112 - 45) / 1024)
-    # Fagerland, Lydersen & Laake 2013, airway hyper-responsiveness in 21 children: 1 and 7 discordant, 2 · 9/256 and
-    # that minus 8/256; their supplement gives 1 − P(X = b)/2 for equal counts.
-    published = s.mcnemar(np.arange(8) < 1, np.arange(8) >= 1)
-    assert published.exact == pytest.approx(0.0703, abs=5e-5)
-    assert published.mid_p == pytest.approx(0.0391, abs=5e-5)
-    assert s.mcnemar(np.arange(4) < 2, np.arange(4) >= 2)[2:] == (1, pytest.approx(1 - 6 / 16 / 2))
-    assert s.mcnemar(first, first)[2:] == (1, 1)
+    # Fagerland, Lydersen & Laake 2013, airway hyper-responsiveness in 21 children: 1 and 7 discordant, 2 · 9/256.
+    assert s.mcnemar(np.arange(8) < 1, np.arange(8) >= 1).exact == pytest.approx(0.0703, abs=5e-5)
+    assert s.mcnemar(np.arange(4) < 2, np.arange(4) >= 2).exact == s.mcnemar(first, first).exact == 1
 
 
 def test_holm_by_hand():
@@ -231,126 +154,15 @@ def test_majority_of_three_and_of_a_tie():
     assert s.majority(decisions, 3, np.array([9, 9, 2])).tolist() == [0, 1, 2]
 
 
-def test_seeds_test_equals_its_formula_written_out():
-    scores, positive = cases(n=90, k=10)
-    patients = np.arange(90)
-    found = s.seeds_test(scores[:5], scores[5:], positive, patients, level=0.95)
-    areas, covariance = s.auroc_covariance(scores, positive, patients)
-    d = areas[5:] - areas[:5]
-    pairs = [
-        covariance[5 + i, 5 + j] + covariance[i, j] - covariance[5 + i, j] - covariance[i, 5 + j]
-        for i in range(5)
-        for j in range(5)
-        if i != j
-    ]
-    variance = d.var(ddof=1) / 5 + max(0, np.mean(pairs))
-    degrees = 4 * (variance / (d.var(ddof=1) / 5)) ** 2
-    assert found.error == pytest.approx(np.sqrt(variance))
-    assert found.degrees == pytest.approx(degrees)
-    assert found.p == pytest.approx(2 * stats.t.sf(abs(d.mean()) / np.sqrt(variance), degrees))
-    assert found.difference == pytest.approx(d.mean())
-    assert found.high - found.difference == pytest.approx(stats.t.ppf(0.975, degrees) * np.sqrt(variance))
-    assert found.difference - found.low == pytest.approx(found.high - found.difference)
-
-
-def test_seeds_test_of_identical_arms():
-    scores, positive = cases(k=5)
-    same = s.seeds_test(scores, scores, positive, np.arange(120), level=0.95)
-    assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
-    with pytest.raises(InputError, match="same ≥ 2 seeds"):
-        s.seeds_test(scores[:1], scores[:1], positive, np.arange(120), level=0.95)
-
-
-def test_errors_that_every_training_makes_elsewhere_are_not_taken_for_none():
-    """Each training of the arm orders one pair wrongly, each another one: areas equal, covariances not positive."""
-    positive = np.arange(40) < 20
-    reference = np.tile(positive + np.linspace(0, 0.1, 40), (5, 1))
-    arm = reference.copy()
-    for seed in range(5):
-        arm[seed, [seed, 20 + seed]] = arm[seed, [20 + seed, seed]]
-    found = s.seeds_test(reference, arm, positive, np.arange(40), level=0.95)
-    areas, covariance = s.auroc_covariance(arm, positive, np.arange(40))
-    assert areas.var() == 0
-    assert found.difference < 0
-    assert found.error == pytest.approx(np.sqrt(covariance.sum()) / 5)
-    assert found.p == pytest.approx(2 * stats.norm.sf(-found.difference / found.error), rel=1e-3)
-    own = s.seeds_area(arm, positive, np.arange(40), level=0.95)
-    assert own.low < own.value < 1
-    assert own.error == pytest.approx(found.error)
-
-
-def test_nothing_to_estimate_is_no_difference():
-    positive = np.arange(40) < 20
-    constant, perfect = np.full((3, 40), 0.5), np.tile(positive * 1.0, (3, 1))
-    found = s.seeds_test(constant, perfect, positive, np.arange(40), level=0.95)
-    assert (found.difference, found.error, found.p) == (0.5, 0, 1)
-    word = decide({"arm": found}, {"arm": "main"}, alpha=0.05, margin=0.6, seeds=5)["arm"]
-    assert (word.word, word.equivalent) == (NO_EVIDENCE, False)
-    assert "no spread" in word.reason
-
-
-def test_seeds_two_sets_equals_its_formula_written_out():
-    (one, positive), (two, truth) = cases(n=90, k=5), cases(n=120, k=5)
-    first, second = s.Scored(one, positive, np.arange(90)), s.Scored(two, truth, np.arange(120))
-    found = s.seeds_two_sets(first, second, level=0.95)
-    (a, c), (b, d) = s.auroc_covariance(*first), s.auroc_covariance(*second)
-    shared = np.mean([c[i, j] + d[i, j] for i in range(5) for j in range(5) if i != j])
-    assert shared > 0
-    between = np.var(b - a, ddof=1) / 5
-    assert found.difference == pytest.approx(np.mean(b) - np.mean(a))
-    assert found.error == pytest.approx(np.sqrt(between + shared))
-    assert found.degrees == pytest.approx(4 * ((between + shared) / between) ** 2)
-    with pytest.raises(InputError, match="same ≥ 2 seeds"):
-        s.seeds_two_sets(first, s.Scored(two[:4], truth, np.arange(120)), level=0.95)
-
-
-def test_seeds_area_equals_its_formula_written_out():
-    scores, positive = cases(n=90, k=5)
-    found = s.seeds_area(scores, positive, np.arange(90), level=0.95)
-    areas, covariance = s.auroc_covariance(scores, positive, np.arange(90))
-    pairs = [covariance[i, j] for i in range(5) for j in range(5) if i != j]
-    variance = areas.var(ddof=1) / 5 + max(0, np.mean(pairs))
-    degrees = 4 * (variance / (areas.var(ddof=1) / 5)) ** 2
-    half = stats.t.ppf(0.975, degrees) * np.sqrt(variance)
-    assert (found.value, found.error) == pytest.approx((areas.mean(), np.sqrt(variance)))
-    assert (found.low, found.high) == pytest.approx((areas.mean() - half, areas.mean() + half))
-    with pytest.raises(InputError, match="at least 2 seeds"):
-        s.seeds_area(scores[:1], positive, np.arange(90), level=0.95)
-
-
-def test_seeds_area_has_no_interval_without_an_error_and_stays_below_one():
-    positive = np.arange(20) < 10
-    perfect = s.seeds_area(np.tile(positive * 1.0, (3, 1)), positive, np.arange(20), level=0.95)
-    assert (perfect.value, perfect.low, perfect.high) == (1, None, None)
-    almost = np.tile(positive * 1.0, (3, 1))
-    almost[0, 0] = -1
-    assert s.seeds_area(almost, positive, np.arange(20), level=0.95).high == 1
-
-
-def test_seeds_independent_is_welchs_test():
-    one, two = s.SeedArea(0.9, 0.85, 0.95, 0.03, 12.0), s.SeedArea(0.8, 0.7, 0.9, 0.05, 8.0)
-    found = s.seeds_independent(one, two, level=0.9)
-    degrees = (0.03**2 + 0.05**2) ** 2 / (0.03**4 / 12 + 0.05**4 / 8)
-    error = np.hypot(0.03, 0.05)
-    assert (found.difference, found.error, found.degrees) == pytest.approx((-0.1, error, degrees))
-    assert found.p == pytest.approx(2 * stats.t.sf(0.1 / error, degrees))
-    assert found.high == pytest.approx(-0.1 + stats.t.ppf(0.95, degrees) * error)
-
-
 def test_bootstrap_auroc_equals_the_auroc_of_each_resample():
     scores, positive = cases(n=40, k=3)
     patients = np.arange(40) // 2
     draws = s.two_level_resamples(positive, patients, 3, 20, np.random.default_rng(1))
     found = s.bootstrap_auroc(scores, positive, draws)
-    hits = scores > 0.5
-    shares = s.bootstrap_share(hits, positive, draws)
     for b in range(20):
         rows = np.repeat(np.arange(40), draws.cases[b].astype(int))
         expected = [roc_auc_score(positive[rows], row[rows]) for row in scores]
         assert found[b] == pytest.approx(np.dot(expected, draws.seeds[b]), abs=1e-6)
-        assert shares[b] == pytest.approx(
-            np.dot([row[rows][positive[rows]].mean() for row in hits], draws.seeds[b]), abs=1e-6
-        )
 
 
 def test_resamples_keep_patients_together_and_both_classes():

@@ -24,7 +24,9 @@ from synthmed.data.boxes import parse_boxes
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.evaluation.arms import TEST
 from synthmed.evaluation.scores import read_scores
-from synthmed.metrics import localisation, resampling, statistics
+from synthmed.metrics import localisation, statistics
+from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.statistics import case_mean
 from synthmed.training.device import choose_device
 from synthmed.training.images import to_model
 
@@ -291,7 +293,8 @@ def shares(
     maps, boxes, patients: one of each for every image; shape: (H, W) of the images; level: of the interval, e.g. 0.95.
     """
     if not maps:
-        return {"n": 0, "share_inside": None, "chance": None, "difference": None, "empty": 0}
+        nothing = Estimate.missing("there is no such image", 0).to_json()
+        return {"n": 0, "share_inside": None, "chance": None, "difference": nothing, "empty": 0}
     regions = [localisation.box_region([box[1:] for box in own], shape) for own in boxes]
     inside = np.array(
         [localisation.share_inside(_enlarged(map_, shape), region) for map_, region in zip(maps, regions, strict=True)]
@@ -301,6 +304,6 @@ def shares(
         "n": len(maps),
         "share_inside": float(inside.mean()),
         "chance": float(chance.mean()),
-        "difference": resampling.clustered_mean_interval(inside - chance, resampling.units(patients), level=level),
+        "difference": case_mean(inside - chance, patients, level=level, bounds=(-1.0, 1.0)).to_json(),
         "empty": sum(not map_.any() for map_ in maps),
     }

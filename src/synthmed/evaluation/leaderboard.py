@@ -17,7 +17,7 @@ from synthmed.core.step import Output, step
 from synthmed.evaluation.arms import REAL, TEST
 from synthmed.evaluation.fidelity import MEAN
 from synthmed.evaluation.scores import read_scores
-from synthmed.metrics.classification import roc_curve
+from synthmed.metrics.classification import sensitivity_at
 from synthmed.metrics.estimate import Estimate
 
 logger = logging.getLogger(__name__)
@@ -196,16 +196,6 @@ def _roc_rows(task: Mapping, path: Path) -> list[dict]:
             for x, y in zip(grid, mean, strict=True)
         ]
     return rows
-
-
-def sensitivity_at(scores: np.ndarray, positive: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Sensitivity at each false-positive rate of `grid`: the highest that a threshold reaches without exceeding it.
-
-    scores: (N,) higher is more positive; positive: (N,) bool; grid: (G,) in [0, 1]. Returns (G,) in [0, 1]. Cases of
-    equal score pass the threshold together, so ties are never resolved in the classifier's favour.
-    """
-    false, true, _ = roc_curve(scores, positive)
-    return true[np.searchsorted(false, grid + 1e-12, side="right") - 1]
 
 
 def _history_rows(training: str, path: Path) -> list[dict]:

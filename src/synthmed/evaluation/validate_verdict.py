@@ -26,7 +26,7 @@ from synthmed.metrics.classification import auroc, clopper_pearson
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.outcomes import OUTCOMES
 from synthmed.metrics.statistics import paired, readers_test
-from synthmed.metrics.verdict import HARMS, HELPS, NO_EVIDENCE, decide, rule_text
+from synthmed.metrics.verdict import HARMS, HELPS, NO_EVIDENCE, chance_to_hold, decide, level_holds, rule_text
 from synthmed.training.seeds import seed_of
 
 logger = logging.getLogger(__name__)
@@ -279,7 +279,12 @@ def _result(
             "rate": family.to_json(),
             "bound": settings.bound,
             # Only what was shown: that a rate might be the nominal one does not say that the level holds.
-            "holds": family.high < settings.bound,
+            "holds": level_holds(any_false, total, bound=settings.bound, level=settings.level),
+            # What so many repetitions can show: how often the level would be said to hold, were this the true rate.
+            "chance_to_hold": [
+                {"rate": rate, "chance": chance_to_hold(rate, total, bound=settings.bound, level=settings.level)}
+                for rate in (half / 2, half, 2 * half)
+            ],
             "broken": family.low > half,
         },
     }

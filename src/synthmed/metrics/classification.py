@@ -1,4 +1,4 @@
-"""How well a classifier decides: counts, rates with exact or score intervals, ROC curve and its area."""
+"""How well a classifier decides: counts, exact intervals of shares, ROC curve and its area."""
 
 from typing import NamedTuple
 
@@ -23,37 +23,6 @@ def confusion(truth: np.ndarray, decision: np.ndarray, classes: int) -> np.ndarr
         if len(values) and (values.min() < 0 or values.max() >= classes):
             raise InputError(f"{name} must lie in 0 … {classes - 1}, found {values.min()} … {values.max()}")
     return np.bincount(truth * classes + decision, minlength=classes**2).reshape(classes, classes)
-
-
-def accuracy(counts: np.ndarray) -> float:
-    """Share of right decisions, from a confusion matrix."""
-    return float(np.trace(counts) / counts.sum())
-
-
-def recalls(counts: np.ndarray) -> np.ndarray:
-    """Share of each true class that was recognised, (classes,). Raises InputError when a class has no image."""
-    totals = counts.sum(axis=1)
-    if (totals == 0).any():
-        raise InputError(f"class {int(np.argmin(totals))} has no image in the truth, so its recall is undefined")
-    return np.diagonal(counts) / totals
-
-
-def sensitivity(counts: np.ndarray, positive: int) -> float:
-    """Share of the positive class that was called positive."""
-    return float(recalls(counts)[positive])
-
-
-def specificity(counts: np.ndarray, positive: int) -> float:
-    """Share of all other images that were not called positive (one class against the rest)."""
-    others = np.delete(counts, positive, axis=0)
-    if others.sum() == 0:
-        raise InputError("there is no image outside the positive class, so the specificity is undefined")
-    return float(1 - others[:, positive].sum() / others.sum())
-
-
-def balanced_accuracy(counts: np.ndarray) -> float:
-    """Mean of the classes' recalls."""
-    return float(recalls(counts).mean())
 
 
 def _check_scores(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -137,15 +106,3 @@ def clopper_pearson(successes: int, trials: int, level: float) -> Interval:
     low = special.betaincinv(successes, trials - successes + 1, tail) if successes else 0.0
     high = special.betaincinv(successes + 1, trials - successes, 1 - tail) if successes < trials else 1.0
     return Interval(successes / trials, float(low), float(high))
-
-
-def wilson(successes: int, trials: int, level: float) -> Interval:
-    """Share with the score interval (Wilson 1927). Raises InputError without trials."""
-    if not 0 <= successes <= trials or trials < 1:
-        raise InputError(f"{successes} of {trials} is no share")
-    z = special.ndtri((1 + level) / 2)
-    share = successes / trials
-    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    # At 0 and at all successes the ends are exactly 0 and 1; rounding must not put them outside.
-    return Interval(share, float(max(0.0, min(share, centre - half))), float(min(1.0, max(share, centre + half))))

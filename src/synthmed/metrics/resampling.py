@@ -1,4 +1,4 @@
-"""Intervals that count units (patients) as independent, not images: by resampling; of a plain mean by formula.
+"""Intervals that count units (patients) as independent, not images, by resampling.
 
 Resampling is done in two ways, because a plain bootstrap misleads fidelity metrics: it repeats images, and repeated
 images inflate the Fréchet distance (its bias grows as the number of *different* images falls) and shrink
@@ -19,7 +19,6 @@ distance at 60–200 images and 64–512 dimensions, the linearised standard err
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy import special
 
 from synthmed.core.errors import InputError
 
@@ -75,29 +74,3 @@ def half_samples(unit: np.ndarray, resamples: int, rng: np.random.Generator) -> 
         chosen = np.zeros(count, dtype=bool)
         chosen[rng.permutation(count)[: count // 2]] = True
         yield np.flatnonzero(chosen[unit])
-
-
-def clustered_mean_interval(values: np.ndarray, unit: np.ndarray, *, level: float) -> dict[str, float | None]:
-    """Mean of the images' values (N,) with a t interval that counts units (N,) int, not images, as independent.
-
-    Standard error: √(G/(G−1)·Σ_g(Σ residuals of unit g)²) / N, of G units: the cluster-robust variance of a mean (Liang
-    and Zeger 1986), with the usual correction for few units; the t distribution has G−1 degrees of freedom. With one
-    image a unit it is the ordinary t interval.
-
-    Returns value, low, high; low and high are None below 2 units. Raises InputError without any value, or when values
-    and units are not equally many.
-    """
-    values, unit = np.asarray(values, dtype=np.float64), np.asarray(unit)
-    if len(values) == 0:
-        raise InputError("a mean needs at least one value")
-    if len(values) != len(unit):
-        raise InputError(f"there are {len(values)} values, but units of {len(unit)}")
-    mean = float(values.mean())
-    number = np.unique(unit, return_inverse=True)[1]
-    sums = np.bincount(number, weights=values - mean)
-    count = len(sums)
-    if count < 2:
-        return {"value": mean, "low": None, "high": None}
-    error = np.sqrt(count / (count - 1) * np.sum(sums**2)) / len(values)
-    half = float(special.stdtrit(count - 1, (1 + level) / 2) * error)
-    return {"value": mean, "low": mean - half, "high": mean + half}

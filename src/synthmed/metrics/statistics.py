@@ -1,4 +1,4 @@
-"""Tests and intervals for classifiers that were tested on the same cases: DeLong, Hanley–McNeil, McNemar, Holm, …
+"""Tests and intervals of models that were tested on the same cases: trainings as readers, DeLong, McNemar, Holm, …
 
 Scores of several classifiers are (K, N): K classifiers (an arm trained with a seed), N test cases.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special
 
 from synthmed.core.errors import InputError
-from synthmed.metrics.classification import auroc, clopper_pearson, midranks
+from synthmed.metrics.classification import clopper_pearson
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.outcomes import UNIT_INTERVAL, Measured, area_under_curve, mean_of_cases
 
@@ -26,109 +26,20 @@ class Test(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------------------ areas under curves
-def auroc_covariance(scores: np.ndarray, positive: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Areas (K,) and their covariance matrix (K, K), see outcomes.area_under_curve."""
-    measured = area_under_curve(np.atleast_2d(scores), positive, patients)
-    return measured.estimates, measured.covariance()
-
-
-def _normal_p(difference: float, error: float) -> float:
-    if error <= 1e-12:
-        return 1.0 if abs(difference) <= 1e-12 else 0.0
-    return float(2 * special.ndtr(-abs(difference) / error))
-
-
 def delong_test(first: np.ndarray, second: np.ndarray, positive: np.ndarray, patients: np.ndarray) -> Test:
     """Paired test that two classifiers have the same area under the curve in the population (second − first).
 
-    first, second: scores (N,). See auroc_covariance. When the standard error is zero (two perfect or two equal
-    classifiers), p is 1 for equal areas and 0 for different ones.
+    first, second: scores (N,); positive bool (N,); patients (N,). DeLong, DeLong & Clarke-Pearson 1988, clustered (see
+    outcomes.area_under_curve). When the standard error is zero (two perfect or two equal classifiers), p is 1 for equal
+    areas and 0 for different ones.
     """
-    areas, covariance = auroc_covariance(np.stack([first, second]), positive, patients)
+    measured = area_under_curve(np.stack([first, second]), positive, patients)
+    covariance = measured.covariance()
     error = float(np.sqrt(max(0.0, covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])))
-    difference = float(areas[1] - areas[0])
-    return Test(difference, error, _normal_p(difference, error))
-
-
-def hanley_mcneil_error(area: float, positives: int, negatives: int) -> float:
-    """Standard error of one area under the curve (Hanley & McNeil 1982, eq. 2; exponential approximation of Q1, Q2)."""
-    if not 0 <= area <= 1 or min(positives, negatives) < 1:
-        raise InputError(f"an area of {area} with {positives} positives and {negatives} negatives is impossible")
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
-    return float(np.sqrt(variance / (positives * negatives)))
-
-
-def hanley_mcneil_independent(
-    first: float, second: float, first_counts: tuple[int, int], second_counts: tuple[int, int]
-) -> Test:
-    """Test of two areas from *different* cases (Hanley & McNeil 1982). counts: (positives, negatives)."""
-    error = float(np.hypot(hanley_mcneil_error(first, *first_counts), hanley_mcneil_error(second, *second_counts)))
-    return Test(second - first, error, _normal_p(second - first, error))
-
-
-def hanley_mcneil_paired(first: float, second: float, counts: tuple[int, int], correlation: float) -> Test:
-    """Test of two areas from the *same* cases (Hanley & McNeil 1983, eq. 1).
-
-    counts: (positives, negatives). correlation: r between the two areas, from hanley_mcneil_correlation. delong_test
-    estimates the same standard error without a model of the scores, and with patients of several images.
-    """
-    if not -1 <= correlation <= 1:
-        raise InputError(f"a correlation of {correlation} is impossible")
-    a, b = hanley_mcneil_error(first, *counts), hanley_mcneil_error(second, *counts)
-    error = float(np.sqrt(max(0.0, a**2 + b**2 - 2 * correlation * a * b)))
-    return Test(second - first, error, _normal_p(second - first, error))
-
-
-def area_correlation(score_correlation: float, area: float, cases: int) -> float:
-    """Correlation r of two areas from the same cases, from that of the scores: Table I of Hanley & McNeil 1983.
-
-    score_correlation: mean over the classes of the correlation ρ of the two scores; area: mean A of the two areas;
-    cases: positives and negatives together, N. Their binormal model, with equal variances, gives exactly
-
-        r = (c(ρ) + (N − 2) c(ρ/2)) / (c(1) + (N − 2) c(1/2)),   c(x) = P(U ≤ Φ⁻¹(A), V ≤ Φ⁻¹(A)) − A²,
-
-    U and V normal with correlation x. With N = 100 that is their table (areas 0.70 to 0.975, two decimals) to 0.007 in
-    every entry (tests/metrics/test_statistics.py). At an area of 0 or 1 the limit is taken just inside.
-    """
-    if not -1 <= score_correlation <= 1 or not 0 <= area <= 1:
-        raise InputError(f"a correlation of {score_correlation} with an area of {area} is impossible")
-    area = min(max(area, 1e-6), 1 - 1e-6)
-    deviate = special.ndtri(area)
-
-    def covariance(correlation: float) -> float:
-        if correlation == -1:
-            return max(0.0, 2 * area - 1) - area**2
-        # Owen's T: P(U ≤ d, V ≤ d) = Φ(d) − 2 T(d, √((1 − x)/(1 + x))).
-        both = area - 2 * special.owens_t(deviate, np.sqrt((1 - correlation) / (1 + correlation)))
-        return float(both) - area**2
-
-    return (covariance(score_correlation) + (cases - 2) * covariance(score_correlation / 2)) / (
-        covariance(1.0) + (cases - 2) * covariance(0.5)
-    )
-
-
-def hanley_mcneil_correlation(first: np.ndarray, second: np.ndarray, positive: np.ndarray) -> float:
-    """The r that hanley_mcneil_paired needs, from scores (N,) of the same N cases and positive, bool (N,).
-
-    Within each class the scores are replaced by normal scores, Φ⁻¹((rank − 3/8)/(n + 1/4)), which estimate the
-    correlation in Hanley & McNeil's binormal model and, like the areas, do not change when the scores are transformed;
-    their correlations are averaged and turned into r (area_correlation). Constant scores of a class correlate by 0.
-    """
-    positive = np.asarray(positive, dtype=bool)
-    correlations = []
-    for where in (positive, ~positive):
-        count = int(where.sum())
-        if count < 2:
-            raise InputError(f"a correlation needs 2 cases of each class; one class has {count}")
-        ranks = midranks(np.stack([first[where], second[where]]))
-        normal = special.ndtri((ranks - 0.375) / (count + 0.25))
-        normal -= normal.mean(axis=1, keepdims=True)
-        length = np.sqrt((normal**2).sum(axis=1))
-        correlations.append(float(normal[0] @ normal[1] / (length[0] * length[1])) if length.min() > 0 else 0.0)
-    areas = [auroc(scores, positive) for scores in (first, second)]
-    mean = float(np.clip(np.mean(correlations), -1, 1))
-    return area_correlation(mean, float(np.mean(areas)), len(positive))
+    difference = float(measured.estimates[1] - measured.estimates[0])
+    if error <= 1e-12:
+        return Test(difference, error, 1.0 if abs(difference) <= 1e-12 else 0.0)
+    return Test(difference, error, float(2 * special.ndtr(-abs(difference) / error)))
 
 
 # ------------------------------------------------------------------------------- trainings as readers of the cases
@@ -290,140 +201,25 @@ def equivalence_p(test: SeedTest, margin: float) -> float:
 
 
 # ------------------------------------------------------------------------------- training seeds as readers of the cases
-def seeds_test(
-    reference: np.ndarray, arm: np.ndarray, positive: np.ndarray, patients: np.ndarray, *, level: float
-) -> SeedTest:
-    """Does an arm change the area under the curve, for new trainings *and* new patients?
-
-    reference, arm: scores (S, N) of S ≥ 2 trainings; row s of both was trained with seed s. The method of Obuchowski &
-    Rockette 1995 for studies of many readers and many cases, with trainings as the readers, and the degrees of freedom
-    of Hillis 2007: with d the difference of the areas of one seed,
-
-        Var(mean d) = Var(d over seeds)/S + max(0, mean over s ≠ s' of Cov(d_s, d_s')),
-
-    the covariances over cases by DeLong (clustered by patient), and t quantiles with (S − 1)·(Var·S / Var(d))² degrees
-    of freedom, because S seeds estimate the first variance poorly. Where the mean covariance is not positive (hardly
-    any case is ordered wrongly, and each by another training), the variance is at least that of these very trainings
-    over cases, Σ Cov(d_s, d_s') / S²: new trainings can only add to it.
-    """
-    seeds = len(reference)
-    if reference.shape != arm.shape or seeds < 2:
-        raise InputError(f"both arms need the same ≥ 2 seeds and cases; they have {reference.shape} and {arm.shape}")
-    areas, covariance = auroc_covariance(np.concatenate([reference, arm]), positive, patients)
-    contrast = np.concatenate([-np.eye(seeds), np.eye(seeds)], axis=1)
-    return _t_test(contrast @ areas, contrast @ covariance @ contrast.T, level)
-
-
-def seeds_two_sets(first: "Scored", second: "Scored", *, level: float) -> SeedTest:
-    """Difference (second − first) of the areas of the *same* trainings on two sets of different cases.
-
-    The variance and degrees of freedom of seeds_test, where d_s is the difference of the areas of training s on the two
-    sets, and Cov(d_s, d_s') the sum of the two sets' covariances, because they share no case.
-    """
-    if len(first.scores) != len(second.scores) or len(first.scores) < 2:
-        raise InputError(f"both sets need the same ≥ 2 seeds; they have {len(first.scores)} and {len(second.scores)}")
-    (areas, covariance), (others, more) = (auroc_covariance(*one) for one in (first, second))
-    return _t_test(others - areas, covariance + more, level)
-
-
-class Scored(NamedTuple):
-    """Scores (S, N) of S trainings on N cases; positive, bool (N,); patients (N,)."""
-
-    scores: np.ndarray
-    positive: np.ndarray
-    patients: np.ndarray
-
-
-class SeedArea(NamedTuple):
-    """Seed-averaged area with its t interval (ends cut at 0 and 1), standard error and degrees of freedom.
-
-    The ends are None when the error is 0: nothing can be estimated, e.g. no case was ordered wrongly in any training.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    error: float
-    degrees: float
-
-
-def seeds_area(scores: np.ndarray, positive: np.ndarray, patients: np.ndarray, *, level: float) -> SeedArea:
-    """Area under the curve of one arm, for new trainings *and* new patients: scores (S, N) of S ≥ 2 trainings.
-
-    The variance and degrees of freedom of seeds_test, for an area instead of a difference.
-    """
-    seeds = len(scores)
-    if seeds < 2:
-        raise InputError(f"an interval over trainings needs at least 2 seeds, there are {seeds}; add seeds")
-    areas, covariance = auroc_covariance(scores, positive, patients)
-    found = _t_test(areas, covariance, level)
-    if found.error == 0:
-        return SeedArea(found.difference, None, None, 0.0, found.degrees)
-    return SeedArea(found.difference, max(0.0, found.low), min(1.0, found.high), found.error, found.degrees)
-
-
-def seeds_independent(first: SeedArea, second: SeedArea, *, level: float) -> SeedTest:
-    """Difference (second − first) of two areas that were measured on different cases by different trainings.
-
-    Welch's t: the variances add, with Satterthwaite's degrees of freedom.
-    """
-    variances = first.error**2, second.error**2
-    error, difference = float(np.sqrt(sum(variances))), second.value - first.value
-    if error <= 1e-12:
-        return SeedTest(difference, difference, difference, 1.0, 0.0, first.degrees + second.degrees)
-    degrees = error**4 / sum(v**2 / arm.degrees for v, arm in zip(variances, (first, second), strict=True))
-    half = float(special.stdtrit(degrees, (1 + level) / 2)) * error
-    p = float(2 * special.stdtr(degrees, -abs(difference) / error))
-    return SeedTest(difference, difference - half, difference + half, p, error, float(degrees))
-
-
-def _t_test(differences: np.ndarray, over_cases: np.ndarray, level: float) -> SeedTest:
-    """differences: d (S,) of the seeds; over_cases: their covariances over cases (S, S)."""
-    seeds, difference = len(differences), float(differences.mean())
-    between_seeds = float(differences.var(ddof=1)) / seeds
-    shared = float((over_cases.sum() - np.trace(over_cases)) / (seeds * (seeds - 1)))
-    variance = between_seeds + shared
-    if shared <= 1e-12:  # rounding errors are no covariance
-        variance = max(between_seeds, float(over_cases.sum()) / seeds**2)
-        if variance <= 1e-24:  # errors of single trainings that cancel in the mean
-            variance = float(np.trace(over_cases)) / seeds**2
-    error = float(np.sqrt(variance))
-    if error <= 1e-12:
-        return SeedTest(difference, difference, difference, 1.0, 0.0, float(seeds - 1))
-    # Without any spread between seeds the degrees of freedom are infinite; a large number keeps results finite.
-    degrees = min(1e6, (seeds - 1) * (variance / between_seeds) ** 2) if between_seeds > 0 else 1e6
-    half = float(special.stdtrit(degrees, (1 + level) / 2)) * error
-    p = float(2 * special.stdtr(degrees, -abs(difference) / error))
-    return SeedTest(difference, difference - half, difference + half, p, error, float(degrees))
-
-
 # --------------------------------------------------------------------------------------------------------- decisions
 class McNemar(NamedTuple):
-    """Discordant counts and p values: `exact` is the binomial test, `mid_p` the less conservative version."""
+    """Discordant counts and the p of the exact binomial test."""
 
     only_first: int
     only_second: int
     exact: float
-    mid_p: float
 
 
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> McNemar:
     """McNemar's test of paired decisions: bool (N,) each, whether the decision on a case was right.
 
-    Exact two-sided binomial p, and mid-p (Fagerland, Lydersen & Laake 2013, supplement, eq. 1 and 2, and the text below
-    for equal counts). Without a discordant case both are 1. It counts cases as independent: with several images a
-    patient it is too optimistic.
+    Exact two-sided binomial p (Fagerland, Lydersen & Laake 2013, supplement, eq. 1), 1 without a discordant case. It
+    counts cases as independent and takes what decides as given: with several images a patient, or thresholds chosen on
+    other cases, it is too optimistic.
     """
     first_right, second_right = np.asarray(first_right, dtype=bool), np.asarray(second_right, dtype=bool)
     b, c = int((first_right & ~second_right).sum()), int((~first_right & second_right).sum())
-    if b + c == 0:
-        return McNemar(0, 0, 1.0, 1.0)
-    fewer, total = min(b, c), b + c
-    tail = float(special.bdtr(fewer, total, 0.5))
-    point = tail - (float(special.bdtr(fewer - 1, total, 0.5)) if fewer else 0.0)
-    exact = min(1.0, 2 * tail)
-    mid = 1 - point / 2 if b == c else exact - point
-    return McNemar(b, c, exact, mid)
+    return McNemar(b, c, min(1.0, 2 * float(special.bdtr(min(b, c), b + c, 0.5))))
 
 
 def majority(decisions: np.ndarray, classes: int, fallback: np.ndarray) -> np.ndarray:
@@ -494,13 +290,6 @@ def bootstrap_auroc(scores: np.ndarray, positive: np.ndarray, draws: Resamples) 
         compared = (p > n).astype(np.float32) + 0.5 * (p == n).astype(np.float32)
         areas[:, s] = np.einsum("bn,bn->b", w_pos @ compared, w_neg, dtype=np.float64) / total
     return (areas * draws.seeds).sum(axis=1)
-
-
-def bootstrap_share(hits: np.ndarray, where: np.ndarray, draws: Resamples) -> np.ndarray:
-    """Seed-averaged share of hits in every resample, (B,): hits bool (S, N), among the cases `where`, bool (N,)."""
-    weights = draws.cases[:, where].astype(np.float64)
-    shares = weights @ hits[:, where].T.astype(np.float64) / weights.sum(axis=1, keepdims=True)
-    return (shares * draws.seeds).sum(axis=1)
 
 
 def bootstrap_p(differences: np.ndarray) -> float:
