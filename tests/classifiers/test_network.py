@@ -323,29 +323,34 @@ def test_augmentation_mirrors_half_and_shifts_with_the_border_repeated():
     ("changes", "words"),
     [
         ({"targets": ["ill"]}, "unknown target 'ill'; the column 'label' names .'abnormal', 'normal'"),
-        ({"targets": []}, "setting targets"),
         ({"target_column": "finding"}, "no column 'finding'"),
         ({"batch_size": 61}, "60 images in the training part are too few"),
-        ({"batch_size": 1}, "batch_size is 1"),
-        ({"channels": None}, "setting channels"),
-        ({"architecture": "resnet50"}, "setting channels"),
         ({"channels": [4] * 6}, "too small for 6 stages"),
-        ({"pretrained": "resnet50"}, "no such weights of the small CNN"),
         ({"architecture": "resnet50", "channels": None, "pretrained": "resnet50"}, "pretrained is 'resnet50', and the"),
         ({"holdout": 0.2}, "must be that file too"),
-        ({"holdout": 1.2}, "holdout is 1.2"),
-        ({"arm": "gan", "target_column": "findings"}, "the lists of arms give labels"),
         ({"arm": "gan"}, "give both or none"),
         ({"size": [64, 64]}, r"less than the setting size, \[64, 64\]"),
-        ({"size": [8, 16]}, r"size is \[8, 16\]"),
-        ({"dropout": 1.0}, "dropout 1.0"),
-        ({"epochs": 0}, "epochs is 0"),
     ],
 )
 def test_unusable_settings_are_refused(tmp_path, sets, changes, words):
     with pytest.raises(InputError, match=words):
         run(tmp_path / "a", sets, settings(**changes))
     assert not list((tmp_path / "a").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"channels": None}, "setting channels"),
+        ({"architecture": "resnet50"}, "setting channels"),
+        ({"pretrained": "resnet50"}, "no such weights of the small CNN"),
+        ({"arm": "gan", "target_column": "findings"}, "the lists of arms give labels"),
+        ({"size": [8, 16]}, r"size\[0\] is 8"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_refused(changes, words):
+    with pytest.raises(InputError, match=words):
+        settings(**changes)
 
 
 @pytest.mark.parametrize(
@@ -402,8 +407,6 @@ def test_predict_writes_the_mean_over_seeds(tmp_path, sets, trained):
     assert list(found[0]) == ["image", "abnormal"]
     assert [row["image"] for row in found] == images.column("image")
     assert [float(row["abnormal"]) for row in found] == pytest.approx(expected, abs=1e-6)
-    with pytest.raises(InputError, match="batch_size"):
-        predict(PredictSettings(0, 1, "cpu"), classifier=trained, images=sets["validation"], likelihoods=out)
 
 
 # ------------------------------------------------------------------------------------------------------------- networks

@@ -4,8 +4,8 @@ import zipfile
 
 import pytest
 
-from synthmed.data.archives import Archive, DamagedMember, Limits
 from synthmed.core.errors import InputError
+from synthmed.data.archives import Archive, DamagedMember, Limits
 
 
 def make(path, members, method=zipfile.ZIP_STORED):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from synthmed.data.boxes import Box, format_boxes, parse_boxes
 from synthmed.core.errors import InputError
+from synthmed.data.boxes import Box, format_boxes, parse_boxes
 
 
 def test_boxes_are_read_written_and_scaled():

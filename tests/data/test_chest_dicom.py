@@ -193,8 +193,8 @@ def test_a_table_without_any_finding_is_an_error(tmp_path, clinic):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ({**NAMES, "Nodule/Mass": "Nodule"}, "becomes 'Nodule'; a finding is written in lower-case"),
-        ({**NAMES, "Effusion": "a;b"}, "becomes 'a;b'"),
+        ({**NAMES, "Nodule/Mass": "Nodule"}, r"finding_names\.Nodule/Mass is 'Nodule'.*lower-case letters"),
+        ({**NAMES, "Effusion": "a;b"}, r"finding_names\.Effusion is 'a;b'"),
         ({**NAMES, "No finding": None}, "names nothing 'normal'"),
         ({**NAMES, "Pneumotorax": "pneumothorax"}, "'Pneumotorax', which never occurs"),
     ],

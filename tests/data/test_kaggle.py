@@ -9,9 +9,9 @@ import zipfile
 import pytest
 import requests
 
+from synthmed.core.errors import InputError
 from synthmed.data import kaggle
 from synthmed.data.kaggle import download_competition
-from synthmed.core.errors import InputError
 
 NAME = "some-competition"
 

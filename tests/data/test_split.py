@@ -209,11 +209,8 @@ def test_unknown_patients_are_said_and_names_looked_at(tmp_path, caplog):
     ("changes", "message"),
     [
         ({"test": None}, "must be shares"),
-        ({"test": 0.0}, "between 0 and 1"),
         ({"test": 0.5, "validation": 0.5}, "left for training"),
         ({"by": "column"}, "test is 0.2; it must be null"),
-        ({"near_duplicate_bits": 65}, "from 0 to 64"),
-        ({"near_duplicate_correlation": 0.0}, "above 0"),
     ],
 )
 def test_impossible_settings(tmp_path, changes, message):

@@ -6,11 +6,11 @@ import zipfile
 
 import pytest
 
+from synthmed.core.errors import InputError
 from synthmed.data import kaggle, sources
 from synthmed.data.boxes import Box, parse_boxes
 from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.sources import vindr_cxr
-from synthmed.core.errors import InputError
 
 HEADER = "image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max"
 NAMES = {name: None for name in vindr_cxr.CLASSES} | {
@@ -156,7 +156,7 @@ def test_boxes_that_touch_do_not_overlap():
 @pytest.mark.parametrize(
     ("chosen", "words"),
     [
-        (labels(min_readers=0), "min_readers is 0; every film has 3 readers"),
+        (labels(min_readers=0), "min_readers is 0"),
         (labels(min_readers=4), "min_readers is 4"),
         (labels(merge_overlap=0.0), "merge_overlap is 0"),
         (labels(names={**NAMES, "Nodule": "nodule"}), "'Nodule', which never occurs"),

@@ -122,7 +122,7 @@ def test_matched_counts_by_hand():
     [
         ({"minimum": 3}, r"2 normal images would be left in the validation part.*minimum.*Sample more images"),
         ({"upper": 0.95}, r"'abnormal' is what is scarce"),
-        ({"upper": 0.2}, "0 < lower ≤ upper < 1"),
+        ({"upper": 0.2}, "lower is 0.3, above upper, 0.2"),
         ({"positive": "ill"}, "settings classes"),
         ({"classes": ["healthy", "abnormal"]}, "unknown label 'normal'"),
         ({"classes": ["normal", "ill"], "positive": "ill"}, "no output 'ill'"),

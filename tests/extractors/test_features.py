@@ -5,9 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from synthmed.augment.classic import ClassicAugmentation
 from synthmed.core.errors import InputError
-from synthmed.core.settings import parse
+from synthmed.core.settings import parse, schema
 from synthmed.data.imageset import write_image_set
 from synthmed.extractors import EXTRACTORS, domain, features
 from synthmed.extractors.extractor import fold_batch_norm, pool, to_pixels
@@ -189,6 +188,5 @@ def test_float_and_uint8_images_agree():
 
 
 def test_every_extractor_of_the_registry_can_be_a_setting():
-    annotation = features.FeatureSettings.__annotations__["extractor"]
-    assert set(annotation.__args__) == set(EXTRACTORS)
-    assert features.FeatureSettings.__annotations__["augmentation"] is ClassicAugmentation
+    described = schema(features.FeatureSettings)["$defs"]["extractors.features.FeatureSettings"]
+    assert set(described["properties"]["extractor"]["enum"]) == set(EXTRACTORS)

@@ -124,12 +124,6 @@ def test_an_unfinished_run_with_other_settings_is_not_mixed_in(gan, tmp_path, mo
         run(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["count", "batch_size", "save_every", "threads"])
-def test_settings_below_one_are_refused(gan, tmp_path, name):
-    with pytest.raises(InputError, match="must be 1 or more"):
-        run(tmp_path, **{name: 0})
-
-
 def test_images_that_are_not_finite_are_refused(gan, tmp_path, monkeypatch):
     monkeypatch.setattr(gan, "synthesise", lambda z: torch.full((len(z), 1, 8, 8), torch.nan))
     with pytest.raises(InputError, match="images are not finite"):

@@ -194,12 +194,6 @@ def test_a_class_is_found_however_its_accents_are_written(tmp_path):
     assert again.column("image") == images.column("image")
 
 
-@pytest.mark.parametrize("change", [{"size": [0, 0]}, {"workers": 0}, {"min_size": 0}, {"max_rejects": 1.5}])
-def test_settings_out_of_range(tmp_path, change):
-    with pytest.raises(InputError, match=f"setting {next(iter(change))} is"):
-        run(tmp_path, GOOD, **change)
-
-
 def test_a_full_disk_leaves_nothing_half_written(tmp_path, small_disk):
     raw = raw_of(tmp_path, GOOD)
     with pytest.raises(InputError, match="no space left"):

@@ -18,11 +18,9 @@ Processing = Literal["raw", "post-processed"]
 
 
 @dataclass(frozen=True)
-class EvaluateSettings:
-    """Settings of `anomaly-evaluate`."""
+class EvaluateOptions:
+    """From the searches to detection and localisation. What decides is chosen before the results are known."""
 
-    seed: Seed
-    searches: Annotated[Names, Meta(description="Names of the searches, in the order of `held_out` and `queries`.")]
     search: Annotated[str, Meta(description="Name of the search that decides; set before the results are known.")]
     score: Annotated[
         Score,
@@ -32,11 +30,9 @@ class EvaluateSettings:
         ),
     ]
     processing: Annotated[Processing, Meta(description="The map that decides.")]
-    normal: Annotated[str, Meta(description="Label of normal images, and name of that output of the classifier.")]
     findings_column: Annotated[
         str, Meta(description="Column with the findings, ; between them; `label` where the labels are the findings.")
     ]
-    kinds: Annotated[Names, Meta(description="All findings, in the order of the table.")]
     false_positive_rate: Annotated[
         Fraction, Meta(description="Share of held-out normal images that may be called abnormal.")
     ]
@@ -54,6 +50,16 @@ class EvaluateSettings:
     batch_size: BatchSize
     threads: Threads
     device: Device
+
+
+@dataclass(frozen=True)
+class EvaluateSettings(EvaluateOptions):
+    """Settings of `anomaly-evaluate`."""
+
+    seed: Seed
+    searches: Annotated[Names, Meta(description="Names of the searches, in the order of `held_out` and `queries`.")]
+    normal: Annotated[str, Meta(description="Label of normal images, and name of that output of the classifier.")]
+    kinds: Annotated[Names, Meta(description="All findings, in the order of the table.")]
 
     def __post_init__(self) -> None:
         if self.search not in self.searches:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from synthmed import generators
@@ -20,6 +21,7 @@ from synthmed.anomaly.inputs import check_model, choose_images, read_images
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file
 from synthmed.core.provenance import code_hashes
+from synthmed.core.settings import Count, Device, Precision, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.generators.base import Generator
@@ -39,46 +41,55 @@ _GROUPS = 4
 
 
 @dataclass(frozen=True)
-class EncoderSettings:
-    """Settings of `train-encoder`.
+class EncoderOptions:
+    """The encoder that starts a search (f-AnoGAN, izi_f)."""
 
-    model: name of the generator in generators.GENERATORS. labels: the images of the set to train on (the normal ones);
-    limit: at most so many of each label, drawn by chance, None = all; they are held in memory. channels: feature maps
-    after each convolution, which halves the side; multiples of 4. steps, batch_size: of the training. learning_rate: of
-    Adam at the first step, falling to 0 as half a cosine. feature_weight: κ of izi_f. latent_weight: of the mean
-    squared error of z in ziz, 0 = izi_f alone. log_every, save_every: steps between rows of the history, and between
-    resume states.
-    """
+    limit: Annotated[
+        Count | None,
+        Meta(
+            description="Normal training images, drawn by chance; null: all. They are held in memory (a byte a pixel)."
+        ),
+    ]
+    channels: Annotated[
+        tuple[Annotated[int, Meta(ge=_GROUPS, multiple_of=_GROUPS)], ...],
+        Meta(
+            min_length=1,
+            description="Feature maps after each convolution, which halves the side; image side / 2^(their "
+            "number) must be whole.",
+        ),
+    ]
+    steps: Annotated[Count, Meta(description="Training steps.")]
+    batch_size: Annotated[Count, Meta(description="Images of a step.")]
+    learning_rate: Annotated[
+        float, Meta(gt=0, description="Of Adam at the first step; it falls to 0 as half a cosine.")
+    ]
+    feature_weight: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="κ, weight of the difference of discriminator features; above 0 only for generators that "
+            "keep their discriminator (pggan).",
+        ),
+    ]
+    latent_weight: Annotated[
+        float, Meta(ge=0, description="Weight of the error of z on generated images (ziz); 0: izi_f alone.")
+    ]
+    precision: Precision
+    log_every: Annotated[Count, Meta(description="Steps between rows of the history.")]
+    save_every: Annotated[Count, Meta(description="Steps between resume states.")]
+    threads: Threads
+    device: Device
 
-    model: str
-    seed: int
-    labels: tuple[str, ...]
-    limit: int | None
-    channels: tuple[int, ...]
-    steps: int
-    batch_size: int
-    learning_rate: float
-    feature_weight: float
-    latent_weight: float
-    precision: Literal["fp32", "bf16"]
-    log_every: int
-    save_every: int
-    threads: int
-    device: Literal["auto", "cpu", "cuda"]
 
-    def check(self) -> None:
-        """Raise InputError when a value is out of range."""
-        for name in ("steps", "batch_size", "log_every", "save_every", "threads"):
-            if getattr(self, name) < 1:
-                raise InputError(f"setting {name} is {getattr(self, name)}; it must be 1 or more")
-        if self.limit is not None and self.limit < 1:
-            raise InputError(f"setting limit is {self.limit}; it must be 1 or more, or null for all images")
-        if not self.channels or any(count < _GROUPS or count % _GROUPS for count in self.channels):
-            raise InputError(f"setting channels is {list(self.channels)}; give multiples of {_GROUPS}")
-        if not self.labels:
-            raise InputError("setting labels is empty; name the label of the normal images")
-        if self.learning_rate <= 0 or min(self.feature_weight, self.latent_weight) < 0:
-            raise InputError("setting learning_rate must be above 0, feature_weight and latent_weight 0 or more")
+@dataclass(frozen=True)
+class EncoderSettings(EncoderOptions):
+    """Settings of `train-encoder`."""
+
+    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
+    seed: Seed
+    labels: Annotated[
+        tuple[str, ...], Meta(min_length=1, description="Which images of the set it learns from: the normal ones.")
+    ]
 
 
 class Encoder(nn.Module):
@@ -204,7 +215,6 @@ def train_encoder(
     as if nothing had happened. Raises InputError before the first step on unusable input, TrainingError on a loss that
     is not finite, KeyboardInterrupt after SIGINT or SIGTERM.
     """
-    settings.check()
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     image_set = ImageSet(images)

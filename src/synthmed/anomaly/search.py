@@ -14,10 +14,11 @@ import logging
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from synthmed import generators
@@ -27,6 +28,7 @@ from synthmed.anomaly.inputs import check_model, choose_images, read_images
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, read_json, write_json
 from synthmed.core.provenance import code_hashes
+from synthmed.core.settings import Count, Device, Precision, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.generators.base import Generator
@@ -45,61 +47,64 @@ _CHOOSING_SIDE = 64
 
 
 @dataclass(frozen=True)
-class SearchSettings:
-    """Settings of `anomaly-search`.
+class SearchOptions:
+    """A search in latent space for the nearest image that a generator of normals can make."""
 
-    model: name of the generator in generators.GENERATORS. labels: which images of the set are searched, None = all;
-    limit: at most so many of each label, drawn by chance, None = all.
-    start: where the first row of an image starts, "random" or "encoder" (needs that input). restarts: rows an image,
-    the best is kept; all but the first start at random. candidates: random latent vectors whose images are compared
-    with the query; the nearest become the random starts. steps: at most so many. learning_rate: of Adam over z at the
-    first step; it falls to 0 at the last as half a cosine.
-    feature_weight: λ in loss = (1 − λ) · mean squared residual (of images in 0 … 1) + λ · mean squared difference of
-    discriminator features; 0 is the document's loss. prior_weight: of the mean of z². clip: bound of |z|, also
-    of all starts, None = none.
-    tolerance, patience: a row stops when `patience` steps have not lowered its loss by the share `tolerance`.
-    batch_size: images searched at once, each with its rows; also the chunk after which results are kept.
-    log_every: steps between lines of the log.
-    """
+    start: Annotated[Literal["random", "encoder"], Meta(description="Where the first start of an image is.")]
+    restarts: Annotated[Count, Meta(description="Starts an image, the best is kept; all but the encoder's at random.")]
+    candidates: Annotated[
+        Count,
+        Meta(
+            description="Random latent vectors of which the nearest to the query become the random starts; at "
+            "least as many as those."
+        ),
+    ]
+    steps: Annotated[
+        Count,
+        Meta(
+            description="Optimisation steps at most; 1: the start alone (with start encoder: f-AnoGAN without search)."
+        ),
+    ]
+    learning_rate: Annotated[
+        float, Meta(gt=0, description="Of Adam over z at the first step; it falls to 0 as half a cosine.")
+    ]
+    feature_weight: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="λ: loss = (1 − λ) mean squared residual + λ mean squared difference of discriminator "
+            "features; 0: the document's loss.",
+        ),
+    ]
+    prior_weight: Annotated[float, Meta(ge=0, description="Weight of the mean of z squared in the loss.")]
+    clip: Annotated[float, Meta(gt=0, description="Bound of |z| in standard deviations; null: none.")] | None
+    tolerance: Annotated[float, Meta(ge=0, description="Share by which the loss must fall to count as an improvement.")]
+    patience: Annotated[Count, Meta(description="Steps without improvement after which a start is left.")]
+    batch_size: Annotated[
+        Count, Meta(description="Images searched at once, each with its starts; results are kept after each batch.")
+    ]
+    precision: Precision
+    log_every: Annotated[Count, Meta(description="Steps between lines of the log.")]
+    threads: Threads
+    device: Device
 
-    model: str
-    seed: int
-    labels: tuple[str, ...] | None
-    limit: int | None
-    start: Literal["random", "encoder"]
-    restarts: int
-    candidates: int
-    steps: int
-    learning_rate: float
-    feature_weight: float
-    prior_weight: float
-    clip: float | None
-    tolerance: float
-    patience: int
-    batch_size: int
-    precision: Literal["fp32", "bf16"]
-    log_every: int
-    threads: int
-    device: Literal["auto", "cpu", "cuda"]
 
-    def check(self) -> None:
-        """Raise InputError when a value is out of range."""
-        for name in ("restarts", "candidates", "steps", "patience", "batch_size", "log_every", "threads"):
-            if getattr(self, name) < 1:
-                raise InputError(f"setting {name} is {getattr(self, name)}; it must be 1 or more")
-        if self.limit is not None and self.limit < 1:
-            raise InputError(f"setting limit is {self.limit}; it must be 1 or more, or null for all images")
+@dataclass(frozen=True)
+class SearchSettings(SearchOptions):
+    """Settings of `anomaly-search`."""
+
+    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
+    seed: Seed
+    labels: Annotated[tuple[str, ...] | None, Meta(description="Which images of the set are searched for; null: all.")]
+    limit: Annotated[Count | None, Meta(description="Images of each label at most, drawn by chance; null: all.")]
+
+    def __post_init__(self) -> None:
         if self.random_starts > self.candidates:
             raise InputError(
                 f"setting candidates is {self.candidates}, fewer than the {self.random_starts} random starts of an "
                 "image; raise it or lower restarts"
             )
-        if self.learning_rate <= 0 or self.prior_weight < 0 or self.tolerance < 0:
-            raise InputError("setting learning_rate must be above 0, prior_weight and tolerance 0 or more")
-        if not 0 <= self.feature_weight < 1:
-            raise InputError(f"setting feature_weight is {self.feature_weight}; it must be 0 or more and below 1")
-        if self.clip is not None and self.clip <= 0:
-            raise InputError(f"setting clip is {self.clip}; it must be above 0, or null for no bound")
 
     @property
     def random_starts(self) -> int:
@@ -326,7 +331,6 @@ def anomaly_search(
     While it runs, finished chunks lie beside `found`; the same call goes on after them. Raises InputError before the
     first step on unusable input.
     """
-    settings.check()
     if (encoder is not None) != (settings.start == "encoder"):
         raise InputError(
             f"setting start is {settings.start!r}, but {'an' if encoder else 'no'} encoder is given; they must agree"

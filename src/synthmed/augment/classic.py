@@ -4,27 +4,24 @@ All randomness comes from the CPU generator that the caller gives, so results re
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 from torch.nn import functional as F
+
+from synthmed.core.settings import Share
 
 
 @dataclass(frozen=True)
 class ClassicAugmentation:
-    """Classic augmentation of the classifier (seed 001, section 4.3.2: flip, ± 36°, zoom ± 10 %).
+    """Classic augmentation of the classifier (seed 001, section 4.3.2: flip, ± 36°, zoom ± 10 %)."""
 
-    horizontal_flip: mirror half of the images.
-    rotation: largest angle in degrees; the angle is uniform in ± rotation.
-    zoom: largest relative change of size; the factor is uniform in 1 ± zoom.
-    padding: what is seen outside the image: its reflection, or black (−1).
-    """
-
-    horizontal_flip: bool
-    rotation: float
-    zoom: float
-    padding: Literal["reflection", "black"]
+    horizontal_flip: Annotated[bool, Meta(description="Mirror half of the images.")]
+    rotation: Annotated[float, Meta(ge=0, le=180, description="Largest angle.", extra_json_schema={"unit": "degrees"})]
+    zoom: Annotated[Share, Meta(description="Largest relative change of size.")]
+    padding: Annotated[Literal["reflection", "black"], Meta(description="What is seen outside the image.")]
 
 
 def transform(images: Tensor, flip: Tensor, angle: Tensor, zoom: Tensor, padding: str) -> Tensor:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from synthmed.classifiers.network_settings import SELECTION, NetworkSettings
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, write_csv, write_json
 from synthmed.core.provenance import code_hashes
+from synthmed.core.settings import BatchSize, Device, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.metrics.classification import auroc, choose_threshold
@@ -304,7 +305,6 @@ def train(
     part, images are too few, of different sizes, or their patients in both parts, and when the settings do not fit the
     inputs; TrainingError on a loss that is not finite; KeyboardInterrupt after SIGINT or SIGTERM.
     """
-    settings.check()
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     imagenet = _imagenet(settings, weights)
@@ -401,11 +401,11 @@ def _imagenet(settings: NetworkSettings, weights: Path | None) -> dict[str, Tens
 # ------------------------------------------------------------------------------------------------------------- predict
 @dataclass(frozen=True)
 class PredictSettings:
-    """batch_size: images at once; threads: CPU threads."""
+    """Use of a classifier."""
 
-    batch_size: int
-    threads: int
-    device: Literal["auto", "cpu", "cuda"]
+    batch_size: BatchSize
+    threads: Threads
+    device: Device
 
 
 def predict_set(
@@ -432,8 +432,6 @@ def predict(settings: PredictSettings, *, classifier: Path, images: Path, likeli
 
     likelihoods: CSV with the column `image` and one column a target (0–1, eight decimals), in the order of the set.
     """
-    if min(settings.batch_size, settings.threads) < 1:
-        raise InputError("settings batch_size and threads must be 1 or more")
     torch.set_num_threads(settings.threads)
     trained = load(classifier).to(choose_device(settings.device))
     image_set = ImageSet(images)

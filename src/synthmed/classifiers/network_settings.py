@@ -1,10 +1,12 @@
 """Settings of a classifier that learns all its weights."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.training.images import Precision
+from synthmed.core.settings import Count, Device, Fraction, Names, Precision, Seed, Threads
 
 SELECTION = {
     "loss": "the epoch with the lowest validation loss (the training's loss, without augmentation), the earliest of "
@@ -15,85 +17,106 @@ SELECTION = {
 
 
 @dataclass(frozen=True)
-class NetworkSettings:
-    """One classifier, trained with several seeds.
+class NetworkOptions:
+    """One classifier of which every weight is trained, with several seeds."""
 
-    targets: names of the outputs, in order. target_column: column of the manifest (label, findings, device, …); target
-    t of an image is 1 when t is one of the ";"-separated names in its cell. missing: what an empty cell means: "error",
-    "skip" (the image is left out) or "normal" (the cell counts as the name "normal"). arm: null for all images of the
-    input `train`, or the arm of the input `arms` whose lists, one for each seed, are trained on; sets: names of the
-    synthetic sets that its images may come from, in the order of their files. holdout: null, or the share (0–1) of each
-    combination of targets in `train` that becomes the validation part, drawn by patient; the
-    input `validation` must then be the same file.
-
-    architecture: "small_cnn" or "resnet50". channels: filters of each stage of the small CNN, null for ResNet-50.
-    dropout: share of the pooled features dropped in training, 0 ≤ dropout < 1. size: height and width in pixels that
-    images are reduced to, null = as they are. pretrained: null, or the name of the weights in `weights/registry.py`
-    that the input `weights` holds.
-
-    seed: from which all randomness follows. seeds: trainings. epochs: passes over the training images; every epoch
-    shows whole batches only, the rest of its shuffled order is left out. batch_size: images a step. learning_rate: of
-    Adam (β 0.9, 0.999). schedule: "constant", or "cosine" (falls to zero over the training, Loshchilov & Hutter 2017
-    without restarts). class_weights: "none", or "balanced" (the loss of a target's positives times negatives/positives
-    of the training part). flip: mirror left-right with probability 1/2. shift: largest shift in either direction as a
-    share of the side; the border repeats. select: see SELECTION. precision: of the forward pass in training (validation
-    and use are fp32). save_every: epochs between resume states. threads: CPU threads.
-    """
-
-    targets: tuple[str, ...]
-    target_column: str
-    missing: Literal["error", "skip", "normal"]
-    arm: str | None
-    sets: tuple[str, ...]
-    holdout: float | None
-    architecture: Literal["small_cnn", "resnet50"]
-    channels: tuple[int, ...] | None
-    dropout: float
-    size: tuple[int, int] | None
-    pretrained: str | None
-    seed: int
-    seeds: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    schedule: Literal["constant", "cosine"]
-    class_weights: Literal["none", "balanced"]
-    flip: bool
-    shift: float
-    select: Literal["loss", "auroc"]
+    targets: Annotated[Names, Meta(description="Names of the outputs.")]
+    target_column: Annotated[
+        str,
+        Meta(description="Column of the manifest; a target is 1 when it is one of the ;-separated names in the cell."),
+    ]
+    missing: Annotated[
+        Literal["error", "skip", "normal"],
+        Meta(description="What an empty cell means: stop, leave the image out, or the name normal."),
+    ]
+    holdout: Annotated[
+        Fraction | None,
+        Meta(
+            description="Share of the training set, drawn by patient, that becomes the validation part; null: a "
+            "set of its own."
+        ),
+    ]
+    architecture: Annotated[Literal["small_cnn", "resnet50"], Meta(description="The network.")]
+    channels: (
+        Annotated[
+            tuple[Count, ...],
+            Meta(
+                min_length=1,
+                description="Filters of each stage of the small CNN; images need 2^stages pixels, and its last map, "
+                "where it looks, has side / 2^stages. null for ResNet-50.",
+            ),
+        ]
+        | None
+    )
+    dropout: Annotated[float, Meta(ge=0, lt=1, description="Share of the pooled features dropped in training.")]
+    size: Annotated[
+        tuple[Annotated[int, Meta(ge=16)], Annotated[int, Meta(ge=16)]] | None,
+        Meta(
+            description="Height and width images are reduced to; null: as they are.", extra_json_schema={"unit": "px"}
+        ),
+    ]
+    pretrained: Annotated[
+        str | None,
+        Meta(
+            description="Name of the pretrained weights in src/synthmed/weights/registry.py (resnet50); null: "
+            "from scratch."
+        ),
+    ]
+    seeds: Annotated[Count, Meta(description="Trainings; the three steps need 2 or more.")]
+    epochs: Annotated[Count, Meta(description="Passes over the training images.")]
+    batch_size: Annotated[int, Meta(ge=2, description="Images of a step.")]
+    learning_rate: Annotated[float, Meta(gt=0, description="Of Adam.")]
+    schedule: Annotated[
+        Literal["constant", "cosine"], Meta(description="cosine: the learning rate falls to 0 over the training.")
+    ]
+    class_weights: Annotated[
+        Literal["none", "balanced"],
+        Meta(description="balanced: a target's positives weigh negatives / positives in the loss."),
+    ]
+    flip: Annotated[bool, Meta(description="Mirror training images left-right with probability 1/2.")]
+    shift: Annotated[
+        float, Meta(ge=0, lt=0.5, description="Largest random shift of training images, share of the side.")
+    ]
+    select: Annotated[
+        Literal["loss", "auroc"],
+        Meta(description="The epoch that is kept: lowest validation loss, or largest mean area under the ROC curve."),
+    ]
     precision: Precision
-    channels_last: bool
-    save_every: int
-    threads: int
-    device: Literal["auto", "cpu", "cuda"]
+    channels_last: Annotated[
+        bool, Meta(description="Memory layout of the images; true is the faster one on most machines.")
+    ]
+    save_every: Annotated[
+        Count, Meta(description="Epochs between resume states; a killed training loses at most so many.")
+    ]
+    threads: Threads
+    device: Device
 
-    def check(self) -> None:
-        """Raise InputError when a value is out of range or two do not fit together."""
-        for name in ("seeds", "epochs", "save_every", "threads"):
-            if getattr(self, name) < 1:
-                raise InputError(f"setting {name} is {getattr(self, name)}; it must be 1 or more")
-        if self.batch_size < 2:
-            raise InputError(
-                f"setting batch_size is {self.batch_size}; it must be 2 or more (BatchNorm needs a spread)"
-            )
-        if not self.targets or len(set(self.targets)) != len(self.targets):
-            raise InputError(f"setting targets is {list(self.targets)}; name at least one, each once")
-        if self.learning_rate <= 0 or not 0 <= self.dropout < 1 or not 0 <= self.shift < 0.5:
-            raise InputError(
-                f"settings learning_rate {self.learning_rate} (above 0), dropout {self.dropout} (0 to below 1), shift "
-                f"{self.shift} (0 to below 0.5) are out of range"
-            )
-        if self.holdout is not None and not 0 < self.holdout < 1:
-            raise InputError(f"setting holdout is {self.holdout}; it is a share between 0 and 1, or null")
+
+@dataclass(frozen=True)
+class NetworkSettings(NetworkOptions):
+    """Settings of `train-classifier`."""
+
+    seed: Seed
+    arm: Annotated[
+        str | None,
+        Meta(
+            description="The arm of the input `arms` whose lists, one for each seed, are trained on; null: all images "
+            "of the input `train`."
+        ),
+    ]
+    sets: Annotated[
+        tuple[str, ...],
+        Meta(description="Synthetic sets that the images of the arm may come from, in the order of their files."),
+    ]
+
+    def __post_init__(self) -> None:
         if self.arm is not None and (self.holdout is not None or self.target_column != "label"):
             raise InputError(
                 f"setting arm is {self.arm!r}: the lists of arms give labels and leave the validation images as they "
                 "are; set holdout to null and target_column to 'label'"
             )
-        if self.size is not None and min(self.size) < 16:
-            raise InputError(f"setting size is {list(self.size)}; both must be 16 or more, or null instead")
         small = self.architecture == "small_cnn"
-        if small != (self.channels is not None) or (self.channels is not None and min(self.channels, default=0) < 1):
+        if small != (self.channels is not None):
             raise InputError(
                 f"setting channels is {self.channels and list(self.channels)}; the small CNN needs the filters of its "
                 "stages, for example [16, 32, 64, 128], and ResNet-50 needs null"

@@ -1,4 +1,4 @@
-"""Reading `arms.csv`, the training sets of all arms of a task as lists of images with weights (see evaluation/arms.py)."""
+"""Reading `arms.csv`: the training sets of all arms of a task as lists of images with weights."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -2,22 +2,27 @@
 
 import logging
 from dataclasses import dataclass
-from synthmed.core.step import Output, step
 from pathlib import Path
+from typing import Annotated
 
-from synthmed.data import sources
+from msgspec import Meta
+
 from synthmed.core.errors import InputError
+from synthmed.core.step import Output, step
+from synthmed.data import sources
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FetchSettings:
-    """source: see sources.SOURCES; provider: one of the source's; options: what that provider needs, {} for nothing."""
+    """Settings of `fetch`."""
 
-    source: str
-    provider: str
-    options: dict
+    source: Annotated[
+        str, Meta(description="Which reader understands the raw files, a file of src/synthmed/data/sources/.")
+    ]
+    provider: Annotated[str, Meta(description="Where they come from, one of the source's PROVIDERS.")]
+    options: Annotated[dict, Meta(description="What the provider needs; {} for nothing.")]
 
 
 @step("fetch")

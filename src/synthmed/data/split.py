@@ -9,13 +9,15 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta
 from PIL import Image
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
+from synthmed.core.settings import Fraction, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.data.near_duplicates import (
@@ -36,22 +38,42 @@ _SHOWN = 100  # near-duplicate pairs in the report, of those across parts and of
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """by: "patient" draws the parts; "column" takes those of the column `split`.
+    """From one image set to training, validation and test part."""
 
-    validation, test: shares (0..1) of every label's images, rounded down. With by="column": test is null; validation is
-    null when the column names validation images, else the share that is drawn from its training images by patient.
-    seed: of the drawing. near_duplicate_bits: of 64 hash bits, how many may differ; near_duplicate_correlation: of the
-    pixels, at least this. on_near_duplicates: "report" them, "stop", or "move": their patients are joined into one
-    group before the split (with by="column" the group goes to the training part, so the test part only shrinks).
-    """
+    by: Annotated[
+        Literal["patient", "column"],
+        Meta(description="patient: draw the parts by patient; column: take those of the column `split` of the source."),
+    ]
+    validation: Annotated[
+        Fraction | None,
+        Meta(
+            description="Share of every label's images, rounded down. With by: column null where the column names "
+            "validation images, else the share of its training images that is drawn, by patient."
+        ),
+    ]
+    test: Annotated[
+        Fraction | None, Meta(description="Share of every label's images, rounded down; null with by: column.")
+    ]
+    seed: Seed
+    near_duplicate_bits: Annotated[int, Meta(ge=0, le=64, description="Of 64 hash bits, how many may differ.")]
+    near_duplicate_correlation: Annotated[float, Meta(gt=0, le=1, description="Correlation of pixels, at least.")]
+    on_near_duplicates: Annotated[
+        Literal["report", "move", "stop"],
+        Meta(
+            description="What to do with near-duplicates across parts: report them, stop, or move their patients "
+            "into one group before the split (with by: column into the training part, so that the "
+            "test part only shrinks)."
+        ),
+    ]
 
-    by: Literal["patient", "column"]
-    validation: float | None
-    test: float | None
-    seed: int
-    near_duplicate_bits: int
-    near_duplicate_correlation: float
-    on_near_duplicates: Literal["report", "move", "stop"]
+    def __post_init__(self) -> None:
+        shares = {"validation": self.validation, "test": self.test}
+        if self.by == "patient" and None in shares.values():
+            raise InputError("settings validation and test must be shares when by is 'patient'")
+        if self.by == "column" and self.test is not None:
+            raise InputError(f"setting test is {self.test}; it must be null when by is 'column' (the column says it)")
+        if sum(share for share in shares.values() if share is not None) >= 1:
+            raise InputError(f"settings {shares}: some images must be left for training")
 
 
 @step("split")
@@ -66,7 +88,6 @@ def split(
     a part that lacks a class, a class of one test patient, one class only (which is enough where every image has a
     mask), and near-duplicates when settings say stop.
     """
-    _check(settings)
     image_set = ImageSet(images)
     labels, patients = image_set.column("label"), image_set.column("patient")
     classes = sorted(set(labels))
@@ -94,23 +115,6 @@ def split(
 def _known(image_set: ImageSet) -> list[str]:
     """The patients, "" where an image counts as its own because nobody knows better."""
     return ["" if row.get("patient_known") == "no" else row["patient"] for row in image_set.rows]
-
-
-def _check(settings: SplitSettings) -> None:
-    shares = {"validation": settings.validation, "test": settings.test}
-    if settings.by == "patient" and None in shares.values():
-        raise InputError("settings validation and test must be shares when by is 'patient'")
-    if settings.by == "column" and settings.test is not None:
-        raise InputError(f"setting test is {settings.test}; it must be null when by is 'column' (the column says it)")
-    given = [share for share in shares.values() if share is not None]
-    if any(not 0 < share < 1 for share in given) or sum(given) >= 1:
-        raise InputError(f"settings {shares}: shares lie between 0 and 1, and some must be left for training")
-    if not 0 <= settings.near_duplicate_bits <= 64:
-        raise InputError(f"setting near_duplicate_bits is {settings.near_duplicate_bits}; it counts bits from 0 to 64")
-    if not 0 < settings.near_duplicate_correlation <= 1:
-        raise InputError(
-            f"setting near_duplicate_correlation is {settings.near_duplicate_correlation}; it lies above 0, up to 1"
-        )
 
 
 # ----------------------------------------------------------------------------------------------------------- drawing

@@ -3,12 +3,15 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 from PIL import Image, ImageDraw, ImageFont
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, write_json
+from synthmed.core.settings import Count, Fraction, Level
 from synthmed.core.step import Output, step
 from synthmed.data.features import Features, check_together, read_features
 from synthmed.data.imageset import ImageSet
@@ -20,22 +23,29 @@ _SIDE, _GAP, _TEXT = 180, 8, 12  # of a picture in the figure of pairs, in pixel
 
 
 @dataclass(frozen=True)
-class CopiesSettings:
-    """Settings of the audit.
+class CopiesOptions:
+    """The search for copies of training images."""
 
-    generator: its name in the results; quantile: of the held-out distances, below which an image is a suspect, e.g.
-    0.01; pixel_side: images are averaged to this many pixels a side before they are compared pixel by pixel; mirror:
-    also compare with the mirrored training images (for generators trained with flips); level: of the interval; pairs:
-    pairs in the picture; chunk: images compared at a time (bounds the memory).
-    """
+    quantile: Annotated[
+        Fraction,
+        Meta(description="Of the distances of held-out real images; a synthetic image nearer than that is a suspect."),
+    ]
+    pixel_side: Annotated[
+        Count, Meta(description="Side to which images are averaged before comparing.", extra_json_schema={"unit": "px"})
+    ]
+    mirror: Annotated[
+        bool, Meta(description="Also compare with mirrored training images (generators trained with flips).")
+    ]
+    level: Level
+    pairs: Annotated[Count, Meta(description="Pairs in the picture.")]
+    chunk: Annotated[Count, Meta(description="Images compared at a time, bounds memory.")]
 
-    generator: str
-    quantile: float
-    pixel_side: int
-    mirror: bool
-    level: float
-    pairs: int
-    chunk: int
+
+@dataclass(frozen=True)
+class CopiesSettings(CopiesOptions):
+    """Settings of `copies`."""
+
+    generator: Annotated[str, Meta(description="Its name in the experiment.")]
 
 
 @step("copies")
@@ -64,8 +74,6 @@ def copies(
     `nearest_is_origin`: share of translated images whose nearest training image is the one they were made from (null
     for other generators).
     """
-    if not 0 < settings.quantile < 1:
-        raise InputError(f"setting quantile is {settings.quantile}; it must lie between 0 and 1")
     sets = {"train": ImageSet(train), "held_out": ImageSet(held_out), "fake": ImageSet(fake)}
     files = {"train": train_features, "held_out": held_out_features, "fake": fake_features}
     features = {name: _aligned(read_features(path).as_is().in_double(), sets[name]) for name, path in files.items()}

@@ -9,14 +9,16 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
 import torch
+from msgspec import Meta
 
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
+from synthmed.core.settings import BatchSize, Count, Device, Fraction, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.training.device import choose_device, derived_seed
@@ -29,36 +31,37 @@ BINS = 20
 
 
 @dataclass(frozen=True)
-class PseudoLabelSettings:
-    """classes: the two labels of the real sets, in order; positive: the one that is also an output of the classifier.
+class PseudoLabelOptions:
+    """Labels for generated images, by a classifier."""
 
-    upper, lower: an image is labelled positive when its likelihood (of `positive`, mean over the classifier's seeds) is
-    above `upper`, the other class when it is below `lower`. minimum: fewest images of a class in a part; with fewer
-    the step stops. seed: of the draw among the labelled. batch_size: images at once; threads: CPU threads.
-    """
+    upper: Annotated[
+        Fraction, Meta(description="An image is labelled positive above this likelihood (the document: 0.7) …")
+    ]
+    lower: Annotated[Fraction, Meta(description="… and negative below this (0.3); what lies between is dropped.")]
+    minimum: Annotated[
+        Count, Meta(description="Fewest labelled images of a class in a part; with fewer the run stops.")
+    ]
+    batch_size: BatchSize
+    threads: Threads
+    device: Device
 
-    classes: tuple[str, ...]
-    positive: str
-    upper: float
-    lower: float
-    minimum: int
-    seed: int
-    batch_size: int
-    threads: int
-    device: Literal["auto", "cpu", "cuda"]
 
-    def check(self) -> None:
-        """Raise InputError when a value is out of range."""
+@dataclass(frozen=True)
+class PseudoLabelSettings(PseudoLabelOptions):
+    """Settings of `pseudo-label`."""
+
+    classes: Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
+    positive: Annotated[str, Meta(description="The class that is also an output of the classifier.")]
+    seed: Seed
+
+    def __post_init__(self) -> None:
         if len(self.classes) != 2 or self.positive not in self.classes:
             raise InputError(
                 f"settings classes {list(self.classes)} and positive {self.positive!r}: give two classes, one of them "
                 "the positive"
             )
-        if not 0 < self.lower <= self.upper < 1:
-            raise InputError(f"settings lower {self.lower} and upper {self.upper}: 0 < lower ≤ upper < 1 is needed")
-        for name in ("minimum", "batch_size", "threads"):
-            if getattr(self, name) < 1:
-                raise InputError(f"setting {name} is {getattr(self, name)}; it must be 1 or more")
+        if self.lower > self.upper:
+            raise InputError(f"setting lower is {self.lower}, above upper, {self.upper}; lower it")
 
 
 @step("pseudo-label")
@@ -86,7 +89,6 @@ def pseudo_label(
     Raises InputError when a part of a class would have fewer than settings.minimum images, when a real set holds other
     labels than settings.classes, and when the classifier has no such output or other images.
     """
-    settings.check()
     torch.set_num_threads(settings.threads)
     trained = network.load(classifier)
     output = trained.position(settings.positive)

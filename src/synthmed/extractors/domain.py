@@ -15,18 +15,19 @@ docs/weights.md shows both as numbers. Only `probabilities` come from labels: a 
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from msgspec import Meta
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 from torch import Tensor
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path
-from synthmed.core.settings import parse
+from synthmed.core.settings import Count, Seed, Threads, parse
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.extractors.extractor import Extractor, Pooled, to_pixels
@@ -41,37 +42,28 @@ _PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 
 
 @dataclass(frozen=True)
-class DomainSettings:
-    """Settings of the step `train-extractor`.
+class DomainOptions:
+    """The filters that are learnt on the experiment's own real training images."""
 
-    classes: labels in the order of `probabilities`. seed: of patches and first filters. input_size: side in pixels that
-    images are brought to. patch: side of a filter in pixels of those. filters: number of filters; each gives two
-    channels, for either sign. windows: per axis; features = 2 × filters × windows². patches: how many are clustered.
-    iterations: of k-means. whitening: added to the variances of the patches' principal components. threshold: answers
-    below it count as none. threads: CPU threads.
-    """
+    seed: Seed
+    input_size: Annotated[int, Meta(ge=8, description="Side images are brought to.", extra_json_schema={"unit": "px"})]
+    patch: Annotated[int, Meta(ge=2, description="Side of a filter, pixels of the input.")]
+    filters: Annotated[Count, Meta(description="Number of filters; each gives two channels.")]
+    windows: Annotated[Count, Meta(description="Windows of the pooling per axis.")]
+    patches: Annotated[int, Meta(ge=10, description="How many patches are clustered.")]
+    iterations: Annotated[Count, Meta(description="Of k-means.")]
+    whitening: Annotated[float, Meta(gt=0, description="Added to the variances of the patches' components.")]
+    threshold: Annotated[float, Meta(ge=0, description="Answers below it count as none.")]
+    threads: Threads
 
-    classes: tuple[str, ...]
-    seed: int
-    input_size: int
-    patch: int
-    filters: int
-    windows: int
-    patches: int
-    iterations: int
-    whitening: float
-    threshold: float
-    threads: int
 
-    def check(self) -> None:
-        """Raise InputError when a value is out of range."""
-        for name in ("input_size", "patch", "filters", "windows", "patches", "iterations", "threads"):
-            if getattr(self, name) < 1:
-                raise InputError(f"setting {name} is {getattr(self, name)}; it must be at least 1")
-        if len(self.classes) < 2:
-            raise InputError(f"setting classes is {list(self.classes)}; the extractor needs at least two")
-        if self.whitening <= 0 or self.threshold < 0:
-            raise InputError("setting whitening must be above 0 and threshold 0 or more")
+@dataclass(frozen=True)
+class DomainSettings(DomainOptions):
+    """Settings of `train-extractor`."""
+
+    classes: Annotated[tuple[str, ...], Meta(min_length=2, description="Labels of the experiment, in order.")]
+
+    def __post_init__(self) -> None:
         if self.input_size - self.patch + 1 < self.windows:
             raise InputError(
                 f"setting input_size ({self.input_size}) leaves no room for {self.windows} windows of a filter of "
@@ -240,7 +232,6 @@ def train(settings: DomainSettings, *, train: Path, validation: Path, weights: O
     The validation set chooses the classifier's penalty and nothing else. The same settings and images give the same
     bytes. Raises InputError when a class has no image.
     """
-    settings.check()
     torch.set_num_threads(settings.threads)
     train_set, validation_set = ImageSet(train), ImageSet(validation)
     train_labels, validation_labels = _labels(train_set, settings.classes), _labels(validation_set, settings.classes)

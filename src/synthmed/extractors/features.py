@@ -5,16 +5,18 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from msgspec import Meta
 from torch import Tensor
 from tqdm import tqdm
 
 from synthmed.augment.classic import ClassicAugmentation, classic_augment
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path
+from synthmed.core.settings import BatchSize, Device, Precision, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.extractors import EXTRACTORS
@@ -25,24 +27,27 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class FeatureSettings:
-    """Settings of the step `features`.
+class FeatureOptions:
+    """Use of a network whose features are compared."""
 
-    extractor: a key of EXTRACTORS. input_size: side in pixels that images are brought to, None = the extractor's own.
-    draws: augmented versions of each image on top of the image as it is (0 = none), drawn as `augmentation` says with
-    `seed`. batch_size: images. threads: CPU threads. device: "auto" takes a GPU where there is one. precision: bf16 is
-    faster on some machines, changes values.
-    """
+    input_size: Annotated[int | None, Meta(description="Side images are brought to, pixels; null: the network's own.")]
+    batch_size: BatchSize
+    threads: Threads
+    device: Device
+    precision: Precision
 
-    extractor: Literal["inception", "vgg16", "efficientnet_lite0", "domain"]
-    input_size: int | None
-    draws: int
-    augmentation: ClassicAugmentation
-    seed: int
-    batch_size: int
-    threads: int
-    device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["fp32", "bf16"]
+
+@dataclass(frozen=True)
+class FeatureSettings(FeatureOptions):
+    """Settings of `features`."""
+
+    extractor: Annotated[
+        Literal["inception", "vgg16", "efficientnet_lite0", "domain"],
+        Meta(description="The network, a file of src/synthmed/extractors/."),
+    ]
+    draws: Annotated[int, Meta(ge=0, description="Augmented versions of each image on top of the image as it is.")]
+    augmentation: Annotated[ClassicAugmentation, Meta(description="How they are augmented.")]
+    seed: Seed
 
 
 def load_extractor(settings: FeatureSettings, weights: Path | None) -> Extractor:
@@ -98,10 +103,6 @@ def features(settings: FeatureSettings, *, images: Path, weights: Path | None, o
     as it is and 1 … draws for augmented versions; extractor, text: its name for people. M = images × (1 + draws),
     ordered by draw, then by the manifest. Raises InputError when weights are missing or an image is too small.
     """
-    if settings.draws < 0 or settings.batch_size < 1:
-        raise InputError(
-            f"settings draws ({settings.draws}) and batch_size ({settings.batch_size}) must be 0 or more and 1 or more"
-        )
     torch.set_num_threads(settings.threads)
     extractor = load_extractor(settings, weights)
     device = choose_device(settings.device)

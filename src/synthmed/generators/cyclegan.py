@@ -8,13 +8,15 @@ with PatchGAN discriminators of receptive field 46, 22 and 10.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synthmed.core.errors import InputError
+from synthmed.core.settings import Count
 from synthmed.generators.base import Generator
 from synthmed.networks.blocks import ResidualBlock, initialise_normal
 from synthmed.networks.patchgan import PatchGAN
@@ -25,17 +27,66 @@ from synthmed.training.optimizer import Adam
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of CycleGAN; described with units in workflow/schemas/generators/cyclegan.yaml."""
+    """Settings of CycleGAN."""
 
-    base_channels: int
-    residual_blocks: int
-    discriminator_layers: tuple[int, ...]
-    discriminator_last_stride: Literal[1, 2]
-    cycle_weight: float
-    identity_weight: float
-    pool_size: int
-    learning_rate: float
-    beta1: float
+    base_channels: Annotated[
+        Count,
+        Meta(
+            description="Feature maps of the generator's first layer, in maps; 2 and 4 times as many at half and "
+            "quarter size (paper 64)."
+        ),
+    ]
+    residual_blocks: Annotated[
+        int, Meta(ge=0, description="Residual blocks of the generator, a count (paper 6 at 128 px, 9 at 256 px).")
+    ]
+    discriminator_layers: Annotated[
+        tuple[Count, ...],
+        Meta(
+            min_length=1,
+            description="Filters of the PatchGAN's 4×4 convolutions, in maps. With discriminator_last_stride 2 "
+            "the receptive field is 10 px for [64], 22 px for [64, 128], 46 px for [64, 128, 256] "
+            "(the thesis); with 1 it is 70 px for [64, 128, 256, 512] (paper).",
+        ),
+    ]
+    discriminator_last_stride: Annotated[
+        Literal[1, 2],
+        Meta(
+            description="Stride of the last of discriminator_layers, in pixels; all before have stride 2 (thesis "
+            "2, paper 1)."
+        ),
+    ]
+    cycle_weight: Annotated[
+        float,
+        Meta(ge=0, description="Weight λ of the cycle loss against the adversarial loss, without unit (paper 10)."),
+    ]
+    identity_weight: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Weight of the identity loss as a fraction of λ, the cycle_weight (paper 0.5); 0 leaves "
+            "it out.",
+        ),
+    ]
+    pool_size: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Earlier fakes kept for the discriminator, images per direction (paper 50); 0 shows it "
+            "only the newest.",
+        ),
+    ]
+    learning_rate: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Step size of Adam in the first half of the training; it falls linearly to zero in the "
+            "second (paper 2.0e-4).",
+        ),
+    ]
+    beta1: Annotated[
+        float,
+        Meta(ge=0, lt=1, description="Decay of Adam's first moment, a fraction per step (paper's implementation 0.5)."),
+    ]
 
 
 class GeneratorNetwork(nn.Module):

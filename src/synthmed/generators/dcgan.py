@@ -8,11 +8,14 @@ Unconditional: one training per class. The paper draws z uniformly; here it is s
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import torch.nn.functional as F
+from msgspec import Meta
 from torch import Tensor, nn
 
 from synthmed.core.errors import InputError
+from synthmed.core.settings import Count
 from synthmed.generators.base import Generator
 from synthmed.training.images import Batch
 from synthmed.training.optimizer import Adam
@@ -20,16 +23,57 @@ from synthmed.training.optimizer import Adam
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of DCGAN; described with units in workflow/schemas/generators/dcgan.yaml."""
+    """Settings of DCGAN."""
 
-    latent_size: int
-    generator_channels: tuple[int, ...]
-    discriminator_channels: tuple[int, ...]
-    kernel_size: int
-    learning_rate: float
-    beta1: float
-    dropout: float
-    ema_decay: float
+    latent_size: Annotated[Count, Meta(description="Length of the noise vector z, in numbers (paper 100).")]
+    generator_channels: Annotated[
+        tuple[Count, ...],
+        Meta(
+            min_length=1,
+            description="Feature maps of the generator at 4, 8, 16, … pixels, in maps. One entry for each "
+            "resolution below the image's (64 px in the paper: 1024, 512, 256, 128); with one more "
+            "entry a last convolution at full resolution makes the image (128 px masks in the thesis: "
+            "512, 256, 128, 64, 32, 16).",
+        ),
+    ]
+    discriminator_channels: Annotated[
+        tuple[Count, ...],
+        Meta(
+            min_length=1,
+            description="Feature maps of the discriminator's convolutions, in maps; each convolution halves the image.",
+        ),
+    ]
+    kernel_size: Annotated[
+        int,
+        Meta(
+            ge=3,
+            description="Side of all convolution kernels, in pixels (4 is common, the paper and the thesis use 5).",
+        ),
+    ]
+    learning_rate: Annotated[
+        float, Meta(gt=0, description="Step size of Adam for both networks, without unit (paper 2.0e-4).")
+    ]
+    beta1: Annotated[
+        float, Meta(ge=0, lt=1, description="Decay of Adam's first moment, a fraction per step (paper 0.5).")
+    ]
+    dropout: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="Share of activations dropped after each discriminator convolution, as a fraction (paper "
+            "0, thesis above 0).",
+        ),
+    ]
+    ema_decay: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="Decay of the moving average of the generator's weights that samples are drawn from, a "
+            "fraction per step.",
+        ),
+    ]
 
 
 class GeneratorNetwork(nn.Module):
@@ -157,8 +201,6 @@ class Model(Generator):
                 f"setting discriminator_channels has {count} entries; each halves the image, so images of {height} px "
                 f"allow 1 to {doublings + 2}"
             )
-        if config.kernel_size < 3:
-            raise InputError(f"setting kernel_size is {config.kernel_size}; the layers need 3 or more")
 
     def train_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """One step of the discriminator, then one of the generator. Losses: discriminator_real, discriminator_fake,

@@ -7,15 +7,17 @@ Unconditional: one training per class. Works on square images of 32 to 1024 px w
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from synthmed.augment.diffaugment import DiffAugmentPolicy, diff_augment
 from synthmed.core.errors import InputError
+from synthmed.core.settings import Count
 from synthmed.generators.base import Generator
 from synthmed.networks.blocks import NoiseInjection, SkipLayerExcitation, UpsamplingConvolution, initialise_normal
 from synthmed.networks.perceptual import PerceptualDistance
@@ -31,19 +33,71 @@ MAP = 16
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of FastGAN; described with units in workflow/schemas/generators/fastgan.yaml."""
+    """Settings of FastGAN."""
 
-    latent_size: int
-    generator_channels: int
-    discriminator_channels: int
-    spectral_norm: bool
-    augmentation: tuple[DiffAugmentPolicy, ...]
-    reconstruction: Literal["mse", "perceptual"]
-    perceptual_weights: str | None
-    part_size: Literal[2, 4, 8]
-    learning_rate: float
-    beta1: float
-    ema_decay: float
+    latent_size: Annotated[Count, Meta(description="Length of the noise vector z, in numbers (paper 256).")]
+    generator_channels: Annotated[
+        Count,
+        Meta(
+            description="Feature maps of the generator at 128 px, in maps; twice as many at 64 px, 16 times at 4 "
+            "px (paper 64)."
+        ),
+    ]
+    discriminator_channels: Annotated[
+        Count,
+        Meta(
+            description="Feature maps of the discriminator at 64 px, in maps; they double whenever the side "
+            "halves (paper 64)."
+        ),
+    ]
+    spectral_norm: Annotated[
+        bool,
+        Meta(
+            description="Whether the discriminator's convolutions are divided by their spectral norm (Miyato et "
+            "al. 2018)."
+        ),
+    ]
+    augmentation: Annotated[
+        tuple[DiffAugmentPolicy, ...],
+        Meta(
+            description="Differentiable augmentations of reals and fakes, in this order (paper all three); an "
+            "empty list is none.",
+            extra_json_schema={"uniqueItems": True},
+        ),
+    ]
+    reconstruction: Annotated[
+        Literal["mse", "perceptual"],
+        Meta(
+            description="Distance of the discriminator's self-supervised reconstruction; LPIPS on VGG16 (paper), "
+            "or mean squared error."
+        ),
+    ]
+    perceptual_weights: Annotated[
+        str | None, Meta(description="Path of the VGG16 weights for the perceptual reconstruction; null with mse.")
+    ]
+    part_size: Annotated[
+        Literal[2, 4, 8],
+        Meta(
+            description="Side of the random crop of the 16×16 map that the part decoder rebuilds, in cells. 2 is "
+            "one eighth of the side (paper and thesis); 8, half of the side, is what the authors' "
+            "released model does."
+        ),
+    ]
+    learning_rate: Annotated[
+        float, Meta(gt=0, description="Step size of Adam for both networks, without unit (paper 2.0e-4).")
+    ]
+    beta1: Annotated[
+        float, Meta(ge=0, lt=1, description="Decay of Adam's first moment, a fraction per step (0.5 as in DCGAN).")
+    ]
+    ema_decay: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="Decay of the moving average of the generator's weights that samples are drawn from, a "
+            "fraction per step.",
+        ),
+    ]
 
 
 Noise = Callable[[int], Tensor]

@@ -9,13 +9,15 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synthmed.core.errors import InputError
+from synthmed.core.settings import Count
 from synthmed.generators.base import Generator
 from synthmed.networks.blocks import upsampling_convolution
 from synthmed.training import distributed
@@ -27,20 +29,75 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of PGGAN; described with units in workflow/schemas/generators/pggan.yaml."""
+    """Settings of PGGAN."""
 
-    latent_size: int
-    fmap_base: int
-    fmap_max: int
-    stable_kimg: float
-    fade_kimg: float
-    batch_limits: dict[str, int]
-    minibatch_group: int
-    gradient_penalty: float
-    drift: float
-    learning_rate: float
-    ema_decay: float
-    gradient_checkpointing: bool
+    latent_size: Annotated[Count, Meta(description="Length of the noise vector z, in numbers (paper 512).")]
+    fmap_base: Annotated[
+        Count,
+        Meta(
+            description="Feature maps at r×r pixels are 2 · fmap_base / r, at most fmap_max, in maps (paper 8192, "
+            "16 maps at 1024 px)."
+        ),
+    ]
+    fmap_max: Annotated[Count, Meta(description="The most feature maps at any resolution, in maps (paper 512).")]
+    stable_kimg: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Real images that the networks are trained on at 4×4, and at each resolution once it is "
+            "faded in, in thousands (paper 800). The last resolution is trained until the steps of "
+            "the training end.",
+        ),
+    ]
+    fade_kimg: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Real images during which a resolution is faded in, in thousands (paper 800; 0 adds it at "
+            "once).",
+        ),
+    ]
+    batch_limits: Annotated[
+        dict[Annotated[str, Meta(pattern="^(4|8|16|32|64|128|256|512|1024|2048)$")], Count],
+        Meta(
+            description="Resolution in pixels -> the most images of a micro-batch there, in images; elsewhere "
+            "training.batch_size holds (paper 16, and 14, 6, 3 at 256, 512, 1024 px)."
+        ),
+    ]
+    minibatch_group: Annotated[
+        Count,
+        Meta(
+            description="Images whose standard deviation the discriminator sees, at most, in images (paper: the "
+            "batch; its code: 4). With several processes an image's group lies in one of them: a "
+            "group that divides their shares keeps results the same."
+        ),
+    ]
+    gradient_penalty: Annotated[
+        float, Meta(ge=0, description="Weight of the gradient penalty, without unit (paper 10).")
+    ]
+    drift: Annotated[
+        float, Meta(ge=0, description="Weight of the squared score of real images, without unit (paper 0.001).")
+    ]
+    learning_rate: Annotated[
+        float, Meta(gt=0, description="Step size of Adam for both networks, without unit (paper 1.0e-3).")
+    ]
+    ema_decay: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="Decay of the moving average of the generator's weights that samples are drawn from, a "
+            "fraction per step (paper 0.999).",
+        ),
+    ]
+    gradient_checkpointing: Annotated[
+        bool,
+        Meta(
+            description="Compute the activations of each resolution again in the backward pass instead of keeping "
+            "them: less memory (not for the gradient penalty), a third more time (measured on a CPU), "
+            "the same numbers."
+        ),
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------------- layers

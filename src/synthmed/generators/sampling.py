@@ -5,15 +5,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
 import torch
+from msgspec import Meta
 
 from synthmed import generators
 from synthmed.core.errors import InputError
 from synthmed.core.names import UNLABELLED
-from synthmed.core.settings import parse
+from synthmed.core.settings import BatchSize, Count, Device, Seed, Threads, parse
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.generators.base import Generator
@@ -25,20 +26,31 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class SampleSettings:
-    """model: name in generators.GENERATORS; generator: name of this entry, part of the image names; classes: all
-    classes of the experiment; trainings: name → labels of each training, in the order of the checkpoints; samples:
-    label (or UNLABELLED) → number of images; batch_size: images drawn at once; threads: CPU threads."""
+class SamplingOptions:
+    """Drawing the synthetic images."""
 
-    model: str
-    generator: str
-    classes: tuple[str, ...]
-    trainings: dict[str, tuple[str, ...]]
-    samples: dict[str, int]
-    seed: int
-    batch_size: int
-    threads: int
-    device: Literal["auto", "cpu", "cuda"]
+    samples: Annotated[
+        dict[str, Count],
+        Meta(
+            description="Images of each label. A CycleGAN makes at most one of each training image of the other class."
+        ),
+    ]
+    batch_size: BatchSize
+    threads: Threads
+    device: Device
+
+
+@dataclass(frozen=True)
+class SampleSettings(SamplingOptions):
+    """Settings of `sample`."""
+
+    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
+    generator: Annotated[str, Meta(description="Its name in the experiment.")]
+    classes: Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
+    trainings: Annotated[
+        dict[str, tuple[str, ...]], Meta(description="Name → labels of each training, in the order of the checkpoints.")
+    ]
+    seed: Seed
 
 
 def restore(path: Path, model: str, labels: tuple[str, ...]) -> Generator:
@@ -82,11 +94,9 @@ def find_trainings(settings: SampleSettings, model_class: type[Generator]) -> di
     """
     found = {}
     unconditional = model_class.needs.isdisjoint({"label", "image", "mask"})
-    for label, count in settings.samples.items():
+    for label in settings.samples:
         if label not in (*settings.classes, UNLABELLED):
             raise InputError(f"setting samples.{label}: the classes are {list(settings.classes)}")
-        if count < 1:
-            raise InputError(f"setting samples.{label} is {count}; ask for 1 or more, or leave the label out")
         if label == UNLABELLED:
             (only, labels), *others = settings.trainings.items()
             if others or len(labels) < 2 or not unconditional:
@@ -143,8 +153,6 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
         raise InputError(
             f"{len(checkpoints)} checkpoints for the {len(settings.trainings)} trainings {list(settings.trainings)}"
         )
-    if settings.batch_size < 1 or settings.threads < 1:
-        raise InputError("settings batch_size and threads must be 1 or more")
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     model_class = generators.load(settings.model)

@@ -3,15 +3,15 @@
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import torch
+from msgspec import Meta
 
 from synthmed import generators
-from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file
 from synthmed.core.provenance import code_hashes
-from synthmed.core.settings import parse
+from synthmed.core.settings import Count, Device, Precision, Seed, Threads, parse
 from synthmed.core.step import Output, step
 from synthmed.generators.base import Generator
 from synthmed.generators.snapshots import Samples
@@ -28,40 +28,53 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LoopSettings:
-    """steps: optimiser steps; batch_size: images of a micro-batch, of all ranks together (of each class where the model
-    needs images; a model that grows may take fewer); size: height and width in pixels that the images are reduced to
-    for this generator, None = as they are; accumulate: micro-batches per optimiser step; flip: mirror real images
-    left-right with probability 1/2; threads: CPU threads of each process; processes: how many train together, by
-    torchrun, which `synthmed train` starts; log_every, sample_every, save_every: steps between history rows, sample
-    grids, resume states."""
+class TrainingOptions:
+    """Settings of the training loop."""
 
-    steps: int
-    batch_size: int
-    size: tuple[int, int] | None
-    accumulate: int
-    precision: Literal["fp32", "bf16"]
-    channels_last: bool
-    flip: bool
-    threads: int
-    processes: int
-    log_every: int
-    sample_every: int
-    save_every: int
-    device: Literal["auto", "cpu", "cuda"]
+    batch_size: Annotated[Count, Meta(description="Images of a micro-batch (of each class, for CycleGAN).")]
+    size: Annotated[
+        tuple[Annotated[int, Meta(ge=8)], Annotated[int, Meta(ge=8)]] | None,
+        Meta(
+            description="Height and width the training images are reduced to for this generator; null: as they are.",
+            extra_json_schema={"unit": "px"},
+        ),
+    ]
+    accumulate: Annotated[Count, Meta(description="Micro-batches of an optimiser step.")]
+    precision: Precision
+    channels_last: Annotated[bool, Meta(description="Memory format; faster on most machines.")]
+    flip: Annotated[bool, Meta(description="Mirror half of the real images.")]
+    threads: Threads
+    processes: Annotated[
+        Count,
+        Meta(
+            description="Processes that train together, started by torchrun, each on a GPU of its own or, on "
+            "CPUs, on its own threads; batch sizes must be multiples of it. Results depend on it in "
+            "the last digits."
+        ),
+    ]
+    log_every: Annotated[Count, Meta(description="Steps between rows of the history.")]
+    sample_every: Annotated[Count, Meta(description="Steps between sample grids.")]
+    save_every: Annotated[Count, Meta(description="Steps between resume states.")]
+    device: Device
+
+
+@dataclass(frozen=True)
+class LoopSettings(TrainingOptions):
+    """The training loop of one training."""
+
+    steps: Annotated[Count, Meta(description="Optimiser steps.")]
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """model: name in generators.GENERATORS; classes: all classes of the experiment; labels: those this training uses;
-    config: the settings of the model."""
+    """Settings of `train`."""
 
-    model: str
-    classes: tuple[str, ...]
-    labels: tuple[str, ...]
-    seed: int
-    config: dict
-    training: LoopSettings
+    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
+    classes: Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
+    labels: Annotated[tuple[str, ...], Meta(min_length=1, description="Classes of its training images.")]
+    seed: Seed
+    config: Annotated[dict, Meta(description="Settings of the model: its Config.")]
+    training: Annotated[LoopSettings, Meta(description="Settings of the training loop.")]
 
 
 # ------------------------------------------------------------------------------------------------------- the training
@@ -80,9 +93,6 @@ def train(settings: TrainSettings, *, images: Path, checkpoint: Output, history:
     writes and returns; the others end with SystemExit(0).
     """
     loop = settings.training
-    for name, value in asdict(loop).items():
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-            raise InputError(f"setting training.{name} is {value}; it must be 1 or more")
     with workers(loop.threads, loop.processes, loop.device) as device:
         _train(settings, device, Path(images), Path(checkpoint), Path(history), Path(samples))
 

@@ -22,12 +22,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
+from synthmed.core.settings import Level, Seed, Share
 from synthmed.core.step import Output, step
 from synthmed.latent.sample_file import LatentSamples, read_arrays, read_samples, write_arrays
 from synthmed.metrics.classification import auroc
@@ -42,26 +44,54 @@ _NOTHING_LEFT = 1e-6
 
 
 @dataclass(frozen=True)
-class DiseaseAxesSettings:
-    """normal: the classifier's output for normal images, for which no axis is sought. at_least, at_most: a sample shows
-    one pattern when that likelihood is at_least (seed 004: 0.9) and every other at_most (0.1). min_samples: of one
-    pattern, for an axis. against: one regression on the samples of all patterns, or one for each disease on its own and
-    the normal ones. ridge: added to the variance of the codes in the regression, in units of it. orthogonalise: none;
-    in_order (Gram–Schmidt: an axis loses what it shares with those before it in `order`); from_others (an axis
-    loses what it shares with all others). order: diseases, for in_order only. resamples: of the stability. level: of
-    its intervals, e.g. 0.95. seed: of the resamples."""
+class AxesOptions:
+    """How the directions are found."""
 
-    normal: str
-    at_least: float
-    at_most: float
-    min_samples: int
-    against: Against
-    ridge: float
-    orthogonalise: Method
-    order: tuple[str, ...]
-    resamples: int
-    level: float
-    seed: int
+    normal: Annotated[str, Meta(description="The classifier's output for normal images.")]
+    at_least: Annotated[
+        Share,
+        Meta(description="A sample shows one pattern alone when its likelihood is at least this (the document: 0.9)"),
+    ]
+    at_most: Annotated[Share, Meta(description="… and every other likelihood at most this (0.1).")]
+    min_samples: Annotated[int, Meta(ge=4, description="Samples of one pattern alone that an axis needs.")]
+    against: Annotated[
+        Against,
+        Meta(
+            description="One regression on the samples of all patterns, or one for each disease on its own and "
+            "the normal ones."
+        ),
+    ]
+    ridge: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Added to the variance of the codes in the regression, in units of it (codes of z have "
+            "variance 1).",
+        ),
+    ]
+    orthogonalise: Annotated[
+        Method,
+        Meta(
+            description="in_order: Gram–Schmidt in `order`; from_others: each axis loses what it shares with all "
+            "others."
+        ),
+    ]
+    order: Annotated[tuple[str, ...], Meta(description="All diseases, for in_order; else empty.")]
+    resamples: Annotated[
+        int, Meta(ge=2, description="Random halves and bootstrap resamples for the stability of the axes.")
+    ]
+    level: Level
+
+    def __post_init__(self) -> None:
+        if self.at_most >= self.at_least:
+            raise InputError(f"setting at_most is {self.at_most}; it must be below at_least, {self.at_least}")
+
+
+@dataclass(frozen=True)
+class DiseaseAxesSettings(AxesOptions):
+    """Settings of `disease-axes`."""
+
+    seed: Seed
 
 
 @dataclass(frozen=True)
@@ -258,14 +288,6 @@ def _check(settings: DiseaseAxesSettings, targets: Sequence[str], samples: Path)
         raise InputError(f"setting normal is {settings.normal!r}; the targets of {samples} are {list(targets)}")
     if len(targets) < 2:
         raise InputError(f"{samples}: the classifier has the one target {list(targets)}; axes need a disease, too")
-    if not 0 <= settings.at_most < settings.at_least <= 1:
-        raise InputError(
-            f"settings at_most ({settings.at_most}) and at_least ({settings.at_least}) need 0 ≤ at_most < at_least ≤ 1"
-        )
-    if settings.min_samples < 4 or settings.resamples < 2 or settings.ridge < 0 or not 0 < settings.level < 1:
-        raise InputError(
-            "settings: min_samples at least 4, resamples at least 2, ridge at least 0, level between 0 and 1"
-        )
     diseases = sorted(set(targets) - {settings.normal})
     if settings.orthogonalise == "in_order" and sorted(settings.order) != diseases:
         raise InputError(f"setting order is {list(settings.order)}; it must name each of {diseases} once")

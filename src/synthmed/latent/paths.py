@@ -12,15 +12,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
 import torch
+from msgspec import Meta
 from tqdm import tqdm
 
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, read_json, write_json
+from synthmed.core.settings import Count, Device, Fraction, Level, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import write_image_set
 from synthmed.latent.axes import Axes, identity_of, read_axes
@@ -38,31 +40,52 @@ NO_CHANGE = 0.01
 
 
 @dataclass(frozen=True)
-class PathsSettings:
-    """model, generator: as in LatentSamplesSettings. starts: normal samples that are moved. distances: from the start,
-    in standard deviations of the codes along the axis, 0 first and rising. keep_length: keep the length of each code,
-    which stays that of a usual code (a normal code of D dimensions lies near the sphere of radius √D; PGGAN divides by
-    the length anyhow). random_directions: of the control. shown: starts whose class activation maps are kept. min_rise:
-    least mean steadiness of the rise, see rises(), −1 to 1. min_gain: least mean gain of the likelihood.
-    alpha: largest p against the random directions, after Holm over the axes. level: of the intervals; resamples: of the
-    starts, for them."""
+class PathsOptions:
+    """How normal images are moved along the axes."""
 
-    model: str
-    generator: str
-    starts: int
-    distances: tuple[float, ...]
-    keep_length: bool
-    random_directions: int
-    shown: int
-    min_rise: float
-    min_gain: float
-    alpha: float
-    level: float
-    resamples: int
-    seed: int
-    batch_size: int
-    threads: int
-    device: Literal["auto", "cpu", "cuda"]
+    starts: Annotated[int, Meta(ge=2, description="Normal samples that are moved.")]
+    distances: Annotated[
+        tuple[Annotated[float, Meta(ge=0)], ...],
+        Meta(
+            min_length=3,
+            description="Steps from the start in standard deviations of the codes along the axis, 0 first, rising.",
+        ),
+    ]
+    keep_length: Annotated[bool, Meta(description="Bring every moved code back to the length of its start.")]
+    random_directions: Annotated[Count, Meta(description="Of the control; at least (number of axes)/alpha − 1.")]
+    shown: Annotated[Count, Meta(description="Starts whose class activation maps are made and shown.")]
+    min_rise: Annotated[
+        float,
+        Meta(
+            ge=-1,
+            le=1,
+            description="Least mean steadiness of the rise (Goodman and Kruskal's gamma) of an axis that is found.",
+        ),
+    ]
+    min_gain: Annotated[
+        float, Meta(ge=-1, le=1, description="Least mean gain of the likelihood from the first step to the last.")
+    ]
+    alpha: Annotated[Fraction, Meta(description="Largest p against the random directions.")]
+    level: Level
+    resamples: Annotated[Count, Meta(description="Bootstrap resamples of the starts.")]
+    batch_size: Annotated[Count, Meta(description="Images made and judged at once.")]
+    threads: Threads
+    device: Device
+
+    def __post_init__(self) -> None:
+        if self.shown > self.starts:
+            raise InputError(f"setting shown is {self.shown}, more than the {self.starts} starts; lower it")
+        if self.distances[0] != 0 or any(after <= before for before, after in pairwise(self.distances)):
+            raise InputError(f"setting distances is {list(self.distances)}; it must begin with 0 and rise")
+
+
+@dataclass(frozen=True)
+class PathsSettings(PathsOptions):
+    """Settings of `move-along-axes`."""
+
+    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
+    generator: Annotated[str, Meta(description="Its name in the experiment.")]
+    seed: Seed
 
 
 # ------------------------------------------------------------------------------------------------------ pure functions
@@ -134,7 +157,6 @@ def move_along_axes(
     normal, with the label unclassified. Memory holds the starts and one batch of images. Raises InputError when the
     files do not belong together or the settings cannot be kept.
     """
-    _check(settings)
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     drawn, found, report = read_samples(samples), read_axes(axes), read_json(axes_report)
@@ -176,20 +198,6 @@ def move_along_axes(
     write_json(out, _result(settings, drawn, found, report, results, len(chosen)))
     names = [name for name, result in results.items() if result["found"]]
     logger.info("%s: axes found: %s", out, ", ".join(names) or "none")
-
-
-def _check(settings: PathsSettings) -> None:
-    if min(settings.batch_size, settings.threads, settings.resamples) < 1 or not 0 < settings.level < 1:
-        raise InputError("settings batch_size, threads, resamples: at least 1; level: between 0 and 1")
-    if settings.starts < 2 or not 1 <= settings.shown <= settings.starts:
-        raise InputError(
-            f"settings starts ({settings.starts}) and shown ({settings.shown}): at least 2, and 1 to starts"
-        )
-    steps = settings.distances
-    if len(steps) < 3 or steps[0] != 0 or any(b <= a for a, b in pairwise(steps)):
-        raise InputError(f"setting distances is {list(steps)}; it must begin with 0, rise, and have at least 3 entries")
-    if not 0 < settings.alpha < 1:
-        raise InputError(f"setting alpha is {settings.alpha}; it must lie between 0 and 1")
 
 
 def _check_directions(settings: PathsSettings, axes: int) -> None:

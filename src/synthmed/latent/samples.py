@@ -3,10 +3,11 @@
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
 import torch
+from msgspec import Meta
 from tqdm import tqdm
 
 from synthmed import generators
@@ -14,6 +15,7 @@ from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file
 from synthmed.core.provenance import code_hashes
+from synthmed.core.settings import Count, Device, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.generators.base import Generator
 from synthmed.latent.sample_file import LatentSamples, write_samples
@@ -26,20 +28,24 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LatentSamplesSettings:
-    """model: name in generators.GENERATORS; generator: its name in this experiment; space: see latent.space; count:
-    samples (seed 004: 30,000); seed: of the codes; batch_size: images made and judged at once; save_every: images
-    between two savings of an unfinished run; threads: CPU threads."""
+class LatentSamplesOptions:
+    """Latent vectors whose images a classifier looks at."""
 
-    model: str
-    generator: str
-    space: SpaceName
-    count: int
-    seed: int
-    batch_size: int
-    save_every: int
-    threads: int
-    device: Literal["auto", "cpu", "cuda"]
+    space: Annotated[SpaceName, Meta(description="Latent space: z, the noise the generator starts from.")]
+    count: Annotated[Count, Meta(description="Samples that are drawn and judged (the document: 30,000).")]
+    batch_size: Annotated[Count, Meta(description="Images made and judged at once; bounds the memory.")]
+    save_every: Annotated[Count, Meta(description="Images between two savings of an unfinished run.")]
+    threads: Threads
+    device: Device
+
+
+@dataclass(frozen=True)
+class LatentSamplesSettings(LatentSamplesOptions):
+    """Settings of `latent-samples`."""
+
+    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
+    generator: Annotated[str, Meta(description="Its name in the experiment.")]
+    seed: Seed
 
 
 @step("latent-samples")
@@ -54,8 +60,6 @@ def latent_samples(settings: LatentSamplesSettings, *, checkpoint: Path, classif
     output, on a CPU with the same bytes at the end. Raises InputError when the files do not fit each other or the
     settings, and when the unfinished run had other settings, files or code.
     """
-    if min(settings.count, settings.batch_size, settings.save_every, settings.threads) < 1:
-        raise InputError("settings count, batch_size, save_every and threads must be 1 or more")
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     gan = restore(checkpoint, settings.model, device)

@@ -55,15 +55,6 @@ class CommonSettings(Protocol):
     workers: int
 
 
-def check(settings: CommonSettings) -> None:
-    """Raises InputError when a setting that every preparation has is out of range."""
-    for name, least in (("size", min(settings.size)), ("min_size", settings.min_size), ("workers", settings.workers)):
-        if least < 1:
-            raise InputError(f"setting {name} is {getattr(settings, name)}; it must be at least 1")
-    if not 0 <= settings.max_rejects <= 1:
-        raise InputError(f"setting max_rejects is {settings.max_rejects}; it is a share from 0 to 1")
-
-
 def wanted(found: Sequence[RawImage], settings: CommonSettings) -> list[RawImage]:
     """The images whose label has a class, with this class as their label. What can be wrong with the list is found
     before any decoding.

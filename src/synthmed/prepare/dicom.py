@@ -17,11 +17,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_csv
 from synthmed.core.progress import Progress
+from synthmed.core.settings import Count, Share
 from synthmed.core.step import Output, step
 from synthmed.data import sources
 from synthmed.data.archives import DamagedMember
@@ -34,7 +37,6 @@ from synthmed.prepare.burnt_in import burnt_in
 from synthmed.prepare.common import (
     Rejected,
     Resample,
-    check,
     joined_mask,
     kept_box,
     refuse_small,
@@ -55,37 +57,88 @@ MIN_BOX = 0.01
 
 
 @dataclass(frozen=True)
-class PrepareDicomSettings:
-    """source, labels, size, crop_black_borders, resample, masks, min_size, max_rejects, prefix: as in `prepare`
-    (images.py).
+class PrepareDicomOptions:
+    """From raw DICOM films to one anonymised image set."""
 
-    keep: further columns of the source that the manifest gets; where such a cell is not empty it wins over the file's
-    tag; `boxes` are brought to pixels of the prepared image. voi: "lut_or_window" applies the file's VOI LUT, or else
-    its window, "none" neither; voi_number: which one of several, from 1. lower_percentile, upper_percentile (0 … 100):
-    of the pixels, become 0 and 255. detect_burnt_in: look for burnt-in letters where the tag says nothing. salt (a
-    text) or salt_file (a file that holds it): of all hashes, exactly one; the other null. file_names: "hidden" names
-    files in the table of rejects and in the log by number and hash, "shown" as the source does. workers: processes.
-    """
+    labels: Annotated[
+        dict[str, str | None], Meta(description="The source's label -> class; null leaves these films out.")
+    ]
+    keep: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Columns of the source for the manifest, copied as they are (boxes in pixels of the "
+            "prepared image); one named as a tag's column (age, sex, view, ...) wins over the tag "
+            "where its cell is not empty.",
+            extra_json_schema={"uniqueItems": True},
+        ),
+    ]
+    size: Annotated[
+        tuple[Annotated[int, Meta(ge=8)], Annotated[int, Meta(ge=8)]],
+        Meta(description="Height and width of the images; aspect ratio is not kept.", extra_json_schema={"unit": "px"}),
+    ]
+    crop_black_borders: Annotated[
+        bool, Meta(description="Cut black rows and columns at the rims; they tell hospitals apart.")
+    ]
+    resample: Annotated[Resample, Meta(description="Filter of the resize; box is the fastest.")]
+    masks: Annotated[bool, Meta(description="Carry masks along.")]
+    min_size: Annotated[
+        Count, Meta(description="Films with a shorter side are rejected.", extra_json_schema={"unit": "px"})
+    ]
+    voi: Annotated[Voi, Meta(description="Apply the file's VOI LUT, or else its window; or neither.")]
+    voi_number: Annotated[Count, Meta(description="Which LUT or window of several, from 1.")]
+    lower_percentile: Annotated[float, Meta(ge=0, le=100, description="Of a film's pixels, becomes 0.")]
+    upper_percentile: Annotated[float, Meta(ge=0, le=100, description="Of a film's pixels, becomes 255.")]
+    detect_burnt_in: Annotated[bool, Meta(description="Look for burnt-in letters where the tag says nothing.")]
+    salt: (
+        Annotated[
+            str,
+            Meta(
+                min_length=16,
+                description="Salt of all hashes as a text, for films that are no secret (phantoms): it stands in "
+                "every record.",
+            ),
+        ]
+        | None
+    )
+    salt_file: Annotated[
+        str | None,
+        Meta(
+            description="File that holds the salt, outside of the project; only its path is recorded. Exactly one "
+            "of the two."
+        ),
+    ]
+    file_names: Annotated[
+        Literal["hidden", "shown"],
+        Meta(description="How the table of rejects and the log name files: by number and hash, or as the source does."),
+    ]
+    max_rejects: Annotated[Share, Meta(description="Share of rejected films beyond which the run stops.")]
+    workers: Annotated[Count, Meta(description="Processes.")]
 
-    source: str
-    labels: dict[str, str | None]
-    keep: tuple[str, ...]
-    size: tuple[int, int]
-    crop_black_borders: bool
-    resample: Resample
-    masks: bool
-    min_size: int
-    voi: Voi
-    voi_number: int
-    lower_percentile: float
-    upper_percentile: float
-    detect_burnt_in: bool
-    salt: str | None
-    salt_file: str | None
-    file_names: Literal["hidden", "shown"]
-    max_rejects: float
-    workers: int
-    prefix: str
+    def __post_init__(self) -> None:
+        if self.lower_percentile >= self.upper_percentile:
+            raise InputError(
+                f"setting lower_percentile is {self.lower_percentile:g}; it must be below upper_percentile, "
+                f"{self.upper_percentile:g}"
+            )
+        for column in self.keep:
+            if column in COLUMNS:
+                raise InputError(f"setting keep names {column!r}, a column that every image set has anyway")
+
+
+@dataclass(frozen=True)
+class PrepareDicomSettings(PrepareDicomOptions):
+    """Settings of `prepare-dicom`."""
+
+    source: Annotated[
+        str, Meta(description="Which reader understands the raw files, a file of src/synthmed/data/sources/.")
+    ]
+    prefix: Annotated[
+        str,
+        Meta(
+            description="Put before the names of images and patients, so that two sets of one experiment never "
+            "share one."
+        ),
+    ]
 
 
 @step("prepare-dicom")
@@ -102,7 +155,6 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
     Raises InputError on settings out of range, an unknown label, a class without films, a box or a kept column that
     the source does not have, or more rejects than settings.max_rejects.
     """
-    _check(settings)
     salt = read_salt(settings.salt, settings.salt_file)
     raw = [Path(path) for path in raw]
     rejected: list[dict[str, str]] = []
@@ -159,20 +211,6 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
         )
     for reject in rejected:
         logger.warning("rejected %s: %s", reject["file"], reject["reason"])
-
-
-def _check(settings: PrepareDicomSettings) -> None:
-    check(settings)
-    if settings.voi_number < 1:
-        raise InputError(f"setting voi_number is {settings.voi_number}; it counts from 1")
-    if not 0 <= settings.lower_percentile < settings.upper_percentile <= 100:
-        raise InputError(
-            f"settings lower_percentile and upper_percentile are {settings.lower_percentile:g} and "
-            f"{settings.upper_percentile:g}; both are percentiles, 0 to 100, in this order"
-        )
-    for column in settings.keep:
-        if column in COLUMNS:
-            raise InputError(f"setting keep names {column!r}, a column that every image set has anyway")
 
 
 def _check_columns(films: Sequence[RawImage], settings: PrepareDicomSettings) -> None:

@@ -10,10 +10,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.core.settings import Names
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 
@@ -30,46 +33,68 @@ MISSING = ""
 
 @dataclass(frozen=True)
 class MinAge:
-    """Patients younger than `years` are excluded; missing: what happens to images without an age."""
+    """Patients younger than this are excluded."""
 
-    years: float
-    missing: Missing
+    years: Annotated[
+        float, Meta(gt=0, description="Patients younger than this are excluded.", extra_json_schema={"unit": "years"})
+    ]
+    missing: Annotated[Missing, Meta(description="What happens to images without a value; they are counted apart.")]
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """Only these values stay (upper and lower case and spaces at the ends do not matter); missing: what happens to
-    images without a value."""
+    """Only images with these values stay."""
 
-    accepted: tuple[str, ...]
-    missing: Missing
+    accepted: Annotated[
+        Names,
+        Meta(
+            description="Values that stay, whatever their upper and lower case; images with another value are excluded."
+        ),
+    ]
+    missing: Annotated[Missing, Meta(description="What happens to images without a value; they are counted apart.")]
 
 
 @dataclass(frozen=True)
 class Devices:
-    """Images of the class `label` with a device are excluded; missing: what happens to those of which neither the data
-    nor a classifier says whether there is one."""
+    """Images of a class with a device are excluded."""
 
-    label: str
-    missing: Missing
+    label: Annotated[str, Meta(description="The class whose images with a device are excluded.")]
+    missing: Annotated[Missing, Meta(description="What happens to images without a value; they are counted apart.")]
 
 
 @dataclass(frozen=True)
-class ExcludeSettings:
-    """classes: labels of the experiment. Then the rules, in the order in which they are applied; null: not applied.
+class ExcludeOptions:
+    """Who is studied: rules in the order in which they are applied, null for none."""
 
-    min_age, manufacturers, views: of the columns `age` (years), `manufacturer`, `view`. normals_with_devices: of the
-    column `device` ("yes", "no"); of empty cells the device classifier decides, where there is one. set_aside_findings:
-    names in the column `findings` (";"-joined); a patient with any of them, in whatever film, leaves the study with
-    every film, for the anomaly test.
-    """
+    min_age: Annotated[MinAge | None, Meta(description="By the column `age`.", extra_json_schema={"unit": "years"})]
+    manufacturers: Annotated[Accepted | None, Meta(description="By the column `manufacturer`.")]
+    views: Annotated[Accepted | None, Meta(description="By the column `view` (PA, AP, LATERAL, ...).")]
+    normals_with_devices: Annotated[
+        Devices | None,
+        Meta(
+            description="By the column `device` (yes, no); of empty cells the device classifier decides, where "
+            "there is one."
+        ),
+    ]
+    set_aside_findings: Annotated[
+        Names | None,
+        Meta(
+            description="Names in the column `findings` (; between them). A patient with any of them, in whatever "
+            "film, leaves the study with every film, for the anomaly test."
+        ),
+    ]
 
-    classes: tuple[str, ...]
-    min_age: MinAge | None
-    manufacturers: Accepted | None
-    views: Accepted | None
-    normals_with_devices: Devices | None
-    set_aside_findings: tuple[str, ...] | None
+
+@dataclass(frozen=True)
+class ExcludeSettings(ExcludeOptions):
+    """Settings of `exclude`."""
+
+    classes: Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
+
+    def __post_init__(self) -> None:
+        rule = self.normals_with_devices
+        if rule is not None and rule.label not in self.classes:
+            raise InputError(f"setting normals_with_devices.label is {rule.label!r}; the classes are {self.classes}")
 
 
 @dataclass(frozen=True)
@@ -126,7 +151,6 @@ def exclude(
     Raises InputError when a rule's column is missing or holds what it cannot, when a likelihood is missing, and when
     everything or a whole class is excluded; it names the rule.
     """
-    _check(settings)
     image_set = ImageSet(images)
     image_set.label_indices(settings.classes)  # raises on an unknown label
     devices = _Devices(settings, image_set, device_likelihoods, device_report)
@@ -178,20 +202,6 @@ def set_aside(settings: SetAsideSettings, *, images: Path, exclusions: Path, set
 
 
 # --------------------------------------------------------------------------------------------------------------- rules
-def _check(settings: ExcludeSettings) -> None:
-    if settings.min_age is not None and not settings.min_age.years > 0:
-        raise InputError(f"setting min_age.years is {settings.min_age.years}; it must be above 0, or min_age null")
-    for name in ("manufacturers", "views"):
-        rule = getattr(settings, name)
-        if rule is not None and not [value for value in rule.accepted if value.strip()]:
-            raise InputError(f"setting {name}.accepted is empty, so no image would stay; name one, or set {name} null")
-    rule = settings.normals_with_devices
-    if rule is not None and rule.label not in settings.classes:
-        raise InputError(f"setting normals_with_devices.label is {rule.label!r}; the classes are {settings.classes}")
-    if settings.set_aside_findings is not None and not settings.set_aside_findings:
-        raise InputError("setting set_aside_findings is empty; name findings, or set it to null")
-
-
 def _rules(settings: ExcludeSettings, image_set: ImageSet, devices: "_Devices") -> dict[str, _Rule]:
     """The rules that are applied, by key. Raises InputError when the manifest lacks the column of one."""
     found = {}

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta
 
 from synthmed.core.files import write_csv
 from synthmed.core.progress import Progress
+from synthmed.core.settings import Count, Share
 from synthmed.core.step import Output, step
 from synthmed.data import sources
 from synthmed.data.imageset import write_image_set
@@ -24,7 +26,6 @@ from synthmed.data.sources.raw_image import RawImage
 from synthmed.prepare.common import (
     Rejected,
     Resample,
-    check,
     decode,
     joined_mask,
     kept_box,
@@ -41,27 +42,46 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class PrepareSettings:
-    """source: which of sources.SOURCES reads the raw files; labels: the source's label -> class, null to leave these
-    images out on purpose; size: height and width in pixels; channels: 1 grey, 3 RGB; crop_black_borders: cut rows and
-    columns at the rims that are black; masks: carry masks along; min_size: images with a shorter side (pixels) are
-    rejected; max_rejects: share (0..1) of rejected images beyond which the run stops; workers: threads; prefix: put
-    before the names of images and patients, so that two sets of one experiment never share one ("" for none);
-    synthetic: null for real images, or the name of the external generator that made them.
-    """
+class PrepareOptions:
+    """From raw pictures to one image set."""
 
-    source: str
-    labels: dict[str, str | None]
-    size: tuple[int, int]
-    channels: Literal[1, 3]
-    crop_black_borders: bool
-    resample: Resample
-    masks: bool
-    min_size: int
-    max_rejects: float
-    workers: int
-    prefix: str
-    synthetic: str | None
+    labels: Annotated[
+        dict[str, str | None], Meta(description="The source's label -> class; null leaves these images out.")
+    ]
+    size: Annotated[
+        tuple[Annotated[int, Meta(ge=8)], Annotated[int, Meta(ge=8)]],
+        Meta(description="Height and width of the images; aspect ratio is not kept.", extra_json_schema={"unit": "px"}),
+    ]
+    channels: Annotated[Literal[1, 3], Meta(description="1 grey, 3 RGB.")]
+    crop_black_borders: Annotated[
+        bool, Meta(description="Cut black rows and columns at the rims, which tell hospitals apart.")
+    ]
+    resample: Annotated[Resample, Meta(description="Filter of the resize.")]
+    masks: Annotated[bool, Meta(description="Carry masks along.")]
+    min_size: Annotated[
+        Count, Meta(description="Images with a shorter side are rejected.", extra_json_schema={"unit": "px"})
+    ]
+    max_rejects: Annotated[Share, Meta(description="Share of rejected images beyond which the run stops.")]
+    workers: Annotated[Count, Meta(description="Threads.")]
+
+
+@dataclass(frozen=True)
+class PrepareSettings(PrepareOptions):
+    """Settings of `prepare`."""
+
+    source: Annotated[
+        str, Meta(description="Which reader understands the raw files, a file of src/synthmed/data/sources/.")
+    ]
+    prefix: Annotated[
+        str,
+        Meta(
+            description="Put before the names of images and patients, so that two sets of one experiment never "
+            "share one."
+        ),
+    ]
+    synthetic: Annotated[
+        str | None, Meta(description="null for real images, or the name of the external generator that made them.")
+    ]
 
 
 Prepared = tuple[np.ndarray, np.ndarray | None]
@@ -107,7 +127,6 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
     bytes whatever the number of workers. Raises InputError on an unknown label, a class without images, two images of
     one name, or more rejects than settings.max_rejects.
     """
-    check(settings)
     rejected: list[dict[str, str]] = []
 
     def work(image: RawImage) -> Prepared | Rejected:

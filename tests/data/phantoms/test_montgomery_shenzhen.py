@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed.data.phantoms.chest_xray import PhantomSettings, draws, labels
-from synthmed.data.phantoms.montgomery_shenzhen import affected_side, write_archives
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file
+from synthmed.data.phantoms.chest_xray import PhantomSettings, draws, labels
+from synthmed.data.phantoms.montgomery_shenzhen import affected_side, write_archives
 
 SETTINGS = PhantomSettings(
     normal=12,

@@ -9,10 +9,14 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 from PIL import Image
 
+from synthmed.core.errors import InputError
+from synthmed.core.settings import Count, Seed, Share
 from synthmed.data.phantoms import film
 from synthmed.data.phantoms.anatomy import Anatomy, render
 from synthmed.data.phantoms.canvas import Grid, make_grid, rotated
@@ -21,7 +25,6 @@ from synthmed.data.phantoms.devices import add_devices, burn_lines, burn_text
 from synthmed.data.phantoms.findings import ROOM, harmless_shadows, severity
 from synthmed.data.phantoms.pathology import KINDS, LEFT, RIGHT, TRAINED, Sign, sign
 from synthmed.data.phantoms.patient import Patient, draw_patient
-from synthmed.core.errors import InputError
 
 BITS = 12
 """Bits of a pixel, as in the document (seed 004, 1.1)."""
@@ -52,48 +55,57 @@ _SMALLEST = 0.5
 
 @dataclass(frozen=True)
 class ChestSettings:
-    """What is drawn. Shares are 0..1 of all films, unless they say otherwise, and met exactly but for rounding."""
+    """Phantom films with findings. Shares are of all films, unless they say otherwise, and met exactly but for
+    rounding."""
 
-    normal: int  # films without a finding
-    findings: dict[str, int]  # kind (a key of pathology.KINDS) -> films that have it as their first finding
-    several_share: float  # of the films with a trained kind: those that have another trained kind, too
-    repeat_share: float  # of the patients: those with two to four films
-    minor_share: float  # of the patients: those younger than 19 years
-    ap_share: float  # films taken from front to back
-    other_manufacturer_share: float  # films of another manufacturer than MAIN_MANUFACTURER
-    device_share: float  # films with a pacemaker, tube, line or electrodes
-    device_labelled_share: float  # films whose label says whether there is a device
-    monochrome1_share: float  # films stored inverted
-    compressed_share: float  # films in a compressed transfer syntax
-    missing_tag_share: float  # films that lack a tag
-    marker_share: float  # films with a side marker and the like
-    burnt_text_share: float  # films with the patient's name burnt in
-    collimated_share: float  # films with black borders, declared as padding
-    malformed: int  # further files that are no usable film
-    difficulty: float  # 0 plain findings … 1 findings at the limit of what is visible
-    image_size: int  # pixels of the longer side, at least 64
-    seed: int
-    workers: int  # processes that draw; the bytes do not depend on it
+    normal: Annotated[Count, Meta(description="Films without a finding.")]
+    findings: Annotated[
+        dict[str, Annotated[int, Meta(ge=0)]],
+        Meta(min_length=1, description="Films that have each of these findings as their first."),
+    ]
+    several_share: Annotated[
+        Share,
+        Meta(
+            description="Share of the films with one of the first five findings that have another of these five, too."
+        ),
+    ]
+    repeat_share: Annotated[Share, Meta(description="Share of the patients that have two to four films.")]
+    minor_share: Annotated[Share, Meta(description="Share of the patients that are younger than 19 years.")]
+    ap_share: Annotated[Share, Meta(description="Share of films taken from front to back.")]
+    other_manufacturer_share: Annotated[
+        Share, Meta(description="Share of films of other manufacturers than Northlight Medical.")
+    ]
+    device_share: Annotated[Share, Meta(description="Share of films with a pacemaker, tube, line or electrodes.")]
+    device_labelled_share: Annotated[
+        Share, Meta(description="Share of films whose label says whether there is a device.")
+    ]
+    monochrome1_share: Annotated[Share, Meta(description="Share of films stored inverted.")]
+    compressed_share: Annotated[
+        Share,
+        Meta(description="Share of films in RLE, JPEG 2000, JPEG-LS, lossless JPEG or (8 bits, lossy) baseline JPEG."),
+    ]
+    missing_tag_share: Annotated[
+        Share, Meta(description="Share of films without age, sex, view, manufacturer, window or pixel spacing.")
+    ]
+    marker_share: Annotated[Share, Meta(description="Share of films with a side marker and the like.")]
+    burnt_text_share: Annotated[
+        Share, Meta(description="Share of films with a (made-up) name, number and date burnt in.")
+    ]
+    collimated_share: Annotated[Share, Meta(description="Share of films with black borders declared as padding.")]
+    malformed: Annotated[int, Meta(ge=0, description="Further files that are no usable film.")]
+    difficulty: Annotated[
+        Share, Meta(description="From 0, plain findings, to 1, findings at the limit of what is visible.")
+    ]
+    image_size: Annotated[int, Meta(ge=64, description="Longer side of the films.", extra_json_schema={"unit": "px"})]
+    seed: Seed
+    workers: Annotated[Count, Meta(description="Processes that draw. The films do not depend on it.")]
 
-    def check(self) -> None:
-        """Raise InputError when a value is out of range."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if (field.name.endswith("_share") or field.name == "difficulty") and not 0 <= value <= 1:
-                raise InputError(f"setting options.{field.name} is {value}; it must lie between 0 and 1")
-        for kind, count in self.findings.items():
+    def __post_init__(self) -> None:
+        for kind in self.findings:
             if kind not in KINDS:
                 raise InputError(f"setting options.findings.{kind}: no such finding; known are {list(KINDS)}")
-            if count < 0:
-                raise InputError(f"setting options.findings.{kind} is {count}; it must not be negative")
-        if min(self.normal, self.seed, self.malformed) < 0:
-            raise InputError("settings options.normal, seed and malformed must not be negative")
-        if self.normal == 0 or sum(self.findings.values()) == 0:
-            raise InputError("settings options.normal and options.findings: both classes need at least one film")
-        if self.image_size < 64:
-            raise InputError(f"setting options.image_size is {self.image_size}; the phantoms need at least 64 pixels")
-        if self.workers < 1:
-            raise InputError(f"setting options.workers is {self.workers}; at least one process must draw")
+        if sum(self.findings.values()) == 0:
+            raise InputError("setting options.findings: both classes need at least one film")
 
 
 @dataclass(frozen=True)
@@ -195,7 +207,6 @@ def _patients(rng: np.random.Generator, kinds: list[tuple[str, ...]], share: flo
 
 def plans(settings: ChestSettings) -> list[FilmPlan]:
     """Every film of the set, by number. Numbers are dealt at random, so they tell nothing about the class."""
-    settings.check()
     streams = _stream(settings, _PLAN).spawn(16)
     kinds = _kinds(streams[0], settings)
     numbers = _patients(streams[1], kinds, settings.repeat_share)

@@ -8,18 +8,21 @@ with another label or difficulty keeps body, exposure and devices: these come fr
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 from PIL import Image
 from scipy import ndimage
 
+from synthmed.core.errors import InputError
+from synthmed.core.settings import Count, Seed, Share
 from synthmed.data.phantoms import film
 from synthmed.data.phantoms.anatomy import Anatomy, render
 from synthmed.data.phantoms.canvas import Grid, make_grid, rotated
 from synthmed.data.phantoms.devices import add_devices, burn_text
 from synthmed.data.phantoms.findings import FINDINGS, ROOM, TUBERCULOSIS, harmless_shadows, plant, severity
 from synthmed.data.phantoms.patient import draw_patient
-from synthmed.core.errors import InputError
 
 LABELS = ("normal", "abnormal")
 
@@ -29,27 +32,21 @@ MONTGOMERY_SHARE = {"normal": 80 / 406, "abnormal": 58 / 394}
 
 @dataclass(frozen=True)
 class PhantomSettings:
-    """What is drawn. Shares are probabilities 0..1 of a film."""
+    """Phantom films with and without tuberculosis. Shares are probabilities of a film."""
 
-    normal: int  # films without tuberculosis
-    abnormal: int  # films with tuberculosis
-    seed: int
-    difficulty: float  # 0 plain findings … 1 findings at the limit of what is visible
-    image_size: int  # pixels of the longer side of the largest film, at least 64
-    device_share: float  # films with a pacemaker, tube, line or electrodes
-    text_share: float  # films with burnt-in letters
-    black_border_share: float  # films of the smaller hospital with black borders
-    palette_share: float  # films of the larger hospital saved as palette PNG
-
-    def check(self) -> None:
-        """Raise InputError when a value is out of range."""
-        for name in ("difficulty", "device_share", "text_share", "black_border_share", "palette_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"setting {name} is {getattr(self, name)}; it must lie between 0 and 1")
-        if self.image_size < 64:
-            raise InputError(f"setting image_size is {self.image_size}; the phantoms need at least 64 pixels")
-        if min(self.normal, self.abnormal) < 0 or self.seed < 0:
-            raise InputError("settings normal, abnormal and seed must not be negative")
+    normal: Annotated[Count, Meta(description="Films without tuberculosis.")]
+    abnormal: Annotated[Count, Meta(description="Films with tuberculosis.")]
+    seed: Seed
+    difficulty: Annotated[
+        Share, Meta(description="From 0, plain findings, to 1, findings at the limit of what is visible.")
+    ]
+    image_size: Annotated[
+        int, Meta(ge=64, description="Longer side of the largest film.", extra_json_schema={"unit": "px"})
+    ]
+    device_share: Annotated[Share, Meta(description="Share of films with a pacemaker, tube, line or electrodes.")]
+    text_share: Annotated[Share, Meta(description="Share of films with burnt-in letters.")]
+    black_border_share: Annotated[Share, Meta(description="Share of the smaller hospital's films with black borders.")]
+    palette_share: Annotated[Share, Meta(description="Share of the larger hospital's films saved as palette PNG.")]
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,6 @@ def draw(rng: np.random.Generator, settings: PhantomSettings, label: str) -> Pha
     """
     if label not in LABELS:
         raise InputError(f"label {label!r} is unknown to the chest X-ray phantom; it draws {list(LABELS)}")
-    settings.check()
     frame, body, finding, extras, exposing = rng.spawn(5)
 
     # The film.

@@ -23,9 +23,22 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 
-from synthmed.data.film_archive import BOX_COLUMNS, FilmEntry, write_film_archive
-from synthmed.data.phantoms.chest_findings import BITS, MAIN_MANUFACTURER, OTHER_MANUFACTURERS, UNCOMPRESSED, WHITE, ChestFilm, ChestSettings, FilmPlan, draw, patient_of, plans, stream_of_person
 from synthmed.core.progress import Progress
+from synthmed.data.film_archive import BOX_COLUMNS, FilmEntry, write_film_archive
+from synthmed.data.phantoms.chest_findings import (
+    BITS,
+    MAIN_MANUFACTURER,
+    OTHER_MANUFACTURERS,
+    UNCOMPRESSED,
+    WHITE,
+    ChestFilm,
+    ChestSettings,
+    FilmPlan,
+    draw,
+    patient_of,
+    plans,
+    stream_of_person,
+)
 
 logger = logging.getLogger(__name__)
 logging.getLogger("openjpeg").setLevel(logging.WARNING)  # it reports every tile of every film

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from synthmed.data.imageset import encode_png
-from synthmed.data.phantoms.chest_xray import LABELS, Phantom, PhantomSettings, draws, labels
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path
+from synthmed.data.imageset import encode_png
+from synthmed.data.phantoms.chest_xray import LABELS, Phantom, PhantomSettings, draws, labels
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,6 @@ def write_archives(settings: PhantomSettings, montgomery: Path, shenzhen: Path) 
     Film i is film i of `draws(settings, settings.seed, labels(settings))`, which also carries its truth.
     montgomery, shenzhen: the zip files to write. Raises InputError when the films are so few that a hospital got none.
     """
-    settings.check()
     with atomic_path(montgomery) as first, atomic_path(shenzhen) as second:
         with (
             zipfile.ZipFile(first, "w", zipfile.ZIP_STORED) as small,

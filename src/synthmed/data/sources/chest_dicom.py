@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import nfc, printable, readable
@@ -25,6 +28,7 @@ from synthmed.data.film_archive import BOX_COLUMNS, BOXES, LABEL_COLUMNS, LABELS
 from synthmed.data.patients import cleaned, one_spelling, tell_crowds, tell_missing
 from synthmed.data.sources.finding_labels import (
     NORMAL,
+    FindingNames,
     check_all_mapped,
     check_all_occur,
     check_names,
@@ -58,43 +62,44 @@ _DICOMDIR = b"1.2.840.10008.1.3.10"
 
 @dataclass(frozen=True)
 class BoxColumns:
-    """Columns of a box in pixels of the stored film; x_max and y_max are exclusive. Empty cells: no box in this row."""
+    """Columns of a box in pixels of the stored film. Empty cells: no box in this row."""
 
-    x_min: str
-    y_min: str
-    x_max: str
-    y_max: str
+    x_min: Annotated[str, Meta(description="Column with the left edge.")]
+    y_min: Annotated[str, Meta(description="Column with the upper edge.")]
+    x_max: Annotated[str, Meta(description="Column with the right edge, exclusive.")]
+    y_max: Annotated[str, Meta(description="Column with the lower edge, exclusive.")]
 
 
 @dataclass(frozen=True)
 class DicomCsvSettings:
-    """How a CSV lists the films; a film may have several rows. Columns are named as the first line names them.
+    """How a CSV lists the films; a film may have several rows. Columns are named as the first line names them."""
 
-    name: the CSV file, below the folder; file: column of the DICOM file, or a pattern such as "{study}/{film}.dcm";
-    patient: column of the patient, null: the tag PatientID; findings: column of one finding or several (";" between
-    them); device: column that says whether there is a device (yes, no, empty: unknown), null: unknown for all; boxes:
-    columns of the box around the row's one finding, null: none; split: column with train, validation, test, null: none.
-    """
-
-    name: str
-    file: str
-    patient: str | None
-    findings: str
-    device: str | None
-    boxes: BoxColumns | None
-    split: str | None
+    name: Annotated[str, Meta(description="The CSV file, relative to `path`.")]
+    file: Annotated[
+        str, Meta(description="Column with the DICOM file, or a pattern of columns such as {study}/{film}.dcm.")
+    ]
+    patient: Annotated[str | None, Meta(description="Column with the patient; null: the tag PatientID.")]
+    findings: Annotated[str, Meta(description="Column with one finding, or several with semicolons between them.")]
+    device: Annotated[
+        str | None, Meta(description="Column that says yes or no, empty where unknown; null: unknown for all films.")
+    ]
+    boxes: Annotated[
+        BoxColumns | None,
+        Meta(description="Columns of the box around the row's one finding, pixels of the stored film; null for none."),
+    ]
+    split: Annotated[str | None, Meta(description="Column with train, validation or test; null: none.")]
 
 
 @dataclass(frozen=True)
 class DicomFolderSettings:
-    """path: the folder; name: what the column `source` says; csv: the table; finding_names: its names of findings ->
-    ours, "normal" for what means that nothing is found, null for findings that a film is left out for.
-    """
+    """A folder of DICOM films and the table that lists them."""
 
-    path: str
-    name: str
-    csv: DicomCsvSettings
-    finding_names: dict[str, str | None]
+    path: Annotated[str, Meta(description="Your folder, absolute or relative to where snakemake is started.")]
+    name: Annotated[str, Meta(description="What the column `source` of the manifests says.")]
+    csv: Annotated[
+        DicomCsvSettings, Meta(description="Which columns of which CSV file say what. A film may have several rows.")
+    ]
+    finding_names: FindingNames
 
 
 def raw_files(settings: Mapping[str, object]) -> list[str]:

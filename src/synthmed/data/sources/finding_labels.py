@@ -5,9 +5,11 @@ the study leaves alone. A film whose only findings are of that last kind is neit
 out.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.data.boxes import Box, format_boxes
@@ -15,19 +17,24 @@ from synthmed.data.boxes import Box, format_boxes
 NORMAL, ABNORMAL = "normal", "abnormal"
 """Labels of a film without and with findings; the former is also the value of `finding_names` for "nothing found"."""
 
-_NAME = re.compile(r"[a-z][a-z ]*[a-z]")
-
 Names = Mapping[str, str | None]
+
+FindingNames = Annotated[
+    dict[
+        str,
+        Annotated[str, Meta(pattern="^[a-z][a-z ]*[a-z]$", description="lower-case letters and spaces")] | None,
+    ],
+    Meta(
+        min_length=2,
+        description="Names of findings in the table -> names here, in lower case; normal for the name that means that "
+        "nothing is found; null for findings that a film is left out for when it has no other.",
+    ),
+]
+"""Type of the settings `finding_names`."""
 
 
 def check_names(names: Names) -> None:
-    """Raise InputError unless `names` (a setting options.finding_names) has usable values, one of them NORMAL."""
-    for theirs, ours in names.items():
-        if ours is not None and not _NAME.fullmatch(ours):
-            raise InputError(
-                f"setting options.finding_names: {theirs!r} becomes {ours!r}; a finding is written in lower-case "
-                "letters and spaces (null: films are left out for it)"
-            )
+    """Raise InputError unless one of `names` (a setting options.finding_names) is NORMAL and another a finding."""
     if NORMAL not in names.values():
         raise InputError(
             f"setting options.finding_names names nothing {NORMAL!r}; which name means that nothing is found?"

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, nfc, printable
@@ -43,33 +46,40 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class CsvSettings:
-    """How a CSV lists the images. `file` and `mask` are a column's name, or a pattern such as "{label}/{file}".
+    """How a CSV lists the images."""
 
-    name: file name of the CSV, below the folder; label: column of the label; patient: column of the patient, null when
-    every image is its own patient; mask: column or pattern of the mask file, null for none; split: column with train,
-    validation, test, null for none; keep: further columns to carry along.
-    """
-
-    name: str
-    file: str
-    label: str
-    patient: str | None
-    mask: str | None
-    split: str | None
-    keep: tuple[str, ...]
+    name: Annotated[str, Meta(description="The CSV file, relative to `path`.")]
+    file: Annotated[
+        str, Meta(description="Column with the image file, or a pattern of columns such as {label}/{file}.")
+    ]
+    label: Annotated[str, Meta(description="Column with the label.")]
+    patient: Annotated[str | None, Meta(description="Column with the patient.")]
+    mask: Annotated[str | None, Meta(description="Column or pattern of the mask file; null: no masks.")]
+    split: Annotated[str | None, Meta(description="Column with train, validation or test; null: none.")]
+    keep: Annotated[tuple[str, ...], Meta(description="Further columns for the manifest.")]
 
 
 @dataclass(frozen=True)
 class FolderSettings:
-    """path: the folder; name: what the column `source` says; csv: null when the sub-folders are the classes;
-    patient_pattern: for class sub-folders, a regular expression whose first group, searched in the file name and then
-    in the path below the class folder, is the patient; null when every image is its own patient.
-    """
+    """A folder of pictures: class sub-folders, or a table that lists them."""
 
-    path: str
-    name: str
-    csv: CsvSettings | None
-    patient_pattern: str | None
+    path: Annotated[str, Meta(description="Your folder, absolute or relative to where snakemake is started.")]
+    name: Annotated[str, Meta(description="What the column `source` of the manifests says.")]
+    csv: Annotated[
+        CsvSettings | None,
+        Meta(
+            description="Null: the sub-folders of `path` are the classes. Else which columns of which CSV file "
+            "say what."
+        ),
+    ]
+    patient_pattern: Annotated[
+        str | None,
+        Meta(
+            description="With class sub-folders: a regular expression whose first group, searched in the file "
+            "name and then in the path below the class folder, is the patient; null when every image is its own "
+            "patient. With a CSV: null."
+        ),
+    ]
 
 
 def raw_files(settings: Mapping[str, object]) -> list[str]:

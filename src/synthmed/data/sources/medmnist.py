@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, nfc, user_path
@@ -33,9 +35,9 @@ PARTS = {"train": "train", "val": "validation", "test": "test"}
 
 @dataclass(frozen=True)
 class FileOptions:
-    """path: the `.npz` file."""
+    """A file of MedMNIST."""
 
-    path: str
+    path: Annotated[str, Meta(description="The `.npz` file.")]
 
 
 def raw_files(settings: Mapping[str, object]) -> list[str]:

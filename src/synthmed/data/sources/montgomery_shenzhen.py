@@ -13,6 +13,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, hash_file, user_path
@@ -77,9 +80,9 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class FileOptions:
-    """path: folder that holds the two archives under their published names."""
+    """The archives as they were published."""
 
-    path: str
+    path: Annotated[str, Meta(description="Folder that holds the two archives under their published names.")]
 
 
 def raw_files(settings: Mapping[str, object]) -> list[str]:

@@ -19,6 +19,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, check_columns_once, read_json, user_path, write_json
@@ -28,6 +31,7 @@ from synthmed.data.archives import Archive, DamagedMember, Limits
 from synthmed.data.boxes import Box
 from synthmed.data.sources.finding_labels import (
     NORMAL,
+    FindingNames,
     check_all_mapped,
     check_all_occur,
     check_classes,
@@ -63,24 +67,32 @@ _LIMITS = Limits(total_bytes=600 * 2**30, member_bytes=4 * 2**30, ratio=200.0)
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """min_readers: 1 … 3, how many readers must name a finding for the film to have it (and that nothing is found, for
-    it to be normal); finding_names: class_name -> ours, "normal" for nothing found, null for what is left alone;
-    merge_overlap: boxes of one finding by several readers become their mean where their intersection over union is at
-    least this much (0 … 1), null: all boxes of the agreeing readers are kept.
-    """
+    """How the readings of three radiologists become labels."""
 
-    min_readers: int
-    finding_names: dict[str, str | None]
-    merge_overlap: float | None
+    min_readers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=READERS,
+            description="Readers, of three, who must name a finding for the film to have it, and find nothing for "
+            "it to be normal; films on which they agree neither way are left out.",
+        ),
+    ]
+    finding_names: FindingNames
+    merge_overlap: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                le=1,
+                description="Boxes of one finding by several readers become their mean where their intersection over "
+                "union (0 to 1) is at least this much; null keeps the boxes of all agreeing readers.",
+            ),
+        ]
+        | None
+    )
 
-    def check(self) -> None:
-        """Raise InputError when a value is out of range."""
-        if not 1 <= self.min_readers <= READERS:
-            raise InputError(
-                f"setting options.labels.min_readers is {self.min_readers}; every film has {READERS} readers"
-            )
-        if self.merge_overlap is not None and not 0 < self.merge_overlap <= 1:
-            raise InputError(f"setting options.labels.merge_overlap is {self.merge_overlap}; it is 0 to 1, or null")
+    def __post_init__(self) -> None:
         check_names(self.finding_names)
         check_all_mapped(self.finding_names, CLASSES, "VinDr-CXR")
         check_all_occur(self.finding_names, CLASSES, "VinDr-CXR")
@@ -88,18 +100,20 @@ class LabelSettings:
 
 @dataclass(frozen=True)
 class KaggleOptions:
-    """folder: where the download (about 200 GB) is kept and continued; labels: see LabelSettings."""
+    """A download by Kaggle's client."""
 
-    folder: str
-    labels: LabelSettings
+    folder: Annotated[
+        str, Meta(description="Where the download (about 200 GB) is kept and continued after a break; it must exist.")
+    ]
+    labels: Annotated[LabelSettings, Meta(description="From readings to labels.")]
 
 
 @dataclass(frozen=True)
 class FileOptions:
-    """path: the archive that you placed; labels: see LabelSettings."""
+    """The archive of the competition, placed by hand."""
 
-    path: str
-    labels: LabelSettings
+    path: Annotated[str, Meta(description="The archive that you placed.")]
+    labels: Annotated[LabelSettings, Meta(description="From readings to labels.")]
 
 
 def raw_files(settings: Mapping[str, object]) -> list[str]:
@@ -114,11 +128,9 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
     """
     if provider == "kaggle":
         settings = parse(KaggleOptions, options, "options")
-        settings.labels.check()
         placed = kaggle.download_competition(COMPETITION, user_path(settings.folder))
     else:
         settings = parse(FileOptions, options, "options")
-        settings.labels.check()
         placed = user_path(settings.path)
         if not placed.is_file():
             raise InputError(
