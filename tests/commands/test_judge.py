@@ -1,0 +1,155 @@
+"""Two folders of a user become settings: what they hold, what follows from the numbers, and what is refused."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from made_up_images import image_set
+from synthmed.commands import judge as module
+from synthmed.commands.judge import channels_of, columns_of, judge, look, positive_of, settings
+from synthmed.core.errors import InputError
+
+
+def folder_of(path, counts, *, colour=False, prefix="p"):
+    rng = np.random.default_rng(len(str(path)))
+    for label, count in counts.items():
+        (path / label).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (24, 20, 3) if colour else (24, 20), dtype=np.uint8)
+            Image.fromarray(pixels).save(path / label / f"{prefix}{number // 2:03d}_{number}.png")
+    return path
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """What the pipeline would have been given; it writes a report."""
+    found = {}
+
+    def run(folder, cores):
+        found.update(json.loads((folder / "judge.json").read_text()), folder=folder, cores=cores)
+        (folder / "results" / "judge").mkdir(parents=True)
+        (folder / "results" / "judge" / "report.html").write_text("the report")
+
+    monkeypatch.setattr(module, "run", run)
+    return found
+
+
+def given(tmp_path, **changes):
+    return {
+        "real": tmp_path / "real", "synthetic": tmp_path / "synthetic", "test": None, "out": tmp_path / "out.html",
+        "folder": None, "patient_pattern": None, "positive": None, "size": 64, "cores": 2,
+    } | changes  # fmt: skip
+
+
+def test_two_folders_become_an_experiment(tmp_path, ran):
+    folder_of(tmp_path / "real", {"normal": 40, "tumour": 30})
+    folder_of(tmp_path / "synthetic", {"normal": 30, "tumour": 30}, colour=True)
+    folder = judge(**given(tmp_path, patient_pattern="(p[0-9]+)_"))
+    assert (tmp_path / "out.html").read_text() == "the report"
+    assert folder == tmp_path / "out-run" == ran["folder"]
+    experiment = ran["experiments"]["judge"]
+    assert (experiment["classes"], experiment["positive"]) == (["normal", "tumour"], "tumour")
+    assert experiment["prepare"]["channels"] == 1, "the real images decide"
+    assert experiment["generators"]["synthetic"]["model"] == "external"
+    # 30 synthetic images for 0.45 · 40 = 18 real training images of a class: 1.67 times as many.
+    arms = experiment["tasks"]["classification"]["arms"]
+    assert (arms["added_share"], arms["sweep"], arms["only_share"]) == (1.0, {"synthetic": [0.25, 0.5]}, 1.0)
+    assert ran["datasets"]["real"]["options"]["patient_pattern"] == "(p[0-9]+)_"
+    assert ran["datasets"]["synthetic"]["options"]["path"] == str(tmp_path / "synthetic")
+
+
+def test_real_test_images_are_the_test_part(tmp_path, ran):
+    folder_of(tmp_path / "real", {"0": 40, "1": 40})
+    folder_of(tmp_path / "more", {"0": 10, "1": 10})
+    folder_of(tmp_path / "synthetic", {"0": 40, "1": 40})
+    folder = judge(**given(tmp_path, test=tmp_path / "more"))
+    assert ran["experiments"]["judge"]["split"] == {"by": "column", "test": None}
+    with open(folder / "input" / "images.csv") as handle:
+        lines = [line.strip().split(",") for line in handle][1:]
+    assert Counter((line[1], line[3]) for line in lines) == {
+        ("0", "train"): 40, ("1", "train"): 40, ("0", "test"): 10, ("1", "test"): 10,
+    }  # fmt: skip
+    assert all((folder / "input" / line[0]).is_file() for line in lines)
+    assert not {line[2] for line in lines if line[3] == "train"} & {line[2] for line in lines if line[3] == "test"}
+    assert judge(**given(tmp_path, test=tmp_path / "more", folder=tmp_path / "again", out=tmp_path / "b.html"))
+
+
+def test_csv_and_image_sets_are_understood(tmp_path):
+    folder_of(tmp_path / "films", {"a": 3, "b": 3})
+    rows = [f"a/p{n // 2:03d}_{n}.png,benign,{n}\n" for n in range(3)]
+    (tmp_path / "films" / "list.csv").write_text("Image,Diagnosis,Patient_ID\n" + "".join(rows))
+    assert columns_of(tmp_path / "films" / "list.csv") == {
+        "name": "list.csv", "file": "Image", "label": "Diagnosis", "patient": "Patient_ID", "mask": None, "split": None,
+        "keep": [],
+    }  # fmt: skip
+    found = look(tmp_path / "films" / "list.csv", "real", None)
+    assert [(row["label"], row["patient"]) for row in found.rows] == [("benign", str(n)) for n in range(3)]
+    image_set(tmp_path / "set.zip", 10, seed=1)
+    found = look(tmp_path / "set.zip", "real", None)
+    assert found.dataset["source"] == "image_set"
+    assert sum(found.counts.values()) == 10
+    assert channels_of(found) == 1
+
+
+def test_colour_is_seen_and_grey_saved_as_colour_is_grey(tmp_path):
+    folder_of(tmp_path / "c", {"a": 1, "b": 1}, colour=True)
+    assert channels_of(look(tmp_path / "c", "real", None)) == 3
+    folder_of(tmp_path / "g", {"a": 1, "b": 1})
+    for path in (tmp_path / "g").rglob("*.png"):
+        Image.open(path).convert("RGB").save(path)
+    assert channels_of(look(tmp_path / "g", "real", None)) == 1
+
+
+def test_the_positive_class_is_the_one_that_is_not_called_healthy():
+    assert positive_of(["Healthy", "abnormal"], None) == "abnormal"
+    assert positive_of(["abnormal", "normal"], None) == "abnormal"
+    assert positive_of(["a", "b"], None) == "b"
+    assert positive_of(["a", "b"], "a") == "a"
+    with pytest.raises(InputError, match="--positive 'c'"):
+        positive_of(["a", "b"], "c")
+
+
+def test_three_classes_are_judged_by_balanced_accuracy():
+    counts = dict.fromkeys("abc", 40)
+    found = settings(counts, counts, None, positive="c", image={}, names={"real": "r", "synthetic": "s"})
+    assert found["experiments"]["judge"]["tasks"]["classification"]["outcome"] == "balanced_accuracy"
+
+
+@pytest.mark.parametrize(
+    ("real", "synthetic", "message"),
+    [
+        ({"a": 40}, {"a": 40}, "only the class"),
+        ({"a": 40, "b": 40}, {"a": 40, "c": 40}, r"synthetic \(--synthetic\): the class 'c' is not among"),
+        ({"a": 40, "b": 40}, {"a": 40}, r"\(--synthetic\): no image of the class 'b'"),
+        ({"a": 40, "b": 40}, {"a": 40, "b": 4}, "4 images of 'b' are less than a quarter"),
+        ({"a": 40, "b": 5}, {"a": 40, "b": 40}, "5 images of 'b' are too few"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_by_its_folder(tmp_path, ran, real, synthetic, message):
+    folder_of(tmp_path / "real", real)
+    folder_of(tmp_path / "synthetic", synthetic)
+    with pytest.raises(InputError, match=message):
+        judge(**given(tmp_path))
+    assert not ran
+    assert not (tmp_path / "out.html").exists()
+
+
+def test_paths_that_are_nothing_are_named(tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        look(tmp_path / "nowhere", "real", None)
+    with pytest.raises(InputError, match=r"absent\.csv: no such file"):
+        look(tmp_path / "absent.csv", "real", None)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no images in sub-folders"):
+        look(tmp_path / "empty", "real", None)
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match=r"t\.csv: no column of the file"):
+        look(tmp_path / "t.csv", "real", None)
+    folder_of(tmp_path / "bad", {"a": 1, "b": 1})
+    for path in (tmp_path / "bad").rglob("*.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(InputError, match="not a readable image"):
+        channels_of(look(tmp_path / "bad", "real", None))
