@@ -63,7 +63,7 @@ def test_the_rims_of_masks_are_drawn_on_every_channel(tmp_path, channels, shift)
         seen = yellow[: 16 * scale, left : left + 16 * scale]
         assert seen[4 * scale, 2 * scale : 6 * scale].all()  # upper rim of the first
         assert seen[4 * scale : 12 * scale, 2 * scale].all()  # left rim of both
-        assert seen[8 * scale, 2 * scale + 1 : 6 * scale].all()  # between the two, on the second only
-        assert not seen[8 * scale - 1, 2 * scale + 1 : 6 * scale - 1].any()
+        assert seen[8 * scale - 1 : 8 * scale + 1, 2 * scale + 1 : 6 * scale].all()  # between the two
+        assert not seen[8 * scale + 1, 2 * scale + 1 : 6 * scale - 1].any()
         assert not seen[4 * scale - 1].any()
         assert not seen[:, 6 * scale].any()

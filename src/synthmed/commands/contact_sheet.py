@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path
+from synthmed.data.channels import boundary, nearest
 from synthmed.data.imageset import ImageSet
 
 TILE = 128
@@ -71,13 +72,5 @@ def _tile(pixels: np.ndarray, mask: np.ndarray | None = None) -> Image.Image:
     size = [max(1, round(side * scale)) for side in image.size]
     tile = image.resize(size, resample).convert("RGB")
     if mask is not None:
-        small = Image.fromarray(mask.astype(np.int32)).resize(size, Image.Resampling.NEAREST)
-        tile.paste(_CONTOUR, mask=Image.fromarray(contour(np.asarray(small))))
+        tile.paste(_CONTOUR, mask=Image.fromarray(boundary(nearest(mask, (size[1], size[0])))))
     return tile
-
-
-def contour(mask: np.ndarray) -> np.ndarray:
-    """Where a pixel of a label map (H, W) differs from a neighbour of lower value: bool (H, W)."""
-    padded = np.pad(mask, 1, mode="edge")
-    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    return np.any([mask > neighbour for neighbour in neighbours], axis=0)

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from synthmed.core.errors import InputError
 from synthmed.core.files import nfc
 from synthmed.data.archives import DamagedMember
+from synthmed.data.channels import nearest
 from synthmed.data.sources.raw_image import Load, RawImage
 from synthmed.prepare.deep import deep_values, tiff_values, to_8_bits, without_comments
 from synthmed.prepare.rejected import Rejected
@@ -265,5 +266,4 @@ def resized(
 def resized_mask(mask: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
     """The part `box` of `mask` (uint8 (H, W)), at `size` (height, width), each pixel the nearest one's value."""
     top, bottom, left, right = box
-    part = Image.fromarray(np.ascontiguousarray(mask[top:bottom, left:right]))
-    return np.asarray(part.resize(size[::-1], Image.Resampling.NEAREST))
+    return nearest(mask[top:bottom, left:right], size)
