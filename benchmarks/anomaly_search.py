@@ -57,6 +57,7 @@ GENERATOR = {
         "steps": 800,
         "batch_size": 16,
         "size": None,
+        "masks": None,
         "accumulate": 1,
         "precision": "fp32",
         "channels_last": True,

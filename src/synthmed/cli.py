@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     describe.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=[64, 64])
     describe.add_argument("--channels", type=int, default=1)
+    describe.add_argument("--mask-channels", type=int, default=1)
 
     judge = verbs.add_parser("judge", help="judge your own synthetic images against real ones, without a settings file")
     judge.add_argument("--real", type=Path, required=True, help="class sub-folders, a CSV, or an image set")
@@ -155,7 +156,7 @@ def _describe(arguments: argparse.Namespace) -> int:
         if "config" not in settings:
             raise InputError(f"{arguments.settings}: no settings of a training (they have a part `config`)")
         config = settings["config"]
-    print(describe(arguments.model, config, (arguments.channels, *arguments.size)))
+    print(describe(arguments.model, config, (arguments.channels, *arguments.size), arguments.mask_channels))
     return 0
 
 

@@ -40,6 +40,7 @@ LOOP = {
     "processes": 1,
     "log_every": 5,
     "size": None,
+    "masks": None,
     "sample_every": 4,
     "save_every": 3,
     "device": "cpu",

@@ -10,17 +10,19 @@ from synthmed.training import batches as real_images
 from synthmed.training.batches import RealImages, Shuffled
 
 CPU = torch.device("cpu"), torch.contiguous_format
+NOISE, IMAGE, MASK = (frozenset({need}) for need in ("noise", "image", "mask"))
 
 
 def image_set(path, counts, size=16, channels=1, odd=None):
-    """Random images; `odd`: number of the one image that is larger."""
+    """Random images, with masks of what is bright in the first channel; `odd`: number of the one that is larger."""
     rng = np.random.default_rng(0)
     rows = []
     for label, count in counts.items():
         for i in range(count):
             side = 2 * size if len(rows) == odd else size
             pixels = rng.integers(0, 256, (side, side, channels), np.uint8)
-            rows.append(({"image": f"{label}_{i}.png", "label": label, "patient": f"{label}{i}"}, pixels))
+            fields = {"image": f"{label}_{i}.png", "label": label, "patient": f"{label}{i}"}
+            rows.append((fields, pixels, np.where(pixels[..., 0] > 127, 255, 0)))
     write_image_set(path, rows)
     return path
 
@@ -31,7 +33,7 @@ def images(tmp_path):
 
 
 def opened(path, labels=("normal",), **changes):
-    values = {"seed": 3, "batch_size": 4, "per_class": False, "size": None, "flip": False, "threads": 2}
+    values = {"seed": 3, "batch_size": 4, "needs": NOISE, "size": None, "masks": None, "flip": False, "threads": 2}
     return RealImages(path, ("normal", "abnormal"), labels, **values | changes)
 
 
@@ -44,7 +46,7 @@ def test_every_epoch_shows_every_image_once():
 
 
 def test_batches_per_class_come_class_after_class(images):
-    data = opened(images, ("abnormal", "normal"), per_class=True)
+    data = opened(images, ("abnormal", "normal"), needs=IMAGE)
     batch = data.batch(4, *CPU)
     assert batch.labels.tolist() == [0] * 4 + [1] * 4
     assert batch.images.shape == (8, 1, 16, 16)
@@ -68,7 +70,17 @@ def test_flip_mirrors_about_half(images):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("changes", [{}, {"size": (8, 8)}, {"flip": True}, {"per_class": True}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"size": (8, 12)},
+        {"flip": True},
+        {"needs": IMAGE},
+        {"masks": "classes"},
+        {"masks": "rgba", "needs": MASK, "flip": True, "size": (8, 12)},
+    ],
+)
 def test_on_demand_gives_the_same_batches_as_memory(tmp_path, monkeypatch, channels, changes):
     path = image_set(tmp_path / "train.zip", {"abnormal": 6, "normal": 10}, channels=channels)
     labels = ("normal", "abnormal")
@@ -85,9 +97,29 @@ def test_on_demand_gives_the_same_batches_as_memory(tmp_path, monkeypatch, chann
         assert torch.equal(expected.images, given.images)
         assert expected.images.stride() == given.images.stride()
         assert torch.equal(expected.labels, given.labels)
+        assert (expected.masks is None) == (changes.get("needs") != MASK)
+        assert expected.masks is None or torch.equal(expected.masks, given.masks)
     resumed = opened(path, labels, **changes)
     resumed.load_state(in_memory.state())
     assert torch.equal(resumed.batch(4, *CPU).images, in_memory.batch(4, *CPU).images)
+
+
+@pytest.mark.parametrize("needs", [NOISE, MASK])
+def test_masks_are_mirrored_with_their_images(images, needs):
+    data = opened(images, masks="classes", needs=needs, flip=True)
+    apart = needs == MASK
+    assert data.shape == (1 if apart else 2, 16, 16)
+    as_is = data.read(torch.arange(10)).float() / 127.5 - 1
+    mirrored = 0
+    for _ in range(5):
+        batch = data.batch(4, CPU[0], torch.channels_last)
+        image, mask = (batch.images, batch.masks) if apart else batch.images.split([1, 1], dim=1)
+        assert torch.equal(image > 0, mask > 0)
+        assert set(mask.unique().tolist()) == {-1.0, 1.0}
+        mirrored += sum(not any(torch.equal(one, other[:1]) for other in as_is) for one in image)
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+        assert (batch.masks is not None) == apart
+    assert 3 < mirrored < 17
 
 
 def test_the_next_batches_are_decoded_ahead_and_no_more(images, monkeypatch):

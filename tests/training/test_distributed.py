@@ -26,6 +26,7 @@ LOOP = {
     "steps": 6,
     "batch_size": 4,
     "size": None,
+    "masks": None,
     "accumulate": 2,
     "precision": "fp32",
     "channels_last": False,

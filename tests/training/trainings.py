@@ -29,6 +29,7 @@ LOOP = {
     "steps": 8,
     "batch_size": 4,
     "size": None,
+    "masks": None,
     "accumulate": 1,
     "precision": "fp32",
     "channels_last": False,

@@ -58,10 +58,11 @@ def layers(model: Generator) -> list[Layer]:
     generator = torch.Generator().manual_seed(derived_seed(0, "describe"))
     count = BATCH * len(model.classes) if "image" in model.needs else BATCH
     images = torch.rand((count, *model.image_shape), generator=generator) * 2 - 1
+    masks = torch.rand((count, model.mask_channels, *model.image_shape[1:]), generator=generator) * 2 - 1
     labels = torch.arange(len(model.classes)).repeat_interleave(-(-count // len(model.classes)))[:count]
     model.total_steps = 1
     try:
-        model.run_all_layers(Batch(images, labels))
+        model.run_all_layers(Batch(images, labels, masks if "mask" in model.needs else None))
     finally:
         for hook in hooks:
             hook.remove()
@@ -69,10 +70,13 @@ def layers(model: Generator) -> list[Layer]:
     return [layer for network in networks for layer in found.values() if layer.network == network]
 
 
-def describe(model: str, config: Mapping[str, Any] | None, image_shape: tuple[int, int, int]) -> str:
+def describe(
+    model: str, config: Mapping[str, Any] | None, image_shape: tuple[int, int, int], mask_channels: int = 1
+) -> str:
     """The layer table of a generator as text, with totals for each network.
 
-    model: name in generators.GENERATORS; config: its settings, None for those of the paper; image_shape: (C, H, W).
+    model: name in generators.GENERATORS; config: its settings, None for those of the paper; image_shape: (C, H, W);
+    mask_channels: of the masks that it is given, if it needs such.
     Raises InputError on unusable settings.
     """
     model_class = generators.load(model)
@@ -81,7 +85,8 @@ def describe(model: str, config: Mapping[str, Any] | None, image_shape: tuple[in
     else:
         settings = parse(model_class.Config, plain(config), "settings.config")
     classes = ("first", "second") if "image" in model_class.needs else ("first",)
-    rows = layers(model_class(settings, image_shape, classes))
+    given = [mask_channels] if "mask" in model_class.needs else []
+    rows = layers(model_class(settings, image_shape, classes, *given))
     lines = [f"{model}, images {_shape(image_shape)} (channels × height × width)", f"{settings}"]
     width = max(len(name) for layer in rows for name in (layer.name, layer.network)) + 4
     for network in dict.fromkeys(layer.network for layer in rows):

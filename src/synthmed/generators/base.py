@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from synthmed.core.errors import InputError
+from synthmed.data.channels import Coding, MaskChannels
+from synthmed.data.imageset import PLAIN, Legend
 from synthmed.training import distributed
 from synthmed.training.images import Batch, Precision
 from synthmed.training.optimizer import Adam, minimise
@@ -44,8 +46,11 @@ class Generator(nn.Module):
 
     optimizers: dict[str, Adam]
 
-    def __init__(self, config: Any, image_shape: tuple[int, int, int], classes: tuple[str, ...]):
-        """config: the generator's Config; image_shape: (C, H, W); classes: labels of this training, in order.
+    def __init__(
+        self, config: Any, image_shape: tuple[int, int, int], classes: tuple[str, ...], mask_channels: int = 0
+    ):
+        """config: the generator's Config; image_shape: (C, H, W); classes: labels of this training, in order;
+        mask_channels: of the masks it is given; only a model that needs masks has this argument, without default.
 
         Initial weights are drawn from torch's global RNG, which the loop seeds before it builds the model.
         """
@@ -53,6 +58,11 @@ class Generator(nn.Module):
         self.config = config
         self.image_shape = tuple(image_shape)
         self.classes = tuple(classes)
+        self.mask_channels = mask_channels
+        self.legend: Legend = PLAIN
+        """Of the image sets that it learns and makes; `build` sets it, and `masks`."""
+        self.masks: MaskChannels | None = None
+        """How masks are channels: those that it is given or, without a need of them, the last ones of its images."""
         self.optimizers = {}
         self.precision: Precision = "fp32"
         self.rng = torch.Generator()
@@ -60,6 +70,24 @@ class Generator(nn.Module):
         """Finished training steps; the loop counts."""
         self.total_steps = 0
         """Steps of the whole training, for schedules; the loop sets it."""
+
+    @classmethod
+    def build(
+        cls,
+        config: Any,
+        image_shape: tuple[int, int, int],
+        classes: tuple[str, ...],
+        legend: Legend,
+        coding: Coding | None,
+    ) -> Generator:
+        """A model of image sets with this legend. image_shape: with the channels of masks that it draws itself; coding:
+        of masks, None where there are none. Raises InputError when it needs masks and there are none."""
+        masks = None if coding is None else MaskChannels(coding, legend)
+        if "mask" in cls.needs and masks is None:
+            raise InputError(f"{cls.__module__} makes images for masks, but the setting training.masks is null")
+        model = cls(config, image_shape, classes, *([len(masks.names)] if "mask" in cls.needs else []))
+        model.legend, model.masks = legend, masks
+        return model
 
     @property
     def device(self) -> torch.device:
@@ -101,7 +129,8 @@ class Generator(nn.Module):
     def sample(self, count: int, label: str, noise: torch.Generator, source: Tensor | None) -> Tensor:
         """`count` synthetic images of class `label`: (count, C, H, W) float32 in [-1, 1], no gradient, EMA weights in
         eval mode. All randomness comes from `noise` (a CPU generator). `source`: (count, C, H, W) in [-1, 1], the
-        images to translate, for models that need images; None for the others. Here: synthesise() of normal noise."""
+        images to translate or the channels of masks, for models that need such; None for the others. Here:
+        synthesise() of normal noise."""
         if self.latent_size is None:
             raise NotImplementedError
         return self.synthesise(torch.randn(count, self.latent_size, generator=noise).to(self.device))

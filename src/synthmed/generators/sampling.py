@@ -16,6 +16,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.names import UNLABELLED
 from synthmed.core.settings import BatchSize, Count, Device, Seed, Threads, parse
 from synthmed.core.step import Output, step
+from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.generators.base import Generator
 from synthmed.training import checkpoint
@@ -77,7 +78,7 @@ def load_generator(path: Path) -> Generator:
 def _build(path: Path, saved: checkpoint.Checkpoint) -> Generator:
     model_class = generators.load(saved.model)
     config = parse(model_class.Config, saved.config, f"{path}: config")
-    restored = model_class(config, saved.image_shape, saved.classes)
+    restored = model_class.build(config, saved.image_shape, saved.classes, saved.legend, saved.masks)
     restored.step = saved.step
     try:
         restored.load_inference_state(saved.state)
@@ -119,24 +120,29 @@ def find_trainings(settings: SampleSettings, model_class: type[Generator]) -> di
     return found
 
 
-def find_sources(settings: SampleSettings, images: ImageSet, trainings: dict[str, str]) -> dict[str, np.ndarray]:
-    """For a translating model: label → positions of the images to translate, drawn without repetition.
+def find_sources(
+    settings: SampleSettings, images: ImageSet, trainings: dict[str, str], needs: frozenset[str]
+) -> dict[str, np.ndarray]:
+    """Label → positions of the images to translate, or of those whose masks are painted.
 
-    A translation is deterministic, so a source can be used only once: raises InputError when more samples are asked for
-    than the other classes of the training have images.
+    Images to translate are of the other classes of the training, masks of the class itself. Each is used once before
+    any is used again; a model without noise makes one sample of a source. Raises InputError when there are too few.
     """
     labels = np.array(images.column("label"))
+    usable = np.array([bool(mask) for mask in images.column("mask")]) | ("mask" not in needs)
     sources = {}
     for label, count in settings.samples.items():
         others = [other for other in settings.trainings[trainings[label]] if other != label]
-        candidates = np.flatnonzero(np.isin(labels, others))
-        if count > len(candidates):
+        candidates = np.flatnonzero(np.isin(labels, others if "image" in needs else [label]) & usable)
+        if count > len(candidates) and ("noise" not in needs or len(candidates) == 0):
+            what = f"images of {others} to translate" if "image" in needs else f"masks of {label!r}"
             raise InputError(
-                f"setting samples.{label} is {count}, but {images.path} has {len(candidates)} images of {others} to "
-                f"translate and each gives one sample; ask for at most {len(candidates)}"
+                f"setting samples.{label} is {count}, but {images.path} has {len(candidates)} {what} "
+                f"and each gives one sample; ask for at most {len(candidates)}"
             )
-        order = np.random.default_rng(derived_seed(settings.seed, f"sources of {label}")).permutation(candidates)
-        sources[label] = np.sort(order[:count])
+        rng = np.random.default_rng(derived_seed(settings.seed, f"sources of {label}"))
+        order = [rng.permutation(candidates) for _ in range(-(-count // len(candidates)))]
+        sources[label] = np.sort(np.concatenate(order)[:count])
     return sources
 
 
@@ -145,9 +151,10 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
     """Draw a synthetic image set.
 
     checkpoints: one per training, in the order of settings.trainings; images: the training part, whose images a
-    translating model translates (unused by the others). synthetic: image set with settings.samples[label] images of
-    each label; translated images name their source in the column `origin`. Memory holds one batch. Raises InputError
-    on checkpoints that do not fit the settings and on more translations than there are sources.
+    model translates or whose masks it paints, where it needs such. synthetic: image set with settings.samples[label]
+    images of each label, with masks where the model draws or is given some; what was made from a real image or its mask
+    names it in the column `origin`. Memory holds one batch. Raises InputError on checkpoints that do not fit the
+    settings or each other, and on more samples than their sources can give.
     """
     if len(checkpoints) != len(settings.trainings):
         raise InputError(
@@ -161,32 +168,36 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
         name: restore(Path(path), settings.model, labels).to(device)
         for (name, labels), path in zip(settings.trainings.items(), checkpoints, strict=True)
     }
+    legends = [model.legend for model in models.values()]
+    if any(legend != legends[0] for legend in legends):
+        raise InputError(
+            f"the trainings {list(models)} differ in the channels or masks of their images; train them alike"
+        )
     real, sources = None, {}
-    if "image" in model_class.needs:
+    if not model_class.needs.isdisjoint({"image", "mask"}):
         real = ImageSet(images)
-        sources = find_sources(settings, real, trainings)
+        sources = find_sources(settings, real, trainings, model_class.needs)
 
-    def rows() -> Iterator[tuple[dict[str, object], np.ndarray]]:
+    def rows() -> Iterator[tuple]:
         number, names = 0, _file_names(sorted(settings.samples))
         for label in sorted(settings.samples):
             noise = torch.Generator().manual_seed(derived_seed(settings.seed, f"samples of {label}"))
-            made = 0
+            made, model = 0, models[trainings[label]]
             while made < settings.samples[label]:
                 count = min(settings.batch_size, settings.samples[label] - made)
-                source, origins = None, [""] * count
+                source, origins, masks = None, [""] * count, [()] * count
                 if real is not None:
                     chosen = sources[label][made : made + count]
-                    source = to_model(torch.from_numpy(np.stack([real[i] for i in chosen]).transpose(0, 3, 1, 2)))
+                    source, masks = _read(real, chosen, model)
                     origins = [real.rows[i]["image"] for i in chosen]
-                    _check_shape(source, models[trainings[label]], real.path)
-                    source = source.to(device)
-                drawn = models[trainings[label]].sample(count, label, noise, source)
+                drawn = model.sample(count, label, noise, None if source is None else source.to(device))
                 if not torch.isfinite(drawn).all():
                     raise InputError(
                         f"training {trainings[label]}: the samples of {label!r} are not finite; train it again with a "
                         "lower learning rate"
                     )
-                for pixels, origin in zip(to_pixels(drawn).cpu().permute(0, 2, 3, 1).numpy(), origins, strict=True):
+                drawn = to_pixels(drawn).cpu().permute(0, 2, 3, 1).numpy()
+                for pixels, origin, mask in zip(drawn, origins, masks, strict=True):
                     made, number = made + 1, number + 1
                     fields: dict[str, object] = {
                         "image": f"{settings.generator}_{names[label]}_{made:05d}.png",
@@ -197,18 +208,37 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
                     }
                     if origin:
                         fields["origin"] = origin
-                    yield fields, pixels
+                    yield fields, *_with_mask(pixels, mask, model)
             logger.info(f"drew {made} images of {label}")
 
-    write_image_set(synthetic, rows())
+    write_image_set(synthetic, rows(), legends[0])
 
 
-def _check_shape(source: torch.Tensor, model: Generator, path: Path) -> None:
-    if tuple(source.shape[1:]) != model.image_shape:
-        raise InputError(
-            f"{path}: images of {tuple(source.shape[1:])} (channels, height, width), but the generator was trained on "
-            f"{model.image_shape}"
-        )
+def _read(real: ImageSet, chosen: Sequence[int], model: Generator) -> tuple[torch.Tensor, list[tuple[np.ndarray, ...]]]:
+    """What `model` makes images from, (n, C, H, W) in [-1, 1], and for each the mask (H, W), where it is one."""
+    entries = list(real.entries(chosen))
+    if "mask" in model.needs:
+        if (real.legend.masks, real.legend.classes) != (model.legend.masks, model.legend.classes):
+            raise InputError(f"{real.path}: masks of {real.legend}, but the generator was trained on {model.legend}")
+        masks = [(nearest(mask, model.image_shape[1:]),) for *_, mask in entries]
+        pixels = [model.masks.encode(mask) for (mask,) in masks]
+    else:
+        masks, pixels = [()] * len(entries), [image for _, image, *_ in entries]
+        shapes = {(image.shape[2], *image.shape[:2]) for image in pixels}
+        if shapes != {model.image_shape}:
+            raise InputError(
+                f"{real.path}: images of {min(shapes - {model.image_shape})} (channels, height, width), but the "
+                f"generator was trained on {model.image_shape}"
+            )
+    return to_model(torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2))), masks
+
+
+def _with_mask(pixels: np.ndarray, mask: tuple[np.ndarray, ...], model: Generator) -> tuple[np.ndarray, ...]:
+    """The image (H, W, C) and its mask, where there is one: the one it was made from, or its own last channels."""
+    if model.masks is None or "mask" in model.needs:
+        return pixels, *mask
+    channels = model.image_shape[0] - len(model.masks.names)
+    return pixels[:, :, :channels], model.masks.decode(pixels[:, :, channels:])
 
 
 def _file_names(labels: Sequence[str]) -> dict[str, str]:

@@ -45,8 +45,8 @@ class Samples:
     """
 
     def __init__(self, model: Generator, real: Callable[[Tensor], Tensor], labels: Tensor, seed: int):
-        """real: positions (n,) → real images, uint8 (n, C, H, W); labels: of all of them, (N,) positions in the model's
-        classes."""
+        """real: positions (n,) → real images, uint8 (n, C, H, W), with the channels of their masks behind theirs where
+        the model needs masks; labels: of all of them, (N,) positions in the model's classes."""
         self.model, self.seed = model, seed
         self.final: list[Tensor] = []
         """For each class the last drawn samples, uint8 (n, C, H, W)."""
@@ -58,11 +58,12 @@ class Samples:
         self.real_diversity: list[float] = []
         for position, label in enumerate(model.classes):
             own = real(torch.nonzero(labels == position)[: ROWS * COLUMNS, 0])
+            own, masks = own.tensor_split([model.image_shape[0]], dim=1)
             if len(own) < 2 or diversity(own) == 0:
                 raise InputError(f"the real images of {label!r} are all the same; a generator needs different images")
             self.real_diversity.append(diversity(to_model(own)))
             others = torch.nonzero(labels != position)[: ROWS * COLUMNS, 0]
-            self.sources.append(real(others) if "image" in model.needs else None)
+            self.sources.append(real(others) if "image" in model.needs else masks if "mask" in model.needs else None)
 
     def draw(self) -> list[Tensor]:
         """For each class the samples of the fixed noise: float32 (n, C, H, W) on the CPU."""
@@ -107,8 +108,8 @@ class Samples:
         return lowest
 
     def write(self, path: Path) -> None:
-        """PNG: rows of snapshots with their step, then the final grid; for translating models the sources above. Of
-        several ranks, rank 0 writes."""
+        """PNG: rows of snapshots with their step, then the final grid; above, the images or masks that the model needs.
+        Of several ranks, rank 0 writes."""
         if distributed.rank() > 0:
             return
         chosen = self.snapshots[:-1]
@@ -150,6 +151,8 @@ def draw_lines(lines: list[tuple[str, Tensor]]) -> Image.Image:
         pen.multiline_text((4, row * height + 4), text, fill="black")
         for column, image in enumerate(images):
             pixels = image.permute(1, 2, 0).numpy()
-            picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :3])
+            # Of two channels the second is shown as green and blue, of more than three the first three.
+            pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, [0, 1, min(2, pixels.shape[2] - 1)]]
+            picture = Image.fromarray(pixels)
             canvas.paste(picture, (gutter + column * width, row * height))
     return canvas

@@ -13,6 +13,7 @@ from synthmed.core.files import hash_file
 from synthmed.core.provenance import code_hashes
 from synthmed.core.settings import Count, Device, Precision, Seed, Threads, parse
 from synthmed.core.step import Output, step
+from synthmed.data.channels import Coding
 from synthmed.generators.base import Generator
 from synthmed.generators.snapshots import Samples
 from synthmed.training import checkpoint as checkpoints
@@ -37,6 +38,13 @@ class TrainingOptions:
         Meta(
             description="Height and width the training images are reduced to for this generator; null: as they are.",
             extra_json_schema={"unit": "px"},
+        ),
+    ]
+    masks: Annotated[
+        Coding | None,
+        Meta(
+            description="How masks become channels (data/channels.py), which a model is given that needs masks, and "
+            "which any other draws behind those of its images; null: without masks."
         ),
     ]
     accumulate: Annotated[Count, Meta(description="Micro-batches of an optimiser step.")]
@@ -110,12 +118,13 @@ def _train(
         settings.labels,
         seed=settings.seed,
         batch_size=loop.batch_size,
-        per_class="image" in model_class.needs,
+        needs=model_class.needs,
         size=loop.size,
+        masks=loop.masks,
         flip=loop.flip,
         threads=loop.threads,
     )
-    model = _build(model_class, config, data.shape, settings, device, memory_format)
+    model = _build(model_class, config, data, settings, device, memory_format)
     record = History(history)
     pictures = Samples(model, data.read, data.labels, settings.seed)
     code = code_hashes(__name__, generators.GENERATORS[settings.model])
@@ -154,7 +163,14 @@ def _train(
     record.write()
     pictures.write(samples)
     finished = checkpoints.Checkpoint(
-        settings.model, asdict(config), model.image_shape, model.classes, model.step, model.inference_state()
+        settings.model,
+        asdict(config),
+        model.image_shape,
+        model.classes,
+        model.step,
+        model.inference_state(),
+        model.legend,
+        loop.masks,
     )
     checkpoints.save(checkpoint, finished)
     resume.remove()
@@ -163,14 +179,14 @@ def _train(
 def _build(
     model_class: type[Generator],
     config: Any,
-    shape: tuple[int, int, int],
+    data: RealImages,
     settings: TrainSettings,
     device: torch.device,
     memory_format: torch.memory_format,
 ) -> Generator:
     """The untrained generator, and the random numbers of its training seeded."""
     torch.manual_seed(derived_seed(settings.seed, "weights"))
-    model: Generator = model_class(config, shape, settings.labels)
+    model = model_class.build(config, data.shape, settings.labels, data.legend, settings.training.masks)
     distributed.synchronise_batch_norm(model)
     model.to(device=device, memory_format=memory_format)
     model.rng.manual_seed(derived_seed(settings.seed, "noise"))

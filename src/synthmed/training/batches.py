@@ -1,7 +1,9 @@
 """The real images of a training: in memory, or decoded when they are needed where memory would not do."""
 
+import math
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import torch
 from torch import Tensor
 
 from synthmed.core.errors import InputError
-from synthmed.data.imageset import ImageSet
+from synthmed.data.channels import Coding, MaskChannels, nearest
+from synthmed.data.imageset import PLAIN, ImageSet
 from synthmed.training import distributed
 from synthmed.training.device import derived_seed
 from synthmed.training.images import Batch, mirrored, resized, to_model
@@ -38,10 +41,24 @@ class Shuffled:
 class OnDemand:
     """Images of a set, decoded by threads when they are asked for; those that were announced are decoded ahead."""
 
-    def __init__(self, image_set: ImageSet, keep: np.ndarray, size: tuple[int, int] | None, threads: int):
+    def __init__(
+        self,
+        image_set: ImageSet,
+        keep: np.ndarray,
+        size: tuple[int, int] | None,
+        masks: MaskChannels | None,
+        threads: int,
+    ):
         """keep: positions in the set of the images 0, 1, …; size: height and width to reduce them to, None: as they
-        are. Raises InputError when that would enlarge."""
-        self.path, self.keep, self.size = image_set.path, keep, size
+        are; masks: how their masks become further channels, None: without. Raises InputError when that would enlarge,
+        and on an image without a mask."""
+        self.path, self.keep, self.size, self.masks = image_set.path, keep, size, masks
+        without = [image_set.rows[position]["image"] for position in keep if not image_set.rows[position]["mask"]]
+        if masks is not None and without:
+            raise InputError(
+                f"{self.path}: {len(without)} of {len(keep)} images have no mask, the first is {without[0]!r}; add "
+                "masks, leave these images out, or set training.masks to null"
+            )
         self.decode = image_set.decoder()
         self.full_shape = image_set[int(keep[0])].shape
         height, width, channels = self.full_shape
@@ -50,25 +67,32 @@ class OnDemand:
                 f"setting training.size is {list(size)}, but the images of {self.path} have {height}×{width} pixels; "
                 "lower it, or prepare larger images"
             )
+        channels += 0 if masks is None else len(masks.names)
         self.shape = (channels, *((height, width) if size is None else size))
         self.threads = ThreadPoolExecutor(threads, "decode")
-        self.ahead: dict[int, Future[np.ndarray]] = {}
+        self.ahead: dict[int, Future[tuple[np.ndarray, ...]]] = {}
 
-    def _decode(self, position: int) -> np.ndarray:
-        pixels = self.decode(int(self.keep[position]))[0]
+    def _decode(self, position: int) -> tuple[np.ndarray, ...]:
+        pixels, *mask = self.decode(int(self.keep[position]))
         if pixels.shape != self.full_shape:
             shapes = sorted({pixels.shape, self.full_shape})
             raise InputError(f"{self.path}: images of different shapes {shapes}; prepare them to one size first")
-        return pixels
+        if self.masks is None:
+            return (pixels,)
+        # The map is reduced, not its channels: no value between two classes arises.
+        return pixels, self.masks.encode(nearest(mask[0], self.shape[1:]))
 
     def read(self, positions: Tensor) -> Tensor:
-        """uint8 (N, C, H, W)."""
-        found = [self.ahead.pop(i, None) or self.threads.submit(self._decode, i) for i in positions.tolist()]
-        pixels = np.stack([image.result() for image in found])
-        images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
-        if self.size is None:
-            return images
-        return resized(images.float(), self.size).round().clamp(0, 255).to(torch.uint8)
+        """uint8 (N, C, H, W), the channels of the mask behind those of the image."""
+        waiting = [self.ahead.pop(i, None) or self.threads.submit(self._decode, i) for i in positions.tolist()]
+        found = [future.result() for future in waiting]
+        images, *masks = (
+            torch.from_numpy(np.ascontiguousarray(np.stack(part).transpose(0, 3, 1, 2)))
+            for part in zip(*found, strict=True)
+        )
+        if self.size is not None:
+            images = resized(images.float(), self.size).round().clamp(0, 255).to(torch.uint8)
+        return torch.cat([images, *masks], dim=1)
 
     def expect(self, positions: Tensor) -> None:
         """Decode these ahead, and forget whatever else was announced before."""
@@ -78,7 +102,8 @@ class OnDemand:
 class RealImages:
     """The real images of one training, given out as batches in [-1, 1]; each rank gets its part of a batch.
 
-    len() is their number, `shape` (C, H, W). Raises InputError when a label has no image, there are fewer images than a
+    len() is their number, `shape` (C, H, W), with the channels of their masks where the model draws those too; `legend`
+    says what channels and masks mean. Raises InputError when a label has no image, there are fewer images than a
     batch needs, or the ranks cannot share a batch equally.
     """
 
@@ -90,14 +115,16 @@ class RealImages:
         *,
         seed: int,
         batch_size: int,
-        per_class: bool,
+        needs: frozenset[str],
         size: tuple[int, int] | None,
+        masks: Coding | None,
         flip: bool,
         threads: int,
     ):
         """classes: all labels in the set; labels: those that are used; batch_size: the most images a batch will have,
-        of all ranks together (of every class, if per_class); size: height and width they are reduced to, None: as they
-        are; flip: mirror left-right with probability 1/2; threads: for decoding."""
+        of all ranks together (of every class, if the model needs images); needs: of the model; size: height and width
+        they are reduced to, None: as they are; masks: how their masks become channels, None: without; flip: mirror
+        left-right with probability 1/2; threads: for decoding."""
         unknown = [label for label in labels if label not in classes]
         if unknown or not labels:
             raise InputError(f"setting labels is {list(labels)}; choose from the classes {list(classes)}")
@@ -116,6 +143,7 @@ class RealImages:
                 raise InputError(f"{path}: no image of the class {label!r}; add some or take it out of the labels")
             groups.append((count, f" of the class {label!r}"))
         keep = np.flatnonzero(np.isin(of_experiment, wanted))
+        per_class = "image" in needs
         for count, which in groups if per_class else [(len(keep), f" of {list(labels)}")]:
             if count < batch_size:
                 raise InputError(
@@ -128,9 +156,14 @@ class RealImages:
         self.rng = torch.Generator().manual_seed(derived_seed(seed, "data order"))
         self.flip = flip
 
-        self.on_demand: OnDemand | None = OnDemand(image_set, keep, size, threads)
-        self.shape = self.on_demand.shape
-        if len(keep) * int(np.prod(self.shape)) <= MEMORY:
+        self.legend = image_set.legend if masks is not None else replace(PLAIN, channels=image_set.legend.channels)
+        coded = None if masks is None else MaskChannels(masks, self.legend)
+        self.on_demand: OnDemand | None = OnDemand(image_set, keep, size, coded, threads)
+        channels, *size = self.on_demand.shape
+        self.apart = 0 if coded is None or "mask" not in needs else len(coded.names)
+        """The last channels, given as masks of their own."""
+        self.shape = (channels - self.apart, *size)
+        if len(keep) * channels * math.prod(size) <= MEMORY:
             self.pixels = torch.cat([self.on_demand.read(chunk) for chunk in torch.arange(len(keep)).split(256)])
             self.on_demand.threads.shutdown()
             self.on_demand = None
@@ -139,7 +172,7 @@ class RealImages:
         return len(self.labels)
 
     def read(self, positions: Tensor) -> Tensor:
-        """The images at `positions`: uint8 (N, C, H, W) on the CPU."""
+        """The images at `positions`, with all channels of masks behind theirs: uint8 (N, C, H, W) on the CPU."""
         return self.pixels[positions] if self.on_demand is None else self.on_demand.read(positions)
 
     def batch(self, count: int, device: torch.device, memory_format: torch.memory_format) -> Batch:
@@ -154,7 +187,9 @@ class RealImages:
             drawn = torch.rand(count * len(self.orders), generator=self.rng) < 0.5
             which = torch.cat([distributed.own_rows(part) for part in drawn.split(count)])
             images = mirrored(images, which.to(device))
-        return Batch(images.contiguous(memory_format=memory_format), self.labels[own].to(device))
+        images, *masks = images.split([images.shape[1] - self.apart, self.apart][: 2 if self.apart else 1], dim=1)
+        images, *masks = (part.contiguous(memory_format=memory_format) for part in (images, *masks))
+        return Batch(images, self.labels[own].to(device), *masks)
 
     def state(self) -> dict[str, Any]:
         return {"rng": self.rng.get_state(), "left": [order.left for order in self.orders]}

@@ -13,15 +13,20 @@ from torch import Tensor
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path
+from synthmed.data.channels import Coding
+from synthmed.data.imageset import PLAIN, Legend
 
 FORMAT = 1
 _KEYS = {"format", "model", "config", "image_shape", "classes", "step", "state"}
+_MASKS = {"legend", "masks"}
+"""Further keys, of generators of images with named channels or masks."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """model: name in the registry; config: its settings as plain values; image_shape: (C, H, W); classes: the labels it
-    was trained on, in order; step: finished training steps; state: names → tensors of Generator.inference_state."""
+    was trained on, in order; step: finished training steps; state: names → tensors of Generator.inference_state;
+    legend: of the image sets it learned and makes; masks: how their masks are channels, None where it knows none."""
 
     model: str
     config: dict[str, Any]
@@ -29,6 +34,8 @@ class Checkpoint:
     classes: tuple[str, ...]
     step: int
     state: dict[str, Tensor]
+    legend: Legend = PLAIN
+    masks: Coding | None = None
 
 
 def plain(value: Any) -> Any:
@@ -81,6 +88,8 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         "step": checkpoint.step,
         "state": checkpoint.state,
     }
+    if (legend := checkpoint.legend.dump()) is not None or checkpoint.masks is not None:
+        content |= {"legend": legend, "masks": checkpoint.masks}
     write_torch(path, content)
 
 
@@ -90,7 +99,7 @@ def load(path: str | Path, *, model: str | None, config: Mapping[str, Any] | Non
     Raises InputError when the file is missing, corrupt, of another format, of another model or of another config.
     """
     content = read_torch(path, "train the generator again")
-    if not isinstance(content, dict) or set(content) != _KEYS:
+    if not isinstance(content, dict) or set(content) not in (_KEYS, _KEYS | _MASKS):
         raise InputError(f"{path}: no checkpoint of a generator; give the file that `synthmed train` wrote")
     if content["format"] != FORMAT:
         raise InputError(
@@ -107,4 +116,6 @@ def load(path: str | Path, *, model: str | None, config: Mapping[str, Any] | Non
         classes=tuple(content["classes"]),
         step=content["step"],
         state=content["state"],
+        legend=Legend.load(content["legend"], str(path)) if content.get("legend") else PLAIN,
+        masks=content.get("masks"),
     )

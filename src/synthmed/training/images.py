@@ -48,7 +48,10 @@ class Batch:
     labels: on the model's device: (N,) int64, positions in the classes of the training; of a classifier (N, T) float32,
         1 for the targets that an image has. When a generator needs images, they come class after class, batch_size of
         each, in the order of the classes.
+    masks: (N, K, H, W) like the images, the channels of their masks (data/channels.py), mirrored with them; None unless
+        a generator needs masks.
     """
 
     images: Tensor
     labels: Tensor
+    masks: Tensor | None = None
