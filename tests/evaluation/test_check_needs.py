@@ -7,7 +7,7 @@ import pytest
 from made_up_images import image_set
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
-from synthmed.core.names import check_mirror, check_names
+from synthmed.core.names import check_names
 from synthmed.core.settings import parse
 from synthmed.evaluation.check_needs import NeedsSettings, check_needs, needs
 
@@ -128,13 +128,6 @@ def test_images_that_were_made_elsewhere_are_counted(split_report, tmp_path):
 def test_impossible_settings_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         needs(settings(**changes), REAL)
-
-
-def test_mirrored_trainings_need_a_mirrored_audit():
-    check_mirror({"dcgan": True, "fastgan": False}, True)
-    check_mirror({"dcgan": False}, False)
-    with pytest.raises(InputError, match=r"training\.flip of dcgan is true and copies\.mirror false"):
-        check_mirror({"dcgan": True, "fastgan": False}, False)
 
 
 ENTRY = {

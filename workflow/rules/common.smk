@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from synthmed.core.names import check_mirror, check_names
+from synthmed.core.names import check_names
 from synthmed.data.sources import raw_files
 from synthmed.core.errors import InputError
 from synthmed.core.files import dump_json, write_text
@@ -110,16 +110,6 @@ def stand_in():
                         task["model"]["backbone"] = "domain"
 
 
-def check_settings():
-    """Settings of different steps that must agree."""
-    for experiment, entry in config["experiments"].items():
-        flips = {name: generator["training"]["flip"] for name, generator in trained_generators(experiment).items()}
-        try:
-            check_mirror(flips, entry["copies"]["mirror"])
-        except InputError as error:
-            raise WorkflowError(f"{experiment}: {error}")
-
-
 def write_settings():
     """Write the declared settings that changed. Those that are declared no more are left alone, with what was made under
     them: an experiment may be left out for a while.
@@ -129,7 +119,6 @@ def write_settings():
     """
     if not workflow.is_main_process:
         return
-    check_settings()
     # Unsorted: the order of generators and trainings in params.yaml is their order everywhere.
     wanted = {Path(path): dump_json(content, sort_keys=False) for path, (_verb, content) in SETTINGS.items()}
     wanted[Path(NAMED)] = dump_json(sorted(SETTINGS))
@@ -191,6 +180,18 @@ def dataset_of(experiment):
 
 def raw(dataset, kind):
     return [f"data/{dataset}/{kind}/{name}" for name in raw_files(config["datasets"][dataset])]
+
+
+def copies_extractor(experiment):
+    """The extractor in whose features copies are looked for: one that was not fitted to the training images, if any."""
+    known = config["experiments"][experiment]["extractors"]
+    return next((name for name in ("inception", "vgg16", "efficientnet_lite0") if name in known), "domain")
+
+
+def copies_features(images):
+    """Input function: features of an image set, for the copy audit."""
+    path = "results/{experiment}/features/{extractor}/plain/" + images + ".npz"
+    return lambda w: path.format(extractor=copies_extractor(w.experiment), **w)
 
 
 def synthetic(experiment, folder, suffix):

@@ -36,12 +36,12 @@ for experiment in EXPERIMENTS:
                 f"{folder}/fidelity.{extractor}.{name}.json",
                 {"generator": name, "metrics": metrics},
             )
+    planted = {**entry["planted_copies"], "seed": entry["seed"]}
+    declare("plant-copies", f"{folder}/plant_copies.json", planted)
+    fitted = copies_extractor(experiment) == "domain"
     for name in generators(experiment):
-        declare(
-            "copies",
-            f"{folder}/copies.{name}.json",
-            {**entry["copies"], "generator": name},
-        )
+        about = {"generator": name, "fitted_features": fitted, "seed": entry["seed"]}
+        declare("copies", f"{folder}/copies.{name}.json", {**entry["copies"], **about})
 
 
 rule fetch_weights:
@@ -139,15 +139,34 @@ rule fidelity:
         command("fidelity")
 
 
+rule plant_copies:
+    input:
+        settings="results/{experiment}/settings/plant_copies.json",
+        train="results/{experiment}/images/train.zip",
+        code=code("results/{experiment}/settings/plant_copies.json"),
+    output:
+        planted="results/{experiment}/images/planted.zip",
+    log:
+        "logs/{experiment}/plant_copies.log",
+    benchmark:
+        "logs/{experiment}/plant_copies.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("plant-copies")
+
+
 rule copies:
     input:
         settings="results/{experiment}/settings/copies.{generator}.json",
         train="results/{experiment}/images/train.zip",
         held_out="results/{experiment}/images/test.zip",
+        planted="results/{experiment}/images/planted.zip",
         fake="results/{experiment}/images/synthetic/{generator}.zip",
-        train_features=lambda w: f"results/{w.experiment}/features/{backbone(w.experiment)}/plain/train.npz",
-        held_out_features=lambda w: f"results/{w.experiment}/features/{backbone(w.experiment)}/plain/test.npz",
-        fake_features=lambda w: f"results/{w.experiment}/features/{backbone(w.experiment)}/plain/synthetic/{w.generator}.npz",
+        train_features=copies_features("train"),
+        held_out_features=copies_features("test"),
+        planted_features=copies_features("planted"),
+        fake_features=copies_features("synthetic/{generator}"),
         code=code("results/{experiment}/settings/copies.{generator}.json"),
     output:
         out="results/{experiment}/copies/synthetic/{generator}.json",

@@ -29,20 +29,6 @@ def check_keys(settings: object, where: str = "") -> None:
             check_keys(value, f"{where}[{number}]")
 
 
-def check_mirror(flips: Mapping[str, bool], mirror: bool) -> None:
-    """Raise InputError when a generator learns from mirrored images and the copy audit does not look at them.
-
-    flips: generator → its setting training.flip; mirror: the setting copies.mirror. A generator that memorises would
-    then hand out mirrored training images, which the audit calls no copies.
-    """
-    flipped = [name for name, flip in flips.items() if flip]
-    if flipped and not mirror:
-        raise InputError(
-            f"setting training.flip of {', '.join(flipped)} is true and copies.mirror false: the audit would miss "
-            "mirrored copies; set copies.mirror to true, or flip to false"
-        )
-
-
 def check_names(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:
     """Raise InputError where an experiment names a data set, class or generator that there is none of.
 

@@ -1,0 +1,234 @@
+"""What the copy audit says: the word and its reason, suspects, and how often planted copies are found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthmed.data.imageset import ImageSet
+from synthmed.evaluation.copy_design import Design
+from synthmed.metrics import copies as metrics
+from synthmed.metrics.classification import clopper_pearson
+from synthmed.metrics.estimate import Estimate
+
+COPIES, NEARER, NONE = "copies", "nearer to training", "none found"
+"""Words of the alarm."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """What was found in one space.
+
+    ratios: of all queries of the design; own: float (Q,), distance to the patient left out; floor: distance up to which
+    images count as the same; measure: of the real images; comparable: p value of metrics.same_population.
+    """
+
+    ratios: metrics.Ratios
+    own: np.ndarray
+    floor: float
+    measure: metrics.Yardstick
+    comparable: float
+
+    def suspects(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Which of some queries are suspects: bool."""
+        return self.ratios.log[0, rows] < self.measure.threshold
+
+    def nearest_origin(self, rows: slice) -> np.ndarray:
+        """Which of some queries lie nearer to the patient left out than to any other training image: bool."""
+        return self.own[rows] < self.ratios.distance[rows]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """alpha: chance of an alarm for a set without copies; shares, sets: of planted copies; level: of the intervals."""
+
+    alpha: float
+    shares: tuple[float, ...]
+    sets: int
+    level: float
+    seed: int
+
+
+def share_of(found: np.ndarray, level: float) -> Estimate:
+    """Share of True in bool (N,), with its exact interval."""
+    return Estimate(*clopper_pearson(int(found.sum()), len(found), level), n=len(found))
+
+
+def p_values(spaces: Mapping[str, Space], design: Design, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """p values (spaces, tests, S) of S sets of images, by Bonferroni over spaces and tests.
+
+    rows: the queries; weights: int (len(rows), S), how often each is in each set. Where training and held-out images
+    are of different kinds (p ≤ 0.01), swapping them tests nothing, and those p are 1.
+    """
+    found = []
+    for space in spaces.values():
+        ratios = space.ratios.take(rows)
+        p = metrics.judge(ratios, design.patients[ratios.nearest], space.measure, weights)
+        if not comparable(spaces):
+            p[:2] = 1
+        found.append(p)
+    return np.minimum(1, np.stack(found) * len(found) * len(metrics.TESTS))
+
+
+def comparable(spaces: Mapping[str, Space]) -> bool:
+    """Whether training and held-out images can be taken as of one kind."""
+    return min(space.comparable for space in spaces.values()) > 0.01
+
+
+def detection(spaces: Mapping[str, Space], design: Design, rule: Rule) -> dict:
+    """How often the audit raises an alarm for sets like the generated one with planted copies of each kind.
+
+    A set has as many images as the generated one, a share of them copies, the others held-out images (each with its own
+    patient left out). `sets_found`: one for each of the `shares`; `false_alarms`: sets without copies; `images_found`:
+    share of the copies that are suspects.
+    """
+    size = design.rows["fake"].stop
+    honest = np.arange(design.rows["held_out"].start, design.rows["held_out"].stop)
+    double = [metrics.twice(space.ratios.take(honest), space.floor) for space in spaces.values()]
+    honest = honest[~np.any(double, axis=0)]
+
+    def alarms(copies: np.ndarray, share: float) -> dict:
+        weights = metrics.spiked(len(honest), len(copies), size, share, rule.sets, rule.seed)
+        p = p_values(spaces, design, np.concatenate([honest, copies]), weights)
+        return share_of(p.min(axis=(0, 1)) <= rule.alpha, rule.level).to_json()
+
+    kinds = []
+    for kind, copies in design.kinds.items():
+        found = np.any([space.suspects(copies) for space in spaces.values()], axis=0)
+        kinds.append(
+            {
+                "kind": kind,
+                "images_found": share_of(found, rule.level).to_json(),
+                "sets_found": [alarms(copies, share) for share in rule.shares],
+            }
+        )
+    return {
+        "images": size,
+        "shares": list(rule.shares),
+        "copies": [metrics.planted(share, size) for share in rule.shares],
+        "sets": rule.sets,
+        "false_alarms": alarms(honest[:0], 0.0),
+        "kinds": kinds,
+    }
+
+
+def detection_limit(found: Mapping) -> str:
+    """The detection in words."""
+    said = []
+    for number, share in enumerate(found["shares"]):
+        listed = [
+            f"{kind['kind']} {round(kind['sets_found'][number]['value'] * found['sets'])}" for kind in found["kinds"]
+        ]
+        said.append(
+            f"Of {found['sets']} sets of {found['images']:,} images with {share:.0%} copies of training images "
+            f"({found['copies'][number]:,}), the audit finds: {', '.join(listed)}."
+        )
+    return " ".join(said)
+
+
+def alarm(spaces: Mapping[str, Space], p: np.ndarray, design: Design, identical: np.ndarray, alpha: float) -> dict:
+    """The word of the audit and its reason.
+
+    p: (spaces, tests), adjusted, of the generated set; identical: bool (Q,), which images equal a training image.
+    """
+    fake = design.rows["fake"]
+    reasons = []
+    if identical.any():
+        reasons.append(f"{identical.sum():,} of {fake.stop:,} images equal a training image, pixel by pixel")
+    if p[:, 1:].min() <= alpha:
+        name, value = _smallest(spaces, p[:, 1:].min(axis=1))
+        reasons.append(_suspects_in_words(name, spaces[name], fake, value))
+    if reasons:
+        return {"word": COPIES, "reason": "; ".join(reasons)}
+    if p[:, 0].min() <= alpha:
+        name, value = _smallest(spaces, p[:, 0])
+        typical = float(np.exp(spaces[name].ratios.log[0, fake].mean()))
+        reason = (
+            f"by {name} the set as a whole lies nearer to the training patients than to held-out ones (mean ratio of "
+            f"distances {typical:.3f}, {_p(value)}), though no image stands out: the generator fits its training "
+            "images closely, or hands out parts of them"
+        )
+        return {"word": NEARER, "reason": reason}
+    reason = f"no test of the set reaches p ≤ {alpha:g} (smallest {p.min():.2g}, adjusted)"
+    if not comparable(spaces):
+        reason += (
+            "; held-out images are of another kind than training images, so single images were judged, not whether the "
+            "set as a whole lies nearer to the training patients"
+        )
+    return {"word": NONE, "reason": reason}
+
+
+def _smallest(spaces: Mapping[str, Space], p: np.ndarray) -> tuple[str, float]:
+    place = int(p.argmin())
+    return list(spaces)[place], float(p[place])
+
+
+def _suspects_in_words(name: str, space: Space, fake: slice, p: float) -> str:
+    smallest = float(np.exp(space.ratios.log[0, fake].min()))
+    return (
+        f"by {name} {space.suspects(fake).sum():,} of {fake.stop:,} images are nearer to a training image than real "
+        f"images of other patients are, {space.measure.expected * fake.stop:.1f} are expected by chance; the smallest "
+        f"ratio of distances (nearest training image over nearest held-out image) is {smallest:.2f} ({_p(p)})"
+    )
+
+
+def _p(value: float) -> str:
+    return f"p = {value:.2g}" if value >= 0.001 else "p < 0.001"
+
+
+def by_space(spaces: Mapping[str, Space], p: np.ndarray, design: Design, level: float) -> dict:
+    """Numbers of each space: tests with adjusted p, ratios, suspects; p: (spaces, tests)."""
+    fake = design.rows["fake"]
+    found = {}
+    for number, (name, space) in enumerate(spaces.items()):
+        suspects = space.suspects(fake)
+        found[name] = {
+            "limit": float(np.exp(space.measure.threshold)),
+            "suspects": int(suspects.sum()),
+            "suspect_share": share_of(suspects, level).to_json(),
+            "expected_share": space.measure.expected,
+            "mean_ratio": float(np.exp(space.ratios.log[0, fake].mean())),
+            "smallest_ratio": float(np.exp(space.ratios.log[0, fake].min())),
+            "p": dict(zip(metrics.TESTS, p[number].tolist(), strict=True)),
+            "p_smallest": float(p[number].min()),
+            "p_comparable": space.comparable,
+            "origin_identity": origin_identity([space], design, level),
+        }
+    return found
+
+
+def origin_identity(spaces: Sequence[Space], design: Design, level: float) -> dict | None:
+    """How often the nearest training image of a translated one is of the patient it was made from, in any of `spaces`.
+
+    None where no image was translated from a training image.
+    """
+    fake = design.rows["fake"]
+    translated = design.left_out[fake] >= 0
+    nearest = np.any([space.nearest_origin(fake) for space in spaces], axis=0)[translated]
+    return share_of(nearest, level).to_json() if len(nearest) else None
+
+
+def closest_pairs(
+    spaces: Mapping[str, Space], sets: Mapping[str, ImageSet], design: Design, identical: np.ndarray, count: int
+) -> list[dict]:
+    """The `count` generated images with the smallest ratio over its limit, in the space where that is smaller.
+
+    Each with the nearest training image (never of the patient it was translated from) in either space.
+    """
+    fake = design.rows["fake"]
+    below = np.min([space.ratios.log[0, fake] - space.measure.threshold for space in spaces.values()], axis=0)
+    names = sets["train"].column("image")
+    found = []
+    for row in np.argsort(below, kind="stable")[:count].tolist():
+        pair = {"image": sets["fake"].rows[row]["image"], "suspect": bool(below[row] < 0)}
+        pair["identical"] = bool(identical[row])
+        for name, space in spaces.items():
+            pair[name] = {
+                "nearest": names[int(space.ratios.nearest[row])],
+                "distance": float(space.ratios.distance[row]),
+                "held_out_distance": float(space.ratios.held_out[row]),
+                "ratio": float(np.exp(space.ratios.log[0, row])),
+                "limit": float(np.exp(space.measure.threshold)),
+            }
+        found.append(pair)
+    return found
