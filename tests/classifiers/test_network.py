@@ -21,7 +21,7 @@ from synthmed.core.settings import parse
 from synthmed.data.arm_lists import COLUMNS
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.metrics.classification import auroc
-from synthmed.training.history import TrainingError
+from synthmed.training.history import History, TrainingError
 from synthmed.weights import read as weight_files
 
 VALUES = {
@@ -132,6 +132,28 @@ def test_ways_to_run(tmp_path, sets, trained, changes):
         (entry,) = read_json(tmp_path / "a" / "r.json")["seeds"]
         best = max(entry["history"], key=lambda row: (row["validation_auroc"], -row["validation_loss"]))
         assert entry["best_epoch"] == best["epoch"]
+
+
+@pytest.mark.parametrize(("select", "epoch"), [("loss", 2), ("auroc", 3)])
+def test_the_best_epoch_and_each_targets_threshold(sets, select, epoch):
+    """Three epochs: all images in order but near 1/2; sure, and wrong about one image; in order and surer than first.
+
+    The second target's logits are higher by 2, and so is its threshold, midway between the classes.
+    """
+    chosen = settings(targets=["abnormal", "normal"], select=select)
+    training = network.Training(chosen, 0, read_parts(chosen, **sets), None, torch.device("cpu"))
+    signs, shift = 2 * training.validation.targets - 1, torch.tensor([0.0, 2.0])
+    wrong = signs.clone()
+    wrong[0] *= -1
+    logits = iter([0.1 * signs + shift, 4 * wrong, 0.2 * signs + shift])
+    training._validation_logits = lambda: next(logits)
+    for number in (1, 2, 3):
+        training.validate(number * training.steps_per_epoch)
+    result = training.result(History())
+    assert result["entry"]["best_epoch"] == epoch
+    if epoch == 3:
+        middle = [(torch.sigmoid(torch.tensor([low, low + 0.4])).sum() / 2).item() for low in (-0.2, 1.8)]
+        assert result["thresholds"] == pytest.approx(middle)
 
 
 def test_the_learning_rate_follows_the_schedule(tmp_path, sets):

@@ -50,6 +50,13 @@ def test_generator_keeps_the_shape_for_images_that_are_not_square():
     assert GeneratorNetwork(2, 2, 1)(torch.zeros(1, 2, 32, 24)).shape == (1, 2, 32, 24)
 
 
+def test_weights_start_small():
+    model = build(base_channels=16, discriminator_layers=[16, 32])
+    for network in (model.to_first, model.to_second, model.discriminator_first, model.discriminator_second):
+        weights = [layer.weight.flatten() for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+        assert torch.cat(weights).std().item() == pytest.approx(0.02, rel=0.05)
+
+
 def test_lsgan_loss_by_hand():
     logits = torch.tensor([0.0, 1.0, 2.0])
     assert lsgan_loss(logits, 1.0).item() == pytest.approx(2 / 3)

@@ -99,6 +99,9 @@ def test_initial_weights_follow_the_paper():
     model = Model(THESIS, (1, 128, 128), ("mask",))
     assert model.generator.project.weight.std().item() == pytest.approx(0.02, rel=0.01)
     assert model.discriminator.decide.bias.item() == 0
+    scales = torch.cat([layer.weight for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)])
+    assert scales.mean().item() == pytest.approx(1.0, abs=0.01)
+    assert scales.std().item() == pytest.approx(0.02, rel=0.1)
 
 
 def test_losses_start_near_chance_and_the_discriminator_learns():

@@ -65,6 +65,13 @@ def test_generator_makes_images_of_its_size(size):
     assert made.shape == (2, 3, size, size)
 
 
+def test_weights_start_small():
+    model = build(generator_channels=8, discriminator_channels=8, spectral_norm=False)
+    for network in (model.generator, model.discriminator, model.generator_ema):
+        weights = [layer.weight.flatten() for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+        assert torch.cat(weights).std().item() == pytest.approx(0.02, rel=0.05)
+
+
 def test_excitation_pairs_have_the_papers_ratio():
     assert excitation_pairs(1024) == {64: 4, 128: 8, 256: 16, 512: 32}
     assert excitation_pairs(256) == {64: 4, 128: 8, 256: 16}

@@ -263,6 +263,14 @@ def test_samples_before_the_full_size_are_enlarged_and_the_training_is_warned_of
     assert not caplog.text
 
 
+def test_features_are_what_the_discriminator_makes_of_the_images_at_their_growth():
+    model, images = build(), batch().images
+    model.images_seen = 8  # half way between 4×4 and 8×8
+    assert model.growth() == (8, 0.5)
+    wanted = model.discriminator.features(model.at_growth(images), 8, 0.5)
+    assert torch.allclose(model.discriminator_features(images), wanted.flatten(1))
+
+
 def test_checkpoints_remember_how_far_the_networks_have_grown():
     model = build()
     for step in range(3):

@@ -124,7 +124,7 @@ def vgg16_weights(path, with_lin):
     assert number - 2 == 29  # torchvision's last convolution is features.28, its last pooling features.30
     if with_lin:
         for k, stage in enumerate(STAGES):
-            state[f"lin{k}.weight"] = torch.zeros(1, stage[-1], 1, 1) if k else torch.ones(1, stage[-1], 1, 1)
+            state[f"lin{k}.weight"] = torch.full((1, stage[-1], 1, 1), (1.0, 0.5, 0.0, 0.0, 0.25)[k])
     torch.save(state, path)
     return state
 
@@ -156,17 +156,21 @@ def test_perceptual_distance_judges_one_grey_channel_as_grey_rgb(vgg16_file):
 
 
 def test_perceptual_distance_with_lpips_weights_by_hand(tmp_path):
-    state = vgg16_weights(tmp_path / "lpips.pt", with_lin=True)  # only the first stage counts, every channel with 1
+    state = vgg16_weights(tmp_path / "lpips.pt", with_lin=True)  # the third and fourth stage count for nothing
     a, b = torch.rand(2, 1, 3, 16, 16, generator=torch.Generator().manual_seed(2)) * 2 - 1
 
-    def first_stage(x):
+    def stages(x):
         mean = torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1)
-        x = (x - mean) / torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1)
-        for n in (0, 2):
-            x = F.relu(F.conv2d(x, state[f"features.{n}.weight"], state[f"features.{n}.bias"], padding=1))
-        return x / x.norm(dim=1, keepdim=True)
+        x, found = (x - mean) / torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1), []
+        for numbers in ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)):
+            x = F.max_pool2d(x, 2) if found else x
+            for n in numbers:
+                x = F.relu(F.conv2d(x, state[f"features.{n}.weight"], state[f"features.{n}.bias"], padding=1))
+            found.append(x / x.norm(dim=1, keepdim=True))
+        return found
 
-    expected = (first_stage(a) - first_stage(b)).square().sum(dim=1).mean()
+    distances = [(one - two).square().sum(dim=1).mean() for one, two in zip(stages(a), stages(b), strict=True)]
+    expected = distances[0] + 0.5 * distances[1] + 0.25 * distances[4]
     assert PerceptualDistance(tmp_path / "lpips.pt")(a, b).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
