@@ -113,8 +113,8 @@ def tiny_params(overlay: str = "tiny.yaml") -> dict:
     return merge(base, yaml.safe_load((Path(__file__).parent / overlay).read_text()))
 
 
-def new_checkout(folder: Path, overlay: str = "tiny.yaml") -> Checkout:
-    """overlay: which tiny settings, a file beside this one."""
+def new_checkout(folder: Path, overlay: str | None = "tiny.yaml") -> Checkout:
+    """overlay: which tiny settings, a file beside this one; None: params.yaml as it is."""
     folder.mkdir(parents=True)
     for name in CARRIED:
         source = ROOT / name
@@ -124,7 +124,8 @@ def new_checkout(folder: Path, overlay: str = "tiny.yaml") -> Checkout:
             )
         elif source.exists():
             shutil.copy(source, folder / name)
-    (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(overlay), sort_keys=False))
+    if overlay is not None:
+        (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(overlay), sort_keys=False))
     checkout = Checkout(folder)
     checkout.git("init", "-q", "-b", "main")
     checkout.git("config", "user.name", "test")

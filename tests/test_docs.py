@@ -1,0 +1,202 @@
+"""README and docs/ against the project: links, paths, commands, settings; and what docs/add_a_gan.md builds, built."""
+
+import json
+import re
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from checkout import Checkout, new_checkout
+
+from synthmed.cli import _parser
+from synthmed.core.settings import parse
+from synthmed.steps import STEPS
+
+ROOT = Path(__file__).parents[1]
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code of a page. before: the text of the page above it."""
+
+    page: str
+    language: str
+    text: str
+    before: str
+
+    def commands(self, program: str) -> list[list[str]]:
+        """The words of each command line that begins with `program`, comments left out."""
+        lines = self.text.replace("\\\n", " ").splitlines()
+        split = [shlex.split(line, comments=True) for line in lines if line.startswith(f"{program} ")]
+        return [] if self.language not in ("", "sh") else split
+
+
+BLOCKS = [
+    Block(page, found[1], found[2], text[: found.start()])
+    for page, text in PAGES.items()
+    for found in FENCE.finditer(text)
+]
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def test_links_lead_somewhere():
+    wrong = []
+    for page, text in PAGES.items():
+        for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text)):
+            if target.startswith(("https://", "http://")):
+                continue
+            name, _, part = target.partition("#")
+            path = (ROOT / page).parent / name if name else ROOT / page
+            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE) if part and path.exists() else []
+            if not path.exists() or (part and part not in map(anchor, headings)):
+                wrong.append(f"{page}: {target}")
+    assert wrong == []
+
+
+def test_files_that_are_named_exist():
+    named = re.compile(r"`((?:src|tests|docs|workflow|envs|profiles|benchmarks)/[\w/.*-]*)`")
+    wrong = [
+        f"{page}: {path}"
+        for page, text in PAGES.items()
+        for path in named.findall(text)
+        if "toygan" not in path and not list(ROOT.glob(path.rstrip("/")))
+    ]
+    assert wrong == []
+
+
+def test_every_command_of_synthmed_is_one(capsys):
+    commands = [(block.page, words) for block in BLOCKS for words in block.commands("synthmed")]
+    assert len(commands) > 8
+    for page, words in commands:
+        try:
+            _parser().parse_args(words[1:])
+        except SystemExit:
+            pytest.fail(f"{page}: {shlex.join(words)}\n{capsys.readouterr().err}")
+
+
+def test_verbs_and_options_in_running_text_are_there(capsys):
+    wrong = []
+    for page, text in PAGES.items():
+        for command in re.findall(r"`synthmed ([^`]+)`", FENCE.sub("", text)):
+            words = command.split()
+            verb = words[: 2 if words[0] == "images" else 1]
+            if verb[0].startswith("-") or verb[0] in ("<verb>", "VERB"):
+                continue
+            with pytest.raises(SystemExit):
+                _parser().parse_args([*verb, "--help"])
+            described = capsys.readouterr().out
+            wrong += [f"{page}: {command}" for word in words if word.startswith("--") and word not in described]
+            wrong += [f"{page}: {command}"] if not described else []
+    assert wrong == []
+
+
+def settings_file(page: str, name: str) -> str | None:
+    """What a page says stands in the settings file `name`: a here-document, or a block that the line above names."""
+    for block in BLOCKS:
+        if block.page != page:
+            continue
+        if here := re.search(rf"^cat > {re.escape(name)} <<'END'\n(.*?)^END$", block.text, re.MULTILINE | re.DOTALL):
+            return here[1]
+        if block.language == "json" and f"`{name}`" in block.before.rstrip().rpartition("\n")[2]:
+            return block.text
+    return None
+
+
+def test_settings_files_that_are_printed_can_be_used():
+    found = []
+    for block in BLOCKS:
+        for words in block.commands("synthmed"):
+            name = words[words.index("--settings") + 1] if "--settings" in words else None
+            if name and (text := settings_file(block.page, name)):
+                _, config = STEPS[words[1]].load()
+                parse(config, json.loads(text), f"{block.page}: {name}")
+                found.append(words[1])
+    assert {"fetch", "prepare-dicom", "latent-samples", "disease-axes", "move-along-axes"} <= {*found}
+
+
+def test_targets_of_make_and_keys_of_params_are_there():
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for block in BLOCKS:
+        for words in block.commands("make"):
+            assert words[1] in targets, block.page
+        for words in block.commands("dvc"):
+            for change in (word for word in words if "=" in word):
+                node = yaml.safe_load((ROOT / "params.yaml").read_text())
+                for key in change.partition("=")[0].split("."):
+                    assert key in node, f"{block.page}: {change}"
+                    node = node[key]
+
+
+# ------------------------------------------------------------------------------------------- what the pages let you add
+def insert(checkout: Checkout, name: str, text: str, before: str) -> None:
+    """`text` into a file of the checkout, above the first line that matches `before`."""
+    path = checkout.path / name
+    changed, count = re.subn(rf"^(?={before})", lambda _: text, path.read_text(), count=1, flags=re.MULTILINE)
+    assert count == 1, f"{name} has no line {before!r}"
+    path.write_text(changed)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Checkout:
+    """The project, its params.yaml with every data set and the experiment that the pages print."""
+    checkout = new_checkout(tmp_path_factory.mktemp("docs") / "checkout", overlay=None)
+    for block in BLOCKS:
+        if block.language == "yaml" and re.match(r"  \w+:\n    source: ", block.text):
+            insert(checkout, "params.yaml", block.text, before="experiments:")
+    (example,) = (block.text for block in BLOCKS if "\n  pneumonia:\n" in block.text)
+    marked, _, section = example.partition("\n  pneumonia:\n")
+    insert(checkout, "params.yaml", f"  pneumonia:\n{section}\n", before="  chest_findings:")
+    params = checkout.path / "params.yaml"
+    text = params.read_text()
+    for key, name in re.findall(r"^( +\w+:) (&\w+)", marked, re.MULTILINE):
+        text = text.replace(f"\n{key}\n", f"\n{key} {name}\n", 1)
+    params.write_text(text)
+    return checkout
+
+
+@pytest.mark.workflow
+def test_data_sets_experiment_and_targets_are_taken(checkout):
+    """Every entry passes the checks of a dry run, and every file that a command of Snakemake asks for can be made."""
+    targets = {"experiment_pneumonia"}
+    for block in BLOCKS:
+        for words in block.commands("snakemake"):
+            words = [word.replace("EXPERIMENT", "tuberculosis") for word in words]
+            targets |= {word for word in words if word.startswith(("results/", "data_", "experiment_"))}
+            if "--configfile" in words:
+                assert (ROOT / words[words.index("--configfile") + 1]).exists()
+    assert len(targets) > 5
+    checkout.snakemake("-n", "--quiet", "all", "--", *sorted(targets))
+
+
+@pytest.mark.workflow
+def test_the_gan_of_the_page_is_one_after_its_steps(checkout):
+    """docs/add_a_gan.md followed to the letter: the files under its headings, then the tests that it names."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "tests" / "generators", checkout.path / "tests" / "generators", ignore=ignored)
+    for name in ("tests/test_architecture.py", "tests/conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, checkout.path / name)
+    page = PAGES["docs/add_a_gan.md"]
+    for block in (block for block in BLOCKS if block.page == "docs/add_a_gan.md"):
+        heading = block.before.rstrip().rpartition("\n")[2]
+        (name,) = re.findall(r"`((?:src|tests|workflow)/[^`]+|params\.yaml)`", heading)
+        if name == "params.yaml":
+            insert(checkout, name, block.text, before="    domain_extractor:")
+        elif (checkout.path / name).exists():
+            insert(checkout, name, block.text, before="}")
+        else:
+            (checkout.path / name).write_text(block.text)
+    (line,) = re.findall(r"`(\"toygan\": .*,)`", page)
+    insert(checkout, "src/synthmed/generators/__init__.py", f"    {line}\n", before="}")
+    named = re.findall(r"`pytest ([^`]*)`", page)
+    assert named
+    for command in named:
+        checkout.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *command.split())
