@@ -1,10 +1,11 @@
 """How often the verdict is wrong where the truth is known, on made-up scores: the rule as it is, and as it was before.
 
-    python benchmarks/verdict_level.py [--datasets 500] [--table level outcomes power equivalence generator intervals]
+    python benchmarks/verdict_level.py [--datasets 500] [--table level power]
 
-Prints the tables of docs/verdict.md. Every data set is judged twice: by `readers_test`, and by "before", which is the
-same test with the patients' variance G/(G − 1) and degrees of freedom for the seeds only (Hillis 2007). ± is one
-Monte-Carlo standard error. 500 data sets take some minutes on one core.
+Prints the tables of docs/verdict.md, all or those named: level, outcomes, power, equivalence, generator, intervals,
+readers. Every data set is judged twice: by `readers_test`, and by "before", which is the same test with the patients'
+variance G/(G − 1) and degrees of freedom for the seeds only (Hillis 2007). ± is one Monte-Carlo standard error. 500
+data sets take about 15 minutes of one core.
 
 Scores: a case's own difficulty (variance 0.7), what an arm makes of it (0.1), what a training makes of it (0.2), and
 the distance of the classes, of which each training has its own (standard deviation `seed_sd`).
@@ -229,9 +230,9 @@ def equivalence(datasets: int, rng: np.random.Generator) -> None:
     """False 'equivalent' of arms that are better by exactly the margin."""
     rows = []
     for name, sd, seeds in (("weak", WEAK, 5), ("medium", MEDIUM, 5), ("weak", WEAK, 10)):
-        positive, patients = two_classes(2000, 2000, "one", 0, rng)
+        positive, patients = two_classes(1000, 1000, "one", 0, rng)
         one, any_before, any_now = [], [], []
-        for _ in range(max(50, datasets // 5)):
+        for _ in range(datasets):
             distances = [distance(0.78, sd), *[distance(0.78 + MARGIN, sd)] * 10]
             measured = outcomes.area_under_curve(
                 scores_of(positive, patients, distances, seeds, sd, rng), positive, patients
@@ -242,7 +243,7 @@ def equivalence(datasets: int, rng: np.random.Generator) -> None:
             any_before.append((old <= ALPHA / 2).any())
             any_now.append((holm(new) <= ALPHA / 2).any())
         rows.append([f"{name} seeds, S = {seeds}", percent(one), percent(any_before), percent(any_now)])
-    columns = ["2000 + 2000 cases", "one arm", "any of ten, before", "any of ten, now"]
+    columns = ["1000 + 1000 cases", "one arm", "any of ten, before", "any of ten, now"]
     print_table("False *equivalent* at exactly the margin, % (nominal: at most 2.5)", columns, rows)
 
 
@@ -302,6 +303,23 @@ def intervals(datasets: int, rng: np.random.Generator) -> None:
     print_table("Coverage of the 95 % interval of one arm, S = 5, %", ["outcome", "Wald, before", "now"], rows)
 
 
+def readers(datasets: int, rng: np.random.Generator) -> None:
+    """A reader study whose readers guess: balanced accuracy against 1/2, and equal to it within 0.1."""
+    rows = []
+    for cases, count in ((60, 2), (60, 3), (60, 5), (60, 10), (200, 3)):
+        different, equal, labels = [], [], np.arange(cases) % 2
+        for _ in range(2 * datasets):
+            looks = np.sqrt(0.5) * rng.standard_normal(cases) + np.sqrt(0.5) * rng.standard_normal((count, cases))
+            called = (looks + 0.3 * rng.standard_normal((count, 1)) > 0).astype(int)
+            measured = outcomes.balanced_accuracy(called, labels, np.arange(cases), 1)
+            test = readers_test(measured, np.eye(count), level=1 - ALPHA, null=0.5)
+            different.append(test.p <= ALPHA)
+            equal.append(equivalence_p(test, 0.1, null=0.5) <= ALPHA)
+        rows.append([f"{cases} cases, {count} readers", percent(different), percent(equal)])
+    columns = ["study", "different from chance", "equal to chance ± 0.1"]
+    print_table("Readers who guess, % (nominal: 5 different)", columns, rows)
+
+
 TABLES = {
     "level": level,
     "outcomes": outcome_level,
@@ -309,6 +327,7 @@ TABLES = {
     "equivalence": equivalence,
     "generator": generator,
     "intervals": intervals,
+    "readers": readers,
 }
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, write_csv, write_json
 from synthmed.evaluation.compare import CompareSettings, compare
 from synthmed.evaluation.scores import Cases, Scores, write_scores
+from synthmed.metrics.outcomes import OUTCOMES, Outcome, balanced_accuracy
 
 CLASSES = ("normal", "abnormal")
 SETTINGS = {
@@ -101,6 +103,25 @@ def test_identical_scores_show_neither_a_difference_nor_equivalence(tmp_path):
     assert not versus["equivalent"]
     assert versus["p"] == versus["p_holm"] == versus["also"]["mcnemar"]["p"] == versus["also"]["bootstrap"]["p"] == 1
     assert "no spread" in versus["outcomes"]["auroc"]["difference"]["reason"]
+
+
+def test_an_outcome_is_added_in_one_place(tmp_path, monkeypatch):
+    """Youden's index: its function and its entry, and it is measured, compared, and may decide."""
+
+    def youden(decided, labels, patients, positive):
+        half = balanced_accuracy(decided, labels, patients, positive)
+        return replace(half, estimates=2 * half.estimates - 1, influence=2 * half.influence, bounds=(-1.0, 1.0))
+
+    scores = scores_of({"real": 1.0, "better": 2.5})
+    monkeypatch.setitem(OUTCOMES, "youden", Outcome("youden", "Youden's index", "", True, "decisions", youden))
+    beside = run(tmp_path, scores)["arms"]["better"]
+    found = beside["tests"]["test"]["outcomes"]
+    expected = found["sensitivity"]["value"] + found["specificity"]["value"] - 1
+    assert found["youden"]["value"] == pytest.approx(expected)
+    assert beside["versus_reference"]["outcomes"]["youden"]["difference"]["value"] > 0
+    decides = run(tmp_path, scores, outcome="youden")
+    assert "Youden's index" in decides["rule"]
+    assert decides["arms"]["better"]["versus_reference"]["verdict"] == "helps"
 
 
 def test_below_five_seeds_there_is_a_difference_and_no_word(tmp_path):

@@ -303,6 +303,7 @@ def test_equivalence_by_two_one_sided_tests():
     lower = stats.t.sf((test.difference + 0.1) / test.error, test.degrees)
     upper = stats.t.cdf((test.difference - 0.1) / test.error, test.degrees)
     assert equivalence_p(test, 0.1) == pytest.approx(max(lower, upper))
+    assert equivalence_p(test, 0.1, null=test.difference) < equivalence_p(test, 0.1)
     # The interval lies within the margin exactly when both one-sided tests at half its level say so.
     edge = max(-test.low, test.high)
     assert equivalence_p(test, edge * 1.001) < 0.025 < equivalence_p(test, edge * 0.999)

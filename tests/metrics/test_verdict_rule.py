@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from synthmed.core.errors import InputError
-from synthmed.metrics.outcomes import area_under_curve, mean_of_patients
+from synthmed.metrics.outcomes import area_under_curve, balanced_accuracy, mean_of_patients
 from synthmed.metrics.statistics import SeedTest, equivalence_p, nested, paired, readers_test
 from synthmed.metrics.verdict import (
     HARMS,
@@ -148,6 +148,21 @@ def test_a_few_patients_with_most_of_the_images_do_not_break_the_level():
         measured = area_under_curve(scores.reshape(10, -1), positive, patients)
         p.append(readers_test(measured, paired(5), level=0.95).p)
     assert (np.array(p) <= 0.05).mean() <= 0.08
+
+
+def test_readers_who_guess_are_seldom_told_from_chance_and_sometimes_equal_to_it():
+    """Five readers, 60 cases, half of them synthetic: whom they call so has nothing to do with it."""
+    rng, different, equal = np.random.default_rng(15), [], []
+    labels = np.arange(60) % 2
+    for _ in range(300):
+        looks = np.sqrt(0.5) * rng.standard_normal(60) + np.sqrt(0.5) * rng.standard_normal((5, 60))
+        called = (looks + 0.3 * rng.standard_normal((5, 1)) > 0).astype(int)
+        measured = balanced_accuracy(called, labels, np.arange(60), 1)
+        test = readers_test(measured, np.eye(5), level=0.95, null=0.5)
+        different.append(test.p <= 0.05)
+        equal.append(equivalence_p(test, 0.1, null=0.5) <= 0.05)
+    assert np.mean(different) <= 0.08
+    assert np.mean(equal) > 0.3
 
 
 def test_the_chance_of_the_generators_training_is_part_of_the_nested_test():

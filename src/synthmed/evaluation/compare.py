@@ -23,11 +23,9 @@ from synthmed.metrics.outcomes import OUTCOMES, Measured, Outcome, beside
 
 logger = logging.getLogger(__name__)
 
-REPORTED = {
-    "classification": ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"),
-    "segmentation": ("iou", "dice", "thresholded_jaccard", "false_positive_pixels", "false_negative_pixels"),
-}
-"""Outcomes that every task of a kind reports, whichever of them decides."""
+SEGMENTATION = ("iou", "dice", "thresholded_jaccard", "false_positive_pixels", "false_negative_pixels")
+"""Outcomes that every segmentation task reports, whichever decides; a classification task: all that decide on its
+probabilities or its decisions."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,9 @@ class _Table:
     def __init__(self, settings: CompareSettings, path: Path, summary: Mapping):
         self.settings, self.summary = settings, summary
         self.path, self.level = path, 1 - settings.alpha
-        self.reported = [name for name in REPORTED[settings.kind] if name != settings.outcome]
-        self.reported.insert(0, settings.outcome)
+        of_classifiers = [name for name, outcome in OUTCOMES.items() if outcome.decides_on != "column"]
+        reported = SEGMENTATION if settings.kind == "segmentation" else of_classifiers
+        self.reported = list(dict.fromkeys((settings.outcome, *reported)))
         self.scores = self._read()
         self.cases: dict[str, Cases] = self.scores.cases
         self.arms = self.scores.arms

@@ -33,6 +33,7 @@ from synthmed.core.settings import Level, Seed, Share
 from synthmed.core.step import Output, step
 from synthmed.latent.sample_file import LatentSamples, read_arrays, read_samples, write_arrays
 from synthmed.metrics.classification import auroc
+from synthmed.metrics.estimate import Estimate
 
 logger = logging.getLogger(__name__)
 
@@ -363,10 +364,10 @@ def _area(problem: _Problem, rows: np.ndarray, axis: np.ndarray, disease: int) -
     return auroc(problem.codes[rows] @ axis, problem.patterns[rows] == disease)
 
 
-def _spread(values: np.ndarray, level: float) -> dict[str, float]:
+def _spread(values: np.ndarray, level: float) -> dict:
     """Mean, and the central `level` of the values."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
+    return Estimate(float(values.mean()), float(low), float(high)).to_json()
 
 
 def _report(

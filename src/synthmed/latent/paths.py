@@ -30,6 +30,7 @@ from synthmed.latent.eye import Eye, Walk, mean_distance
 from synthmed.latent.sample_file import LatentSamples, read_samples
 from synthmed.latent.samples import check_fit
 from synthmed.latent.space import restore
+from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.statistics import holm
 from synthmed.training.device import choose_device
 
@@ -287,9 +288,9 @@ _UNSAID = {
 }
 
 
-def _interval(value: float, spread: np.ndarray, level: float) -> dict[str, float]:
+def _interval(value: float, spread: np.ndarray, level: float) -> dict:
     low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
-    return {"value": float(value), "low": float(low), "high": float(high)}
+    return Estimate(float(value), float(low), float(high)).to_json()
 
 
 def _scores(
@@ -308,8 +309,7 @@ def _scores(
     scores: dict[str, dict] = {}
     for name, values in own.items():
         if values is None:
-            scores[name] = {"value": None, "reason": _UNSAID[name]}
-            scores[f"random_{name}"] = {"value": None, "reason": _UNSAID[name]}
+            scores[name] = scores[f"random_{name}"] = Estimate.missing(_UNSAID[name]).to_json()
             continue
         scores[name] = _interval(values.mean(), values[resampled].mean(axis=1), settings.level)
         # Over directions, not starts: where an axis without any meaning would come to lie.

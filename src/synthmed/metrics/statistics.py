@@ -193,11 +193,14 @@ def case_mean(
     return mean_estimate(measured, level=level)
 
 
-def equivalence_p(test: SeedTest, margin: float) -> float:
-    """One-sided p that the difference lies within ±margin: the larger of Schuirmann's two one-sided tests (1987)."""
+def equivalence_p(test: SeedTest, margin: float, null: float = 0.0) -> float:
+    """One-sided p that the mean lies within null ± margin: the larger of Schuirmann's two one-sided tests (1987).
+
+    null: 0 for differences; of a reader study, what guessing reaches (1/2 of a balanced accuracy of two classes).
+    """
     if test.error == 0:
         return 1.0
-    return float(special.stdtr(test.degrees, (abs(test.difference) - margin) / test.error))
+    return float(special.stdtr(test.degrees, (abs(test.difference - null) - margin) / test.error))
 
 
 # ------------------------------------------------------------------------------- training seeds as readers of the cases

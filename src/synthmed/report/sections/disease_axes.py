@@ -170,8 +170,8 @@ def side_effect_row(moved: Mapping) -> dict:
     row = {"disease": moved["target"]}
     for column, score in _SIDE_EFFECTS.items():
         row |= _cells(column, scores, score) | _cells(f"{column}_random", scores, f"random_{score}")
-    reasons = {scores[score]["reason"] for score in _SIDE_EFFECTS.values() if "reason" in scores.get(score, {})}
-    return {**row, "note": "; ".join(sorted(reasons))}
+    reasons = {scores.get(score, {}).get("reason") for score in _SIDE_EFFECTS.values()}
+    return {**row, "note": "; ".join(sorted(filter(None, reasons)))}
 
 
 # --------------------------------------------------------------------------------------------------------------- words
