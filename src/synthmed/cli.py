@@ -206,17 +206,14 @@ def _in_words(error: Exception, arguments: argparse.Namespace) -> str | None:
         return f"not enough memory ({error}); lower the batch size or the workers, or take a larger machine"
     said = explained(error)
     if said is not None and not isinstance(error, OSError):  # such an error names no file
-        files = [printable(path) for value in vars(arguments).values() for path in _files(value)]
-        said = f"one of {', '.join(files)} holds what is {said}"
+        given = [value if isinstance(value, list) else [value] for value in vars(arguments).values()]
+        files = [printable(path) for paths in given for path in paths if isinstance(path, Path) and path.is_file()]
+        said = f"{'one of ' if len(files) > 1 else ''}{', '.join(files)} holds what is {said}"
     return said
 
 
-def _files(value: object) -> list[Path]:
-    return [path for path in (value if isinstance(value, list) else [value]) if isinstance(path, Path)]
-
-
 def _tell(words: str) -> None:
-    words = printable(words)
+    words = words.encode("utf-8", "backslashreplace").decode()  # names of files may be no UTF-8
     logger.error("%s", words) if logging.getLogger().handlers else print(f"synthmed: {words}", file=sys.stderr)
 
 

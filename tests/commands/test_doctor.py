@@ -121,7 +121,7 @@ def test_a_home_that_cannot_be_written_is_told_unless_the_cache_is_elsewhere(mac
     [
         (1, None, "1 × H100, 80 GiB"),
         (1, "3", "1 × H100, 80 GiB (CUDA_VISIBLE_DEVICES=3)"),
-        (2, None, "2 × H100, 80 GiB; every job takes the first: run with --resources gpu=1,"),
+        (2, None, "2 × H100, 80 GiB; each step takes one: snakemake --resources gpu=2"),
         (0, "", "sees no CUDA device (CUDA_VISIBLE_DEVICES=)"),
     ],
 )

@@ -59,6 +59,13 @@ def test_a_record_says_what_was_used(root):
     assert "python" in made["versions"]
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"sha256": "0", "inputs": {}}'])
+def test_a_damaged_record_is_named(root, content):
+    (root / "results" / f"raw{SUFFIX}").write_text(content)
+    with pytest.raises(InputError, match=r"raw\.provenance\.json: no record of synthmed, or a damaged one; delete it"):
+        judged(root)
+
+
 def test_equal_runs_write_equal_records(root):
     before = (root / "results" / f"images{SUFFIX}").read_bytes()
     make(root)

@@ -164,7 +164,7 @@ def test_broken_manifests_are_named(tmp_path, text, message):
 
 
 def test_what_is_no_image_set_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"none\.zip: no such image set"):
+    with pytest.raises(InputError, match=r"none\.zip: no such file"):
         ImageSet(tmp_path / "none.zip")
     (tmp_path / "text.zip").write_text("x")
     with pytest.raises(InputError, match=r"text\.zip: not a readable zip"):

@@ -48,7 +48,7 @@ def test_every_source_keeps_the_contract(name):
 
 
 def test_an_unknown_source_is_named_with_the_known_ones():
-    with pytest.raises(InputError, match=r"'xray'; known are \['chest_dicom', 'folder', 'medmnist',"):
+    with pytest.raises(InputError, match=r"'xray'; known are \['chest_dicom', 'folder', 'image_set', 'medmnist',"):
         sources.load("xray")
 
 
@@ -216,6 +216,7 @@ def test_a_csv_with_a_pattern_for_the_file(tmp_path):
         ("file\tfinding\tperson\n1.png\ta\t7\n", r"separated by tabs: save it with commas"),
         ("\n\n", r"labels\.csv: the file is empty"),
         ("file,finding,person\n,,\n", r"labels\.csv: no rows below the first line"),
+        ("file,finding,person\n1\0.png,a,7\n2.png,b,8\n", r"clinic/1\\x00\.png does not exist"),
         ("file,finding,person\n1.PNG,a,7\n2.png,b,8\n", r"1\.PNG does not exist; is '1\.png' meant\?"),
         ("file,finding,person\n1,a,7\n2.png,b,8\n", r"clinic/1 does not exist; is '1\.png' meant\?"),
         ("file,finding,person\n1.png,a," + "x" * 200_000 + "\n", r"not readable as a table \(field larger"),
@@ -244,6 +245,20 @@ def test_a_column_of_the_image_set_cannot_be_carried(tmp_path):
 def test_a_misspelt_option_is_named(tmp_path):
     with pytest.raises(InputError, match=r"unknown setting options\.pth; did you mean 'path'"):
         fetch_folder(tmp_path, {"pth": "x", "name": "clinic", "csv": None, "patient_pattern": None})
+
+
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        (b"file,label\na.png,x\n", "lacks one of"),
+        (b"file,label\n\xff\n", "index.csv: 'utf-8' codec"),
+        (b"", "lacks one of"),
+    ],
+)
+def test_an_archive_with_another_index_is_refused(tmp_path, index, said):
+    path = make_zip(tmp_path / "folder.zip", {"index.csv": index})
+    with pytest.raises(InputError, match=said), folder.read([path]):
+        pass
 
 
 def test_a_full_disk_while_packing(class_folders, small_disk):

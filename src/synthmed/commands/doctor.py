@@ -54,7 +54,7 @@ def _gpu() -> Finding:
     properties = torch.cuda.get_device_properties(0)
     seen = f"{count} × {properties.name}, {properties.total_memory / 2**30:.0f} GiB{shown}"
     if count > 1:
-        seen += "; every job takes the first: run with --resources gpu=1, or training.processes above 1"
+        seen += f"; each step takes one: snakemake --resources gpu={count}"
     return Finding("GPU", True, seen, needed)
 
 

@@ -60,8 +60,9 @@ def explained(error: Exception, path: str | Path | None = None) -> str | None:
 
 
 def printable(path: str | Path) -> str:
-    """A path for messages: bytes of a name that are no UTF-8 are shown as \\udc…, which no terminal refuses."""
-    return os.fspath(path).encode("utf-8", "backslashreplace").decode()
+    """A path for messages: bytes that are no UTF-8 and characters that no terminal shows are written as escapes."""
+    text = os.fspath(path)
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def nfc(text: str) -> str:

@@ -174,7 +174,9 @@ def settle(
     for folder in folders:
         for path in sorted(Path(folder).rglob(f"*{SUFFIX}")):
             artefact = Path(str(path)[: -len(SUFFIX)])
-            records[_name(artefact, root)] = read_json(path)
+            records[_name(artefact, root)] = made = read_json(path)
+            if not isinstance(made, dict) or not {"sha256", "inputs", "code"} <= set(made):
+                raise InputError(f"{path}: no record of synthmed, or a damaged one; delete it, then run again")
     settled = Settled()
     if named is not None:
         in_use = set(named)

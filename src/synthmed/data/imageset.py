@@ -13,6 +13,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, dump_json
+from synthmed.core.files import atomic_path, readable, dump_json
 
 COLUMNS = ("image", "label", "mask", "patient", "split", "source")
 """Columns every manifest has. Further columns may follow, sorted by name."""
@@ -232,17 +233,15 @@ class ImageSet(Sequence):
     def __init__(self, path: str | Path):
         self.path = Path(path)
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with readable(self.path), zipfile.ZipFile(self.path) as archive:
                 names = set(archive.namelist())
                 if MANIFEST not in names:
                     raise InputError(f"{self.path}: no {MANIFEST} inside, so this is no image set")
                 text = archive.read(MANIFEST).decode("utf-8")
+                self.rows: list[dict[str, str]] = list(csv.DictReader(io.StringIO(text)))
                 self.legend = Legend.load(archive.read(LEGEND), str(self.path)) if LEGEND in names else PLAIN
-        except FileNotFoundError as error:
-            raise InputError(f"{self.path}: no such image set") from error
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"{self.path}: not a readable zip file ({error}); make it again") from error
-        self.rows: list[dict[str, str]] = list(csv.DictReader(io.StringIO(text)))
         missing = [column for column in COLUMNS if self.rows and column not in self.rows[0]]
         if missing or not self.rows:
             raise InputError(f"{self.path}: the manifest lacks {missing or 'any row'}")

@@ -119,8 +119,7 @@ def tell_unknown(files: Sequence[str], where: str, remedy: str) -> None:
     if len(folders) > 1 and max(folders.values()) > 1:
         folder = folders.most_common(1)[0][0]
         logger.warning(
-            "%s: %d images lie in %d sub-folders, e.g. %r; if each is a patient, its images would come into several "
-            'parts: name the patient, for instance by patient_pattern: "([^/]+)/"',
+            "%s: %d images lie in %d sub-folders, e.g. %r; if each is a patient, its images come into several parts",
             *(where, sum(folders.values()), len(folders), folder),
         )
     tell_likely(likely_patients(files), where)

@@ -100,8 +100,8 @@ def split(
         parts = _parts(image_set, patients, labels, settings)
         found = _search(image_set, patients, parts, settings)
     _check_patients(images, parts, patients)
-    check_enough(images, image_set.rows, parts)
     tell_crowds(_known(image_set), labels, str(images))
+    check_enough(images, image_set.rows, parts)
     _tell(image_set, found, parts, settings)
     for name, path in zip(PARTS, (train, validation, test), strict=True):
         chosen = [index for index, part in enumerate(parts) if part == name]

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 import torch
 
 from synthmed.core.errors import InputError
+from synthmed.core.lock import try_lock
+
+logger = logging.getLogger(__name__)
+
+_taken: list[IO] = []
+"""The lock of the GPU that this process computes on, open until it ends."""
 
 
 def derived_seed(seed: int, purpose: str) -> int:
@@ -18,13 +28,36 @@ def derived_seed(seed: int, purpose: str) -> int:
 def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     """The device to compute on; "auto" is a GPU where there is one. Raises InputError when "cuda" is asked in vain.
 
-    On a CPU torch is set to deterministic algorithms, so that equal settings give equal bits.
+    Of several GPUs the first that no other process here has chosen. On a CPU torch is set to deterministic algorithms,
+    so that equal settings give equal bits.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("setting device is 'cuda', but torch finds no GPU here; set it to 'auto' or 'cpu'")
     device = torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    if device.type == "cuda" and not _taken and not torch.distributed.is_torchelastic_launched():
+        _take_gpu()
     # The same as use_deterministic_algorithms, which would import torch's compiler: seconds of CPU in every process.
     torch.set_deterministic_debug_mode("error" if device.type == "cpu" else "default")
     # Writing NaN into every fresh tensor finds reads of uninitialised memory, which is not what is wanted here.
     torch.utils.deterministic.fill_uninitialized_memory = False
     return device
+
+
+def _take_gpu() -> None:
+    """Compute on the first GPU that no other process of this user's has taken, or with a warning on one that has one.
+
+    A lock of the kernel says so, of one file a GPU; CUDA_VISIBLE_DEVICES may have chosen some of them before.
+    """
+    for index in range(torch.cuda.device_count()):
+        name = f"synthmed-{os.getuid()}-{torch.cuda.get_device_properties(index).uuid}.lock"
+        handle = open(Path(tempfile.gettempdir()) / name, "a")  # noqa: SIM115 - it stays open as long as the process
+        if try_lock(handle):
+            _taken.append(handle)
+            torch.cuda.set_device(index)
+            return
+        handle.close()
+    logger.warning(
+        "each of the %d GPUs is in use by another step, and this one shares the first: let Snakemake run as many at a "
+        "time as there are GPUs (--resources gpu=%d)",
+        *(torch.cuda.device_count(),) * 2,
+    )

@@ -94,8 +94,7 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
     labels = Counter(row["label"] for row in rows)
     if len(labels) < 2:
         raise InputError(f"{folder.path}: only one class ({', '.join(labels) or 'no image'}); at least two are needed")
-    known = settings.patient_pattern is not None or (settings.csv is not None and settings.csv.patient is not None)
-    _settle_patients(rows, folder, known)
+    _settle_patients(rows, folder, settings)
     for row in rows:
         row["source"] = settings.name
     _pack(folder, rows, raw[0])
@@ -120,18 +119,20 @@ def listed(settings: FolderSettings) -> tuple[UserFolder, list[dict[str, str]]]:
     return folder, _rows_of_csv(folder, settings.csv)
 
 
-def _settle_patients(rows: Sequence[dict[str, str]], folder: UserFolder, known: bool) -> None:
+def _settle_patients(rows: Sequence[dict[str, str]], folder: UserFolder, settings: FolderSettings) -> None:
     """One spelling for each patient, "" where there is none; what that may hide is said."""
     where = printable(folder.path)
     patients = one_spelling([cleaned(row["patient"]) for row in rows], where)
     for row, patient in zip(rows, patients, strict=True):
         row["patient"] = patient
-    if known:
+    if (settings.patient_pattern if settings.csv is None else settings.csv.patient) is not None:
         tell_missing(patients, where)
         tell_crowds(patients, [row["label"] for row in rows], where)
+    elif settings.csv is None:
+        below = [row["file"].partition("/")[2] for row in rows]
+        tell_unknown(below, where, 'name them by options.patient_pattern ("([^/]+)/": each sub-folder is one)')
     else:
-        below = [row["file"].partition("/")[2] or row["file"] for row in rows]
-        tell_unknown(below, where, "name them by options.patient_pattern, or options.csv.patient with a table")
+        tell_unknown([row["file"] for row in rows], where, "name them by options.csv.patient")
 
 
 # ------------------------------------------------------------------------------------------------- class sub-folders
@@ -284,10 +285,11 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
         if INDEX not in archive.names:
             raise InputError(f"{raw[0]}: no {INDEX} inside; it was not made by the step fetch")
         try:
-            rows = csv.DictReader(io.StringIO(archive.read(INDEX).decode()))
-        except DamagedMember as error:
-            raise InputError(f"{raw[0]}: {error}; delete it and run fetch again") from error
-        rows = list(rows)
+            rows = list(csv.DictReader(io.StringIO(archive.read(INDEX).decode())))
+        except (DamagedMember, UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{raw[0]}: {INDEX}: {error}; delete the archive and run fetch again") from error
+        if not rows or not set(_COLUMNS) <= set(rows[0]):
+            raise InputError(f"{raw[0]}: {INDEX} lacks one of {list(_COLUMNS)}; it was not made by the step fetch")
         names = _image_names([row["file"] for row in rows])
         yield [
             RawImage(

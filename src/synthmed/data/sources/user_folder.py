@@ -66,7 +66,7 @@ class UserFolder:
         meant = {name.name.casefold(), name.stem.casefold()}
         like = [other for other in self.files if PurePosixPath(other.casefold()).stem in meant]
         advice = f"; is {like[0]!r} meant? Then write it so, or options.csv.file as a pattern" if like else ""
-        raise InputError(f"{where}: {path} does not exist{advice}")
+        raise InputError(f"{where}: {printable(path)} does not exist{advice}")
 
     def read(self, name: str) -> bytes:
         """The bytes of a file. Raises InputError when it cannot be read, is a link into nowhere, or no file at all."""

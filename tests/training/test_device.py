@@ -1,0 +1,81 @@
+"""Which GPU a process takes, on pretended GPUs: locks of the kernel keep the processes of one machine apart."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from synthmed.core.errors import InputError
+from synthmed.training import device
+
+HOLD = (
+    "import sys; from synthmed.core.lock import try_lock; f = open(sys.argv[1], 'a'); print(try_lock(f), flush=True); "
+)
+
+
+@pytest.fixture
+def gpus(tmp_path, monkeypatch):
+    """Two GPUs. Returns the list of those that were chosen, and a function by which another process takes one."""
+    chosen, others = [], []
+    monkeypatch.setattr(device.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(device.os, "getuid", lambda: 7)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=f"GPU-{index}"))
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch, "set_deterministic_debug_mode", lambda mode: None)
+
+    def take(index):
+        path = tmp_path / f"synthmed-7-GPU-{index}.lock"
+        command = [sys.executable, "-c", HOLD + "sys.stdin.read()", str(path)]
+        others.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        assert others[-1].stdout.readline() == "True\n"
+
+    yield chosen, take
+    for other in others:
+        other.communicate()
+    for handle in device._taken:
+        handle.close()
+    device._taken.clear()
+
+
+def test_a_process_takes_the_first_gpu_once(gpus):
+    chosen, _ = gpus
+    assert device.choose_device("auto") == device.choose_device("cuda") == torch.device("cuda")
+    assert chosen == [0]
+
+
+def test_a_gpu_that_another_process_has_taken_is_left_to_it(gpus, caplog):
+    chosen, take = gpus
+    take(0)
+    device.choose_device("auto")
+    assert chosen == [1]
+    assert caplog.text == ""
+
+
+def test_without_a_free_gpu_the_first_is_shared_and_this_is_said(gpus, caplog):
+    chosen, take = gpus
+    take(0)
+    take(1)
+    assert device.choose_device("auto") == torch.device("cuda")
+    assert chosen == []
+    assert "each of the 2 GPUs is in use by another step" in caplog.text
+    assert "--resources gpu=2" in caplog.text
+
+
+def test_processes_of_one_training_have_their_gpus_by_their_rank(gpus, monkeypatch):
+    chosen, _ = gpus
+    monkeypatch.setattr(torch.distributed, "is_torchelastic_launched", lambda: True)
+    device.choose_device("auto")
+    assert chosen == []
+    assert device._taken == []
+
+
+def test_a_gpu_that_is_asked_for_in_vain_is_an_error():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(InputError, match="torch finds no GPU here"):
+        device.choose_device("cuda")
+    assert device.choose_device("auto") == torch.device("cpu")
