@@ -37,7 +37,7 @@ SETTINGS = {
     "size": [20, 20],
     "crop_black_borders": False,
     "resample": "box",
-    "masks": True,
+    "masks": {"kind": "semantic", "classes": {"foreground": 255}, "required": False},
     "min_size": 16,
     "voi": "lut_or_window",
     "voi_number": 1,

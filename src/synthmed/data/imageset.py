@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, readable, dump_json
+from synthmed.core.files import atomic_path, dump_json, readable
 
 COLUMNS = ("image", "label", "mask", "patient", "split", "source")
 """Columns every manifest has. Further columns may follow, sorted by name."""
