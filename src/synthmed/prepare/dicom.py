@@ -252,7 +252,7 @@ def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -
     film = read_film(_load(image.load))
     patient = image.patient or cleaned(text(film.tags, "PatientID"))
     if not patient:
-        raise Rejected("no patient: neither the source nor the tag PatientID names one")
+        raise Rejected("no patient: neither a column of patients nor the tag PatientID names one")
     shape = film.stored.shape
     refuse_small(shape, settings.min_size)
     mask = label_map([partial(_load, part) for part in image.masks], shape, settings.masks)
