@@ -1,5 +1,5 @@
 # The commands of the README. `make results` and `make test` set everything up first.
-.PHONY: results test lint settle lock weights
+.PHONY: results test lint schemas settle lock weights
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
@@ -33,6 +33,9 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml envs/make_venv.s
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
+
+schemas: $(READY)  ## the JSON schema of all settings, made of the dataclasses of the steps
+	synthmed schemas --out workflow/schemas
 
 lock:  ## new versions: needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" requirements-dev.in -o requirements.lock

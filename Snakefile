@@ -1,6 +1,4 @@
-from snakemake.utils import min_version, validate
-
-from synthmed.core.settings import explain
+from snakemake.utils import min_version
 
 min_version("9.0")
 
@@ -21,15 +19,7 @@ configfile: f"{workflow.basedir}/params.yaml"
 
 
 check_keys(config)
-# An overlay leaves an experiment out by setting it to null.
-config["experiments"] = {name: entry for name, entry in (config.get("experiments") or {}).items() if entry is not None}
-
-try:
-    validate(config, "workflow/schemas/params.schema.yaml")
-except WorkflowError as error:
-    if error.__context__ is None:
-        raise
-    raise WorkflowError(f"settings: {explain(error.__context__)}") from None
+check_schema(config)
 
 
 report: "workflow/report/workflow.rst"

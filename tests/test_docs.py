@@ -196,6 +196,8 @@ def test_the_gan_of_the_page_is_one_after_its_steps(checkout):
             (checkout.path / name).write_text(block.text)
     (line,) = re.findall(r"`(\"toygan\": .*,)`", page)
     insert(checkout, "src/synthmed/generators/__init__.py", f"    {line}\n", before="}")
+    assert "`make schemas`" in page
+    checkout.run(sys.executable, "-m", "synthmed", "schemas", "--out", "workflow/schemas")
     named = re.findall(r"`pytest ([^`]*)`", page)
     assert named
     for command in named:

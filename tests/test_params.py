@@ -1,6 +1,6 @@
-"""params.yaml and every overlay of workflow/scales/ against the schemas, and the schemas against the code."""
+"""params.yaml and every overlay of workflow/scales/ against the schema, and the schema against the code."""
 
-import dataclasses
+import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
+from jsonschema.exceptions import best_match
 
 from synthmed import generators
+from synthmed.commands.params import Params
+from synthmed.commands.schemas import schema_text
 from synthmed.core.errors import InputError
-from synthmed.core.settings import parse
+from synthmed.core.settings import explain, parse, without_nulls
 from synthmed.data import sources
-from synthmed.extractors import EXTRACTORS
 
 ROOT = Path(__file__).parents[1]
-SCHEMAS = ROOT / "workflow" / "schemas"
-FILES = sorted(SCHEMAS.rglob("*.yaml"))
+SCHEMA = json.loads((ROOT / "workflow" / "schemas" / "params.schema.json").read_text(encoding="utf-8"))
 SCALES = sorted((ROOT / "workflow" / "scales").glob("*.yaml"))
-IDS = [path.relative_to(SCHEMAS).as_posix() for path in FILES]
+VALIDATOR = Draft202012Validator(SCHEMA)
 
 
 @cache
@@ -38,19 +38,13 @@ def over(base: dict, overlay: dict) -> dict:
     return merged
 
 
-# Every schema under the address of its file, so that relative references find each other.
-REGISTRY = Registry().with_resources([(path.as_uri(), Resource.from_contents(read(path))) for path in FILES])
-VALIDATOR = Draft202012Validator({"$ref": (SCHEMAS / "params.schema.yaml").as_uri()}, registry=REGISTRY.crawl())
 PARAMS = {"params.yaml": read(ROOT / "params.yaml")}
 PARAMS |= {path.name: over(PARAMS["params.yaml"], read(path)) for path in SCALES}
-for params_of_scale in PARAMS.values():  # as the Snakefile does
-    params_of_scale["experiments"] = {
-        name: entry for name, entry in params_of_scale["experiments"].items() if entry is not None
-    }
+PARAMS = {name: without_nulls(params, SCHEMA) for name, params in PARAMS.items()}
 
 
 def problems(params: dict) -> list[str]:
-    return [f"{error.json_path}: {error.message}" for error in VALIDATOR.iter_errors(params)]
+    return [explain(error) for error in VALIDATOR.iter_errors(params)]
 
 
 @pytest.fixture(params=PARAMS)
@@ -58,45 +52,25 @@ def params(request) -> dict:
     return PARAMS[request.param]
 
 
+def keys_of(path: str) -> list[str]:
+    return path[1:].split("/") if path.startswith("/") else ["experiments", "tuberculosis", *path.split(".")]
+
+
+def changed(path: str, value: object) -> dict:
+    """params.yaml with another value at a place of the experiment tuberculosis (or of the whole, with / in front)."""
+    for key in reversed(keys_of(path)):
+        value = {key: value}
+    return over(PARAMS["params.yaml"], value)
+
+
 # ------------------------------------------------------------------------------------------------------ the settings
 def test_there_are_overlays_to_test():
     assert "paper.yaml" in PARAMS
 
 
-def test_settings_follow_the_schemas(params):
+def test_settings_follow_the_schema_and_can_be_parsed(params):
     assert problems(params) == []
-
-
-def entries(params: dict) -> Iterator[tuple[dict, str, dict]]:
-    """(experiment, name of the generator, its settings)."""
-    for experiment in params["experiments"].values():
-        for name, entry in experiment["generators"].items():
-            yield experiment, name, entry
-
-
-def test_every_generator_understands_its_settings(params):
-    for _, name, entry in entries(params):
-        parse(generators.load(entry["model"]).Config, entry["config"], f"{name}.config")
-
-
-def test_names_in_the_settings_name_something(params):
-    for experiment in params["experiments"].values():
-        classes = set(experiment["classes"])
-        assert experiment["dataset"] in params["datasets"]
-        assert experiment["positive"] in classes
-        assert {label for label in experiment["prepare"]["labels"].values() if label is not None} == classes
-        for task in experiment["tasks"].values():
-            assert task["model"].get("backbone", "domain") in experiment["extractors"]
-            assert set(task["arms"]["sweep"]) <= set(experiment["generators"])
-            assert task["arms"]["added_share"] is None or task["arms"]["added_counts"] is None
-        assert set(experiment["fidelity"]["floor_counts"]) == classes
-    for experiment, name, entry in entries(params):
-        samples = set(entry["sampling"]["samples"])
-        assert samples == set(experiment["classes"]) or (samples == {"unlabelled"} and "pseudo_labels" in experiment), (
-            name
-        )
-        trained = [label for training in entry["trainings"].values() for label in training["labels"]]
-        assert sorted(trained) == sorted(experiment["classes"]), name
+    parse(Params, params, "params")
 
 
 def test_raw_files_of_every_data_set_have_names(params):
@@ -130,23 +104,19 @@ def mappings(value: object, where: tuple = ()) -> Iterator[tuple]:
 
 # Mappings whose keys are names that the user chooses.
 FREE = {"labels", "samples", "floor_counts", "files", "sweep", "trainings", "datasets", "experiments", "generators"}
-FREE |= {"extractors", "searches", "batch_limits", "classifiers"}
+FREE |= {"extractors", "searches", "batch_limits", "classifiers", "tasks", "shared", "added_counts", "findings"}
 
 
-def test_a_misspelt_setting_is_refused_wherever_it_stands():
-    params = PARAMS["params.yaml"]
-    wrong, places = params, []
-    for path in mappings(params):
-        if path and path[-1] in FREE:
-            continue
-        places.append(".".join(("$", *path)))
-        inner = {"misspelt_setting": 1}
-        for key in reversed(path):
-            inner = {key: inner}
-        wrong = over(wrong, inner)
-    assert len(places) > 30
-    refused = {error.json_path for error in VALIDATOR.iter_errors(wrong) if "misspelt_setting" in error.message}
-    assert set(places) - refused == set(), "these take any setting"
+@pytest.mark.parametrize(
+    "place", [path for path in mappings(PARAMS["params.yaml"]) if not path or path[-1] not in FREE]
+)
+def test_a_misspelt_setting_is_refused_wherever_it_stands(place):
+    if "shared" in place:
+        return
+    wrong = changed("/" + "/".join((*place, "misspelt_setting")), 1) if place else {**PARAMS["params.yaml"], "x_y": 1}
+    said = explain(best_match(VALIDATOR.iter_errors(wrong)))
+    assert said.startswith(".".join(place) or "the file")
+    assert "unknown setting" in said
 
 
 @pytest.mark.parametrize(
@@ -159,118 +129,83 @@ def test_a_misspelt_setting_is_refused_wherever_it_stands():
         ("generators.dcgan.training.precision", "fp16"),
         ("generators.dcgan.training.batch_size", 0),
         ("generators.cyclegan_rf22.config.discriminator_last_stride", 3),
-        ("classifier.backbone", "resnet"),
+        ("tasks.classification.model.backbone", "resnet"),
+        ("tasks.classification.outcome", "aurroc"),
+        ("tasks.Classification", {}),
         ("extractors.resnet", {}),
         ("classes", ["normal"]),
+        ("classes", ["normal", "normal"]),
         ("seed", -1),
+        ("generators.dcgan.sampling.samples", 0),
+        ("fidelity.floor_counts", 1),
+        ("/datasets/tuberculosis_xrays/source", "montgomery"),
+        ("/datasets/tuberculosis_xrays/provider", "folder"),  # the source has no such provider
+        ("/datasets/tuberculosis_xrays/provider", "download"),  # without a pool
     ],
 )
 def test_an_impossible_value_is_refused(path, value):
-    inner = value
-    for key in reversed(["experiments", "tuberculosis", *path.split(".")]):
-        inner = {key: inner}
-    assert problems(over(PARAMS["params.yaml"], inner))
+    assert problems(changed(path, value))
 
 
-def test_a_pool_needs_phantoms_and_a_download_takes_no_options():
-    def dataset(**changes: object) -> list[str]:
-        return problems(over(PARAMS["params.yaml"], {"datasets": {"tuberculosis_xrays": changes}}))
-
-    assert dataset() == []
-    assert any("pool" in problem for problem in dataset(provider="download"))
-    assert any("options" in problem for problem in dataset(provider="download", pool=None))
-
-
-# ------------------------------------------------------------------------------------------------------- the schemas
-def parts(schema: object, where: str = "") -> Iterator[tuple[str, dict]]:
-    """Every schema inside `schema`, with its place; conditions (`if`) only look and are left out."""
-    if isinstance(schema, Mapping):
-        yield where, schema
-        for key, value in schema.items():
-            if key != "if":
-                yield from parts(value, f"{where}/{key}")
-    elif isinstance(schema, list):
-        for number, item in enumerate(schema):
-            yield from parts(item, f"{where}/{number}")
+def test_a_misspelling_inside_a_choice_is_named():
+    """In a block that may also be null, of options that follow from the source and its provider."""
+    csv = {"name": "t.csv", "flie": "f", "label": "l", "patient": None, "mask": None, "split": None, "keep": []}
+    options = {"path": "p", "name": "n", "patient_pattern": None, "csv": csv}
+    films = {"source": "folder", "provider": "folder", "options": options, "pool": None}
+    said = explain(best_match(VALIDATOR.iter_errors(changed("/datasets/films", films))))
+    assert said == "datasets.films.options.csv: unknown setting 'flie'; did you mean 'file'?"
 
 
-def narrows(where: str, schema: dict) -> bool:
-    """Whether this is the consequence of a condition, which narrows settings that are described elsewhere."""
-    return bool(re.search("/(then|else)(/|$)", where)) and "additionalProperties" not in schema
+def test_a_number_holds_for_every_class():
+    assert problems(changed("generators.dcgan.sampling.samples", 90)) == []
+    assert problems(changed("fidelity.floor_counts", 90)) == []
+    assert problems(changed("prepare.labels", None)) == []
 
 
-def resolved(path: Path, schema: dict) -> dict:
-    """What a `$ref` of the file `path` points at, or the schema itself."""
-    if "$ref" not in schema:
-        return schema
-    file, _, pointer = schema["$ref"].partition("#")
-    target = read(path.parent / file if file else path)
-    for key in pointer.strip("/").split("/") if pointer else ():
-        target = target[key]
-    return target
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/experiments/chest_findings", "/datasets/chest_findings_films", "generators.dcgan", "extractors.domain"),
+        *("tasks.classification", "generators.dcgan.trainings.normal", "tasks.classification.arms.sweep.dcgan"),
+        "/experiments/chest_findings/classifiers/device",
+        "/experiments/chest_findings/anomaly/searches/random",
+        "/experiments/chest_findings/selection",
+    ],
+)
+def test_an_overlay_removes_any_named_entry_by_null(path):
+    kept = without_nulls(changed(path, None), SCHEMA)
+    *parents, last = keys_of(path)
+    for key in parents:
+        kept = kept[key]
+    assert last not in kept
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_a_schema_is_one(path):
-    Draft202012Validator.check_schema(read(path))
+@pytest.mark.parametrize("path", ["references", "tasks.classification.validation", "prepare.labels.normal", "seed"])
+def test_null_stays_where_it_is_a_value_or_a_mistake(path):
+    kept = without_nulls(changed(path, None), SCHEMA)["experiments"]["tuberculosis"]
+    for key in path.split("."):
+        kept = kept[key]
+    assert kept is None
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_every_setting_is_described(path):
-    silent = []
-    for where, schema in parts(read(path)):
-        for name, setting in ({} if narrows(where, schema) else schema.get("properties", {})).items():
-            described = {**resolved(path, setting), **setting}
-            if not str(described.get("description", "")).strip():
-                silent.append(f"{where}/properties/{name}")
-    assert silent == []
+# -------------------------------------------------------------------------------------------------------- the schema
+def test_the_schema_is_that_of_the_code():
+    assert (ROOT / "workflow" / "schemas" / "params.schema.json").read_text("utf-8") == schema_text(), "make schemas"
 
 
-# Methods that an experiment asks for by naming them; an anomaly search has no set of samples.
-ASKED_FOR = {
-    ("experiment.schema.yaml", ""): {
-        *("selection", "classifiers", "prediction", "pseudo_labels", "grad_cam", "disease_axes", "anomaly"),
-    },
-    ("experiment.schema.yaml", "/properties/classifiers"): {"device", "findings"},
-    ("experiment.schema.yaml", "/$defs/generator"): {"sampling"},
-    ("experiment.schema.yaml", "/properties/prepare"): set(),
-}
+def test_the_schema_is_one():
+    Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_nothing_has_a_default_or_may_be_left_out_or_added(path):
-    for where, schema in parts(read(path)):
-        if where.endswith("/properties") or "properties" not in schema:
-            continue
-        for name, setting in schema["properties"].items():
-            assert "default" not in setting, f"{where}: DVC does not see the default of {name}"
-        if narrows(where, schema):
-            continue
-        assert schema.get("additionalProperties") is False, f"{where} takes any setting"
-        needed = set(schema["properties"]) - ASKED_FOR.get((path.name, where), set())
-        assert set(schema.get("required", ())) == needed, f"{where}: required"
-
-
-@pytest.mark.parametrize("model", generators.GENERATORS)
-def test_the_schema_of_a_generator_and_its_config_name_the_same_settings(model):
-    schema = read(SCHEMAS / "generators" / f"{model}.yaml")
-    fields = {field.name for field in dataclasses.fields(generators.load(model).Config)}
-    assert set(schema["properties"]) == fields
-
-
-def test_what_can_be_chosen_is_what_there_is():
-    experiment = read(SCHEMAS / "experiment.schema.yaml")
-    generator = experiment["$defs"]["generator"]
-    assert set(generator["properties"]["model"]["enum"]) == set(generators.GENERATORS)
-    chosen = {rule["if"]["properties"]["model"]["const"] for rule in generator["allOf"]}
-    assert chosen == set(generators.GENERATORS)
-    assert set(experiment["properties"]["extractors"]["propertyNames"]["enum"]) == set(EXTRACTORS)
-    backbone = experiment["properties"]["classifier"]["properties"]["backbone"]
-    assert set(backbone["enum"]) == set(EXTRACTORS)
-    dataset = read(SCHEMAS / "dataset.schema.yaml")
-    assert set(dataset["properties"]["source"]["enum"]) == set(sources.SOURCES)
-    providers = {provider for name in sources.SOURCES for provider in sources.load(name).PROVIDERS}
-    assert set(dataset["properties"]["provider"]["enum"]) == providers
+@pytest.mark.parametrize("name", SCHEMA["$defs"])
+def test_every_setting_is_described_and_has_no_default(name):
+    for setting, schema in SCHEMA["$defs"][name]["properties"].items():
+        described = SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")] if "$ref" in schema else schema
+        inner = [SCHEMA["$defs"][c["$ref"].removeprefix("#/$defs/")] for c in schema.get("anyOf", ()) if "$ref" in c]
+        words = described.get("description") or " ".join(one["description"] for one in inner)
+        words = words or " ".join(c["then"]["$ref"] for c in schema.get("allOf", ()))
+        assert words.strip(), f"{name}.{setting}"
+        assert "default" not in schema, f"DVC does not see the default of {setting}"
 
 
 def test_a_config_says_what_is_wrong_with_it():

@@ -70,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--size", type=int, default=64, help="pixels a side at which all is judged (default 64)")
     judge.add_argument("--cores", type=int, default=2)
 
+    schemas = verbs.add_parser("schemas", help="write the JSON schema of all settings, as the code states them")
+    schemas.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+
     doctor = verbs.add_parser("doctor", help="what this machine can run, and what is missing for what")
     doctor.add_argument("--folder", type=Path, default=Path(), help="where data and results would be written")
 
@@ -113,12 +116,11 @@ def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> 
     missing = [path for path in inputs if not path.exists()]
     if missing:
         raise InputError(f"{missing[0]}: no such file")
-    processes = getattr(getattr(settings, "training", settings), "processes", 1)
-    if processes > 1:
+    if verb == "train" and settings.training.processes > 1:
         from synthmed.training import distributed
 
         if not distributed.launched():
-            distributed.launch(argv, processes)
+            distributed.launch(argv, settings.training.processes)
     made_from = provenance.made_from(inputs, step_code(verb, values))
     function(settings, **given)
     provenance.record(_paths(given, step.outputs), step=verb, made_from=made_from, settings=values)
@@ -184,6 +186,13 @@ def _settle(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _schemas(arguments: argparse.Namespace) -> int:
+    from synthmed.commands.schemas import write_schemas
+
+    print(write_schemas(arguments.out))
+    return 0
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
     from synthmed.commands.doctor import report
 
@@ -219,7 +228,14 @@ def _tell(words: str) -> None:
 
 
 def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
-    people = {"images": _images, "describe": _describe, "settle": _settle, "doctor": _doctor, "judge": _judge}
+    people = {
+        "images": _images,
+        "describe": _describe,
+        "settle": _settle,
+        "doctor": _doctor,
+        "schemas": _schemas,
+        "judge": _judge,
+    }
     if arguments.verb in people:
         return people[arguments.verb](arguments)
     _log_to(arguments.log, arguments.verb)

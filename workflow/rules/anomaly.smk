@@ -49,9 +49,9 @@ rule train_encoder:
         "logs/{experiment}/train_encoder.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: lambda w: threads_of(config["experiments"][w.experiment]["anomaly"]["encoder"])
+    threads: lambda w: config["experiments"][w.experiment]["anomaly"]["encoder"]["threads"]
     resources:
-        gpu=lambda w: config["experiments"][w.experiment]["anomaly"]["encoder"]["processes"],
+        gpu=1,
     shell:
         command("train-encoder")
 

@@ -66,9 +66,9 @@ rule train_classifier:
         classifier="[a-z0-9_]+",
     conda:
         ENVIRONMENT
-    threads: lambda w: threads_of(trained_classifiers(w.experiment)[w.classifier])
+    threads: lambda w: trained_classifiers(w.experiment)[w.classifier]["threads"]
     resources:
-        gpu=lambda w: trained_classifiers(w.experiment)[w.classifier]["processes"],
+        gpu=1,
     shell:
         command("train-classifier")
 

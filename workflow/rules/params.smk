@@ -1,8 +1,13 @@
-# What YAML does to settings without a word, refused before anybody reads them. No rules.
+# Settings as they were written: what YAML does to them without a word and what the schema refuses. No rules.
+import json
+
 import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 
 from synthmed.core import names
 from synthmed.core.errors import InputError
+from synthmed.core.settings import explain, without_nulls
 
 
 def check_files(basedir, overlays):
@@ -44,3 +49,14 @@ def check_keys(settings):
         names.check_keys(settings)
     except InputError as error:
         raise WorkflowError(f"settings: {error}") from None
+
+
+def check_schema(settings):
+    """Remove what an overlay set to null, and refuse what the schema does (made of the dataclasses: make schemas)."""
+    with open(f"{workflow.basedir}/workflow/schemas/params.schema.json", encoding="utf-8") as handle:
+        schema = json.load(handle)
+    kept = without_nulls(settings, schema)
+    settings.clear()
+    settings.update(kept)
+    if error := best_match(Draft202012Validator(schema).iter_errors(settings)):
+        raise WorkflowError(f"settings: {explain(error)}")

@@ -200,9 +200,9 @@ rule train_arm:
         "logs/{experiment}/train_arm.{task}.{arm}.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: lambda w: threads_of(task_of(w)["model"]["training"])
+    threads: lambda w: task_of(w)["model"]["training"]["threads"]
     resources:
-        gpu=lambda w: task_of(w)["model"]["training"]["processes"],
+        gpu=1,
     shell:
         command("train-classifier")
 

@@ -10,8 +10,8 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, reduce
 from typing import Annotated, Literal
 
 import msgspec
@@ -85,19 +85,22 @@ def fields(config: type) -> dict[str, object]:
 def _tags(options: Iterable[type]) -> tuple[str, dict[object, type]]:
     """The setting that tells dataclasses apart, and each of its values → the dataclass.
 
-    It is the first one that is a Literal in all of them, as `model: Literal["dcgan"]`.
+    It is one that is a Literal in all of them, with values of its own in each, as `model: Literal["dcgan"]`.
     """
     for name in fields(options[0]):
         kinds = {option: _apart(fields(option).get(name)).options[0] for option in options}
         if all(typing.get_origin(kind) is Literal for kind in kinds.values()):
-            return name, {value: option for option, kind in kinds.items() for value in typing.get_args(kind)}
+            dataclass_of = {value: option for option, kind in kinds.items() for value in typing.get_args(kind)}
+            if len(dataclass_of) == sum(len(typing.get_args(kind)) for kind in kinds.values()):
+                return name, dataclass_of
     raise TypeError(f"nothing tells these apart: {[option.__name__ for option in options]}")
 
 
 # ---------------------------------------------------------------------------------------------------------- parsing
 def _advice(name: object, known: Iterable[str]) -> str:
+    known = list(known)
     close = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {list(known)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {known}"
 
 
 def _leaf(value: object, base: object, kind: _Kind, where: str) -> object:
@@ -106,7 +109,10 @@ def _leaf(value: object, base: object, kind: _Kind, where: str) -> object:
     except msgspec.ValidationError as error:
         expected = re.sub(r"^Expected |, got .*|`", "", str(error))
     if typing.get_origin(base) is Literal:
-        raise InputError(f"setting {where} is {value!r}; choose one of {list(typing.get_args(base))}")
+        choices = list(typing.get_args(base))
+        close = difflib.get_close_matches(str(value), map(str, choices), n=1)
+        advice = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"setting {where} is {value!r}; choose one of {choices}{advice}")
     if base is float and isinstance(value, str):
         expected += " (YAML 1.1 reads 1e-4 as text: write 1.0e-4)"
     meaning = f" ({kind.description})" if kind.description else ""
@@ -259,6 +265,53 @@ def schema(config: type) -> dict:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
 
 
+def without_nulls(values: object, schema: Mapping, whole: Mapping | None = None) -> object:
+    """Settings without the named entries that an overlay sets to null, which YAML cannot remove otherwise.
+
+    That are settings that may be left out, and entries of mappings whose names the user chooses. Where null is a value
+    of its own, it stays. schema: the JSON schema of the values, whole: that which its references point into.
+    """
+    whole = whole or schema
+    schemas = [*_meanings(values, schema, whole)]
+    if isinstance(values, list):
+        items = [found["items"] for found in schemas if "items" in found]
+        return [without_nulls(value, items[0], whole) if items else value for value in values]
+    if not isinstance(values, Mapping):
+        return values
+    kept = {}
+    for name, value in values.items():
+        inner = [found["properties"][name] for found in schemas if name in found.get("properties", {})]
+        needed = any(name in found.get("required", ()) for found in schemas)
+        if not inner:
+            inner = [found["additionalProperties"] for found in schemas if found.get("additionalProperties")]
+            needed = not inner or any(_takes_null(found, whole) for found in inner)
+        if value is not None or needed:
+            kept[name] = reduce(lambda now, found: without_nulls(now, found, whole), inner, value)
+    return kept
+
+
+def _meanings(values: object, schema: object, whole: Mapping) -> Iterator[Mapping]:
+    """The schemas that hold for `values`: a schema, what it refers to, and its conditions and choices that apply."""
+    if not isinstance(schema, Mapping):
+        return
+    yield schema
+    if "$ref" in schema:
+        yield from _meanings(values, whole["$defs"][schema["$ref"].removeprefix("#/$defs/")], whole)
+    for choice in schema.get("anyOf", ()):
+        yield from _meanings(values, choice, whole)
+    for condition in schema.get("allOf", ()):
+        chosen = condition["if"]["properties"]
+        if isinstance(values, Mapping) and all(values.get(name) == value["const"] for name, value in chosen.items()):
+            yield from _meanings(values, condition["then"], whole)
+
+
+def _takes_null(schema: Mapping, whole: Mapping) -> bool:
+    return any(
+        one.get("type") == "null" or "null" in one.get("type", ()) or None in one.get("enum", ())
+        for one in _meanings(None, schema, whole)
+    )
+
+
 def _meant(error: typing.Any) -> typing.Any:
     """The error inside a choice (anyOf) that explains it: that of the option which is of the value's type."""
     if error.validator != "anyOf":
@@ -281,6 +334,8 @@ def explain(error: typing.Any) -> str:
     if error.validator == "required":
         return f"{where}: {error.message.replace('is a required property', 'is missing')}"
     said = error.message if len(error.message) <= 300 else f"{error.message[:300]}…"
+    if error.validator == "enum" and isinstance(error.instance, str):
+        said = f"{error.instance!r} is not one of these{_advice(error.instance, map(str, error.validator_value))}"
     if "is not of type 'string'" in said and not isinstance(error.instance, list | dict | None):
         said += "; write it in quotes: YAML reads yes, no, 007 and 2020-01-01 as what they mean"
     meaning = error.schema.get("description", "")

@@ -1,4 +1,4 @@
-"""The generators: one file each. To add one, write `generators/<name>.py`, its line here, and its settings schema."""
+"""The generators: one file each. To add one, write `generators/<name>.py` and its line here."""
 
 import ast
 import importlib

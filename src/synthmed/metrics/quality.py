@@ -19,8 +19,8 @@ from synthmed.metrics.estimate import Estimate
 
 
 @dataclass(frozen=True)
-class MetricSettings:
-    """Settings of the metrics; equal ones for a generator and for the floor that it is compared with."""
+class MetricOptions:
+    """The metrics; equal settings for a generator and for the floor that it is compared with."""
 
     neighbours: Annotated[Count, Meta(description="k of precision, recall, density and coverage.")]
     kid_subsets: Annotated[int, Meta(ge=0, description="Random subsets of KID; 0: all images at once.")]
@@ -36,6 +36,12 @@ class MetricSettings:
     half_samples: Annotated[
         Count, Meta(description="Random halves for the intervals of the nearest-neighbour metrics.")
     ]
+
+
+@dataclass(frozen=True)
+class MetricSettings(MetricOptions):
+    """Settings of the metrics."""
+
     seed: Seed
 
 

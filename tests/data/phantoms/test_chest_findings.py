@@ -115,7 +115,7 @@ def test_minors_are_minors_and_adults_are_not():
     [
         ({"ap_share": 1.2}, r"ap_share is 1\.2"),
         ({"difficulty": -0.1}, "difficulty"),
-        ({"findings": {"pneumonia": 3}}, "findings.pneumonia: no such finding"),
+        ({"findings": {"pneumonia": 3}}, r"findings, name pneumonia is 'pneumonia'; choose one of"),
         ({"findings": {"nodule": -1}}, "findings.nodule"),
         ({"findings": {"nodule": 0}}, "both classes"),
         ({"normal": 0}, r"normal is 0"),

@@ -4,6 +4,7 @@ A source is a module with
 
 - `LICENCE`, `CITATION`: texts;
 - `PROVIDERS`: dict provider -> modules of synthmed whose code makes the raw bytes (empty: they come from outside);
+- `OPTIONS`: dict provider -> `module:dataclass` of its options;
 - `raw_files(settings) -> list[str]`: names of the raw files, from the fetch section as plain values;
 - `fetch(provider, options, raw)`: make these files at the paths `raw`; `options` are plain values, checked there;
 - `read(raw)`: context manager that gives a `list[RawImage]` (see raw_image.py).
@@ -37,6 +38,12 @@ def load(name: str) -> ModuleType:
 def raw_files(settings: Mapping[str, object]) -> list[str]:
     """Names of the raw files of a fetch section (`source`, `provider`, `options` as plain values)."""
     return load(str(settings["source"])).raw_files(settings)
+
+
+def options_of(source: str) -> dict[str, type]:
+    """Provider → dataclass of its options, for each provider of a source."""
+    found = {provider: path.split(":") for provider, path in load(source).OPTIONS.items()}
+    return {provider: getattr(importlib.import_module(module), name) for provider, (module, name) in found.items()}
 
 
 def made_by(settings: Mapping[str, object]) -> list[str]:

@@ -49,6 +49,10 @@ PROVIDERS = {
     "phantom": ("synthmed.data.phantoms.dicom_films",),
     "folder": ("synthmed.data.sources.chest_dicom",),
 }
+OPTIONS = {
+    "phantom": "synthmed.data.phantoms.chest_findings:ChestSettings",
+    "folder": "synthmed.data.sources.chest_dicom:DicomFolderSettings",
+}
 
 ARCHIVE = "dicom.zip"
 

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 LICENCE = "your own data: their terms are yours to know"
 CITATION = "none"
 PROVIDERS = {"folder": ("synthmed.data.sources.folder",)}
+OPTIONS = {"folder": "synthmed.data.sources.folder:FolderSettings"}
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".pjpeg", ".tif", ".tiff", ".bmp", ".webp")
 """Endings of image files; .jfif and the two after it are what Windows and old browsers call a JPEG."""

@@ -19,6 +19,7 @@ from synthmed.data.sources.raw_image import RawImage
 LICENCE = "that of the images it holds"
 CITATION = "none"
 PROVIDERS = {"file": ()}
+OPTIONS = {"file": "synthmed.data.sources.image_set:FileOptions"}
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 LICENCE = "CC BY 4.0 (PneumoniaMNIST and most others; see medmnist.com for each)"
 CITATION = "Yang J et al., MedMNIST v2, Scientific Data 2023"
 PROVIDERS = {"file": ()}
+OPTIONS = {"file": "synthmed.data.sources.medmnist:FileOptions"}
 
 PARTS = {"train": "train", "val": "validation", "test": "test"}
 

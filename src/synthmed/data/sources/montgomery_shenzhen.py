@@ -34,6 +34,11 @@ PROVIDERS = {
     "download": (),
     "file": (),
 }
+OPTIONS = {
+    "phantom": "synthmed.data.phantoms.chest_xray:PhantomSettings",
+    "download": "synthmed.data.sources.montgomery_shenzhen:NoOptions",
+    "file": "synthmed.data.sources.montgomery_shenzhen:FileOptions",
+}
 
 
 @dataclass(frozen=True)

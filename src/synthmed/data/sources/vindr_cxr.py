@@ -48,6 +48,10 @@ logger = logging.getLogger(__name__)
 LICENCE = "the competition's rules: non-commercial research; accept them at Kaggle before you download"
 CITATION = "Nguyen HQ et al., VinDr-CXR, Scientific Data 9:429, 2022"
 PROVIDERS = {"kaggle": (), "file": ()}
+OPTIONS = {
+    "kaggle": "synthmed.data.sources.vindr_cxr:KaggleOptions",
+    "file": "synthmed.data.sources.vindr_cxr:FileOptions",
+}
 
 COMPETITION = "vinbigdata-chest-xray-abnormalities-detection"
 TABLE = "train.csv"

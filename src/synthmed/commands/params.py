@@ -1,0 +1,366 @@
+"""What the file of all settings looks like: data sets and experiments, made of the options of the steps.
+
+The workflow reads the file and checks it against the JSON schema of these dataclasses (`synthmed schemas` writes it). A
+step's settings are its options, inherited, and what follows from the experiment.
+"""
+
+import functools
+import operator
+from dataclasses import dataclass, make_dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from synthmed import extractors, generators
+from synthmed.anomaly.cases import EvaluateOptions
+from synthmed.anomaly.encoder import EncoderOptions
+from synthmed.anomaly.search import SearchOptions
+from synthmed.augment.classic import ClassicAugmentation
+from synthmed.classifiers.network import PredictSettings
+from synthmed.classifiers.network_settings import NetworkOptions
+from synthmed.core.settings import Count, Names, Seed, schema
+from synthmed.data import sources
+from synthmed.data.split import SplitSettings
+from synthmed.evaluation.arms import ArmOptions
+from synthmed.evaluation.classify import HeadOptions
+from synthmed.evaluation.compare import StatisticsOptions
+from synthmed.evaluation.copies import CopiesOptions
+from synthmed.evaluation.grad_cam import GradCamOptions
+from synthmed.evaluation.plant_copies import PlantCopiesOptions
+from synthmed.evaluation.pseudo_labels import PseudoLabelOptions
+from synthmed.evaluation.score_networks import ScoringOptions
+from synthmed.evaluation.validate_verdict import ValidationOptions
+from synthmed.extractors.domain import DomainOptions
+from synthmed.extractors.features import FeatureOptions
+from synthmed.generators.sampling import SamplingOptions
+from synthmed.generators.train import TrainingOptions
+from synthmed.latent.axes import AxesOptions
+from synthmed.latent.paths import PathsOptions
+from synthmed.latent.samples import LatentSamplesOptions
+from synthmed.metrics.outcomes import OUTCOMES
+from synthmed.metrics.quality import MetricOptions
+from synthmed.prepare.dicom import PrepareDicomOptions
+from synthmed.prepare.exclusions import ExcludeOptions
+from synthmed.prepare.images import PrepareOptions
+
+Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$", description="lower-case letters, digits and _")]
+Title = Annotated[str, Meta(min_length=1, description="For the report.")]
+Labels = dict[str, str | None]
+Counts = Annotated[Count, Meta(description="Of each class.")] | dict[str, Count]
+"""A number for each class, or one for all classes."""
+
+
+# ---------------------------------------------------------------------------------------------------------- data sets
+@dataclass(frozen=True)
+class DataSet:
+    """Raw images, and where they come from."""
+
+    source: Annotated[
+        Literal[tuple(sources.SOURCES)],
+        Meta(description="Which reader understands the raw files, a file of src/synthmed/data/sources/."),
+    ]
+    provider: Annotated[
+        Literal["phantom", "download", "file", "folder", "kaggle"],
+        Meta(
+            description="Where they come from: drawn, downloaded, placed by hand, packed from a folder of your own, or "
+            "downloaded by Kaggle's client."
+        ),
+    ]
+    options: Annotated[dict, Meta(description="What the provider needs; {} for a download.")]
+    pool: Annotated[
+        dict | None,
+        Meta(
+            description="A second draw of phantoms from the same distribution, for arms of known truth; null where "
+            "there is none."
+        ),
+    ]
+
+
+# -------------------------------------------------------------------------------------------------------- preparation
+_LABELS = "The source's label -> class, null leaves these images out; null alone: labels are classes."
+
+
+@dataclass(frozen=True)
+class Pictures(PrepareOptions):
+    """From raw pictures to one image set."""
+
+    format: Annotated[Literal["images"], Meta(description="images: photographs, X-rays as PNG; dicom: DICOM films.")]
+    labels: Annotated[Labels | None, Meta(description=_LABELS)]
+
+
+@dataclass(frozen=True)
+class Films(PrepareDicomOptions):
+    """From raw DICOM films to one anonymised image set."""
+
+    format: Annotated[Literal["dicom"], Meta(description="images: photographs, X-rays as PNG; dicom: DICOM films.")]
+    labels: Annotated[Labels | None, Meta(description=_LABELS)]
+
+
+# --------------------------------------------------------------------------------------------------------- generators
+@dataclass(frozen=True)
+class Part:
+    """One training of a generator."""
+
+    labels: Annotated[Names, Meta(description="Classes of its training images.")]
+    steps: Annotated[Count, Meta(description="Optimiser steps.")]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A generator that is trained here."""
+
+    title: Title
+    receptive_field: Annotated[
+        int | None, Meta(description="Of its PatchGAN discriminator, for the report.", extra_json_schema={"unit": "px"})
+    ]
+    trainings: Annotated[
+        dict[Name, Part], Meta(min_length=1, description="One training for each class, or one for all, by name.")
+    ]
+    training: TrainingOptions
+
+
+@dataclass(frozen=True)
+class Sampling(SamplingOptions):
+    """Drawing the synthetic images."""
+
+    samples: Annotated[
+        Counts,
+        Meta(
+            description="Images of each label; {unlabelled: n} for labels by a classifier. A translator makes at most "
+            "one of each training image of another class."
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class Sampled(Trained):
+    """A generator that is trained here, and whose images are judged."""
+
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class External:
+    """Images that were made elsewhere."""
+
+    model: Annotated[Literal["external"], Meta(description="A file of src/synthmed/generators/, or external.")]
+    title: Title
+    dataset: Annotated[str, Meta(description="The data set that holds them.")]
+    labels: Annotated[Labels | None, Meta(description=_LABELS)]
+
+
+def _of_every_model(base: type) -> list[type]:
+    """`base` with the settings of each model."""
+    kinds = []
+    for name in generators.GENERATORS:
+        config = generators.load(name).Config
+        chosen = (
+            "model",
+            Annotated[Literal[name], Meta(description="A file of src/synthmed/generators/, or external.")],
+        )
+        namespace = {"__doc__": base.__doc__, "__module__": f"{__name__}.{name}"}
+        kinds.append(
+            make_dataclass(base.__name__, [chosen, ("config", config)], bases=(base,), frozen=True, namespace=namespace)
+        )
+    return kinds
+
+
+# -------------------------------------------------------------------------------------------------------------- tasks
+@dataclass(frozen=True)
+class Head:
+    """A head on frozen features is under test."""
+
+    kind: Annotated[Literal["head"], Meta(description="head: on frozen features; network: every weight is trained.")]
+    backbone: Annotated[
+        Literal[tuple(extractors.EXTRACTORS)], Meta(description="The frozen network, a key of `extractors`.")
+    ]
+    training: HeadOptions
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network is under test, of which every weight is trained."""
+
+    kind: Annotated[Literal["network"], Meta(description="head: on frozen features; network: every weight is trained.")]
+    training: NetworkOptions
+    scoring: ScoringOptions
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of the synthetic images."""
+
+    kind: Annotated[Literal["classification", "segmentation"], Meta(description="What the models under test do.")]
+    title: Annotated[str, Meta(min_length=1, description="The question, for the report.")]
+    outcome: Annotated[Literal[tuple(OUTCOMES)], Meta(description="The outcome that decides.")]
+    model: Head | Network
+    arms: ArmOptions
+    statistics: StatisticsOptions
+    validation: Annotated[
+        ValidationOptions | None, Meta(description="Of the verdict, on a pool of phantoms; null: none.")
+    ]
+
+
+# ---------------------------------------------------------------------------------- methods that only some ask for
+@dataclass(frozen=True)
+class PseudoLabels(PseudoLabelOptions):
+    """Labels for generated images, by the real arm's network of a task."""
+
+    task: Annotated[str, Meta(description="Name of the task.")]
+
+
+@dataclass(frozen=True)
+class GradCam(GradCamOptions):
+    """Where the networks of a task look."""
+
+    task: Annotated[str, Meta(description="Name of the task.")]
+
+
+@dataclass(frozen=True)
+class DiseaseAxes:
+    """Directions of findings in latent space, and what moving along them does."""
+
+    generator: Annotated[str, Meta(description="Name of the generator, one with a latent vector and one training.")]
+    samples: LatentSamplesOptions
+    axes: AxesOptions
+    paths: PathsOptions
+
+
+@dataclass(frozen=True)
+class Search(SearchOptions):
+    """A search in latent space."""
+
+    title: Title
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """A generator of normal images, the search for the nearest one, detection and localisation."""
+
+    generator: Annotated[
+        functools.reduce(operator.or_, _of_every_model(Trained)),
+        Meta(description="The generator of normal images whose latent space is searched; one training, on one label."),
+    ]
+    held_out_limit: Annotated[
+        Annotated[int, Meta(ge=2)] | None,
+        Meta(
+            description="Normal images of the validation part that are searched for, to set the threshold; null: all "
+            "of them. The false-positive rate can be set in steps of 1 / their number."
+        ),
+    ]
+    query_limit: Annotated[
+        Count | None,
+        Meta(description="Images of each label of each set of the test that are searched for; null: all."),
+    ]
+    encoder: EncoderOptions
+    searches: Annotated[dict[Name, Search], Meta(min_length=1, description="Searches in latent space, by name.")]
+    evaluation: EvaluateOptions
+
+
+# --------------------------------------------------------------------------------------------------------- experiments
+@dataclass(frozen=True)
+class Weights:
+    """Where pretrained weights come from: tried in order a file named here, a download, an installed package."""
+
+    download: Annotated[bool, Meta(description="Whether they may be downloaded.")]
+    files: Annotated[dict[str, str], Meta(description="Name of the weights -> a file with them.")]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Distances between real and synthetic images."""
+
+    floor_counts: Annotated[
+        Annotated[int, Meta(ge=2)] | dict[str, Annotated[int, Meta(ge=2)]],
+        Meta(description="Held-out images of each label for the real-versus-real floor, at most as many as there are."),
+    ]
+    metrics: MetricOptions
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of the report."""
+
+    examples: Annotated[Count, Meta(description="Images of each class in a row of real against generated.")]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment."""
+
+    title: Title
+    task: Annotated[str, Meta(description='For the report, to follow "a classifier that ...".')]
+    references: Annotated[
+        str | None,
+        Meta(description="The document whose numbers are printed beside ours, labelled as theirs; null: none."),
+    ]
+    dataset: Annotated[str, Meta(description="A name of `datasets`.")]
+    classes: Annotated[
+        tuple[str, ...],
+        Meta(min_length=2, description="Labels, in order.", extra_json_schema={"uniqueItems": True}),
+    ]
+    positive: Annotated[str, Meta(description="The class that sensitivity and the area under the curve refer to.")]
+    seed: Seed
+    prepare: Pictures | Films
+    split: SplitSettings
+    generators: Annotated[
+        dict[Name, functools.reduce(operator.or_, [*_of_every_model(Sampled), External])],
+        Meta(min_length=1, description="Generators by name; several may have the same model."),
+    ]
+    domain_extractor: DomainOptions
+    classic_augmentation: ClassicAugmentation
+    weights: Weights
+    extractors: Annotated[
+        dict[Literal[tuple(extractors.EXTRACTORS)], FeatureOptions],
+        Meta(min_length=1, description="Networks whose features fidelity is measured with, and that tasks stand on."),
+    ]
+    fidelity: Fidelity
+    copies: CopiesOptions
+    planted_copies: PlantCopiesOptions
+    tasks: Annotated[
+        dict[Name, Task], Meta(min_length=1, description="What is asked of the synthetic images, by name.")
+    ]
+    figures: Figures
+    selection: Annotated[ExcludeOptions | None, Meta(description="Without it everybody is studied.")] = None
+    classifiers: Annotated[
+        dict[Name, NetworkOptions] | None,
+        Meta(description="Classifiers of which every weight is trained on the real training images, by name."),
+    ] = None
+    prediction: Annotated[PredictSettings | None, Meta(description="Use of the classifier of devices.")] = None
+    pseudo_labels: PseudoLabels | None = None
+    grad_cam: GradCam | None = None
+    disease_axes: DiseaseAxes | None = None
+    anomaly: Anomaly | None = None
+
+
+@dataclass(frozen=True)
+class Params:
+    """Every setting of every data set and experiment. Nothing has a default; a misspelt setting is refused."""
+
+    datasets: Annotated[dict[Name, DataSet], Meta(min_length=1, description="By name (that of their folder in data/).")]
+    experiments: Annotated[
+        dict[Name, Experiment], Meta(min_length=1, description="By name (that of their folder in results/).")
+    ]
+    shared: Annotated[
+        dict | None,
+        Meta(description="Blocks that others take by YAML anchors (&name, *name); nothing else reads them."),
+    ] = None
+
+
+def params_schema() -> dict:
+    """The JSON schema of Params, in which the options of a data set follow from its source and provider."""
+    whole = schema(Params)
+    definitions = whole["$defs"]
+    conditions = definitions[f"commands.params.{DataSet.__name__}"]["allOf"] = []
+    for source in sources.SOURCES:
+        options = sources.options_of(source)
+        known = {"source": {"const": source}}
+        conditions.append({"if": {"properties": known}, "then": {"properties": {"provider": {"enum": list(options)}}}})
+        for provider, config in options.items():
+            one = schema(config)
+            definitions |= one["$defs"]
+            reference = {"$ref": one["$ref"]}
+            pool = {"anyOf": [{"type": "null"}, reference]} if provider == "phantom" else {"type": "null"}
+            chosen = {"properties": {**known, "provider": {"const": provider}}}
+            conditions.append({"if": chosen, "then": {"properties": {"options": reference, "pool": pool}}})
+    return whole
