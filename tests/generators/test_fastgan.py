@@ -150,15 +150,6 @@ def test_hinge_losses_by_hand():
     assert hinge_fake(logits).item() == pytest.approx((0 + 1 + 1.5 + 4) / 4)
 
 
-def test_mse_reconstruction_by_hand():
-    model = build(part_size=8)
-    real = torch.full((2, 1, 32, 32), 0.5)
-    full, half = torch.zeros(2, 1, 16, 16), torch.zeros(2, 1, 8, 8)
-    model.discriminator.decode_part = nn.Upsample(scale_factor=2)  # zeros of 16 px: the error is 0.5² everywhere
-    model.discriminator.decode_whole = nn.Upsample(scale_factor=4)
-    assert model.reconstruction_loss(real, full, half).item() == pytest.approx(0.25 + 0.25)
-
-
 def test_part_target_is_the_same_part_of_the_image():
     discriminator = Discriminator(2, 1, 64, part_size=4)
     image = torch.zeros(1, 1, 64, 64)
@@ -167,52 +158,6 @@ def test_part_target_is_the_same_part_of_the_image():
     (_, part), (_, whole) = discriminator.reconstruct(image, full, half, 5, 3)
     assert torch.equal(part, torch.ones(1, 1, 16, 16))
     assert torch.equal(whole, image)
-
-
-def test_only_real_images_are_reconstructed(monkeypatch):
-    model = build(augmentation=[])
-    seen = []
-    original = model.discriminator.reconstruct
-
-    def spy(images, *rest):
-        seen.append(images)
-        return original(images, *rest)
-
-    monkeypatch.setattr(model.discriminator, "reconstruct", spy)
-    given = batch()
-    model.train_step([given])
-    assert len(seen) == 1
-    assert torch.equal(seen[0], given.images)
-
-
-def test_reconstruction_trains_the_decoders_and_the_encoder_but_not_the_generator():
-    model = build(augmentation=[])
-    given = batch()
-    _, full, half = model.discriminator(given.images)
-    model.reconstruction_loss(given.images, full, half).backward()
-    discriminator = model.discriminator
-    for network in (discriminator.decode_part, discriminator.decode_whole, discriminator.to_map):
-        assert all(p.grad is not None for p in network.parameters())
-    assert all(p.grad is None for p in discriminator.logits.parameters())
-    assert all(p.grad is None for p in model.generator.parameters())
-
-
-def test_augmentation_reaches_reals_and_fakes(monkeypatch):
-    seen = []
-
-    def spy(images, policy, generator):
-        seen.append((images.clone(), policy, generator))
-        return images
-
-    monkeypatch.setattr("synthmed.generators.fastgan.diff_augment", spy)
-    model = build()
-    given = batch()
-    model.train_step([given])
-    assert [policy for _, policy, _ in seen] == [("color", "translation", "cutout")] * 3
-    assert all(generator is model.rng for _, _, generator in seen)
-    in_generator_step, real, in_discriminator_step = (images for images, _, _ in seen)
-    assert torch.equal(real, given.images)
-    assert torch.equal(in_generator_step, in_discriminator_step)  # each fake is made once
 
 
 def test_spectral_norm_bounds_every_convolution_of_the_discriminator_and_none_of_the_generator():
@@ -269,15 +214,6 @@ def test_samples_come_from_the_average_weights_with_the_average_running_statisti
     assert not norm.training
     assert not torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean))
     assert not torch.equal(norm.running_mean, live.running_mean)
-
-
-def test_running_statistics_follow_the_decay_by_hand():
-    model = build()
-    before = model.generator_ema.start[1].running_var.clone()
-    model.train_step([batch()])
-    decay = min(0.99, (1 + 0) / (10 + 0))
-    live = model.generator.start[1].running_var
-    assert torch.allclose(model.generator_ema.start[1].running_var, decay * before + (1 - decay) * live, atol=1e-6)
 
 
 def test_one_image_sampled_alone_equals_the_same_image_in_a_batch():
