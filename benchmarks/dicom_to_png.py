@@ -124,7 +124,7 @@ def main() -> None:
     arguments = parser.parse_args()
     values = {
         "source": "chest_dicom", "labels": {"normal": "normal", "abnormal": "abnormal"}, "keep": [],
-        "size": [arguments.image_size] * 2, "crop_black_borders": True, "resample": arguments.resample, "masks": False,
+        "size": [arguments.image_size] * 2, "crop_black_borders": True, "resample": arguments.resample, "masks": None,
         "min_size": 64, "voi": "lut_or_window", "voi_number": 1, "lower_percentile": 1.0, "upper_percentile": 99.0,
         "detect_burnt_in": True, "salt": "films that nobody is on", "salt_file": None, "file_names": "hidden",
         "max_rejects": 0.0, "workers": 1, "prefix": "",

@@ -104,7 +104,17 @@ def mappings(value: object, where: tuple = ()) -> Iterator[tuple]:
 
 # Mappings whose keys are names that the user chooses.
 FREE = {"labels", "samples", "floor_counts", "files", "sweep", "trainings", "datasets", "experiments", "generators"}
-FREE |= {"extractors", "searches", "batch_limits", "classifiers", "tasks", "shared", "added_counts", "findings"}
+FREE |= {
+    "extractors",
+    "searches",
+    "batch_limits",
+    "classifiers",
+    "tasks",
+    "shared",
+    "added_counts",
+    "findings",
+    "classes",
+}
 
 
 @pytest.mark.parametrize(

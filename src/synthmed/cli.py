@@ -116,11 +116,12 @@ def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> 
     missing = [path for path in inputs if not path.exists()]
     if missing:
         raise InputError(f"{missing[0]}: no such file")
-    if verb == "train" and settings.training.processes > 1:
+    processes = getattr(getattr(settings, "training", settings), "processes", 1)
+    if processes > 1:
         from synthmed.training import distributed
 
         if not distributed.launched():
-            distributed.launch(argv, settings.training.processes)
+            distributed.launch(argv, processes)
     made_from = provenance.made_from(inputs, step_code(verb, values))
     function(settings, **given)
     provenance.record(_paths(given, step.outputs), step=verb, made_from=made_from, settings=values)

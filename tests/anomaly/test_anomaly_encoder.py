@@ -10,31 +10,17 @@ import torch
 from small_generators import write_generator, write_images
 from textbook import Adam, leaky
 from torch.nn import functional as F
+from trainings import ENCODER
 
 from synthmed.anomaly.encoder import EncoderBatch, EncoderSettings, EncoderTraining, load_encoder, train_encoder
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv
+from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet
 from synthmed.generators.sampling import load_generator
 from synthmed.training.images import to_model, to_pixels
 
-SETTINGS = EncoderSettings(
-    model="dcgan",
-    seed=2,
-    labels=("normal",),
-    limit=None,
-    channels=(4, 8),
-    steps=40,
-    batch_size=4,
-    learning_rate=0.01,
-    feature_weight=0.0,
-    latent_weight=0.0,
-    precision="fp32",
-    log_every=5,
-    save_every=10,
-    threads=1,
-    device="cpu",
-)
+SETTINGS = parse(EncoderSettings, ENCODER | {"steps": 40, "latent_weight": 0.0, "log_every": 5, "save_every": 10})
 
 
 @pytest.fixture
@@ -151,6 +137,25 @@ def test_a_batch_shows_no_image_twice_and_normal_latent_vectors(folder):
     assert batch.z.shape == (150, 8)
     assert batch.z.mean().item() == pytest.approx(0, abs=0.1)
     assert batch.z.std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_micro_batches_and_the_layout_in_memory_change_nothing(folder):
+    """Every loss is a mean over images, and no layer mixes them."""
+    pixels = torch.from_numpy(ImageSet(folder / "set.zip").pixels[:8].transpose(0, 3, 1, 2).copy())
+
+    def after_one_step(**changes):
+        training = EncoderTraining(load_generator(folder / "g.pt"), pixels, replace(SETTINGS, **changes))
+        batches = training.next_batches()
+        assert [len(batch.images) for batch in batches] == [changes["batch_size"]] * changes["accumulate"]
+        losses = training.train_step(batches)
+        return losses["residual"].item(), training.encoder.state_dict()
+
+    loss, whole = after_one_step(batch_size=8, accumulate=1)
+    for changes in ({"batch_size": 4, "accumulate": 2}, {"batch_size": 8, "accumulate": 1, "channels_last": True}):
+        other, weights = after_one_step(**changes)
+        assert other == pytest.approx(loss, rel=1e-5)
+        for name, value in whole.items():
+            assert torch.allclose(weights[name], value, atol=1e-5), name
 
 
 def test_only_the_encoder_learns(folder):

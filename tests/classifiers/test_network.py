@@ -9,6 +9,7 @@ import pytest
 import torch
 from textbook import Adam, batch_norm
 from torch.nn import functional as F
+from trainings import CLASSIFIER
 
 from made_up_images import SIDE, image_set, rows
 from synthmed.classifiers import network
@@ -22,36 +23,10 @@ from synthmed.data.arm_lists import COLUMNS
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.metrics.classification import auroc
 from synthmed.training.history import History, TrainingError
+from synthmed.training.images import to_model
 from synthmed.weights import read as weight_files
 
-VALUES = {
-    "targets": ["abnormal"],
-    "target_column": "label",
-    "missing": "error",
-    "arm": None,
-    "sets": [],
-    "holdout": None,
-    "architecture": "small_cnn",
-    "channels": [4, 8],
-    "dropout": 0.2,
-    "size": None,
-    "pretrained": None,
-    "seed": 1,
-    "seeds": 2,
-    "epochs": 4,
-    "batch_size": 16,
-    "learning_rate": 1.0e-2,
-    "schedule": "cosine",
-    "class_weights": "balanced",
-    "flip": True,
-    "shift": 0.05,
-    "select": "loss",
-    "precision": "fp32",
-    "channels_last": False,
-    "save_every": 1,
-    "threads": 1,
-    "device": "cpu",
-}
+VALUES = CLASSIFIER | {"epochs": 4, "batch_size": 16}
 
 
 def settings(**changes):
@@ -225,6 +200,20 @@ def test_a_step_is_the_textbooks(sets):
             training.model.parameters(), adam.moved(list(before.parameters()), found), strict=True
         ):
             assert torch.allclose(parameter, value, rtol=1e-5, atol=1e-5)
+
+
+def test_a_step_of_several_micro_batches_sees_as_many_times_the_images(sets):
+    chosen = settings(accumulate=3, flip=False, shift=0.0)
+    parts = read_parts(chosen, **sets)
+    training = network.Training(chosen, 0, parts, None, torch.device("cpu"))
+    assert training.steps == 4 * (60 // 48)
+    batches = training.next_batches()
+    assert [len(batch.images) for batch in batches] == [16, 16, 16]
+    shown = torch.cat([batch.images for batch in batches])
+    images = to_model(parts[0].pixels)
+    places = [[n for n in range(60) if torch.equal(images[n], image)] for image in shown]
+    assert len({place for (place,) in places}) == 48  # each once
+    assert torch.equal(torch.cat([batch.labels for batch in batches]), parts[0].targets[[p for (p,) in places]])
 
 
 def test_a_network_that_broke_in_the_last_step_is_not_chosen(sets):

@@ -44,7 +44,7 @@ def test_real_films_have_dark_lungs_and_bright_bones(realdata, tmp_path, monkeyp
     monkeypatch.setattr(sources, "load", lambda name: source_of(images))
     settings = {
         "source": "made_up", "labels": {"0": "a", "1": "b"}, "keep": [], "size": [100, 100], "crop_black_borders": True,
-        "resample": "lanczos", "masks": False, "min_size": 64, "voi": "lut_or_window", "voi_number": 1,
+        "resample": "lanczos", "masks": None, "min_size": 64, "voi": "lut_or_window", "voi_number": 1,
         "lower_percentile": 1.0, "upper_percentile": 99.0, "detect_burnt_in": True, "salt": "a salt for tests only",
         "salt_file": None, "file_names": "hidden", "max_rejects": 0.0, "workers": 2, "prefix": "",
     }  # fmt: skip

@@ -37,7 +37,7 @@ SETTINGS = {
     "size": [20, 20],
     "crop_black_borders": False,
     "resample": "box",
-    "masks": True,
+    "masks": {"kind": "semantic", "classes": {"foreground": 255}, "required": False},
     "min_size": 16,
     "voi": "lut_or_window",
     "voi_number": 1,
@@ -232,7 +232,7 @@ BAD = {
     "not DICOM": {"content": b"a text file named .dcm\n"},
     "no pixel data": {"content": film(drop=["PixelData"])},
     "too small: 40×8 pixels, the shorter side must have 16": {"content": film(RAMP[:8])},
-    "no patient: neither the source nor the tag PatientID names one": {"content": film(PatientID="unknown")},
+    "no patient: neither a column of patients nor the tag PatientID names one": {"content": film(PatientID="unknown")},
     "damaged inside its archive": {"content": damaged},
     "not DICOM: its source gives pixels": {"content": lambda: RAMP},
     "its mask has 5×5 pixels, the image 40×48": {

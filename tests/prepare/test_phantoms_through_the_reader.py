@@ -8,6 +8,7 @@ from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.imageset import ImageSet
 from synthmed.data.split import PARTS, SplitSettings, split
 from synthmed.prepare.images import PrepareSettings, prepare
+from synthmed.prepare.masks import MaskSettings
 
 PHANTOM = {
     "normal": 12,
@@ -28,7 +29,7 @@ PREPARE = PrepareSettings(
     channels=1,
     crop_black_borders=True,
     resample="lanczos",
-    masks=False,
+    masks=None,
     min_size=32,
     max_rejects=0.0,
     workers=2,
@@ -90,7 +91,12 @@ def test_montgomery_masks_are_carried_when_asked(done, tmp_path):
     from dataclasses import replace
 
     raw = [done / name for name in RAW]
-    prepare(replace(PREPARE, masks=True), raw=raw, images=tmp_path / "images.zip", rejects=tmp_path / "rejects.csv")
+    prepare(
+        replace(PREPARE, masks=MaskSettings("semantic", {"foreground": 255}, False)),
+        raw=raw,
+        images=tmp_path / "images.zip",
+        rejects=tmp_path / "rejects.csv",
+    )
     for row in ImageSet(tmp_path / "images.zip").rows:
         assert bool(row["mask"]) == (row["source"] == "montgomery")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed.prepare.common import Rejected, content_box, decode, joined_mask
+from synthmed.prepare.common import Rejected, content_box, decode
 
 RAMP = np.arange(0, 256, 8, dtype=np.uint8).reshape(4, 8)  # 0 ... 248
 
@@ -183,20 +183,3 @@ def test_dark_parts_inside_are_kept():
 
 def test_all_black_has_no_content():
     assert content_box(np.zeros((9, 9), np.uint8)) is None
-
-
-def test_masks_of_two_parts_are_joined():
-    left, right = np.zeros((2, 4), np.uint8), np.zeros((2, 4), np.uint8)
-    left[0, 0], right[1, 3] = 255, 255
-    loads = tuple((lambda part=part: encoded(Image.fromarray(part))) for part in (left, right))
-    assert np.array_equal(joined_mask(loads, (2, 4)), left | right)
-
-
-def test_masks_of_16_bits_count_as_they_are_and_of_jpeg_by_half():
-    deep = np.zeros((8, 8), np.uint16)
-    assert not joined_mask([lambda: encoded(Image.fromarray(deep))], (8, 8)).any()
-    deep[2:4, 2:4], deep[5, 5] = 1, 1000
-    assert (joined_mask([lambda: encoded(Image.fromarray(deep))], (8, 8)) > 0).sum() == 5
-    disc = np.where(np.hypot(*np.mgrid[-32:32, -32:32]) < 20, 255, 0).astype(np.uint8)
-    found = joined_mask([lambda: encoded(Image.fromarray(disc), "JPEG", quality=75)], (64, 64)) > 0
-    assert (found != (disc > 0)).sum() <= 4

@@ -12,12 +12,16 @@ from synthmed.core.errors import InputError
 from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.imageset import ImageSet
 from synthmed.prepare.images import PrepareSettings, prepare
+from synthmed.prepare.masks import MaskSettings
 
 
 def encoded(image, kind="PNG", **options):
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+FOREGROUND = MaskSettings("semantic", {"foreground": 255}, False)
 
 
 def settings(**changes):
@@ -28,7 +32,7 @@ def settings(**changes):
         "channels": 1,
         "crop_black_borders": True,
         "resample": "box",
-        "masks": True,
+        "masks": FOREGROUND,
         "min_size": 8,
         "max_rejects": 0.5,
         "workers": 2,
@@ -109,8 +113,39 @@ def test_a_border_is_cut_and_the_mask_with_it(tmp_path):
     assert (found[:, 8:] == 255).all()
     whole, _ = run(tmp_path, files, "whole", crop_black_borders=False)
     assert (whole[index][:, :8] == 0).all()
-    without, _ = run(tmp_path, files, "without", masks=False)
+    without, _ = run(tmp_path, files, "without", masks=None)
     assert set(without.column("mask")) == {""}
+
+
+def test_instance_masks_of_16_bits_keep_their_values_and_name_their_class(tmp_path):
+    mask = np.zeros((40, 30), np.uint16)
+    mask[10:30, 10:20], mask[30:, :] = 700, 65535
+    files = {name: noise(3) for name in GOOD} | {
+        f"mask/{name.split('/')[1]}": encoded(Image.fromarray(mask)) for name in GOOD
+    }
+    chosen = MaskSettings("instances", {"nucleus": 1}, True)
+    images, rejects = run(tmp_path, files, masks=chosen, size=[20, 15], crop_black_borders=False)
+    assert rejects == []
+    assert images.legend == chosen.legend
+    assert images.pixels.shape == (8, 20, 15, 1)
+    assert np.array_equal(images.masks, [mask[1::2, 1::2]] * 8)
+
+
+def test_masks_that_are_missing_or_all_empty_stop_the_run(tmp_path):
+    some = {"mask/0.png": encoded(Image.new("L", (30, 40)))}
+    with pytest.raises(InputError, match=r"6 of 8 images cannot be used .*\n  sick/1\.png: no mask"):
+        run(tmp_path, GOOD | some, masks=MaskSettings("semantic", {"lesion": 255}, True))
+    with pytest.raises(InputError, match="all 2 masks are empty"):
+        run(tmp_path, GOOD | some)
+    assert not (tmp_path / "out" / "images.zip").exists()
+
+
+def test_masks_among_the_images_are_not_taken_for_images(tmp_path):
+    files = GOOD | {"sick/0_mask.png": noise(1), "sick/0_Mask_1.png": noise(2), "well/gt.png": noise(3)}
+    with pytest.raises(InputError, match=r"2 of 11 images are masks of others by their names, the first sick/0_Mask_1"):
+        run(tmp_path, files)
+    images, _ = run(tmp_path, GOOD | {"sick/9_mask.png": noise(1)})  # of no image that is there
+    assert len(images) == 9
 
 
 def test_bad_files_are_rejected_each_with_its_reason(tmp_path):

@@ -1,4 +1,4 @@
-"""Two processes on one CPU train like one: every generator, the files they write, stop and continue."""
+"""Two processes on one CPU train like one: every kind of training, the files they write, stop and continue."""
 
 import csv
 import json
@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import trainings
 from tiny_configs import TINY
 
 import synthmed
 from synthmed import generators
 from synthmed.core.errors import InputError
+from synthmed.core.files import read_json
 from synthmed.core.provenance import SUFFIX
 from synthmed.core.settings import parse
 from synthmed.data.imageset import write_image_set
@@ -55,16 +57,25 @@ def settings(name, config=None, **loop):
     }
 
 
-DROPOUT = {"dropout": 0.5}
-RUNS = {name: settings(name) for name in sorted(generators.GENERATORS)} | {
-    "dcgan_whole": settings("dcgan", DROPOUT),
-    "dcgan_stopped": settings("dcgan", DROPOUT),
-    "dcgan_odd": settings("dcgan", batch_size=5),
-    "pggan_odd": settings("pggan", {"batch_limits": {"16": 3}}),
+# Dropout draws other masks in every process, so only trainings without it are the same.
+NETWORKS = {
+    "classifier": trainings.CLASSIFIER | {"dropout": 0.0, "accumulate": 2, "batch_size": 4},
+    "encoder": trainings.ENCODER | {"accumulate": 2},
 }
+DROPOUT = {"dropout": 0.5}
+RUNS = (
+    {name: settings(name) for name in sorted(generators.GENERATORS)}
+    | NETWORKS
+    | {
+        "dcgan_whole": settings("dcgan", DROPOUT),
+        "dcgan_stopped": settings("dcgan", DROPOUT),
+        "dcgan_odd": settings("dcgan", batch_size=5),
+        "pggan_odd": settings("pggan", {"batch_limits": {"16": 3}}),
+    }
+)
 
-# Runs in every rank: all trainings one after the other, as `synthmed train` does, in one process group. The third step
-# of the training that is to be stopped sends a signal to rank 1 alone.
+# Runs in every rank: all trainings one after the other, as their verbs do, in one process group. The third step of the
+# training that is to be stopped sends a signal to rank 1 alone.
 WORKER = """
 import json, os, signal, sys
 from pathlib import Path
@@ -86,10 +97,16 @@ statuses = {}
 for name in names:
     made, model = folder / "two" / name.removesuffix("_again"), name.split("_")[0]
     dcgan.Model.train_step = signalled if name == "dcgan_stopped" else whole
-    outputs = ["--checkpoint", made / "c.pt", "--history", made / "h.csv", "--samples", made / "s.png"]
+    verb, files = {
+        "classifier": ("train-classifier", {"train": folder / "train.zip", "validation": folder / "validation.zip",
+                                            "classifier": made / "c.pt", "report": made / "r.json"}),
+        "encoder": ("train-encoder", {"checkpoint": folder / "generator.pt", "images": folder / "images.zip",
+                                      "encoder": made / "c.pt", "history": made / "h.csv"}),
+    }.get(model, ("train", {"images": folder / f"{model}.zip", "checkpoint": made / "c.pt", "history": made / "h.csv",
+                            "samples": made / "s.png"}))
+    files["settings"] = made.with_suffix(".json")
     try:
-        cli.main(["train", "--settings", str(made.with_suffix(".json")), "--images", str(folder / f"{model}.zip"),
-                  *map(str, outputs)])
+        cli.main([verb, *(str(word) for argument, path in files.items() for word in (f"--{argument}", path))])
         statuses[name] = 0
     except SystemExit as stop:
         statuses[name] = stop.code
@@ -111,10 +128,12 @@ def made(tmp_path_factory):
                 pixels = np.kron(rng.integers(0, 256, (4, 4)), np.ones((size // 4, size // 4))).astype(np.uint8)
                 rows.append(({"image": f"{label}_{i}.png", "label": label, "patient": f"{label}{i}"}, pixels))
         write_image_set(folder / f"{name}.zip", rows)
+    trainings.write_inputs(folder)
     (folder / "two").mkdir()
     for name, values in RUNS.items():
         (folder / "two" / name).mkdir()
-        values = values | {"training": values["training"] | {"processes": 2}}
+        loop = {"training": values["training"] | {"processes": 2}} if "training" in values else {"processes": 2}
+        values = values | loop
         (folder / "two" / f"{name}.json").write_text(json.dumps(values))
     (folder / "worker.py").write_text(WORKER)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -133,6 +152,9 @@ def made(tmp_path_factory):
             history=out / "h.csv",
             samples=out / "s.png",
         )
+    for name, values in NETWORKS.items():
+        (folder / "one" / name).mkdir()
+        trainings.KINDS[name].run(values, folder, folder / "one" / name)
     yield folder
     torch.set_deterministic_debug_mode("default")
 
@@ -150,6 +172,24 @@ def test_two_processes_make_the_losses_and_samples_of_one(made, name):
         np.testing.assert_allclose(two[key][:1], values[:1], rtol=1e-4, atol=1e-5, err_msg=key)
         # Adam makes steps of full size out of rounding errors where a gradient is zero (biases before a norm).
         np.testing.assert_allclose(two[key], values, rtol=1e-2, atol=2e-3, err_msg=key)
+
+
+def test_two_processes_make_the_classifier_of_one(made):
+    one, two = (made / "one" / "classifier" / "made.pt", made / "two" / "classifier" / "c.pt")
+    first, second = (torch.load(path, weights_only=True)["states"] for path in (one, two))
+    for ours, theirs in zip(first, second, strict=True):
+        for name, value in ours.items():
+            assert torch.allclose(value, theirs[name], rtol=1e-2, atol=2e-3), name
+    reports = [read_json(path) for path in (one.with_name("r.json"), two.with_name("r.json"))]
+    for ours, theirs in zip(*(report["seeds"] for report in reports), strict=True):
+        for mine, other in zip(ours["history"], theirs["history"], strict=True):
+            assert mine == pytest.approx(other, rel=1e-3)
+
+
+def test_two_processes_make_the_encoder_of_one(made):
+    one, two = read(made / "one" / "encoder"), read(made / "two" / "encoder")
+    for key, values in one.items():
+        np.testing.assert_allclose(two[key], values, rtol=1e-3, err_msg=key)
 
 
 def test_the_first_process_writes_every_file_and_the_provenance(made):
@@ -188,7 +228,7 @@ def test_the_verb_starts_the_processes_that_the_settings_ask_for(made):
 def test_processes_that_nobody_started_are_refused(made, tmp_path):
     values = json.loads((made / "two" / "dcgan.json").read_text())
     outputs = {"checkpoint": tmp_path / "c.pt", "history": tmp_path / "h.csv", "samples": tmp_path / "s.png"}
-    with pytest.raises(InputError, match=r"training\.processes is 2, but 1 work on this training"):
+    with pytest.raises(InputError, match="setting processes is 2, but 1 work on this training"):
         train(parse(TrainSettings, values), images=made / "dcgan.zip", **outputs)
     assert not any(tmp_path.iterdir())
 
@@ -213,7 +253,7 @@ def test_batches_that_cannot_be_shared_are_refused_before_the_first_step(made):
         status = json.loads(path.read_text())
         assert (status["dcgan_odd"], status["pggan_odd"]) == (2, 2)
     log = (made / "log").read_text()
-    assert "setting training.batch_size is 5, which 2 processes cannot share equally" in log
+    assert "setting batch_size is 5, which 2 processes cannot share equally" in log
     assert "setting batch_limits.16 is 3; it must be a multiple of the number of processes (2)" in log
 
 

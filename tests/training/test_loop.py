@@ -59,17 +59,31 @@ def run(folder, model=None, steps=10, log_every=4, save_every=100, **more):
     return model, history, resume
 
 
-def test_rows_have_the_mean_losses_since_the_row_before_and_the_last_step_has_one(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+def test_rows_have_the_mean_losses_since_the_row_before_and_the_last_step_has_one(tmp_path):
     model, history, _ = run(tmp_path)
     assert model.step == 10
     assert model.seen == [3] * 10
     assert history.rows == [{"step": 4, "loss": 2.5}, {"step": 8, "loss": 6.5}, {"step": 10, "loss": 9.5}]
     assert not list(tmp_path.iterdir())  # nothing was interrupted, and the results are the caller's
-    # The first row and the last; those between come at most every ten seconds.
-    lines = [record.getMessage() for record in caplog.records]
-    assert [line.split("  ")[1] for line in lines] == ["step 4/10", "step 10/10"]
-    assert all("images/s" in line and " left  loss " in line for line in lines)
+
+
+def test_the_log_says_how_fast_it_goes_and_how_long_it_takes(tmp_path, caplog, monkeypatch):
+    """Two seconds a step of 3 · 2 images; lines come at the first row, the last, and every ten seconds between them."""
+    caplog.set_level(logging.INFO)
+    now = [100.0]
+    monkeypatch.setattr("synthmed.training.loop.time.perf_counter", lambda: now[0])
+
+    class Slow(Counter):
+        def train_step(self, batches):
+            now[0] += 2
+            return super().train_step(batches)
+
+    run(tmp_path, Slow(), steps=13, log_every=3)
+    assert [record.getMessage() for record in caplog.records] == [
+        "counter  step 3/13  3.0 images/s  00:20 left  loss 2.000",
+        "counter  step 9/13  3.0 images/s  00:08 left  loss 8.000",
+        "counter  step 13/13  3.0 images/s  00:00 left  loss 13.000",
+    ]
 
 
 def test_checks_come_every_so_many_steps_and_after_the_last(tmp_path):
@@ -122,9 +136,9 @@ DICE = {2: 0.1, 4: 0.5, 6: 0.4, 8: 0.3, 10: 0.9}
 
 def test_a_training_may_end_early(tmp_path):
     watch = Patience(DICE, 2)
-    model, history, _ = run(tmp_path, checks=[Check(2, watch.measure)], enough=watch.enough)
+    model, history, _ = run(tmp_path, log_every=3, checks=[Check(2, watch.measure)], enough=watch.enough)
     assert model.step == 8  # steps 6 and 8 were no better than step 4
-    assert history.rows[-1] == {"step": 8, "dice": 0.3, "loss": 6.5}
+    assert history.rows[-1] == {"step": 8, "dice": 0.3, "loss": 7.5}
 
 
 @pytest.mark.parametrize("stopped_before", range(1, 9))
@@ -147,11 +161,22 @@ def test_it_ends_at_the_same_step_when_it_was_stopped(tmp_path, stopped_before):
 
 def test_states_are_saved_every_so_many_steps(tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    _, _, resume = run(tmp_path, save_every=4)
+    _, _, resume = run(tmp_path, steps=12, save_every=4)
     saved = [record.getMessage() for record in caplog.records if "saved" in record.getMessage()]
-    assert saved == ["saved the resume state of step 4", "saved the resume state of step 8"]
+    assert saved == ["saved the resume state of step 4", "saved the resume state of step 8"]  # and not of the last
     assert resume.load()["model"] == {"step": 8}
     assert [row["step"] for row in read_csv(tmp_path / "h.csv")] == ["4", "8"]  # to look at meanwhile
+
+
+def test_nothing_is_measured_of_a_model_that_broke(tmp_path):
+    class Broken(Counter):
+        def train_step(self, batches):
+            return {"loss": super().train_step(batches)["loss"] / (self.step != 2)}
+
+    seen = []
+    with pytest.raises(TrainingError, match="training step 3: the loss 'loss' is inf"):
+        run(tmp_path, Broken(), checks=[Check(3, lambda step: seen.append(step) or {})])
+    assert not seen
 
 
 def test_measurements_that_are_not_finite_end_it(tmp_path):

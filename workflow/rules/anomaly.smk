@@ -49,9 +49,9 @@ rule train_encoder:
         "logs/{experiment}/train_encoder.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: lambda w: config["experiments"][w.experiment]["anomaly"]["encoder"]["threads"]
+    threads: lambda w: threads_of(config["experiments"][w.experiment]["anomaly"]["encoder"])
     resources:
-        gpu=1,
+        gpu=lambda w: config["experiments"][w.experiment]["anomaly"]["encoder"]["processes"],
     shell:
         command("train-encoder")
 

@@ -66,9 +66,9 @@ rule train_classifier:
         classifier="[a-z0-9_]+",
     conda:
         ENVIRONMENT
-    threads: lambda w: trained_classifiers(w.experiment)[w.classifier]["threads"]
+    threads: lambda w: threads_of(trained_classifiers(w.experiment)[w.classifier])
     resources:
-        gpu=1,
+        gpu=lambda w: trained_classifiers(w.experiment)[w.classifier]["processes"],
     shell:
         command("train-classifier")
 

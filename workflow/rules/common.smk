@@ -164,6 +164,11 @@ def training_of(w):
     return trained_generators(w.experiment)[w.generator]["training"]
 
 
+def threads_of(training):
+    """CPU threads of a training, by its settings: those of all its processes."""
+    return training["threads"] * training["processes"]
+
+
 def trainings(experiment, generator):
     """Names of the trainings of one generator: one per class, or one for all; none where it was made elsewhere."""
     return list(trained_generators(experiment).get(generator, {"trainings": ()})["trainings"])

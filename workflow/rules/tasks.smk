@@ -200,9 +200,9 @@ rule train_arm:
         "logs/{experiment}/train_arm.{task}.{arm}.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: lambda w: task_of(w)["model"]["training"]["threads"]
+    threads: lambda w: threads_of(task_of(w)["model"]["training"])
     resources:
-        gpu=1,
+        gpu=lambda w: task_of(w)["model"]["training"]["processes"],
     shell:
         command("train-classifier")
 

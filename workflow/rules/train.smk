@@ -33,7 +33,7 @@ rule train:
         "logs/{experiment}/train.{generator}.{part}.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: lambda w: training_of(w)["threads"] * training_of(w)["processes"]
+    threads: lambda w: threads_of(training_of(w))
     resources:
         gpu=lambda w: training_of(w)["processes"],
     shell:

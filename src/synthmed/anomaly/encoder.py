@@ -21,17 +21,17 @@ from synthmed.anomaly.inputs import check_model, choose_images, read_images
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file
 from synthmed.core.provenance import code_hashes
-from synthmed.core.settings import Count, Device, Precision, Seed, Threads
+from synthmed.core.settings import Count, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.generators.base import Generator
 from synthmed.generators.sampling import load_generator
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
-from synthmed.training.device import choose_device, derived_seed
+from synthmed.training.device import derived_seed
 from synthmed.training.history import History
 from synthmed.training.images import to_model
-from synthmed.training.loop import fit
+from synthmed.training.loop import LoopOptions, fit, workers
 from synthmed.training.optimizer import Adam, half_cosine, minimise
 from synthmed.training.resume import ResumeState
 
@@ -41,7 +41,7 @@ _GROUPS = 4
 
 
 @dataclass(frozen=True)
-class EncoderOptions:
+class EncoderOptions(LoopOptions):
     """The encoder that starts a search (f-AnoGAN, izi_f)."""
 
     limit: Annotated[
@@ -59,7 +59,6 @@ class EncoderOptions:
         ),
     ]
     steps: Annotated[Count, Meta(description="Training steps.")]
-    batch_size: Annotated[Count, Meta(description="Images of a step.")]
     learning_rate: Annotated[
         float, Meta(gt=0, description="Of Adam at the first step; it falls to 0 as half a cosine.")
     ]
@@ -74,11 +73,7 @@ class EncoderOptions:
     latent_weight: Annotated[
         float, Meta(ge=0, description="Weight of the error of z on generated images (ziz); 0: izi_f alone.")
     ]
-    precision: Precision
     log_every: Annotated[Count, Meta(description="Steps between rows of the history.")]
-    save_every: Annotated[Count, Meta(description="Steps between resume states.")]
-    threads: Threads
-    device: Device
 
 
 @dataclass(frozen=True)
@@ -154,19 +149,24 @@ class EncoderTraining:
         """model: frozen; pixels: uint8 (N, C, H, W) on the CPU."""
         self.model, self.pixels, self.settings = model, pixels, settings
         torch.manual_seed(derived_seed(settings.seed, "weights of the encoder"))
-        self.encoder = Encoder(model.image_shape, settings.channels, model.latent_size).to(model.device)
+        self.encoder = Encoder(model.image_shape, settings.channels, model.latent_size)
+        self.encoder.to(device=model.device, memory_format=settings.memory_format)
         self.optimizer = Adam(self.encoder.parameters(), settings.learning_rate, (0.5, 0.999))
         self.step = 0
 
     def next_batches(self) -> list[EncoderBatch]:
         """Real images and latent vectors of the next step, of which this rank gets its rows."""
-        rng = torch.Generator().manual_seed(derived_seed(self.settings.seed, f"batch {self.step}"))
-        chosen = torch.randperm(len(self.pixels), generator=rng)[: self.settings.batch_size]
-        own = distributed.own_rows(chosen)
-        z = None
+        settings = self.settings
+        rng = torch.Generator().manual_seed(derived_seed(settings.seed, f"batch {self.step}"))
+        chosen = torch.randperm(len(self.pixels), generator=rng)[: settings.batch_size * settings.accumulate]
+        return [self._batch(distributed.own_rows(part), rng) for part in chosen.split(settings.batch_size)]
+
+    def _batch(self, rows: Tensor, rng: torch.Generator) -> EncoderBatch:
+        device, z = self.model.device, None
         if self.settings.latent_weight > 0:
-            z = distributed.draw(torch.randn, len(own), self.model.latent_size, generator=rng).to(self.model.device)
-        return [EncoderBatch(to_model(self.pixels[own].to(self.model.device)), z)]
+            z = distributed.draw(torch.randn, len(rows), self.model.latent_size, generator=rng).to(device)
+        images = to_model(self.pixels[rows].to(device)).contiguous(memory_format=self.settings.memory_format)
+        return EncoderBatch(images, z)
 
     def train_step(self, batches: Sequence[EncoderBatch]) -> dict[str, Tensor]:
         """One step of Adam along the losses of the batches."""
@@ -215,37 +215,40 @@ def train_encoder(
     as if nothing had happened. Raises InputError before the first step on unusable input, TrainingError on a loss that
     is not finite, KeyboardInterrupt after SIGINT or SIGTERM.
     """
-    torch.set_num_threads(settings.threads)
-    device = choose_device(settings.device)
     image_set = ImageSet(images)
     keep = choose_images(image_set, settings.labels, settings.limit, settings.seed)
-    if len(keep) < settings.batch_size:
+    if len(keep) < settings.batch_size * settings.accumulate:
         raise InputError(
             f"{images}: {len(keep)} images of {list(settings.labels)}, fewer than the batch_size {settings.batch_size}"
-            "; lower batch_size or add images"
+            f" times accumulate {settings.accumulate}; lower them or add images"
         )
     model = load_generator(checkpoint)
     check_model(model, checkpoint, settings.model, image_set)
-    model.to(device)
-    model.precision = settings.precision
-    training = EncoderTraining(model, read_images(image_set, keep), settings)
     generator_hash = hash_file(checkpoint)
     code = code_hashes(__name__, generators.GENERATORS[settings.model])
     made_from = asdict(settings) | {"images": hash_file(images), "checkpoint": generator_hash, "code": code}
     resume, record = ResumeState(Path(encoder), made_from), History(history)
-    fit(
-        training,
-        training.next_batches,
-        name="encoder",
-        steps=settings.steps,
-        log_every=settings.log_every,
-        save_every=settings.save_every,
-        history=record,
-        resume=resume,
-        device=device,
-    )
+    with workers(settings) as device:
+        model.to(device=device, memory_format=settings.memory_format)
+        model.precision = settings.precision
+        training = EncoderTraining(model, read_images(image_set, keep), settings)
+        fit(
+            training,
+            training.next_batches,
+            name="encoder",
+            steps=settings.steps,
+            log_every=settings.log_every,
+            save_every=settings.save_every,
+            history=record,
+            resume=resume,
+            device=device,
+        )
     record.write()
-    state = {name: value.detach().cpu().contiguous() for name, value in training.encoder.state_dict().items()}
-    content = {"format": FORMAT, "generator": generator_hash, "channels": list(settings.channels), "state": state}
+    content = {
+        "format": FORMAT,
+        "generator": generator_hash,
+        "channels": list(settings.channels),
+        "state": checkpoints.weights_of(training.encoder),
+    }
     checkpoints.write_torch(encoder, content)
     resume.remove()

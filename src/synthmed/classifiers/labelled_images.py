@@ -166,7 +166,7 @@ def _listed(settings: NetworkSettings, sets: Mapping[str, ImageSet], members: Me
 
 
 def _check_part(path: Path, name: str, targets: np.ndarray, settings: NetworkSettings) -> None:
-    if len(targets) < (settings.batch_size if name == "training" else 2):
+    if len(targets) < (settings.batch_size * settings.accumulate if name == "training" else 2):
         raise InputError(
             f"{path}: {len(targets)} images in the {name} part are too few (batch_size is {settings.batch_size}); add "
             "images or lower batch_size"

@@ -33,7 +33,7 @@ from synthmed.training import distributed
 from synthmed.training.device import choose_device, derived_seed
 from synthmed.training.history import History, TrainingError
 from synthmed.training.images import Batch, to_model
-from synthmed.training.loop import Check, fit
+from synthmed.training.loop import Check, fit, workers
 from synthmed.training.optimizer import Adam, half_cosine, minimise
 from synthmed.training.resume import ResumeState
 from synthmed.weights import read as weight_files
@@ -144,15 +144,15 @@ class Training:
         if imagenet is not None:
             self.model.load_imagenet(imagenet)
         distributed.synchronise_batch_norm(self.model)
-        self.format = torch.channels_last if settings.channels_last else torch.contiguous_format
-        self.model.to(device=device, memory_format=self.format)
+        self.model.to(device=device, memory_format=settings.memory_format)
         self.optimizer = Adam(self.model.parameters(), settings.learning_rate)
         positives = self.train.targets.sum(0)
         balanced = (len(self.train.targets) - positives) / positives
         self.weight = (balanced if settings.class_weights == "balanced" else torch.ones_like(balanced)).to(device)
         self.rng = torch.Generator().manual_seed(derived_seed(settings.seed, f"order {number}"))
         torch.manual_seed(derived_seed(settings.seed, f"dropout {number}") + distributed.rank())
-        self.steps_per_epoch = len(self.train.targets) // settings.batch_size
+        self.per_step = settings.batch_size * settings.accumulate
+        self.steps_per_epoch = len(self.train.targets) // self.per_step
         self.steps = settings.epochs * self.steps_per_epoch
         self.step = 0
         self.left = torch.zeros(0, dtype=torch.int64)
@@ -161,16 +161,18 @@ class Training:
 
     def next_batches(self) -> list[Batch]:
         """The augmented images of the next step, of which this rank gets its rows."""
-        settings = self.settings
         if self.step % self.steps_per_epoch == 0:
             self.left = torch.randperm(len(self.train.targets), generator=self.rng)
-        chosen, self.left = self.left[: settings.batch_size], self.left[settings.batch_size :]
-        images = augmented(self.train.pixels[chosen], settings.flip, settings.shift, self.rng)
+        chosen, self.left = self.left[: self.per_step], self.left[self.per_step :]
+        return [self._batch(part) for part in chosen.split(self.settings.batch_size)]
+
+    def _batch(self, chosen: Tensor) -> Batch:
+        images = augmented(self.train.pixels[chosen], self.settings.flip, self.settings.shift, self.rng)
         targets = distributed.own_rows(self.train.targets[chosen]).to(self.device)
-        return [Batch(self._on_device(distributed.own_rows(images)), targets)]
+        return Batch(self._on_device(distributed.own_rows(images)), targets)
 
     def _on_device(self, pixels: Tensor) -> Tensor:
-        return to_model(pixels.to(self.device)).contiguous(memory_format=self.format)
+        return to_model(pixels.to(self.device)).contiguous(memory_format=self.settings.memory_format)
 
     def train_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """One step of Adam along the cross-entropy of the batches."""
@@ -205,12 +207,8 @@ class Training:
             return (loss, 0.0) if self.settings.select == "loss" else (-area, loss)
 
         if self.best is None or rank(loss, area) < rank(self.best["loss"], self.best["auroc"]):
-            state = {
-                name: tensor.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
-                for name, tensor in self.model.state_dict().items()
-            }
             self.best = {"epoch": step // self.steps_per_epoch, "loss": loss, "auroc": area, "areas": areas}
-            self.best |= {"scores": torch.from_numpy(scores), "state": state}
+            self.best |= {"scores": torch.from_numpy(scores), "state": checkpoints.weights_of(self.model)}
         rate = self.optimizer.param_groups[0]["lr"]
         return {"learning_rate": rate, "validation_loss": loss, "validation_auroc": area}
 
@@ -305,8 +303,6 @@ def train(
     part, images are too few, of different sizes, or their patients in both parts, and when the settings do not fit the
     inputs; TrainingError on a loss that is not finite; KeyboardInterrupt after SIGINT or SIGTERM.
     """
-    torch.set_num_threads(settings.threads)
-    device = choose_device(settings.device)
     imagenet = _imagenet(settings, weights)
     if (arms is None) != (settings.arm is None):
         raise InputError(
@@ -321,32 +317,37 @@ def train(
     made_from = asdict(settings) | {"train": hash_file(train), "validation": hash_file(validation)}
     made_from |= {"arms": hash_file(arms) if arms else None, "synthetic": [hash_file(path) for path in synthetic]}
     made_from |= {"weights": hash_file(weights) if weights else None, "code": code_hashes(__name__)}
-    resume = ResumeState(Path(classifier), made_from)
-    resume.load()
-    logger.info(
-        f"training {settings.architecture} on {device}: {len(data[0].targets)} images of "
-        f"{tuple(data[0].pixels.shape[1:])}, validation {len(data[1].targets)}, targets {list(settings.targets)}, "
-        f"{settings.seeds} seeds"
-    )
-    for number in range(len(resume.finished), settings.seeds):
-        training = Training(settings, number, (parts[number], validating), imagenet, device)
-        history = History()
-        fit(
-            training,
-            training.next_batches,
-            name=f"seed {number + 1} of {settings.seeds}",
-            steps=training.steps,
-            log_every=training.steps_per_epoch,
-            save_every=settings.save_every * training.steps_per_epoch,
-            history=history,
-            resume=resume,
-            device=device,
-            checks=[Check(training.steps_per_epoch, training.validate)],
+    with workers(settings) as device:
+        resume = ResumeState(Path(classifier), made_from)
+        resume.load()
+        logger.info(
+            f"training {settings.architecture} on {device}: {len(data[0].targets)} images of "
+            f"{tuple(data[0].pixels.shape[1:])}, validation {len(data[1].targets)}, targets {list(settings.targets)}, "
+            f"{settings.seeds} seeds"
         )
-        resume.finish(training.result(history))
+        for number in range(len(resume.finished), settings.seeds):
+            training = Training(settings, number, (parts[number], validating), imagenet, device)
+            resume.finish(training.result(_fit(training, resume)))
     checkpoints.write_torch(classifier, _content(settings, data, resume.finished))
     write_json(report, _report(settings, data, resume.finished))
     resume.remove()
+
+
+def _fit(training: Training, resume: ResumeState) -> History:
+    settings, history = training.settings, History()
+    fit(
+        training,
+        training.next_batches,
+        name=f"seed {training.number + 1} of {settings.seeds}",
+        steps=training.steps,
+        log_every=training.steps_per_epoch,
+        save_every=settings.save_every * training.steps_per_epoch,
+        history=history,
+        resume=resume,
+        device=training.device,
+        checks=[Check(training.steps_per_epoch, training.validate)],
+    )
+    return history
 
 
 def _content(settings: NetworkSettings, data: tuple[Part, Part], results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.settings import Count, Device, Fraction, Names, Precision, Seed, Threads
+from synthmed.core.settings import Count, Fraction, Names, Seed
+from synthmed.training.loop import LoopOptions
 
 SELECTION = {
     "loss": "the epoch with the lowest validation loss (the training's loss, without augmentation), the earliest of "
@@ -17,7 +18,7 @@ SELECTION = {
 
 
 @dataclass(frozen=True)
-class NetworkOptions:
+class NetworkOptions(LoopOptions):
     """One classifier of which every weight is trained, with several seeds."""
 
     targets: Annotated[Names, Meta(description="Names of the outputs.")]
@@ -64,7 +65,7 @@ class NetworkOptions:
     ]
     seeds: Annotated[Count, Meta(description="Trainings; the three steps need 2 or more.")]
     epochs: Annotated[Count, Meta(description="Passes over the training images.")]
-    batch_size: Annotated[int, Meta(ge=2, description="Images of a step.")]
+    batch_size: Annotated[int, Meta(ge=2, description="Images of a micro-batch; BatchNorm needs a spread.")]
     learning_rate: Annotated[float, Meta(gt=0, description="Of Adam.")]
     schedule: Annotated[
         Literal["constant", "cosine"], Meta(description="cosine: the learning rate falls to 0 over the training.")
@@ -81,15 +82,9 @@ class NetworkOptions:
         Literal["loss", "auroc"],
         Meta(description="The epoch that is kept: lowest validation loss, or largest mean area under the ROC curve."),
     ]
-    precision: Precision
-    channels_last: Annotated[
-        bool, Meta(description="Memory layout of the images; true is the faster one on most machines.")
-    ]
     save_every: Annotated[
         Count, Meta(description="Epochs between resume states; a killed training loses at most so many.")
     ]
-    threads: Threads
-    device: Device
 
 
 @dataclass(frozen=True)

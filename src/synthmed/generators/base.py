@@ -17,6 +17,7 @@ from synthmed.core.errors import InputError
 from synthmed.data.channels import Coding, MaskChannels
 from synthmed.data.imageset import PLAIN, Legend
 from synthmed.training import distributed
+from synthmed.training.checkpoint import weights_of
 from synthmed.training.images import Batch, Precision
 from synthmed.training.optimizer import Adam, minimise
 
@@ -208,9 +209,9 @@ class Generator(nn.Module):
     def inference_state(self) -> dict[str, Tensor]:
         """What sample() needs, on the CPU, in standard memory format: `<module>.<key>` → tensor."""
         return {
-            f"{name}.{key}": tensor.detach().to("cpu", memory_format=torch.contiguous_format, copy=True).contiguous()
+            f"{name}.{key}": tensor
             for name in self.inference_modules
-            for key, tensor in getattr(self, name).state_dict().items()
+            for key, tensor in weights_of(getattr(self, name)).items()
         }
 
     def load_inference_state(self, state: dict[str, Tensor]) -> None:

@@ -11,7 +11,7 @@ from msgspec import Meta
 from synthmed import generators
 from synthmed.core.files import hash_file
 from synthmed.core.provenance import code_hashes
-from synthmed.core.settings import Count, Device, Precision, Seed, Threads, parse
+from synthmed.core.settings import Count, Seed, parse
 from synthmed.core.step import Output, step
 from synthmed.data.channels import Coding
 from synthmed.generators.base import Generator
@@ -22,14 +22,14 @@ from synthmed.training.batches import RealImages
 from synthmed.training.device import derived_seed
 from synthmed.training.history import History
 from synthmed.training.images import Batch
-from synthmed.training.loop import Check, fit, workers
+from synthmed.training.loop import Check, LoopOptions, fit, workers
 from synthmed.training.resume import ResumeState
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
+class TrainingOptions(LoopOptions):
     """Settings of the training loop."""
 
     batch_size: Annotated[Count, Meta(description="Images of a micro-batch (of each class, for CycleGAN).")]
@@ -47,23 +47,15 @@ class TrainingOptions:
             "which any other draws behind those of its images; null: without masks."
         ),
     ]
-    accumulate: Annotated[Count, Meta(description="Micro-batches of an optimiser step.")]
-    precision: Precision
-    channels_last: Annotated[bool, Meta(description="Memory format; faster on most machines.")]
     flip: Annotated[bool, Meta(description="Mirror half of the real images.")]
-    threads: Threads
-    processes: Annotated[
+    log_every: Annotated[Count, Meta(description="Steps between rows of the history.")]
+    sample_every: Annotated[
         Count,
         Meta(
-            description="Processes that train together, started by torchrun, each on a GPU of its own or, on "
-            "CPUs, on its own threads; batch sizes must be multiples of it. Results depend on it in "
-            "the last digits."
+            description="Steps between sample grids. When the samples of a class vary less than a twentieth of the "
+            "real images in three grids in a row, in the second half of the training, it ends: the generator collapsed."
         ),
     ]
-    log_every: Annotated[Count, Meta(description="Steps between rows of the history.")]
-    sample_every: Annotated[Count, Meta(description="Steps between sample grids.")]
-    save_every: Annotated[Count, Meta(description="Steps between resume states.")]
-    device: Device
 
 
 @dataclass(frozen=True)
@@ -101,7 +93,7 @@ def train(settings: TrainSettings, *, images: Path, checkpoint: Output, history:
     writes and returns; the others end with SystemExit(0).
     """
     loop = settings.training
-    with workers(loop.threads, loop.processes, loop.device) as device:
+    with workers(loop) as device:
         _train(settings, device, Path(images), Path(checkpoint), Path(history), Path(samples))
 
 
@@ -109,7 +101,6 @@ def _train(
     settings: TrainSettings, device: torch.device, images: Path, checkpoint: Path, history: Path, samples: Path
 ) -> None:
     loop = settings.training
-    memory_format = torch.channels_last if loop.channels_last else torch.contiguous_format
     model_class = generators.load(settings.model)
     config = parse(model_class.Config, settings.config, "settings.config")
     data = RealImages(
@@ -124,7 +115,7 @@ def _train(
         flip=loop.flip,
         threads=loop.threads,
     )
-    model = _build(model_class, config, data, settings, device, memory_format)
+    model = _build(model_class, config, data, settings, device)
     record = History(history)
     pictures = Samples(model, data.read, data.labels, settings.seed)
     code = code_hashes(__name__, generators.GENERATORS[settings.model])
@@ -137,7 +128,7 @@ def _train(
 
     def next_batches() -> list[Batch]:
         count = model.batch_size(loop.batch_size)
-        return [data.batch(count, device, memory_format) for _ in range(loop.accumulate)]
+        return [data.batch(count, device, loop.memory_format) for _ in range(loop.accumulate)]
 
     def draw_samples(step: int) -> dict[str, float]:
         found = pictures.check(step, loop.steps)
@@ -182,13 +173,12 @@ def _build(
     data: RealImages,
     settings: TrainSettings,
     device: torch.device,
-    memory_format: torch.memory_format,
 ) -> Generator:
     """The untrained generator, and the random numbers of its training seeded."""
     torch.manual_seed(derived_seed(settings.seed, "weights"))
     model = model_class.build(config, data.shape, settings.labels, data.legend, settings.training.masks)
     distributed.synchronise_batch_norm(model)
-    model.to(device=device, memory_format=memory_format)
+    model.to(device=device, memory_format=settings.training.memory_format)
     model.rng.manual_seed(derived_seed(settings.seed, "noise"))
     # Noise and order of the images are shared by all ranks, masks of dropout are not.
     torch.manual_seed(derived_seed(settings.seed, "dropout") + distributed.rank())

@@ -2,11 +2,13 @@
 
 import io
 import logging
+import re
 import struct
 import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Literal, Protocol
 
 import numpy as np
@@ -34,11 +36,13 @@ _RESAMPLE = {
     "box": Image.Resampling.BOX,
 }
 
-_DAMAGED = (
+DAMAGED = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError),
     *(struct.error, zlib.error),
 )
 """What Pillow raises on damaged files."""
+_MASK_NAME = re.compile(r"(.+?)[ _.-]+(?:masks?|seg|segmentation|labels?|gt|annotation)[ _.-]*\d*")
+"""Names of masks, in lower case, and the name of the image that each belongs to."""
 _PHOTOMETRIC = 262
 """Tag PhotometricInterpretation of TIFF; 0: the lowest value is white (WhiteIsZero)."""
 _ORIENTATION = 0x0112
@@ -63,6 +67,7 @@ def wanted(found: Sequence[RawImage], settings: CommonSettings) -> list[RawImage
     Raises InputError on a label that settings.labels does not know, on two images of one name, and on a class without
     images.
     """
+    _refuse_masks(found)
     known = {nfc(label): name for label, name in settings.labels.items()}
     names: dict[str, str] = {}
     for image in found:
@@ -85,6 +90,22 @@ def wanted(found: Sequence[RawImage], settings: CommonSettings) -> list[RawImage
         present = dict(Counter(image.label for image in found))
         raise InputError(f"source {settings.source!r} has no image of the class {empty[0]!r}; its labels are {present}")
     return chosen
+
+
+def _refuse_masks(found: Sequence[RawImage]) -> None:
+    """Raises InputError when images are named as masks of others beside them (x.png, x_mask.png)."""
+    files = {str(PurePosixPath(image.file).with_suffix("")).lower(): image.file for image in found}
+    beside = [
+        (file, files[match[1]])
+        for name, file in files.items()
+        if (match := _MASK_NAME.fullmatch(name)) and match[1] in files
+    ]
+    if beside:
+        mask, image = beside[0]
+        raise InputError(
+            f"{len(beside)} of {len(found)} images are masks of others by their names, the first {mask} of {image}; "
+            "list images and masks in a table (setting options.csv), or move the masks out of the folder"
+        )
 
 
 def unknown_patient(image: RawImage) -> dict[str, str]:
@@ -133,7 +154,7 @@ def decode(content: bytes | np.ndarray, channels: int) -> np.ndarray:
         return np.asarray(_to_channels(_unidentified(content, error), channels))
     except Image.DecompressionBombError as error:  # beyond 179 million pixels; the largest X-rays here have 20
         raise Rejected(f"too large: {error}") from error
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise Rejected(f"truncated or damaged: {error}") from error
 
 
@@ -154,7 +175,7 @@ def _unidentified(content: bytes, error: Exception) -> Image.Image:
         raise Rejected("an address of git-lfs or git-annex; get the image: git lfs pull, git annex get") from error
     try:
         values = tiff_values(content)
-    except _DAMAGED as damage:
+    except DAMAGED as damage:
         raise Rejected(f"truncated or damaged: {damage}") from error
     if values is None:
         raise Rejected("not an image") from error
@@ -173,38 +194,6 @@ def _to_channels(image: Image.Image, channels: int) -> Image.Image:
         pixels = np.asarray(image)
         image = Image.fromarray(np.where(pixels == image.info["transparency"], 0, pixels).astype(np.uint8))
     return image if image.mode == target else image.convert(target)
-
-
-def _decode_mask(content: bytes | np.ndarray) -> np.ndarray:
-    """Where a mask is not 0, bool (H, W). Deep values count as they are, small ones too; of JPEG, which draws rings
-    around edges, what is at least half of the range counts. Raises Rejected as decode does."""
-    lossy = False
-    if isinstance(content, bytes):
-        try:
-            with Image.open(io.BytesIO(without_comments(content))) as image:
-                lossy = image.format in ("JPEG", "MPO")
-                if image.mode.startswith(("I", "F")) and getattr(image, "n_frames", 1) == 1:
-                    return np.asarray(ImageOps.exif_transpose(image)) != 0
-        except _DAMAGED:
-            pass  # decode says what is wrong with it
-    return decode(content, 1) > (127 if lossy else 0)
-
-
-def joined_mask(masks: Sequence[Load], shape: tuple[int, int]) -> np.ndarray:
-    """All parts of a mask OR-ed: uint8 (H, W) = shape, 0 or 255.
-
-    Raises Rejected when a part cannot be read or has another shape.
-    """
-    whole = np.zeros(shape, dtype=bool)
-    for mask in masks:
-        try:
-            part = _decode_mask(loaded(mask))
-        except Rejected as error:
-            raise Rejected(f"its mask: {error}") from error
-        if part.shape != shape:
-            raise Rejected(f"its mask has {part.shape[1]}×{part.shape[0]} pixels, the image {shape[1]}×{shape[0]}")
-        whole |= part
-    return np.where(whole, np.uint8(255), np.uint8(0))
 
 
 # ---------------------------------------------------------------------------------------------------------- geometry
@@ -264,6 +253,6 @@ def resized(
 
 
 def resized_mask(mask: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-    """The part `box` of `mask` (uint8 (H, W)), at `size` (height, width), each pixel the nearest one's value."""
+    """The part `box` of `mask` (H, W), at `size` (height, width), each pixel the nearest one's value."""
     top, bottom, left, right = box
     return nearest(mask[top:bottom, left:right], size)

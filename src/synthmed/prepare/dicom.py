@@ -29,7 +29,7 @@ from synthmed.core.step import Output, step
 from synthmed.data import sources
 from synthmed.data.archives import DamagedMember
 from synthmed.data.boxes import Box, format_boxes, parse_boxes
-from synthmed.data.imageset import COLUMNS, encode_png, write_image_set
+from synthmed.data.imageset import COLUMNS, PLAIN, encode_mask, encode_png, write_image_set
 from synthmed.data.patients import cleaned, spelling
 from synthmed.data.sources.raw_image import Load, RawImage
 from synthmed.prepare.anonymise import age, manufacturer, pseudonym, read_salt, sex, view
@@ -37,7 +37,6 @@ from synthmed.prepare.burnt_in import burnt_in
 from synthmed.prepare.common import (
     Rejected,
     Resample,
-    joined_mask,
     kept_box,
     refuse_small,
     resized,
@@ -49,6 +48,7 @@ from synthmed.prepare.common import (
 from synthmed.prepare.dicom_file import read_film, text
 from synthmed.prepare.dicom_grey import Voi, to_grey, whole_range
 from synthmed.prepare.levels import levels_of
+from synthmed.prepare.masks import MaskSettings, label_map, stop_if_all_empty
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class PrepareDicomOptions:
         bool, Meta(description="Cut black rows and columns at the rims; they tell hospitals apart.")
     ]
     resample: Annotated[Resample, Meta(description="Filter of the resize; box is the fastest.")]
-    masks: Annotated[bool, Meta(description="Carry masks along.")]
+    masks: Annotated[MaskSettings | None, Meta(description="What masks mark; null leaves them out.")]
     min_size: Annotated[
         Count, Meta(description="Films with a shorter side are rejected.", extra_json_schema={"unit": "px"})
     ]
@@ -159,7 +159,7 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
     raw = [Path(path) for path in raw]
     rejected: list[dict[str, str]] = []
     patients: dict[str, str] = {}  # hash of what all spellings of a patient's number share -> patient
-    otherwise = 0
+    otherwise = masks = drawn = 0
     flagged: Counter[str] = Counter()
     with sources.load(settings.source).read(raw) as found:
         named = [_named(image, number, salt) for number, image in enumerate(found, start=1)]
@@ -168,7 +168,7 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
         _check_columns(films, settings)
 
         def rows() -> Iterator[tuple]:
-            nonlocal otherwise
+            nonlocal otherwise, masks, drawn
             results = _in_processes([places[film.name] for film in films], raw, settings, salt)
             with Progress("prepared", len(films), "film") as progress:
                 for film, result in zip(films, results, strict=True):
@@ -189,11 +189,13 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
                         "source": film.source,
                     }
                     flagged[result.fields["burnt_in"]] += 1
+                    masks, drawn = masks + (result.mask is not None), drawn + result.drawn
                     yield (fields, result.pixels) if result.mask is None else (fields, result.pixels, result.mask)
             # Raised inside write_image_set, which then leaves no image set behind.
             stop_if_too_many(rejected, len(films), settings.max_rejects)
+            stop_if_all_empty(masks, drawn)
 
-        write_image_set(images, rows())
+        write_image_set(images, rows(), PLAIN if settings.masks is None else settings.masks.legend)
     write_csv(rejects, rejected, ["file", "reason"])
     logger.info(
         "%s: %d films of %d patients, %d rejected; burnt-in letters: %d yes, %d no, %d unknown",
@@ -237,24 +239,23 @@ def _named(image: RawImage, number: int, salt: bytes) -> RawImage:
 @dataclass(frozen=True)
 class Prepared:
     """fields: columns that the file decides; spelling: a hash of what all spellings of the patient's number share
-    (patients.spelling); pixels, mask: PNG (encode_png)."""
+    (patients.spelling); pixels, mask: PNG; drawn: whether the mask marks anything."""
 
     fields: dict[str, str]
     spelling: str
     pixels: bytes
     mask: bytes | None
+    drawn: bool
 
 
 def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -> Prepared:
     film = read_film(_load(image.load))
     patient = image.patient or cleaned(text(film.tags, "PatientID"))
     if not patient:
-        raise Rejected("no patient: neither the source nor the tag PatientID names one")
+        raise Rejected("no patient: neither a column of patients nor the tag PatientID names one")
     shape = film.stored.shape
     refuse_small(shape, settings.min_size)
-    mask = (
-        joined_mask([partial(_load, part) for part in image.masks], shape) if settings.masks and image.masks else None
-    )
+    mask = label_map([partial(_load, part) for part in image.masks], shape, settings.masks)
     levels = levels_of(film.stored)
     pixels = to_grey(
         levels,
@@ -283,7 +284,8 @@ def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -
         fields,
         pseudonym(salt, "spelling", spelling(patient), 16),
         encode_png(resized(pixels, box, settings.size, settings.resample)),
-        None if mask is None else encode_png(resized_mask(mask, box, settings.size)),
+        None if mask is None else encode_mask(resized_mask(mask, box, settings.size), settings.masks.legend),
+        mask is not None and bool(mask.any()),
     )
 
 

@@ -21,13 +21,12 @@ from synthmed.core.progress import Progress
 from synthmed.core.settings import Count, Share
 from synthmed.core.step import Output, step
 from synthmed.data import sources
-from synthmed.data.imageset import write_image_set
+from synthmed.data.imageset import PLAIN, write_image_set
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.prepare.common import (
     Rejected,
     Resample,
     decode,
-    joined_mask,
     kept_box,
     loaded,
     refuse_small,
@@ -37,6 +36,7 @@ from synthmed.prepare.common import (
     unknown_patient,
     wanted,
 )
+from synthmed.prepare.masks import MaskSettings, label_map, stop_if_all_empty
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class PrepareOptions:
         bool, Meta(description="Cut black rows and columns at the rims, which tell hospitals apart.")
     ]
     resample: Annotated[Resample, Meta(description="Filter of the resize.")]
-    masks: Annotated[bool, Meta(description="Carry masks along.")]
+    masks: Annotated[MaskSettings | None, Meta(description="What masks mark; null leaves them out.")]
     min_size: Annotated[
         Count, Meta(description="Images with a shorter side are rejected.", extra_json_schema={"unit": "px"})
     ]
@@ -90,7 +90,7 @@ Prepared = tuple[np.ndarray, np.ndarray | None]
 def _prepare_one(image: RawImage, settings: PrepareSettings) -> Prepared:
     pixels = decode(loaded(image.load), settings.channels)
     refuse_small(pixels.shape, settings.min_size)
-    mask = joined_mask(image.masks, pixels.shape[:2]) if settings.masks and image.masks else None
+    mask = label_map(image.masks, pixels.shape[:2], settings.masks)
     box = kept_box(pixels, settings.crop_black_borders, settings.min_size)
     pixels = resized(pixels, box, settings.size, settings.resample)
     return pixels, None if mask is None else resized_mask(mask, box, settings.size)
@@ -125,9 +125,10 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
 
     raw: files of the step fetch, in its order. Images keep the source's order and names, so equal raw files give equal
     bytes whatever the number of workers. Raises InputError on an unknown label, a class without images, two images of
-    one name, or more rejects than settings.max_rejects.
+    one name, masks among the images, masks that are all empty, or more rejects than settings.max_rejects.
     """
     rejected: list[dict[str, str]] = []
+    masks = drawn = 0
 
     def work(image: RawImage) -> Prepared | Rejected:
         try:
@@ -139,6 +140,7 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
         chosen = wanted(found, settings)
 
         def rows() -> Iterator[tuple]:
+            nonlocal masks, drawn
             with Progress("prepared", len(chosen), "image") as progress:
                 for image, result in zip(chosen, _in_order(work, chosen, settings.workers), strict=True):
                     progress.add(1)
@@ -155,11 +157,13 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
                         "source": settings.synthetic or image.source,
                     }
                     pixels, mask = result
+                    masks, drawn = masks + (mask is not None), drawn + (mask is not None and mask.any())
                     yield (fields, pixels) if mask is None else (fields, pixels, mask)
             # Raised inside write_image_set, which then leaves no image set behind.
             stop_if_too_many(rejected, len(chosen), settings.max_rejects)
+            stop_if_all_empty(masks, drawn)
 
-        write_image_set(images, rows())
+        write_image_set(images, rows(), PLAIN if settings.masks is None else settings.masks.legend)
     write_csv(rejects, rejected, ["file", "reason"])
     logger.info("%s: %d images, %d rejected", images, len(chosen) - len(rejected), len(rejected))
     for reject in rejected:

@@ -103,8 +103,8 @@ class RealImages:
     """The real images of one training, given out as batches in [-1, 1]; each rank gets its part of a batch.
 
     len() is their number, `shape` (C, H, W), with the channels of their masks where the model draws those too; `legend`
-    says what channels and masks mean. Raises InputError when a label has no image, there are fewer images than a
-    batch needs, or the ranks cannot share a batch equally.
+    says what channels and masks mean. Raises InputError when a label has no image, or there are fewer images than a
+    batch needs.
     """
 
     def __init__(
@@ -128,11 +128,6 @@ class RealImages:
         unknown = [label for label in labels if label not in classes]
         if unknown or not labels:
             raise InputError(f"setting labels is {list(labels)}; choose from the classes {list(classes)}")
-        if batch_size % distributed.size():
-            raise InputError(
-                f"setting training.batch_size is {batch_size}, which {distributed.size()} processes cannot share "
-                "equally; set a multiple of their number"
-            )
         image_set = ImageSet(path)
         of_experiment = image_set.label_indices(classes)
         wanted = [classes.index(label) for label in labels]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path
@@ -55,6 +55,14 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         elif before != after:
             found.append(f"{prefix}{key} was {before!r}, is {after!r}")
     return found
+
+
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """A copy of its state_dict on the CPU, in the standard memory format."""
+    return {
+        name: tensor.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
+        for name, tensor in module.state_dict().items()
+    }
 
 
 def write_torch(path: str | Path, content: Any) -> None:

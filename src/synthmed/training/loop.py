@@ -10,21 +10,47 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from synthmed.core.errors import InputError
 from synthmed.core.progress import LOG_EVERY
+from synthmed.core.settings import Count, Device, Precision, Threads
 from synthmed.training import distributed
 from synthmed.training.device import choose_device
 from synthmed.training.history import History
 from synthmed.training.resume import ResumeState, catch_interruption, random_state, set_random_state
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """What every training has: how a step is computed, by whom, and how often its state is saved."""
+
+    batch_size: Annotated[Count, Meta(description="Images of a micro-batch.")]
+    accumulate: Annotated[Count, Meta(description="Micro-batches of an optimiser step.")]
+    precision: Precision
+    channels_last: Annotated[bool, Meta(description="Memory format; faster on most machines.")]
+    threads: Threads
+    processes: Annotated[
+        Count,
+        Meta(
+            description="Processes that train together, started by torchrun, each on a GPU of its own or, on CPUs, on "
+            "its own threads; batch sizes must be multiples of it. Results depend on it in the last digits."
+        ),
+    ]
+    save_every: Annotated[Count, Meta(description="Steps between resume states.")]
+    device: Device
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
 class Trainable(Protocol):
@@ -62,21 +88,26 @@ class Check:
 
 
 @contextmanager
-def workers(threads: int, processes: int, device: str) -> Iterator[torch.device]:
-    """Within the block this process is one of `processes` (each with so many threads) that train together.
+def workers(settings: LoopOptions) -> Iterator[torch.device]:
+    """Within the block this process is one of `settings.processes` that train together.
 
     Yields the device. After the block only rank 0 goes on; the others end with SystemExit(0), because nothing is left
-    for them to do or to record. Raises InputError when other than `processes` were started.
+    for them to do or to record. Raises InputError when other than so many were started, or cannot share a batch.
     """
-    torch.set_num_threads(threads)
-    chosen = choose_device(device)
-    with distributed.ranks(chosen):
-        if distributed.size() != processes:
+    torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device)
+    with distributed.ranks(device):
+        if distributed.size() != settings.processes:
             raise InputError(
-                f"setting training.processes is {processes}, but {distributed.size()} work on this training; "
-                "`synthmed train` starts as many as it says"
+                f"setting processes is {settings.processes}, but {distributed.size()} work on this training; "
+                "`synthmed` starts as many as it says when it is called with the verb of the step"
             )
-        yield chosen
+        if settings.batch_size % settings.processes:
+            raise InputError(
+                f"setting batch_size is {settings.batch_size}, which {settings.processes} processes cannot share "
+                "equally; set a multiple of their number"
+            )
+        yield device
         first = distributed.rank() == 0
     if not first:
         raise SystemExit(0)
@@ -110,24 +141,8 @@ def fit(
     Raises TrainingError on losses or measurements that are not finite, and KeyboardInterrupt (message: how to continue)
     after SIGINT or SIGTERM, when the step in progress is finished and saved.
     """
-    state_of = {"history": history, **(parts or {})}
-
-    def save() -> None:
-        history.check()
-        # All parts are the same in every rank, but torch's own random numbers (dropout).
-        rngs = distributed.collect(random_state())
-        others = {part: item.state() for part, item in state_of.items()}
-        resume.save({"rngs": rngs, "model": model.training_state(), **others})
-        history.write()
-        logger.info(f"saved the resume state of step {model.step}")
-
-    if (state := resume.load()) is not None:
-        model.load_training_state(state["model"])
-        for part, item in state_of.items():
-            item.load_state(state[part])
-        set_random_state(state["rngs"][distributed.rank()])
-        logger.info(f"continuing {resume.path} after step {model.step}")
-
+    stateful: dict[str, Stateful] = {"history": history, **(parts or {})}
+    _continue(model, stateful, resume)
     with catch_interruption() as interrupted, _Progress(name, model.step, steps) as progress:
         while model.step < steps and not enough():
             batches = next_batches()
@@ -145,11 +160,31 @@ def fit(
                 progress.say(history.close_row(step), last)
             stop = distributed.any_rank(interrupted(), device)
             if stop or (step % save_every == 0 and not last):
-                save()
+                history.check()
+                _save(model, stateful, resume)
+                history.write()
             if stop:
                 raise KeyboardInterrupt(
                     f"{name}: training stopped after step {step} of {steps}; run the same command again to continue"
                 )
+
+
+def _save(model: Trainable, parts: Mapping[str, Stateful], resume: ResumeState) -> None:
+    # All is the same in every rank, but torch's own random numbers (dropout).
+    rngs = distributed.collect(random_state())
+    resume.save({"rngs": rngs, "model": model.training_state(), **{name: part.state() for name, part in parts.items()}})
+    logger.info(f"saved the resume state of step {model.step}")
+
+
+def _continue(model: Trainable, parts: Mapping[str, Stateful], resume: ResumeState) -> None:
+    state = resume.load()
+    if state is None:
+        return
+    model.load_training_state(state["model"])
+    for name, part in parts.items():
+        part.load_state(state[name])
+    set_random_state(state["rngs"][distributed.rank()])
+    logger.info(f"continuing {resume.path} after step {model.step}")
 
 
 class _Progress:

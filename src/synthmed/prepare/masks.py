@@ -1,0 +1,129 @@
+"""Masks of raw images: one label map an image, whatever files it comes in."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from msgspec import Meta
+from PIL import Image, ImageOps
+
+from synthmed.core.errors import InputError
+from synthmed.data.imageset import Legend
+from synthmed.data.sources.raw_image import Load
+from synthmed.prepare.common import DAMAGED, loaded
+from synthmed.prepare.deep import without_comments
+from synthmed.prepare.rejected import Rejected
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """What the masks mark."""
+
+    kind: Annotated[
+        Literal["semantic", "instances"],
+        Meta(
+            description="semantic: a pixel has the value of its class; of one class, every value but 0 counts, and "
+            "several files are joined. instances: every object has a value of its own, or a file of its own (the later "
+            "file wins where two overlap)."
+        ),
+    ]
+    classes: Annotated[
+        dict[str, Annotated[int, Meta(ge=1, le=65535)]],
+        Meta(description="Name -> value, ascending; of instances the value of the first object of the class."),
+    ]
+    required: Annotated[bool, Meta(description="Reject images without a mask.")]
+
+    def __post_init__(self) -> None:
+        self.legend  # noqa: B018 - raises on values that cannot be used
+
+    @property
+    def legend(self) -> Legend:
+        """What the masks of the image set mean."""
+        return Legend(masks=self.kind, classes=self.classes)
+
+
+def label_map(masks: Sequence[Load], shape: tuple[int, int], settings: MaskSettings | None) -> np.ndarray | None:
+    """The mask of one image, (H, W) = shape, uint8 or uint16; None where there is none, or settings are None.
+
+    masks: its files. Raises Rejected when a file cannot be read or has another shape, when values are unknown or cannot
+    be told (colours, JPEG), and without any file when settings require one.
+    """
+    if settings is None or not masks:
+        if settings is not None and settings.required:
+            raise Rejected("no mask")
+        return None
+    (first, *_), single = settings.classes.values(), len(settings.classes) == 1
+    if len(masks) > 1 and not single:
+        raise Rejected(f"{len(masks)} mask files, where one with all classes is expected")
+    marks = single and (settings.kind == "semantic" or len(masks) > 1)  # a file says where, not which
+    whole = np.zeros(shape, np.int64)
+    for number, mask in enumerate(masks):
+        try:
+            part = _values(loaded(mask), marks)
+        except Rejected as error:
+            raise Rejected(f"its mask: {error}") from error
+        if part.shape != shape:
+            raise Rejected(f"its mask has {part.shape[1]}×{part.shape[0]} pixels, the image {shape[1]}×{shape[0]}")
+        if not marks:
+            whole = part
+        else:
+            whole[part != 0] = first + (number if settings.kind == "instances" else 0)
+    if whole.min() < 0 or whole.max() >= 2**16:
+        raise Rejected(f"its mask: values from {whole.min()} to {whole.max()}; they go from 0 to 65535")
+    if unknown := settings.legend.unknown(whole):
+        raise Rejected(f"its mask: the value {unknown[0]}, which setting masks.classes does not name")
+    return whole.astype(np.uint8 if whole.max() < 2**8 else np.uint16)
+
+
+def _values(content: bytes | np.ndarray, marks: bool) -> np.ndarray:
+    """Whole numbers (H, W), deep ones as they are. marks: only whether a pixel is 0 counts, so that two colours will
+    do, and of JPEG, which draws rings around edges, what is at least half of the range."""
+    if isinstance(content, np.ndarray):
+        return content.astype(np.int64)
+    try:
+        with Image.open(io.BytesIO(without_comments(content))) as image:
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+                raise Rejected(f"{image.n_frames} frames in one file")
+            lossy, upright = image.format in ("JPEG", "MPO"), ImageOps.exif_transpose(image)
+            pixels = np.asarray(upright if upright.mode in ("1", "L") or upright.mode[0] in "IF" else _rgb(upright))
+    except Image.UnidentifiedImageError as error:
+        raise Rejected("not an image") from error
+    except DAMAGED as error:
+        raise Rejected(f"truncated or damaged: {error}") from error
+    if lossy and not marks:
+        raise Rejected("a JPEG, which changes values; give a PNG")
+    if pixels.ndim == 3:
+        pixels = _grey(pixels, marks, lossy)
+    if lossy:
+        return (pixels > 127).astype(np.int64)
+    if pixels.dtype.kind == "f" and not (np.isfinite(pixels) & (pixels == np.floor(pixels))).all():
+        raise Rejected("fractions, where whole numbers are expected")
+    return pixels.astype(np.int64)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if "A" in image.mode or "transparency" in image.info:
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _grey(pixels: np.ndarray, marks: bool, lossy: bool) -> np.ndarray:
+    """(H, W) of a mask in RGB (H, W, 3)."""
+    if lossy:
+        return pixels.max(axis=2)
+    if (pixels == pixels[:, :, :1]).all():
+        return pixels[:, :, 0]
+    colours, where = np.unique(pixels.astype(np.int64) @ [1 << 16, 1 << 8, 1], return_inverse=True)
+    if not marks or len(colours) > 2 or colours[0] != 0:
+        expected = "black and one other" if marks else "a value for each class"
+        raise Rejected(f"{len(colours)} colours, where {expected} is expected; give a grey PNG")
+    return where.reshape(pixels.shape[:2])
+
+
+def stop_if_all_empty(masks: int, drawn: int) -> None:
+    """Raises InputError when there are masks and nothing is drawn in any of them."""
+    if masks and not drawn:
+        raise InputError(f"all {masks} masks are empty; look at their files, or set masks to null")
