@@ -15,6 +15,8 @@ from synthmed.core.names import check_keys
         ("labels: {null: normal}", 'labels: null is no text.*write "null" in quotes'),
         ("a: [{b: {2020-01-01: x}}]", r'a\[0\]\.b: "2020-01-01" is no text'),
         ("1: x", "the file: 1 is no text"),
+        ("a: [{b: .nan}]", r"a\[0\]\.b: nan is no number"),
+        ("a: -.inf", "a: -inf is no number"),
     ],
 )
 def test_keys_that_yaml_reads_as_something_else_are_refused(written, said):

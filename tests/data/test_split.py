@@ -148,14 +148,6 @@ def test_a_part_without_a_class_is_an_error(tmp_path):
         run(tmp_path, images_of(8), test=0.5)
 
 
-def test_a_class_of_one_test_patient_is_an_error(tmp_path):
-    """All that follows would be trained before a variance turns out to be impossible."""
-    with pytest.raises(
-        InputError, match=r"the test part has 4 images of 'a', all of one patient \(40 images in all, 5 pat"
-    ):
-        run(tmp_path, images_of(40, lambda n: f"a{n // 8}" if n % 2 == 0 else f"b{n}"))
-
-
 def test_one_patient_for_all_is_an_error_that_says_where_the_number_may_come_from(tmp_path):
     with pytest.raises(
         InputError, match=r"all 20 images are of one patient \('X'\).*the tag PatientID counts.*a column"

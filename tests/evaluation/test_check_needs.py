@@ -34,7 +34,9 @@ def settings(**changes):
 
 @pytest.fixture
 def split_report(tmp_path):
-    write_json(tmp_path / "split.json", {"counts": {"train": REAL, "validation": {}, "test": {}}})
+    patients = {"train": REAL, "validation": {}, "test": {"normal": 2, "abnormal": 2}}
+    counts = {"train": REAL, "validation": {}, "test": {"normal": 5, "abnormal": 6}}
+    write_json(tmp_path / "split.json", {"counts": counts, "patients_of_class": patients})
     return tmp_path / "split.json"
 
 
@@ -52,6 +54,18 @@ def test_every_need_by_hand():
         ("dcgan", "normal", 180, 180),
         ("dcgan", "abnormal", 102, 102),
     ]
+
+
+def test_a_class_of_one_test_patient_is_refused_before_any_training(split_report, tmp_path):
+    report = read_json(split_report)
+    report["patients_of_class"]["test"]["abnormal"] = 1
+    write_json(split_report, report)
+    with pytest.raises(
+        InputError,
+        match=r"the test part has 6 images of 'abnormal', all of one patient \(the class has \d+\), and a variance",
+    ):
+        check_needs(settings(), split_report=split_report, synthetic=[], out=tmp_path / "needs.json")
+    assert not (tmp_path / "needs.json").exists()
 
 
 def test_needs_that_are_met_are_written(split_report, tmp_path):

@@ -124,7 +124,7 @@ def write_settings():
     wanted[Path(NAMED)] = dump_json(sorted(SETTINGS))
     present = {path for folder in ("data", "results") for path in Path(folder).glob("**/settings/*.json")}
     present |= {path for path in [Path(NAMED)] if path.exists()}
-    changed = [path for path, text in wanted.items() if path not in present or path.read_text("utf-8") != text]
+    changed = [path for path, text in wanted.items() if path not in present or path.read_bytes() != text.encode()]
     try:
         if changed or not workflow.dryrun:
             workflow.globals["run_lock"] = hold("results")  # held as long as this process lives

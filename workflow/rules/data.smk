@@ -134,9 +134,10 @@ rule split:
         command("split")
 
 
-# Whether the arms can have the images that they ask for. First of all that is ready, so that it says so at once and not
-# after hours of training; no input of the training, which would then be repeated for every changed arm. (As an input
-# marked ancient() it would make Snakemake 9.27 overlook other changes behind it.)
+# Whether the arms can have the images that they ask for, and the test part the patients. First of all that is ready and,
+# with all the cores of this machine, alone, so that it says so before any training begins. No input of the training,
+# which would then be repeated for every changed arm. (As an input marked ancient() it would make Snakemake 9.27 overlook
+# other changes behind it.)
 rule check_needs:
     input:
         settings="results/{experiment}/settings/check_needs.json",
@@ -150,7 +151,9 @@ rule check_needs:
     benchmark:
         "logs/{experiment}/check_needs.benchmark.tsv"
     priority: 100
+    localrule: True
     conda:
         ENVIRONMENT
+    threads: lambda w: workflow.cores or 1
     shell:
         command("check-needs")

@@ -3,6 +3,7 @@
 import difflib
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 
 from synthmed.core.errors import InputError
@@ -14,7 +15,8 @@ UNLABELLED = "unlabelled"
 
 
 def check_keys(settings: object, where: str = "") -> None:
-    """Raise InputError on a key of settings that is no text: YAML reads no and off as false, and 1 as a number."""
+    """Raise InputError on a key of settings that is no text, because YAML reads no and off as false and 1 as a number;
+    and on a number that is none (.nan, .inf)."""
     if isinstance(settings, Mapping):
         for key, value in settings.items():
             if not isinstance(key, str):
@@ -27,6 +29,8 @@ def check_keys(settings: object, where: str = "") -> None:
     elif isinstance(settings, list):
         for number, value in enumerate(settings):
             check_keys(value, f"{where}[{number}]")
+    elif isinstance(settings, float) and not math.isfinite(settings):
+        raise InputError(f"{where}: {settings} is no number that can be computed with")
 
 
 def check_names(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:

@@ -11,8 +11,6 @@ from synthmed.data.patients import likely_patients, tell_likely
 logger = logging.getLogger(__name__)
 
 PARTS = ("train", "validation", "test")
-LEAST_PATIENTS = 2
-"""Test patients of a class, below which no variance can be computed (evaluation/compare.py)."""
 FEW = {"validation": 5, "test": 10}
 """Patients of a class, below which a part is said to have few: a threshold or an interval then hangs on single ones."""
 UNBALANCED = 10
@@ -22,8 +20,7 @@ Rows = Sequence[Mapping[str, str]]
 
 
 def check_enough(images: Path, rows: Rows, parts: Sequence[str]) -> None:
-    """Raise InputError when a part lacks a class, or the test part has a class of one patient only, or there is one
-    patient in all.
+    """Raise InputError when a part lacks a class, or there is one patient in all.
 
     rows: the manifest; parts: the part of each row.
     """
@@ -38,17 +35,11 @@ def check_enough(images: Path, rows: Rows, parts: Sequence[str]) -> None:
     for part in PARTS:
         for label in classes:
             inside = [row for row, found in zip(rows, parts, strict=True) if found == part and row["label"] == label]
-            found = len({row["patient"] for row in inside})
             whole = f"{len(rows)} images in all, {len(patients[label])} patients of this class"
             if not inside:
                 raise InputError(
                     f"{images}: the {part} part has no image of {label!r} ({whole}); raise its share (split.{part}), "
                     "or add images of further patients"
-                )
-            if part == "test" and found < LEAST_PATIENTS:
-                raise InputError(
-                    f"{images}: the test part has {len(inside)} images of {label!r}, all of one patient ({whole}), "
-                    f"and a variance needs {LEAST_PATIENTS}: take another split.seed, raise split.test, or add patients"
                 )
 
 

@@ -85,8 +85,8 @@ def split(
     Write the three parts of the image set `images`, and `report`: counts, patients, sources, near-duplicates.
 
     Masks and named channels travel along. Raises InputError on impossible shares, a patient in two parts (by="column"),
-    a part that lacks a class, a class of one test patient, one class only (which is enough where every image has a
-    mask), and near-duplicates when settings say stop.
+    a part that lacks a class, one patient only, one class only (which is enough where every image has a mask), and
+    near-duplicates when settings say stop.
     """
     image_set = ImageSet(images)
     labels, patients = image_set.column("label"), image_set.column("patient")

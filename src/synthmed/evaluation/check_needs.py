@@ -21,6 +21,9 @@ from synthmed.evaluation.arms import ArmSettings, define_arms
 
 logger = logging.getLogger(__name__)
 
+LEAST_PATIENTS = 2
+"""Test patients of a class, below which no variance can be computed."""
+
 
 @dataclass(frozen=True)
 class NeedsSettings:
@@ -57,12 +60,13 @@ class Need:
 
 @step("check-needs")
 def check_needs(settings: NeedsSettings, *, split_report: Path, synthetic: list[Path], out: Output) -> None:
-    """Whether arms and translations can have the images that they ask for.
+    """Whether arms and translations can have the images that they ask for, and the test part the patients.
 
     Write what the later steps need (JSON, one entry a need). split_report: JSON of `split`;
     synthetic: the image sets of settings.external.
 
-    Raises InputError that lists every need that cannot be met, with its setting and numbers.
+    Raises InputError on a class of which the test part has one patient only, and one that lists every need that cannot
+    be met, with its setting and numbers.
     """
     if len(synthetic) != len(settings.external):
         raise InputError(f"{len(synthetic)} image sets for {list(settings.external)}; give one each, in that order")
@@ -71,7 +75,9 @@ def check_needs(settings: NeedsSettings, *, split_report: Path, synthetic: list[
         for name, path in zip(settings.external, synthetic, strict=True)
     }
     settings = replace(settings, samples=settings.samples | made)
-    found = needs(settings, read_json(split_report)["counts"]["train"])
+    report = read_json(split_report)
+    _refuse_single_patients(report, split_report)
+    found = needs(settings, report["counts"]["train"])
     unmet = [need for need in found if need.needed > need.available]
     if unmet:
         lines = "".join(
@@ -79,11 +85,23 @@ def check_needs(settings: NeedsSettings, *, split_report: Path, synthetic: list[
             for need in unmet
         )
         raise InputError(
-            f"{split_report}: the training part is {_counts(read_json(split_report)['counts']['train'])}, and these "
+            f"{split_report}: the training part is {_counts(report['counts']['train'])}, and these "
             f"settings cannot be met:{lines}\nsample more, lower the shares, or make the training part larger"
         )
     write_json(out, {"needs": [vars(need) for need in found]})
     logger.info("%d needs can be met", len(found))
+
+
+def _refuse_single_patients(report: Mapping, path: Path) -> None:
+    """Raise InputError where the test part has one patient only of a class: there is no variance over patients."""
+    for label, count in report["patients_of_class"]["test"].items():
+        if count < LEAST_PATIENTS:
+            whole = sum(counts.get(label, 0) for counts in report["patients_of_class"].values())
+            raise InputError(
+                f"{path}: the test part has {report['counts']['test'][label]} images of {label!r}, all of one patient "
+                f"(the class has {whole}), and a variance needs {LEAST_PATIENTS}: take another split.seed, raise "
+                "split.test, or add patients"
+            )
 
 
 def needs(settings: NeedsSettings, real: Mapping[str, int]) -> list[Need]:
