@@ -3,6 +3,7 @@
 import csv
 import io
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from synthmed.core.errors import InputError
 from synthmed.data.fetch import FetchSettings, fetch
-from synthmed.data.imageset import ImageSet
+from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.prepare.images import PrepareSettings, prepare
 from synthmed.prepare.masks import MaskSettings
 
@@ -246,3 +247,30 @@ def test_no_permission_to_write(tmp_path, read_only_disk):
         prepare(
             settings(), raw=raw_of(tmp_path, GOOD), images=read_only_disk / "i.zip", rejects=read_only_disk / "r.csv"
         )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_set_comes_out_as_it_was_with_its_masks(tmp_path, channels):
+    rng, chosen = np.random.default_rng(0), MaskSettings("instances", {"nucleus": 1}, True)
+    rows = [
+        (
+            {"image": f"{n}.png", "label": ("sick", "well")[n % 2], "patient": f"p{n}", "source": "s"},
+            rng.integers(0, 256, (16, 12, channels), np.uint8),
+            rng.integers(0, 900, (16, 12)),
+        )
+        for n in range(6)
+    ]
+    write_image_set(tmp_path / "given.zip", rows, chosen.legend)
+    changes = {"source": "image_set", "size": (16, 12), "channels": channels, "masks": chosen, "synthetic": "gan"}
+    chosen_settings = settings(**changes, crop_black_borders=False)
+    files = {"images": tmp_path / "out.zip", "rejects": tmp_path / "rejects.csv"}
+    prepare(chosen_settings, raw=[tmp_path / "given.zip"], **files)
+    given, made = ImageSet(tmp_path / "given.zip"), ImageSet(files["images"])
+    assert np.array_equal(made.pixels, given.pixels)
+    assert np.array_equal(made.masks, given.masks)
+    assert made.legend == given.legend
+    assert set(made.column("source")) == {"gan"}
+    stack = [(row, pixels[:, :, [0, 0]], mask) for row, pixels, mask in rows]
+    write_image_set(tmp_path / "channels.zip", stack, replace(chosen.legend, channels=("a", "b")))
+    with pytest.raises(InputError, match="2 channels, where grey or RGB is expected"):
+        prepare(chosen_settings, raw=[tmp_path / "channels.zip"], **files)

@@ -232,12 +232,12 @@ def needs(experiment):
         samples["oracle"] = {label: pool[label] for label in entry["classes"]}
     translated = {
         name: {
-            label: [other for other in training["labels"] if other != label]
+            label: [other for other in training["labels"] if (other == label) == ("mask" in given)]
             for training in generator["trainings"].values()
             for label in training["labels"]
         }
-        for name, generator in own.items()
-        if "image" in needs_of(generator["model"])
+        for name, generator, given in [(name, one, needs_of(one["model"])) for name, one in own.items()]
+        if "noise" not in given  # then an image to translate, or a mask, gives one sample
     }
     arms = {task: arm_settings(experiment, task) for task in entry["tasks"]}
     return {"samples": samples, "translated_from": translated, "arms": arms, "external": list(external(experiment))}

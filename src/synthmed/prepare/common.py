@@ -135,13 +135,17 @@ def loaded(load: Load) -> bytes | np.ndarray:
 def decode(content: bytes | np.ndarray, channels: int) -> np.ndarray:
     """Pixels of one image: uint8, (H, W) for channels=1 or (H, W, 3).
 
-    content: the bytes of an image file, or an array uint8 (H, W) or (H, W, 3). Deep images (16 or 32 bit, float, grey
-    or colour) are brought to 0..255 by ranks (deep.py) and turned round where a TIFF says WhiteIsZero; palettes go
-    through RGB; transparent pixels are laid on black; grey is the luma of ITU-R BT.601; the orientation that a camera
-    noted is applied.
+    content: the bytes of an image file, or an array uint8 (H, W) or (H, W, C), C = 1 or 3. Deep images (16 or 32 bit,
+    float, grey or colour) are brought to 0..255 by ranks (deep.py) and turned round where a TIFF says WhiteIsZero;
+    palettes go through RGB; transparent pixels are laid on black; grey is the luma of ITU-R BT.601; the orientation
+    that a camera noted is applied.
     Raises Rejected with the reason when there is no such image.
     """
     if isinstance(content, np.ndarray):
+        if content.ndim == 3 and content.shape[2] == 1:
+            content = content[:, :, 0]
+        if content.ndim == 3 and content.shape[2] != 3:
+            raise Rejected(f"{content.shape[2]} channels, where grey or RGB is expected")
         return np.asarray(_to_channels(Image.fromarray(content), channels))
     try:
         content = without_comments(content)
