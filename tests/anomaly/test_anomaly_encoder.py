@@ -139,6 +139,16 @@ def test_a_batch_shows_no_image_twice_and_normal_latent_vectors(folder):
     assert batch.z.std().item() == pytest.approx(1, abs=0.1)
 
 
+def test_every_step_has_a_batch_of_its_own(folder):
+    pixels = torch.arange(200, dtype=torch.uint8).view(200, 1, 1, 1).expand(-1, 1, 16, 16)
+    training = EncoderTraining(load_generator(folder / "g.pt"), pixels, SETTINGS)
+    shown = []
+    for training.step in range(5):
+        (batch,) = training.next_batches()
+        shown.append(tuple(batch.images[:, 0, 0, 0].tolist()))
+    assert len(set(shown)) == 5
+
+
 def test_micro_batches_and_the_layout_in_memory_change_nothing(folder):
     """Every loss is a mean over images, and no layer mixes them."""
     pixels = torch.from_numpy(ImageSet(folder / "set.zip").pixels[:8].transpose(0, 3, 1, 2).copy())

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import logging
 import math
 
 import numpy as np
@@ -90,10 +91,13 @@ def test_it_learns_and_reports_what_it_did(sets, trained):
     assert report["seeds"][0]["history"] != report["seeds"][1]["history"]
 
 
-def test_equal_settings_give_equal_bytes_and_another_seed_does_not(tmp_path, sets, trained):
+def test_equal_settings_give_equal_bytes_and_another_seed_does_not(tmp_path, sets, trained, caplog):
+    caplog.set_level(logging.INFO)
     assert run(tmp_path / "a", sets).read_bytes() == trained.read_bytes()
     assert (tmp_path / "a" / "r.json").read_bytes() == trained.with_name("r.json").read_bytes()
     assert run(tmp_path / "b", sets, settings(seed=2)).read_bytes() != trained.read_bytes()
+    said = [record.getMessage() for record in caplog.records if " step 12/12 " in record.getMessage()]
+    assert [line.split("  ")[0] for line in said] == ["seed 1 of 2", "seed 2 of 2"] * 2
 
 
 @pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"channels_last": True}, {"select": "auroc"}])

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from synthmed.core.errors import InputError
@@ -20,6 +21,17 @@ from synthmed.training import distributed
 from synthmed.training.checkpoint import weights_of
 from synthmed.training.images import Batch, Precision
 from synthmed.training.optimizer import Adam, minimise
+
+EmaDecay = Annotated[
+    float,
+    Meta(
+        ge=0,
+        lt=1,
+        description="Decay of the moving average of the generator's weights that samples are drawn from, a fraction "
+        "per step (PGGAN's paper 0.999); in step n at most (1 + n) / (10 + n), so that a short training forgets its "
+        "first, random weights.",
+    ),
+]
 
 
 class Generator(nn.Module):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from synthmed.core.errors import InputError
 from synthmed.core.settings import Count
-from synthmed.generators.base import Generator
+from synthmed.generators.base import EmaDecay, Generator
 from synthmed.training.images import Batch
 from synthmed.training.optimizer import Adam
 
@@ -65,15 +65,7 @@ class Config:
             "0, thesis above 0).",
         ),
     ]
-    ema_decay: Annotated[
-        float,
-        Meta(
-            ge=0,
-            lt=1,
-            description="Decay of the moving average of the generator's weights that samples are drawn from, a "
-            "fraction per step.",
-        ),
-    ]
+    ema_decay: EmaDecay
 
 
 class GeneratorNetwork(nn.Module):

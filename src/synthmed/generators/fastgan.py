@@ -18,7 +18,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from synthmed.augment.diffaugment import DiffAugmentPolicy, diff_augment
 from synthmed.core.errors import InputError
 from synthmed.core.settings import Count
-from synthmed.generators.base import Generator
+from synthmed.generators.base import EmaDecay, Generator
 from synthmed.networks.blocks import NoiseInjection, SkipLayerExcitation, UpsamplingConvolution, initialise_normal
 from synthmed.networks.perceptual import PerceptualDistance
 from synthmed.training.images import Batch
@@ -89,15 +89,7 @@ class Config:
     beta1: Annotated[
         float, Meta(ge=0, lt=1, description="Decay of Adam's first moment, a fraction per step (0.5 as in DCGAN).")
     ]
-    ema_decay: Annotated[
-        float,
-        Meta(
-            ge=0,
-            lt=1,
-            description="Decay of the moving average of the generator's weights that samples are drawn from, a "
-            "fraction per step.",
-        ),
-    ]
+    ema_decay: EmaDecay
 
 
 Noise = Callable[[int], Tensor]

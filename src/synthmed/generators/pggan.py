@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from synthmed.core.errors import InputError
 from synthmed.core.settings import Count
-from synthmed.generators.base import Generator
+from synthmed.generators.base import EmaDecay, Generator
 from synthmed.networks.blocks import upsampling_convolution
 from synthmed.training import distributed
 from synthmed.training.images import Batch
@@ -79,17 +79,14 @@ class Config:
         float, Meta(ge=0, description="Weight of the squared score of real images, without unit (paper 0.001).")
     ]
     learning_rate: Annotated[
-        float, Meta(gt=0, description="Step size of Adam for both networks, without unit (paper 1.0e-3).")
-    ]
-    ema_decay: Annotated[
         float,
         Meta(
-            ge=0,
-            lt=1,
-            description="Decay of the moving average of the generator's weights that samples are drawn from, a "
-            "fraction per step (paper 0.999).",
+            gt=0,
+            description="Step size of Adam for both networks, without unit (paper 1.0e-3). "
+            "Its betas are the paper's, 0 and 0.99.",
         ),
     ]
+    ema_decay: EmaDecay
     gradient_checkpointing: Annotated[
         bool,
         Meta(
