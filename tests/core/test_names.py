@@ -1,8 +1,10 @@
+import copy
+
 import pytest
 import yaml
 
 from synthmed.core.errors import InputError
-from synthmed.core.names import check_keys
+from synthmed.core.names import check_keys, check_names, check_reserved, findings_of, pool_count, spread
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,161 @@ def test_keys_that_yaml_reads_as_something_else_are_refused(written, said):
 
 def test_texts_as_keys_are_fine_whatever_the_values():
     check_keys({"a": {"0": True, "no": None, "x": [1, {"y": 2.0}]}})
+
+
+# ------------------------------------------------------------------------------------------------ names in settings
+ENTRY = {
+    "dataset": "films",
+    "classes": ["normal", "abnormal"],
+    "positive": "abnormal",
+    "prepare": {"labels": {"0": "normal", "1": "abnormal", "2": None}},
+    "fidelity": {"floor_counts": {"normal": 9, "abnormal": 9}},
+    "weights": {"files": {"vgg16": "vgg16.pt"}},
+    "extractors": {"domain": {}},
+    "generators": {
+        "dcgan": {
+            "trainings": {"normal": {"labels": ["normal"]}, "abnormal": {"labels": ["abnormal"]}},
+            "sampling": {"samples": {"normal": 2, "abnormal": 2}},
+        },
+        "pggan": {
+            "trainings": {"both": {"labels": ["normal", "abnormal"]}},
+            "sampling": {"samples": {"unlabelled": 9}},
+        },
+        "elsewhere": {"dataset": "own", "labels": {"a": "normal", "b": "abnormal"}},
+    },
+    "classifiers": {
+        "devices": {"targets": ["yes"], "target_column": "device", "pretrained": None},
+        "findings": {"targets": ["normal", "nodule"], "target_column": "findings", "pretrained": "vgg16"},
+        "labels": {"targets": ["abnormal"], "target_column": "label", "pretrained": None},
+    },
+    "selection": {
+        "normals_with_devices": {"label": "normal", "missing": "keep"},
+        "device_classifier": "devices",
+        "set_aside_findings": ["nodule"],
+    },
+    "tasks": {
+        "main": {
+            "arms": {"sweep": {"dcgan": [0.5]}, "swap": None, "added_counts": {"normal": 1, "abnormal": 1}},
+            "model": {"kind": "head", "backbone": "domain"},
+        },
+        "networks": {
+            "arms": {"sweep": {}, "swap": "pggan", "added_counts": None},
+            "model": {"kind": "network", "training": {"targets": ["abnormal"], "pretrained": "vgg16"}},
+        },
+    },
+    "grad_cam": {"task": "main"},
+    "disease_axes": {"generator": "pggan", "classifier": "findings", "axes": {"normal": "normal", "order": ["nodule"]}},
+    "anomaly": {
+        "generator": {"trainings": {"normal": {"labels": ["normal"]}}},
+        "classifier": "findings",
+        "searches": {"random": {}},
+        "evaluation": {"search": "random"},
+    },
+}
+DATASETS = {
+    "films": {"options": {"findings": {"nodule": 3, "fracture": 2}}, "pool": {"0": 9, "1": 9, "seed": 1}},
+    "own": {"options": {}, "pool": None},
+}
+WEIGHTS = ("vgg16", "inception")
+
+
+def with_change(path: str, value: object) -> dict:
+    entry = copy.deepcopy(ENTRY)
+    *parents, last = path.split(".")
+    part = entry
+    for key in parents:
+        part = part[key]
+    part[last] = value
+    return entry
+
+
+def test_settings_that_name_what_there_is_pass():
+    check_names(ENTRY, DATASETS, WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("dataset", "flims", r"names 'flims', but the data sets are \['films', 'own'\]; did you mean 'films'"),
+        ("positive", "abnorml", "names 'abnorml', but the classes are .*did you mean 'abnormal'"),
+        ("classes", ["normal", "sick"], "positive names 'abnormal'"),
+        ("classes", ["normal", "abnormal", "all"], "classes: the name 'all' is the program's own"),
+        ("prepare.labels", {"0": "normal"}, "classes names 'abnormal', but the labels of prepare.labels are"),
+        (
+            "fidelity.floor_counts",
+            {"normal": 9, "abnormall": 9},
+            "floor_counts names 'abnormall'.*did you mean 'abnormal'",
+        ),
+        ("weights.files", {"vgg": "x"}, "weights.files names 'vgg'.*did you mean 'vgg16'"),
+        ("generators.real", {}, "generators: the name 'real' is the program's own"),
+        ("generators.dcgan.trainings.normal.labels", ["no"], r"dcgan\.trainings\.normal\.labels names 'no'"),
+        ("generators.dcgan.trainings.normal.labels", ["abnormal"], "asks for 'normal', which 0 trainings have"),
+        ("generators.dcgan.sampling.samples", {"norma": 1}, r"dcgan\.sampling\.samples names 'norma'"),
+        ("generators.elsewhere.dataset", "owm", "elsewhere.dataset names 'owm'"),
+        ("generators.elsewhere.labels", {"a": "sick"}, "elsewhere.labels names 'sick'"),
+        ("grad_cam.task", "mian", "grad_cam.task names .mian., but the tasks are .*did you mean .main."),
+        ("tasks.main.arms.swap", "dcgn", r"tasks\.main\.arms\.swap names .dcgn."),
+        ("tasks.main.arms.sweep", {"dcgn": [1.0]}, "sweep names 'dcgn', but the generators are .*did you mean 'dcgan'"),
+        ("tasks.main.arms.added_counts", {"norml": 1}, "added_counts names 'norml'"),
+        ("tasks.main.model.backbone", "vgg16", "backbone names 'vgg16', but the extractors are"),
+        ("tasks.networks.model.training.targets", ["ill"], "targets names 'ill'"),
+        ("tasks.networks.model.training.pretrained", "vgg", "pretrained names 'vgg'"),
+        ("classifiers.findings.targets", ["normal", "nodul"], "classifiers.findings.targets names 'nodul'.*'nodule'"),
+        ("classifiers.labels.targets", ["abnorm"], "classifiers.labels.targets names 'abnorm'"),
+        ("classifiers.findings.pretrained", "resnet", "pretrained names 'resnet'"),
+        ("selection.device_classifier", "device", "device_classifier names 'device'.*did you mean 'devices'"),
+        ("selection.normals_with_devices.label", "healthy", "label names 'healthy'"),
+        ("selection.set_aside_findings", ["fractur"], "set_aside_findings names 'fractur'.*did you mean 'fracture'"),
+        ("disease_axes.generator", "pgan", "disease_axes.generator names 'pgan'.*did you mean 'pggan'"),
+        ("disease_axes.generator", "elsewhere", "disease_axes.generator names 'elsewhere'"),
+        ("disease_axes.generator", "dcgan", "has the trainings .*axes are sought in the latent space of one"),
+        ("disease_axes.classifier", "finding", "disease_axes.classifier names 'finding'"),
+        ("disease_axes.axes.normal", "nromal", "axes.normal names 'nromal'"),
+        ("disease_axes.axes.order", ["noodle"], "axes.order names 'noodle'"),
+        ("anomaly.generator.trainings.normal.labels", ["normall"], "anomaly.generator.trainings.normal.labels names"),
+        ("anomaly.generator.trainings.normal.labels", ["normal", "abnormal"], "one training on one label"),
+        ("anomaly.classifier", "finding", "anomaly.classifier names 'finding'"),
+        ("anomaly.evaluation.search", "rnadom", "evaluation.search names 'rnadom'.*did you mean 'random'"),
+    ],
+)
+def test_names_that_there_are_not_are_refused_before_anything_runs(path, value, message):
+    with pytest.raises(InputError, match=message):
+        check_names(with_change(path, value), DATASETS, WEIGHTS)
+
+
+def test_a_pool_has_every_class_whatever_its_source_calls_it():
+    assert pool_count(ENTRY, {"0": 5, "2": 9, "seed": 1}, "normal") == 5
+    with pytest.raises(InputError, match="classes names 'abnormal', but the classes of its pool are"):
+        check_names(ENTRY, {**DATASETS, "films": {"options": {}, "pool": {"0": 9, "seed": 1}}}, WEIGHTS)
+
+
+def test_names_of_experiments():
+    check_reserved("experiments", ["mine"], "experiments")
+    with pytest.raises(InputError, match="'settings' is the program's own"):
+        check_reserved("experiments", ["settings"], "experiments")
+
+
+def test_one_number_is_one_for_each_class():
+    entry = with_change("fidelity.floor_counts", 30)
+    entry["prepare"]["labels"] = None
+    entry["generators"]["dcgan"]["sampling"]["samples"] = 7
+    found = spread(entry)
+    assert found["fidelity"]["floor_counts"] == {"normal": 30, "abnormal": 30}
+    assert found["prepare"]["labels"] == {"normal": "normal", "abnormal": "abnormal"}
+    assert found["generators"]["dcgan"]["sampling"]["samples"] == {"normal": 7, "abnormal": 7}
+    assert found["generators"]["pggan"]["sampling"]["samples"] == {"unlabelled": 9}
+    assert found["generators"]["elsewhere"] == ENTRY["generators"]["elsewhere"]
+    assert spread(ENTRY) == ENTRY
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"findings": {"nodule": 1}}, {"normal", "nodule"}),
+        ({"finding_names": {"none": "normal", "mass": "nodule", "other": None}}, {"normal", "nodule"}),
+        ({"labels": {"finding_names": {"none": "normal", "mass": "nodule"}}}, {"normal", "nodule"}),
+        ({}, None),
+    ],
+)
+def test_findings_that_a_data_set_can_have(options, found):
+    assert findings_of({"options": options}) == found

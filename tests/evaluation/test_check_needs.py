@@ -1,13 +1,10 @@
 """Needs of later steps: the numbers by hand, and everything that cannot be met is named before any training."""
 
-import copy
-
 import pytest
 
 from made_up_images import image_set
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
-from synthmed.core.names import check_names
 from synthmed.core.settings import parse
 from synthmed.evaluation.check_needs import NeedsSettings, check_needs, needs
 
@@ -142,66 +139,3 @@ def test_images_that_were_made_elsewhere_are_counted(split_report, tmp_path):
 def test_impossible_settings_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         needs(settings(**changes), REAL)
-
-
-ENTRY = {
-    "dataset": "films",
-    "classes": ["normal", "abnormal"],
-    "positive": "abnormal",
-    "prepare": {"labels": {"0": "normal", "1": "abnormal", "2": None}},
-    "generators": {
-        "dcgan": {
-            "trainings": {"normal": {"labels": ["normal"]}, "abnormal": {"labels": ["abnormal"]}},
-            "sampling": {"samples": {"normal": 2, "abnormal": 2}},
-        },
-        "pggan": {
-            "trainings": {"both": {"labels": ["normal", "abnormal"]}},
-            "sampling": {"samples": {"unlabelled": 9}},
-        },
-    },
-    "tasks": {"main": {"arms": {"sweep": {"dcgan": [0.5]}, "swap": None}}},
-    "grad_cam": {"task": "main"},
-}
-DATASETS = {"films": {"pool": {"normal": 9, "abnormal": 9, "seed": 1}}, "own": {"pool": None}}
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        (
-            ["dataset"],
-            "flims",
-            r"dataset names 'flims', but the data sets are \['films', 'own'\]; did you mean 'films'",
-        ),
-        (["positive"], "abnorml", "positive names 'abnorml', but the classes are .*did you mean 'abnormal'"),
-        (["classes"], ["normal", "sick"], "positive names 'abnormal'"),
-        (["prepare", "labels"], {"0": "normal"}, "classes names 'abnormal', but the labels of prepare.labels are"),
-        (
-            ["generators", "dcgan", "trainings", "normal", "labels"],
-            ["no"],
-            r"dcgan\.trainings\.normal\.labels names 'no'",
-        ),
-        (["generators", "dcgan", "sampling", "samples"], {"norma": 1}, r"dcgan\.sampling\.samples names 'norma'"),
-        (["grad_cam", "task"], "mian", "grad_cam.task names .mian., but the tasks are .*did you mean .main."),
-        (["tasks", "main", "arms", "swap"], "dcgn", r"tasks\.main\.arms\.swap names .dcgn."),
-        (
-            ["tasks", "main", "arms", "sweep"],
-            {"dcgn": [1.0]},
-            "sweep names 'dcgn', but the generators are .*did you mean 'dcgan'",
-        ),
-    ],
-)
-def test_names_that_there_are_not_are_refused_before_anything_runs(path, value, message):
-    entry = copy.deepcopy(ENTRY)
-    check_names(entry, DATASETS)
-    part = entry
-    for key in path[:-1]:
-        part = part[key]
-    part[path[-1]] = value
-    with pytest.raises(InputError, match=message):
-        check_names(entry, DATASETS)
-
-
-def test_a_pool_has_every_class():
-    with pytest.raises(InputError, match="classes names 'abnormal', but the classes of its pool are"):
-        check_names(ENTRY, {"films": {"pool": {"normal": 9, "seed": 1}}})

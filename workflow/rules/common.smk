@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from synthmed.core.names import check_names
+from synthmed.core.names import UNLABELLED, check_names, check_reserved, pool_count, spread
 from synthmed.data.sources import raw_files
 from synthmed.core.errors import InputError
 from synthmed.core.files import dump_json, write_text
@@ -82,10 +82,12 @@ def relative(path):
 
 
 def check_all_names():
-    """Stop before anything runs where an experiment names what there is not."""
+    """Stop before anything runs where an experiment names what there is not; one number becomes one for each class."""
     for experiment, entry in config["experiments"].items():
         try:
-            check_names(entry, config["datasets"])
+            check_reserved("experiments", [experiment], "experiments")
+            config["experiments"][experiment] = spread(entry)
+            check_names(config["experiments"][experiment], config["datasets"], WEIGHTS)
         except InputError as error:
             raise WorkflowError(f"experiments.{experiment}: {error}")
 
@@ -159,11 +161,6 @@ def external(experiment):
     return {name: generator for name, generator in entries if generator["model"] == EXTERNAL}
 
 
-def training_of(w):
-    """Settings of the training loop of the rule's generator."""
-    return trained_generators(w.experiment)[w.generator]["training"]
-
-
 def threads_of(training):
     """CPU threads of a training, by its settings: those of all its processes."""
     return training["threads"] * training["processes"]
@@ -187,18 +184,6 @@ def raw(dataset, kind):
     return [f"data/{dataset}/{kind}/{name}" for name in raw_files(config["datasets"][dataset])]
 
 
-def copies_extractor(experiment):
-    """The extractor in whose features copies are looked for: one that was not fitted to the training images, if any."""
-    known = config["experiments"][experiment]["extractors"]
-    return next((name for name in ("inception", "vgg16", "efficientnet_lite0") if name in known), "domain")
-
-
-def copies_features(images):
-    """Input function: features of an image set, for the copy audit."""
-    path = "results/{experiment}/features/{extractor}/plain/" + images + ".npz"
-    return lambda w: path.format(extractor=copies_extractor(w.experiment), **w)
-
-
 def synthetic(experiment, folder, suffix):
     """One file for every generator, in the order of params.yaml."""
     return [f"results/{experiment}/{folder}/synthetic/{name}.{suffix}" for name in generators(experiment)]
@@ -220,27 +205,6 @@ def augmented_draws(experiment, extractor):
     tasks = config["experiments"][experiment]["tasks"].values()
     draws = [task["arms"]["augmented_draws"] for task in tasks if task["model"].get("backbone") == extractor]
     return max(draws, default=0)
-
-
-def needs(experiment):
-    """How many synthetic images there will be, and what the arms of every task take of them."""
-    entry = config["experiments"][experiment]
-    own = {name: entry["generators"][name] for name in trained_generators(experiment) if name in entry["generators"]}
-    samples = {name: generator["sampling"]["samples"] for name, generator in own.items()}
-    if has_pool(experiment):
-        pool = dataset_of(experiment)["pool"]
-        samples["oracle"] = {label: pool[label] for label in entry["classes"]}
-    translated = {
-        name: {
-            label: [other for other in training["labels"] if (other == label) == ("mask" in given)]
-            for training in generator["trainings"].values()
-            for label in training["labels"]
-        }
-        for name, generator, given in [(name, one, needs_of(one["model"])) for name, one in own.items()]
-        if "noise" not in given  # then an image to translate, or a mask, gives one sample
-    }
-    arms = {task: arm_settings(experiment, task) for task in entry["tasks"]}
-    return {"samples": samples, "translated_from": translated, "arms": arms, "external": list(external(experiment))}
 
 
 def perceptual_weights(experiment, generator):
@@ -278,36 +242,16 @@ def settings_files(wildcards):
     return [f"{folder}/{name}.json" for name in fixed] + training
 
 
-def of_generators(folder, suffix):
-    return lambda w: synthetic(w.experiment, folder, suffix)
-
-
-def fidelity_files(wildcards):
-    extractors = config["experiments"][wildcards.experiment]["extractors"]
-    return [path for name in extractors for path in synthetic(wildcards.experiment, f"fidelity/{name}", "json")]
-
-
 # ------------------------------------------------------------------------ methods that only some experiments ask for
 def having(method):
     """Names of the experiments that ask for `method`."""
     return [name for name, entry in config["experiments"].items() if method in entry]
 
 
-def prepared_by(experiment):
-    """The verb that turns the raw files of an experiment into an image set."""
-    return {"images": "prepare", "dicom": "prepare-dicom"}[config["experiments"][experiment]["prepare"]["format"]]
-
-
-def studied(wildcards):
-    """The image set that is split: all images, or what the exclusions leave."""
-    chosen = "selected" if "selection" in config["experiments"][wildcards.experiment] else "raw"
-    return f"results/{wildcards.experiment}/images/{chosen}.zip"
-
-
 def pseudo_labelled(experiment):
     """Generators of several classes that cannot be asked for one: their samples get labels from a classifier."""
     entries = config["experiments"][experiment]["generators"].items()
-    return [name for name, entry in entries if "unlabelled" in entry.get("sampling", {}).get("samples", ())]
+    return [name for name, entry in entries if UNLABELLED in entry.get("sampling", {}).get("samples", ())]
 
 
 # Where the pseudo-labelled sets lie, as a pattern; one that nothing matches where there are none.
@@ -324,83 +268,27 @@ EXTERNAL_SETS = EXTERNAL_SETS or "(?!)"
 
 def trained_classifiers(experiment):
     """Classifiers of which every weight is trained, by name, with their settings."""
-    found = config["experiments"][experiment].get("classifiers", {})
-    return {name: settings for name, settings in found.items() if settings is not None}
+    return config["experiments"][experiment].get("classifiers", {})
 
 
-def classifier_weights(wildcards):
-    """Pretrained weights that the training of a classifier starts from, or []."""
-    name = trained_classifiers(wildcards.experiment)[wildcards.classifier]["pretrained"]
-    return f"results/{wildcards.experiment}/extractors/{name}.pt" if name else []
-
-
-def classifier_images(part):
-    """Input function: the images that a classifier is trained on, or validated with."""
-
-    def images(wildcards):
-        if wildcards.classifier == "device":  # its settings say which patients are held out
-            return f"results/{wildcards.experiment}/images/raw.zip"
-        return f"results/{wildcards.experiment}/images/{part}.zip"
-
-    return images
-
-
-def axes_checkpoint(wildcards):
-    """The one training of the generator whose latent space is searched for axes."""
-    generator = config["experiments"][wildcards.experiment]["disease_axes"]["generator"]
-    (part,) = trainings(wildcards.experiment, generator)
-    return f"results/{wildcards.experiment}/generators/{generator}/{part}.pt"
-
-
-def anomaly_checkpoint(wildcards):
-    (part,) = trainings(wildcards.experiment, "anomaly")
-    return f"results/{wildcards.experiment}/generators/anomaly/{part}.pt"
+def classifier_of(method, suffix=".pt"):
+    """Input function: a file of the classifier that a method (`disease_axes`, `anomaly`) names."""
+    return lambda w: (
+        f"results/{w.experiment}/classifiers/{config['experiments'][w.experiment][method]['classifier']}{suffix}"
+    )
 
 
 def findings(experiment):
-    """Names of the findings that are studied: the outputs of the classifier of findings but the first, `normal`."""
-    return trained_classifiers(experiment)["findings"]["targets"][1:]
+    """Names of the findings that are studied: the outputs, but for classes, of the classifier that a method names."""
+    entry = config["experiments"][experiment]
+    named = [entry[method]["classifier"] for method in ("anomaly", "disease_axes") if method in entry]
+    targets = trained_classifiers(experiment)[named[0]]["targets"] if named else []
+    return [target for target in targets if target not in entry["classes"]]
 
 
 def set_aside(experiment):
     """Findings that are not studied, for the anomaly test only."""
     return config["experiments"][experiment].get("selection", {}).get("set_aside_findings") or []
-
-
-def kinds(experiment):
-    """All findings that the anomaly search is tested on: the studied ones, and those that were set aside."""
-    return [*findings(experiment), *set_aside(experiment)]
-
-
-def searches(experiment):
-    return list(config["experiments"][experiment]["anomaly"]["searches"])
-
-
-def query_sets(experiment):
-    """Image sets of the anomaly test: the test part, and the films that were set aside for it."""
-    return ["test", "set_aside"] if set_aside(experiment) else ["test"]
-
-
-def search_encoder(wildcards):
-    """The encoder that starts a search, or [] where chance does."""
-    settings = config["experiments"][wildcards.experiment]["anomaly"]["searches"][wildcards.search]
-    return f"results/{wildcards.experiment}/anomaly/encoder.pt" if settings["start"] == "encoder" else []
-
-
-def searched(suffix):
-    """Input function: results of all searches of the query images, search after search."""
-    return lambda w: [
-        f"results/{w.experiment}/anomaly/{search}/{images}.{suffix}"
-        for search in searches(w.experiment)
-        for images in query_sets(w.experiment)
-    ]
-
-
-def device(suffix):
-    """Input function: a file of the classifier that finds devices, or [] where there is none."""
-    return lambda w: (
-        f"results/{w.experiment}/classifiers/device.{suffix}" if "device" in trained_classifiers(w.experiment) else []
-    )
 
 
 def sections(wildcards):

@@ -1,4 +1,11 @@
 # Directions of diseases in the latent space of a generator.
+def axes_checkpoint(wildcards):
+    """The one training of the generator whose latent space is searched for axes."""
+    generator = config["experiments"][wildcards.experiment]["disease_axes"]["generator"]
+    (part,) = trainings(wildcards.experiment, generator)
+    return f"results/{wildcards.experiment}/generators/{generator}/{part}.pt"
+
+
 for experiment in having("disease_axes"):
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
@@ -20,7 +27,7 @@ rule latent_samples:
     input:
         settings="results/{experiment}/settings/latent_samples.json",
         checkpoint=axes_checkpoint,
-        classifier="results/{experiment}/classifiers/findings.pt",
+        classifier=classifier_of("disease_axes"),
         code=code("results/{experiment}/settings/latent_samples.json"),
     output:
         samples="results/{experiment}/disease_axes/samples.npz",
@@ -58,7 +65,7 @@ rule move_along_axes:
     input:
         settings="results/{experiment}/settings/move_along_axes.json",
         checkpoint=axes_checkpoint,
-        classifier="results/{experiment}/classifiers/findings.pt",
+        classifier=classifier_of("disease_axes"),
         samples="results/{experiment}/disease_axes/samples.npz",
         axes="results/{experiment}/disease_axes/axes.npz",
         axes_report="results/{experiment}/disease_axes/axes.json",

@@ -1,4 +1,13 @@
 # Numbers for machines: what DVC and the figures read, and the leaderboard over all experiments.
+def fidelity_files(wildcards):
+    extractors = config["experiments"][wildcards.experiment]["extractors"]
+    return [path for name in extractors for path in synthetic(wildcards.experiment, f"fidelity/{name}", "json")]
+
+
+def of_generators(folder, suffix):
+    return lambda w: synthetic(w.experiment, folder, suffix)
+
+
 for experiment in EXPERIMENTS:
     declare(
         "metrics",

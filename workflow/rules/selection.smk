@@ -1,8 +1,18 @@
 # Who is studied: exclusions in order, each counted; a small CNN finds devices where the data do not say.
+def device(suffix):
+    """Input function: a file of the classifier that finds devices, or [] where none is named."""
+    return lambda w: (
+        f"results/{w.experiment}/classifiers/{name}.{suffix}"
+        if (name := config["experiments"][w.experiment]["selection"]["device_classifier"])
+        else []
+    )
+
+
 for experiment in having("selection"):
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
-    declare("exclude", f"{folder}/exclude.json", {**entry["selection"], "classes": entry["classes"]})
+    selection = {key: value for key, value in entry["selection"].items() if key != "device_classifier"}
+    declare("exclude", f"{folder}/exclude.json", {**selection, "classes": entry["classes"]})
     declare(
         "section-selection",
         f"{folder}/section.selection.json",
@@ -17,8 +27,8 @@ for experiment in having("selection"):
     )
     if set_aside(experiment):
         declare("set-aside", f"{folder}/set_aside.json", {})
-    if "device" in trained_classifiers(experiment):
-        declare("predict", f"{folder}/predict.device.json", entry["prediction"])
+    if chosen := entry["selection"]["device_classifier"]:
+        declare("predict", f"{folder}/predict.{chosen}.json", entry["prediction"])
 
 
 rule exclude:

@@ -203,6 +203,16 @@ class Task:
 
 # ---------------------------------------------------------------------------------- methods that only some ask for
 @dataclass(frozen=True)
+class Selection(ExcludeOptions):
+    """Who is studied: rules in the order in which they are applied, null for none."""
+
+    device_classifier: Annotated[
+        str | None,
+        Meta(description="Name of the classifier that says of empty cells of the column `device`; null: none does."),
+    ]
+
+
+@dataclass(frozen=True)
 class PseudoLabels(PseudoLabelOptions):
     """Labels for generated images, by the real arm's network of a task."""
 
@@ -221,6 +231,7 @@ class DiseaseAxes:
     """Directions of findings in latent space, and what moving along them does."""
 
     generator: Annotated[str, Meta(description="Name of the generator, one with a latent vector and one training.")]
+    classifier: Annotated[str, Meta(description="Name of the classifier whose outputs are the findings.")]
     samples: LatentSamplesOptions
     axes: AxesOptions
     paths: PathsOptions
@@ -241,6 +252,7 @@ class Anomaly:
         functools.reduce(operator.or_, _of_every_model(Trained)),
         Meta(description="The generator of normal images whose latent space is searched; one training, on one label."),
     ]
+    classifier: Annotated[str, Meta(description="Name of the supervised classifier that it is compared with.")]
     held_out_limit: Annotated[
         Annotated[int, Meta(ge=2)] | None,
         Meta(
@@ -321,7 +333,7 @@ class Experiment:
         dict[Name, Task], Meta(min_length=1, description="What is asked of the synthetic images, by name.")
     ]
     figures: Figures
-    selection: Annotated[ExcludeOptions | None, Meta(description="Without it everybody is studied.")] = None
+    selection: Annotated[Selection | None, Meta(description="Without it everybody is studied.")] = None
     classifiers: Annotated[
         dict[Name, NetworkOptions] | None,
         Meta(description="Classifiers of which every weight is trained on the real training images, by name."),

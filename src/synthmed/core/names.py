@@ -4,7 +4,7 @@ import difflib
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from synthmed.core.errors import InputError
 
@@ -33,43 +33,184 @@ def check_keys(settings: object, where: str = "") -> None:
         raise InputError(f"{where}: {settings} is no number that can be computed with")
 
 
-def check_names(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:
-    """Raise InputError where an experiment names a data set, class or generator that there is none of.
+RESERVED = {
+    "classes": {"all", "mean of classes", UNLABELLED},
+    "generators": {
+        *("real", "augmented", "test", "oracle", "oracle_shuffled", "classic", "duplicates", "duplicates_part"),
+        *("anomaly", "raw", "pool", "train", "validation", "planted", "set_aside", "selected"),
+    },
+    "experiments": {"settings"},
+}
+"""Names that the results use themselves, so that no class, generator or experiment can have them."""
 
-    entry: the settings of the experiment; datasets: those of all data sets. Called before anything runs.
+
+def check_reserved(kind: str, names: Iterable[str], where: str) -> None:
+    """Raise InputError where a name of the settings is one of the program's own (see RESERVED)."""
+    for name in names:
+        if name in RESERVED[kind]:
+            raise InputError(f"{where}: the name {name!r} is the program's own; choose another one")
+
+
+def check_names(entry: Mapping, datasets: Mapping[str, Mapping], weights: Collection[str] = ()) -> None:
+    """Raise InputError where an experiment names what there is not, or takes a name that is the program's own.
+
+    entry: the settings of the experiment, as spread() leaves them; datasets: those of all data sets; weights: names of
+    the pretrained weights there are. Called before anything runs.
     """
-    classes, generators = list(entry["classes"]), entry["generators"]
-    _known("dataset", [entry["dataset"]], list(datasets), "data sets")
+    classes = list(entry["classes"])
+    check_reserved("classes", classes, "classes")
+    check_reserved("generators", entry["generators"], "generators")
+    _known("dataset", [entry["dataset"]], datasets, "data sets")
     _known("positive", [entry["positive"]], classes, "classes")
     prepared = {label for label in entry["prepare"]["labels"].values() if label is not None}
     _known("prepare.labels", sorted(prepared), classes, "classes")
     _known("classes", classes, sorted(prepared), "labels of prepare.labels")
-    pool = datasets[entry["dataset"]]["pool"]
-    if pool is not None:
-        _known(
-            "classes", classes, [key for key, count in pool.items() if isinstance(count, int)], "classes of its pool"
-        )
-    for name, generator in generators.items():
+    if datasets[entry["dataset"]]["pool"] is not None:
+        drawn = [label for label in classes if pool_count(entry, datasets[entry["dataset"]]["pool"], label)]
+        _known("classes", classes, drawn, "classes of its pool")
+    _known("fidelity.floor_counts", entry["fidelity"]["floor_counts"], classes, "classes")
+    _known("weights.files", entry["weights"]["files"], weights, "weights")
+    _check_generators(entry, datasets)
+    _check_tasks(entry, weights)
+    _check_classifiers(entry, datasets[entry["dataset"]], weights)
+    if "disease_axes" in entry:
+        _check_axes(entry)
+    if "anomaly" in entry:
+        _check_anomaly(entry)
+
+
+def spread(entry: Mapping) -> dict:
+    """The settings of an experiment with a count of each class where one number was given for all, and with the labels
+    of the classes where `prepare.labels` was null."""
+    classes = entry["classes"]
+
+    def of_each(counts: int | Mapping[str, int]) -> Mapping[str, int]:
+        return counts if isinstance(counts, Mapping) else dict.fromkeys(classes, counts)
+
+    prepare, fidelity = dict(entry["prepare"]), dict(entry["fidelity"])
+    prepare["labels"] = {label: label for label in classes} if prepare["labels"] is None else prepare["labels"]
+    fidelity["floor_counts"] = of_each(fidelity["floor_counts"])
+    generators = {
+        name: {**one, "sampling": {**one["sampling"], "samples": of_each(one["sampling"]["samples"])}}
+        if "sampling" in one
+        else one
+        for name, one in entry["generators"].items()
+    }
+    return {**entry, "prepare": prepare, "fidelity": fidelity, "generators": generators}
+
+
+def pool_count(entry: Mapping, pool: Mapping[str, object], label: str) -> int:
+    """Images of a class in the pool of true draws, which counts them by the source's own labels."""
+    labels = entry["prepare"]["labels"]
+    return sum(pool[theirs] for theirs, ours in labels.items() if ours == label and isinstance(pool.get(theirs), int))
+
+
+def findings_of(dataset: Mapping) -> set[str] | None:
+    """Names of the findings that a data set can have, as its options state them; None where they do not."""
+    options = dataset["options"]
+    names = options.get("finding_names") or options.get("labels", {}).get("finding_names")
+    if names is not None:
+        return {ours for ours in names.values() if ours is not None}
+    return {"normal", *options["findings"]} if "findings" in options else None
+
+
+def _check_generators(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:
+    classes = list(entry["classes"])
+    for name, generator in entry["generators"].items():
+        where = f"generators.{name}"
         if "dataset" in generator:  # its images were made elsewhere
-            _known(f"generators.{name}.dataset", [generator["dataset"]], list(datasets), "data sets")
+            _known(f"{where}.dataset", [generator["dataset"]], datasets, "data sets")
             labels = [label for label in (generator["labels"] or {}).values() if label is not None]
-            _known(f"generators.{name}.labels", labels, classes, "classes")
+            _known(f"{where}.labels", labels, classes, "classes")
             continue
-        for training, content in generator["trainings"].items():
-            _known(f"generators.{name}.trainings.{training}.labels", content["labels"], classes, "classes")
-        samples = list(generator["sampling"]["samples"])
-        _known(f"generators.{name}.sampling.samples", samples, [*classes, UNLABELLED], "classes")
+        trained = _check_trainings(where, generator, classes)
+        samples = generator["sampling"]["samples"]
+        _known(f"{where}.sampling.samples", samples, [*classes, UNLABELLED], "classes")
+        for label in samples:
+            if label != UNLABELLED and trained.count(label) != 1:
+                raise InputError(
+                    f"setting {where}.sampling.samples asks for {label!r}, which {trained.count(label)} trainings have "
+                    f"among their labels; name it in one of {where}.trainings"
+                )
+
+
+def _check_trainings(where: str, generator: Mapping, classes: Sequence[str]) -> list[str]:
+    """The labels of all trainings, one after the other."""
+    for training, content in generator["trainings"].items():
+        _known(f"{where}.trainings.{training}.labels", content["labels"], classes, "classes")
+    return [label for content in generator["trainings"].values() for label in content["labels"]]
+
+
+def _check_tasks(entry: Mapping, weights: Collection[str]) -> None:
+    classes, generators = list(entry["classes"]), entry["generators"]
     for task, content in entry["tasks"].items():
-        _known(f"tasks.{task}.arms.sweep", list(content["arms"]["sweep"]), list(generators), "generators")
-        swap = content["arms"]["swap"]
-        _known(f"tasks.{task}.arms.swap", [swap] if swap else [], list(generators), "generators")
+        where, arms, model = f"tasks.{task}", content["arms"], content["model"]
+        _known(f"{where}.arms.sweep", arms["sweep"], generators, "generators")
+        _known(f"{where}.arms.swap", [arms["swap"]] if arms["swap"] else [], generators, "generators")
+        _known(f"{where}.arms.added_counts", arms["added_counts"] or (), classes, "classes")
+        if model["kind"] == "head":
+            _known(f"{where}.model.backbone", [model["backbone"]], entry["extractors"], "extractors")
+        else:
+            _known(f"{where}.model.training.targets", model["training"]["targets"], classes, "classes")
+            _check_pretrained(f"{where}.model.training", model["training"], weights)
     for method in ("pseudo_labels", "grad_cam"):
-        _known(f"{method}.task", [entry[method]["task"]] if method in entry else [], list(entry["tasks"]), "tasks")
+        _known(f"{method}.task", [entry[method]["task"]] if method in entry else [], entry["tasks"], "tasks")
 
 
-def _known(setting: str, names: Sequence[str], known: Sequence[str], what: str) -> None:
+def _check_pretrained(where: str, network: Mapping, weights: Collection[str]) -> None:
+    _known(f"{where}.pretrained", [network["pretrained"]] if network["pretrained"] else [], weights, "weights")
+
+
+def _check_classifiers(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> None:
+    classifiers, findings = entry.get("classifiers", {}), findings_of(dataset)
+    for name, network in classifiers.items():
+        where = f"classifiers.{name}"
+        _check_pretrained(where, network, weights)
+        if network["target_column"] == "label":
+            _known(f"{where}.targets", network["targets"], entry["classes"], "classes")
+        elif network["target_column"] == "findings" and findings is not None:
+            _known(f"{where}.targets", network["targets"], sorted(findings), "findings of the data set")
+    if "selection" in entry:
+        selection = entry["selection"]
+        rule, chosen = selection["normals_with_devices"], selection["device_classifier"]
+        _known("selection.device_classifier", [chosen] if chosen else [], classifiers, "classifiers")
+        labels = [rule["label"]] if rule else []
+        _known("selection.normals_with_devices.label", labels, entry["classes"], "classes")
+        if findings is not None:
+            set_aside = selection["set_aside_findings"] or ()
+            _known("selection.set_aside_findings", set_aside, sorted(findings), "findings of the data set")
+
+
+def _check_axes(entry: Mapping) -> None:
+    axes, classifiers = entry["disease_axes"], entry.get("classifiers", {})
+    trained = {name: one["trainings"] for name, one in entry["generators"].items() if "trainings" in one}
+    _known("disease_axes.generator", [axes["generator"]], trained, "generators")
+    if len(trained[axes["generator"]]) != 1:
+        raise InputError(
+            f"setting disease_axes.generator is {axes['generator']!r}, which has the trainings "
+            f"{list(trained[axes['generator']])}; axes are sought in the latent space of one"
+        )
+    _known("disease_axes.classifier", [axes["classifier"]], classifiers, "classifiers")
+    targets = classifiers[axes["classifier"]]["targets"]
+    _known("disease_axes.axes.normal", [axes["axes"]["normal"]], targets, "targets of its classifier")
+    _known("disease_axes.axes.order", axes["axes"]["order"], targets, "targets of its classifier")
+
+
+def _check_anomaly(entry: Mapping) -> None:
+    anomaly, classifiers = entry["anomaly"], entry.get("classifiers", {})
+    labels = _check_trainings("anomaly.generator", anomaly["generator"], entry["classes"])
+    if len(labels) != 1:
+        raise InputError(
+            f"setting anomaly.generator.trainings is of {labels}; one training on one label, the normal one"
+        )
+    _known("anomaly.classifier", [anomaly["classifier"]], classifiers, "classifiers")
+    _known("anomaly.evaluation.search", [anomaly["evaluation"]["search"]], anomaly["searches"], "searches")
+
+
+def _known(setting: str, names: Iterable[str], known: Iterable[str], what: str) -> None:
+    known = list(known)
     for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             advice = f"; did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"setting {setting} names {name!r}, but the {what} are {list(known)}{advice}")
+            raise InputError(f"setting {setting} names {name!r}, but the {what} are {known}{advice}")
