@@ -179,7 +179,7 @@ def test_data_sets_experiment_and_targets_are_taken(checkout):
 
 @pytest.mark.workflow
 def test_the_gan_of_the_page_is_one_after_its_steps(checkout):
-    """docs/add_a_gan.md followed to the letter: the files under its headings, then the tests that it names."""
+    """docs/add_a_gan.md followed to the letter: the files under its headings, then the commands that it names."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "tests" / "generators", checkout.path / "tests" / "generators", ignore=ignored)
     for name in ("tests/test_architecture.py", "tests/conftest.py", "pyproject.toml"):
@@ -202,3 +202,8 @@ def test_the_gan_of_the_page_is_one_after_its_steps(checkout):
     assert named
     for command in named:
         checkout.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *command.split())
+    # "Use it": the dry run shows its two trainings, and `synthmed describe` its layers.
+    planned = checkout.snakemake("-n", "--", "results/tuberculosis/images/synthetic/toygan.zip").stdout
+    assert {*re.findall(r"generators/toygan/(\w+)\.pt", planned)} == {"normal", "abnormal"}
+    for described in re.findall(r"`synthmed (describe [^`]*)`", page):
+        assert "generator" in checkout.run(sys.executable, "-m", "synthmed", *described.split()).stdout
