@@ -92,18 +92,36 @@ def train(settings: TrainSettings, *, images: Path, checkpoint: Output, history:
     KeyboardInterrupt (message: how to continue) after SIGINT or SIGTERM. Of the processes of torchrun only rank 0
     writes and returns; the others end with SystemExit(0).
     """
-    loop = settings.training
-    with workers(loop) as device:
-        _train(settings, device, Path(images), Path(checkpoint), Path(history), Path(samples))
-
-
-def _train(
-    settings: TrainSettings, device: torch.device, images: Path, checkpoint: Path, history: Path, samples: Path
-) -> None:
-    loop = settings.training
     model_class = generators.load(settings.model)
     config = parse(model_class.Config, settings.config, "settings.config")
-    data = RealImages(
+    code = code_hashes(__name__, generators.GENERATORS[settings.model])
+    resume = ResumeState(checkpoint, asdict(settings) | {"images": hash_file(images), "code": code})
+    record = History(history)
+    with workers(settings.training) as device:
+        data = _real_images(settings, model_class, Path(images))
+        model = _build(model_class, config, data, settings, device)
+        pictures = Samples(model, data.read, data.labels, settings.seed)
+        _fit(settings, model, data, record, pictures, Path(samples), resume)
+    # Again, in case somebody removed them when the training was stopped after its last step.
+    record.write()
+    pictures.write(samples)
+    finished = checkpoints.Checkpoint(
+        settings.model,
+        asdict(config),
+        model.image_shape,
+        model.classes,
+        model.step,
+        model.inference_state(),
+        model.legend,
+        settings.training.masks,
+    )
+    checkpoints.save(checkpoint, finished)
+    resume.remove()
+
+
+def _real_images(settings: TrainSettings, model_class: type[Generator], images: Path) -> RealImages:
+    loop = settings.training
+    return RealImages(
         images,
         settings.classes,
         settings.labels,
@@ -115,11 +133,18 @@ def _train(
         flip=loop.flip,
         threads=loop.threads,
     )
-    model = _build(model_class, config, data, settings, device)
-    record = History(history)
-    pictures = Samples(model, data.read, data.labels, settings.seed)
-    code = code_hashes(__name__, generators.GENERATORS[settings.model])
-    resume = ResumeState(checkpoint, asdict(settings) | {"images": hash_file(images), "code": code})
+
+
+def _fit(
+    settings: TrainSettings,
+    model: Generator,
+    data: RealImages,
+    record: History,
+    pictures: Samples,
+    samples: Path,
+    resume: ResumeState,
+) -> None:
+    loop, device = settings.training, model.device
     logger.info(
         f"training {settings.model} on {device}: {len(data)} images of {model.image_shape}, "
         f"{loop.batch_size * loop.accumulate * len(data.orders)} a step"
@@ -148,23 +173,6 @@ def _train(
         parts={"data": data, "samples": pictures},
         checks=[Check(loop.sample_every, draw_samples)],
     )
-    if distributed.rank() > 0:
-        return
-    # Again, in case somebody removed them when the training was stopped after its last step.
-    record.write()
-    pictures.write(samples)
-    finished = checkpoints.Checkpoint(
-        settings.model,
-        asdict(config),
-        model.image_shape,
-        model.classes,
-        model.step,
-        model.inference_state(),
-        model.legend,
-        loop.masks,
-    )
-    checkpoints.save(checkpoint, finished)
-    resume.remove()
 
 
 def _build(

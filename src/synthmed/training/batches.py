@@ -99,6 +99,19 @@ class OnDemand:
         self.ahead = {i: self.ahead.get(i) or self.threads.submit(self._decode, i) for i in positions.tolist()}
 
 
+def _check_counts(path: Path, counts: Mapping[str, int], batch_size: int, per_class: bool) -> None:
+    for label, count in counts.items():
+        if count == 0:
+            raise InputError(f"{path}: no image of the class {label!r}; add some or take it out of the labels")
+    groups = {f"the class {label!r}": count for label, count in counts.items()}
+    for which, count in (groups if per_class else {str(list(counts)): sum(counts.values())}).items():
+        if count < batch_size:
+            raise InputError(
+                f"{path}: {count} images of {which}, fewer than the batch_size {batch_size}; lower batch_size or add "
+                "images"
+            )
+
+
 class RealImages:
     """The real images of one training, given out as batches in [-1, 1]; each rank gets its part of a batch.
 
@@ -131,20 +144,10 @@ class RealImages:
         image_set = ImageSet(path)
         of_experiment = image_set.label_indices(classes)
         wanted = [classes.index(label) for label in labels]
-        groups = []
-        for label, position in zip(labels, wanted, strict=True):
-            count = int((of_experiment == position).sum())
-            if count == 0:
-                raise InputError(f"{path}: no image of the class {label!r}; add some or take it out of the labels")
-            groups.append((count, f" of the class {label!r}"))
-        keep = np.flatnonzero(np.isin(of_experiment, wanted))
+        counts = {label: int((of_experiment == place).sum()) for label, place in zip(labels, wanted, strict=True)}
         per_class = "image" in needs
-        for count, which in groups if per_class else [(len(keep), f" of {list(labels)}")]:
-            if count < batch_size:
-                raise InputError(
-                    f"{path}: {count} images{which}, fewer than the batch_size {batch_size}; lower batch_size or add "
-                    "images"
-                )
+        _check_counts(path, counts, batch_size, per_class)
+        keep = np.flatnonzero(np.isin(of_experiment, wanted))
         self.labels = torch.tensor([wanted.index(position) for position in of_experiment[keep]])
         members = [self.labels == i for i in range(len(wanted))] if per_class else [self.labels >= 0]
         self.orders = [Shuffled(torch.nonzero(member)[:, 0]) for member in members]
