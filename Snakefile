@@ -35,6 +35,8 @@ stand_in()
 for rules in (
     "tasks",
     "data",
+    "leaderboard",
+    "report",
     "selection",
     "train",
     "sample",
@@ -42,8 +44,6 @@ for rules in (
     "classifiers",
     "disease_axes",
     "anomaly",
-    "leaderboard",
-    "summary",
 ):
 
     include: f"workflow/rules/{rules}.smk"
@@ -55,6 +55,7 @@ write_settings()
 rule all:
     default_target: True
     input:
+        expand("results/{experiment}/report.html", experiment=EXPERIMENTS),
         expand("metrics/{experiment}.json", experiment=EXPERIMENTS),
         "results/leaderboard.csv",
     localrule: True

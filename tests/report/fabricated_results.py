@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from synthmed.core.files import write_csv, write_json
 from synthmed.data.imageset import write_image_set
+from synthmed.metrics.estimate import Estimate
 
 CLASSES = ("normal", "abnormal")
 GENERATORS = {
@@ -17,18 +19,16 @@ GENERATORS = {
 }
 
 
-ADDED = {"normal": 60, "abnormal": 60}
-
-
 def arm(title, kind, generator, n_train, synthetic):
     return {
         "title": title,
         "kind": kind,
-        "generator": generator,
+        "set": generator,
         "n_train": n_train,
-        "n_real": 240,
-        "added": ADDED,
         "share": synthetic / n_train,
+        "trainings": 1,
+        "uses_up": False,
+        "budget_limited": kind == "classic",
     }
 
 
@@ -60,9 +60,20 @@ METRICS = {
 }
 
 
+OUTCOMES = {
+    name: {"title": title, "unit": "", "higher_is_better": True}
+    for name, title in (
+        ("auroc", "AUROC"),
+        ("accuracy", "accuracy"),
+        ("sensitivity", "sensitivity"),
+        ("specificity", "specificity"),
+    )
+}
+
+
 def around(rng, centre, width):
-    value = centre + rng.normal(0, width / 2)
-    return {"value": value, "low": value - width, "high": value + width}
+    value = float(centre + rng.normal(0, width / 2))
+    return Estimate(value, value - width, value + width, 160).to_json()
 
 
 def fidelity(rng, generator, extractor, scale):
@@ -85,93 +96,114 @@ def fidelity(rng, generator, extractor, scale):
         "floor": groups(0.3, 160, 0.5),
         "duplicate": groups(0.1, 160, 0.5),
     }
-    result["groups"]["normal"]["recall"] = {"value": None, "reason": "needs at least 12 patients on each side"}
+    result["groups"]["normal"]["recall"] = Estimate.missing("needs at least 12 patients on each side").to_json()
     return result
 
 
 def copies(generator, place):
+    def share(count, n=360):
+        return Estimate(count / n, 0.8 * count / n, min(1, 1.2 * count / n), n).to_json()
+
     def space(count):
         return {
-            "threshold": 0.4,
+            "limit": 0.8,
             "suspects": count,
-            "suspect_share": {"value": count / 360, "low": 0.8 * count / 360, "high": 1.2 * count / 360},
+            "suspect_share": share(count),
             "expected_share": 0.0123,
-            "p": 0.4 if count < 9 else 1e-6,
-            "distances": {},
+            "mean_ratio": 1.0,
+            "smallest_ratio": 0.7,
+            "p": {"mean": 0.4, "small": 0.5, "smallest": 0.6},
+            "p_smallest": 0.4 if count < 9 else 1e-6,
+            "p_comparable": 0.5,
+            "origin_identity": None,
         }
 
-    origin = {"value": 0.9, "low": 0.86, "high": 0.93} if generator.startswith("cyclegan") else None
+    found = place > 3
     return {
         "generator": generator,
         "extractor": EXTRACTORS[0],
+        "fitted_features": True,
         "n_train": 240,
         "n_held_out": 80,
         "n_fake": 360,
-        "quantile": 0.01,
+        "alarm": {"word": "copies", "reason": "12 images are nearer than chance"} if found else NONE_FOUND,
+        "alpha": 0.05,
         "suspects": 4 * place,
         "identical": 0,
-        "suspect_share": {"value": 4 * place / 360, "low": 3 * place / 360, "high": 6 * place / 360},
+        "suspect_share": share(4 * place),
         "by_space": {"features": space(3 * place), "pixels": space(2 * place)},
-        "nearest_is_origin": origin,
+        "detection": {
+            "images": 360,
+            "shares": [0.01, 0.05],
+            "copies": [4, 18],
+            "sets": 100,
+            "false_alarms": share(3, 100),
+            "kinds": [{"kind": "flip", "images_found": share(30, 40), "sets_found": [share(40, 100), share(98, 100)]}],
+        },
+        "detection_limit": "Of 100 sets of 360 images with 5% copies of training images, the audit finds: flip 98.",
+        "origin_identity": share(324) if generator.startswith("cyclegan") else None,
+        "secondary": {"authenticity": share(180), "c_t": Estimate(0.3, n=360).to_json(), "note": "neither separates"},
         "closest_pairs": [],
     }
 
 
-def verdicts(rng):
-    effects = {
-        "classic": 0.02,
-        "duplicates": 0.001,
-        "dcgan": -0.05,
-        "fastgan": 0.03,
-        "only_fastgan": -0.12,
-        "oracle": 0.05,
-        "oracle_shuffled": -0.1,
-    }
-    arms = {}
-    for name, entry in ARMS.items():
-        effect = effects.get(name, 0.008)
-        arm = {
-            "kind": entry["kind"],
-            "n_train": entry["n_train"],
-            "false_positives": 12.4 - 30 * effect,
-            "false_negatives": 15.2 - 30 * effect,
-            "confusion": [[67.6 + 30 * effect, 12.4 - 30 * effect], [15.2 - 30 * effect, 64.8 + 30 * effect]],
-            **{key: around(rng, 0.83 + effect, 0.04) for key in ("accuracy", "auroc", "sensitivity", "specificity")},
+NONE_FOUND = {"word": "none found", "reason": "no test of the set reaches p ≤ 0.05"}
+
+
+def verdicts(rng, outcomes=OUTCOMES, classes=CLASSES, arms=ARMS, **changed):
+    """Verdicts of one task. outcomes: the first decides."""
+    effects = {"classic": 0.02, "dcgan": -0.05, "fastgan": 0.03, "only_fastgan": -0.12, "oracle": 0.05}
+    decides, found = next(iter(outcomes)), {}
+    for name, entry in arms.items():
+        effect = effects.get(name, 0.001 if entry["kind"] == "duplicates" else 0.008)
+        tested = {"outcomes": {key: around(rng, 0.83 + effect, 0.04) for key in outcomes}}
+        if classes:
+            count = len(classes)
+            hits = 67.6 + 30 * effect
+            rest = (80 - hits) / max(1, count - 1)
+            tested["confusion"] = [[hits if i == j else rest for j in range(count)] for i in range(count)]
+            tested["recall"] = {label: around(rng, 0.8, 0.05) for label in classes}
+        found[name] = entry | {"tests": {"test": tested}, "versus_reference": None}
+        if name == "real":
+            for generator in GENERATORS:
+                found[name]["tests"][generator] = tested
+            continue
+        difference = around(rng, effect, 0.018)
+        word = (
+            "helps" if difference["low"] > 0 else "harms" if difference["high"] < 0 else "no evidence of a difference"
+        )
+        found[name]["versus_reference"] = {
+            "outcomes": {key: {"difference": difference, "p": 0.01} for key in outcomes},
+            "p": 0.01,
+            "p_holm": 0.0004 if word == "helps" else 0.04,
+            "p_equivalent": 0.2,
+            "family": "main",
+            "verdict": word,
+            "reason": None,
+            "equivalent": abs(difference["low"]) < 0.03 > abs(difference["high"]),
+            "also": {"delong": {"difference": Estimate(effect).to_json(), "p": 0.03}},
         }
-        if name != "real":
-            difference = around(rng, effect, 0.018)
-            verdict = (
-                "helps"
-                if difference["low"] > 0
-                else "harms"
-                if difference["high"] < 0
-                else "no evidence of a difference"
-            )
-            arm["versus_real"] = {
-                "auroc_difference": difference,
-                "accuracy_difference": around(rng, effect, 0.03),
-                "p": 0.01,
-                "p_bootstrap": 0.02,
-                "p_delong": 0.03,
-                "p_accuracy": 0.2,
-                "p_mcnemar": 0.3,
-                "p_holm": 0.04 if verdict != "helps" else 0.0004,
-                "verdict": verdict,
-                "equivalent": abs(difference["low"]) < 0.03 > abs(difference["high"]),
-            }
-        arms[name] = arm
     return {
-        "positive": "abnormal",
-        "classes": list(CLASSES),
-        "real": "real",
+        "task": "classification",
+        "title": "Do they help the classifier?",
+        "kind": "classification" if classes else "segmentation",
+        "outcome": decides,
+        "outcomes": outcomes,
+        "reference": "real",
+        "swap": None,
+        "tests": ["test", *GENERATORS],
+        "classes": list(classes),
+        "positive": classes[-1] if classes else None,
         "alpha": 0.05,
         "margin": 0.03,
         "seeds": 5,
-        "test_images": 160,
-        "test_patients": 130,
+        "images": {"test": 160},
+        "patients": {"test": 130},
+        "patients_known": True,
         "rule": "A made-up rule.",
-        "arms": arms,
-    }
+        "arms": found,
+        "comparisons": [],
+    } | changed
 
 
 def images(path, source, rng, size=64, count=8):
@@ -194,36 +226,36 @@ def images(path, source, rng, size=64, count=8):
     return path
 
 
-def predictions(path, rng, cases=60, seeds=3):
-    rows = []
-    for arm in ARMS:
-        for seed in range(seeds):
-            for case in range(cases):
-                positive = case % 2
-                score = 1 / (1 + np.exp(-rng.normal(1.2 if positive else -1.2, 1.5)))
-                rows.append(
-                    {
-                        "arm": arm,
-                        "seed": seed,
-                        "image": f"i{case}.png",
-                        "patient": f"p{case}",
-                        "label": CLASSES[positive],
-                        "p_normal": 1 - score,
-                        "p_abnormal": score,
-                    }
-                )
+def roc(path):
+    rows = [
+        {"task": "classification", "arm": arm, "false_positive_rate": rate, "true_positive_rate": rate**power}
+        for power, arm in zip(np.linspace(0.2, 0.5, len(ARMS)), ARMS, strict=True)
+        if ARMS[arm]["kind"] != "sweep"
+        for rate in np.linspace(0, 1, 21).tolist()
+    ]
     write_csv(path, rows, list(rows[0]))
     return path
 
 
-def history(path, rng, losses):
-    rows = []
-    for step in range(10, 1010, 10):
-        row = {"step": step} | {
-            name: float(np.exp(-step / 700) + 0.2 * i + rng.normal(0, 0.05)) for i, name in enumerate(losses)
+def history(path, rng, trainings):
+    """The losses of all trainings, as `metrics` writes them."""
+    rows = [
+        {
+            "training": name,
+            "step": step,
+            "loss": loss,
+            "value": float(np.exp(-step / 700) + 0.2 * i + rng.normal(0, 0.05)),
         }
-        rows.append(row | {"diversity": 0.8 if step % 250 == 0 else None})
+        for name, losses in trainings.items()
+        for i, loss in enumerate([*losses, "diversity"])
+        for step in range(10, 1010, 250 if loss == "diversity" else 20)
+    ]
     write_csv(path, rows, list(rows[0]))
+    return path
+
+
+def picture(path):
+    Image.new("L", (300, 200), 90).save(path)
     return path
 
 
@@ -233,7 +265,7 @@ def save_json(path, content):
 
 
 def write_all(folder: Path) -> dict:
-    """Write every input of this room below `folder`; returns the paths by the keyword of the steps."""
+    """Write every input of this room below `folder`; returns the paths by the keywords of the steps."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     losses = {"dcgan": ["generator", "discriminator"], "fastgan": ["generator", "discriminator", "reconstruction"]}
@@ -265,9 +297,20 @@ def write_all(folder: Path) -> dict:
             save_json(folder / f"copies_{name}.json", copies(name, place)) for place, name in enumerate(GENERATORS)
         ],
         "verdicts": save_json(folder / "verdicts.json", verdicts(rng)),
-        "predictions": predictions(folder / "predictions.csv", rng),
-        "histories": [history(folder / f"history_{name}.csv", rng, names) for name, names in trainings.items()],
-        "trainings": list(trainings),
+        "roc": roc(folder / "roc.csv"),
+        "history": history(folder / "training.csv", rng, trainings),
+        "pairs": [picture(folder / f"{name}.png") for name in GENERATORS],
+        "trainings": [
+            save_json(
+                folder / "settings.json",
+                {
+                    "model": "dcgan",
+                    "labels": list(CLASSES),
+                    "config": {},
+                    "training": {"steps": 1200, "batch_size": 8, "accumulate": 1},
+                },
+            )
+        ],
         "grid": folder / "grid.csv",
         "summary": save_json(
             folder / "summary.json",
@@ -279,11 +322,6 @@ def write_all(folder: Path) -> dict:
                 "batch_size": 16,
                 "seeds": 5,
                 "selection": "A made-up rule of selection.",
-                "arms": ARMS,
-                "synthetic": {
-                    name: {label: {"value": 0.7, "low": 0.6, "high": 0.8, "n": 180} for label in (*CLASSES, "all")}
-                    for name in GENERATORS
-                },
             },
         ),
         "split_report": save_json(
@@ -317,7 +355,7 @@ def write_all(folder: Path) -> dict:
                     "nominal": 0.025,
                     "arms": ["duplicates", "null"],
                     "count": 1,
-                    "rate": {"value": 0.025, "low": 0.001, "high": 0.13},
+                    "rate": Estimate(0.025, 0.001, 0.13, 40).to_json(),
                     "holds": True,
                 },
                 "cases": [
@@ -329,11 +367,9 @@ def write_all(folder: Path) -> dict:
                         "verdicts": {
                             verdict: {
                                 "count": count,
-                                "rate": {
-                                    "value": count / 40,
-                                    "low": max(0, count / 40 - 0.1),
-                                    "high": min(1, count / 40 + 0.1),
-                                },
+                                "rate": Estimate(
+                                    count / 40, max(0, count / 40 - 0.1), min(1, count / 40 + 0.1), 40
+                                ).to_json(),
                             }
                             for verdict, count in zip(
                                 ("helps", "no evidence of a difference", "harms"), counts, strict=True

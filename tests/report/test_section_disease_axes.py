@@ -7,10 +7,9 @@ from PIL import Image
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.core.provenance import PACKAGE
 from synthmed.data.imageset import write_image_set
-from synthmed.report.page.tables import page_table
-from synthmed.report.results import NOTHING_TO_SHOW
-from synthmed.report.sections.disease_axes import FILES, DiseaseAxesSectionSettings, paragraphs, section
+from synthmed.report.sections.disease_axes import SECTION, DiseaseAxesSectionSettings, section
 
 DISTANCES = (0.0, 2.0, 4.0)
 
@@ -139,27 +138,28 @@ def run(tmp_path):
         write_json(tmp_path / "paths.json", moved)
         for name in ("images", "cams"):
             write_image_set(tmp_path / f"{name}.zip", image_rows(axes, steps))
-        out = [tmp_path / f"{stem}.{'csv' if stem.startswith('table') else 'png'}" for stem in FILES]
+        out = [tmp_path / path for path in SECTION.files("disease_axes")]
         section(
             DiseaseAxesSectionSettings("PGGAN", examples),
             axes_report=tmp_path / "axes.json",
             paths=tmp_path / "paths.json",
             images=tmp_path / "images.zip",
             cams=tmp_path / "cams.zip",
-            section=tmp_path / "section.json",
+            document=PACKAGE / "report" / "references" / "chest_findings.yaml",
+            section=tmp_path / "disease_axes.json",
             out=out,
         )
-        return read_json(tmp_path / "section.json"), {path.stem: path for path in out}
+        return read_json(tmp_path / "disease_axes.json"), {path.stem.partition(".")[2]: path for path in out}
 
     return do
 
 
 def test_counts_and_scores_stand_beside_the_documents(run):
     _, files = run(REPORT, MOVED)
-    counts = {row["pattern"]: row for row in read_csv(files["table_axis_counts"])}
+    counts = {row["pattern"]: row for row in read_csv(files["counts"])}
     assert (counts["normal"]["alone"], counts["normal"]["reference_alone"]) == ("4321", "8683")
     assert (counts["pneumothorax"]["alone"], counts["pneumothorax"]["reference_alone"]) == ("0", "0")
-    scores = {row["disease"]: row for row in read_csv(files["table_axis_scores"])}
+    scores = {row["disease"]: row for row in read_csv(files["scores"])}
     found = scores["consolidation"]
     assert (found["axis"], found["likelihood_at_start"], found["likelihood_at_end"]) == ("found", "0.02", "0.9")
     assert (found["likelihood_at_end_low"], found["gain_of_random_directions"]) == ("0.85", "0.01")
@@ -167,54 +167,52 @@ def test_counts_and_scores_stand_beside_the_documents(run):
     assert scores["nodule"]["axis"] == "not found"
     assert scores["nodule"]["note"] == "nodule: the likelihood does not rise steadily."
     assert scores["pneumothorax"]["gain"] == ""
-    effects = read_csv(files["table_axis_side_effects"])
+    effects = read_csv(files["side_effects"])
     assert [row["disease"] for row in effects] == ["nodule", "consolidation"]
     assert (effects[1]["normal"], effects[1]["pixels_random"]) == ("-0.6", "0.01")
 
 
-def test_the_page_can_show_every_table(run):
-    written, files = run(REPORT, MOVED)
-    assert [entry["file"] for entry in written["tables"]] == [files[name].name for name in FILES[:3]]
-    for entry in written["tables"]:
-        path = files[entry["file"].removesuffix(".csv")]
-        assert page_table(path, entry["caption"], references=True, only_in_csv=frozenset())["groups"][0]["rows"]
+def said(written):
+    return " ".join(written["html"].split())
 
 
-def test_the_words_follow_from_the_results():
-    texts = paragraphs(REPORT, MOVED, "PGGAN")
-    assert texts[0].startswith("Of 12,345 samples of PGGAN the classifier sees one pattern alone in 4,442")
-    assert "4,321 normal, 55 nodule, 66 consolidation and 0 pneumothorax" in texts[0]
-    assert "what an axis shares with all others is taken out of it" in texts[0]
-    assert "Found: consolidation. Not found: nodule, because the likelihood does not rise steadily; pneu" in texts[1]
-    assert "from 0.02 to 0.90 (0.85 to 0.95) within 4 standard deviations, mean over 2 starts" in texts[2]
-    assert "99 random directions it gains 0.01 (−0.04 to 0.06), p = 0.010 (0.020 after Holm)" in texts[2]
-    assert "share most (cosine 0.62; orthogonalised 0.12)" in texts[3]
+def test_the_words_follow_from_the_results(run):
+    words = said(run(REPORT, MOVED)[0])
+    assert "<p>Of 12,345 samples of PGGAN the classifier sees one pattern alone in 4,442" in words
+    assert "4,321 normal, 55 nodule, 66 consolidation and 0 pneumothorax" in words
+    assert "what an axis shares with all others is taken out of it" in words
+    assert "Found: consolidation. Not found: nodule, because the likelihood does not rise steadily; pneu" in words
+    assert "from 0.02 to 0.90 (0.85 to 0.95) within 4 standard deviations, mean over 2 starts" in words
+    assert "99 random directions it gains 0.01 (−0.04 to 0.06), p = 0.010 (0.020 after Holm)" in words
+    assert "share most (cosine 0.62; orthogonalised 0.12)" in words
+    assert all(entry["shown"] for entry in run(REPORT, MOVED)[0]["exhibits"])
 
     nothing = copy.deepcopy(MOVED)
     nothing["axes"][1] |= {"found": False, "reason": "it does not"}
-    assert "No axis was found." in paragraphs(REPORT, nothing, "PGGAN")[1]
+    assert "No axis was found." in said(run(REPORT, nothing)[0])
 
 
 def test_scores_that_could_not_be_computed_say_why(run):
     moved = copy.deepcopy(MOVED)
     for name in ("others", "random_others"):
         moved["axes"][1]["scores"][name] = {"value": None, "reason": "the classifier knows no other disease"}
-    _, files = run(REPORT, moved)
-    row = read_csv(files["table_axis_side_effects"])[1]
-    assert (row["other_diseases"], row["note"]) == ("", "the classifier knows no other disease")
-    assert "other diseases" not in paragraphs(REPORT, moved, "PGGAN")[2]
+    written, files = run(REPORT, moved)
+    row = read_csv(files["side_effects"])[1]
+    assert row["other_diseases"] == ""
+    assert "other diseases: the classifier knows no other disease" in row["note"]
+    assert "The likelihoods of other diseases" not in said(written)
 
 
 def test_figures_have_a_tile_for_every_step(run):
     _, files = run(REPORT, MOVED)
-    sizes = {name: Image.open(files[name]).size for name in FILES[3:]}
+    sizes = {name: Image.open(files[name]).size for name in ("paths", "starts", "likelihoods")}
     assert all(min(size) > 200 for size in sizes.values())
     # One axis less: Figure 10 loses two rows of images.
     report, moved = copy.deepcopy(REPORT), copy.deepcopy(MOVED)
     report["axes"][0] = axis("nodule", "too few")
     moved["axes"][0] = moved["axes"][2] | {"target": "nodule", "reason": "too few"}
     _, files = run(report, moved, axes=("consolidation",))
-    assert Image.open(files["figure_10"]).size[1] < 0.7 * sizes["figure_10"][1]
+    assert Image.open(files["paths"]).size[1] < 0.7 * sizes["paths"][1]
 
 
 def test_without_any_axis_the_page_shows_the_counts_only(run):
@@ -222,10 +220,10 @@ def test_without_any_axis_the_page_shows_the_counts_only(run):
     report["axes"] = [axis(entry["target"], "too few") for entry in REPORT["axes"]]
     moved["axes"] = [MOVED["axes"][2] | {"target": entry["target"]} for entry in REPORT["axes"]]
     written, files = run(report, moved, axes=("none",), steps=1)
-    assert page_table(files["table_axis_side_effects"], "", references=True, only_in_csv=frozenset()) is None
-    for name in FILES[3:]:
-        assert Image.open(files[name]).info["Description"] == NOTHING_TO_SHOW
-    assert "No axis was found." in written["paragraphs"][1]
+    shown = {entry["name"].partition(".")[2]: entry["shown"] for entry in written["exhibits"]}
+    assert shown == {name: name in ("counts", "scores") for name in shown}
+    assert read_csv(files["side_effects"])[0]["note"] == "No disease has samples enough for an axis."
+    assert "No axis was found." in said(written)
 
 
 def test_files_of_different_runs_are_refused(run):
@@ -239,4 +237,4 @@ def test_equal_results_give_equal_bytes(run):
     first = {name: path.read_bytes() for name, path in run(REPORT, MOVED)[1].items()}
     again, files = run(json.loads(json.dumps(REPORT)), MOVED)
     assert first == {name: path.read_bytes() for name, path in files.items()}
-    assert again["key"] == "disease-axes"
+    assert again["key"] == "disease_axes"

@@ -152,15 +152,18 @@ rule section_anomaly:
         cases="results/{experiment}/anomaly/cases.csv",
         examples="results/{experiment}/anomaly/examples.npz",
         times=searched("times.json"),
+        document=document,
         code=code("results/{experiment}/settings/section.anomaly.json"),
     output:
         section="results/{experiment}/sections/anomaly.json",
-        out=SECTION_FILES["anomaly"],
+        out=exhibits("anomaly"),
     log:
         "logs/{experiment}/section.anomaly.log",
     benchmark:
         "logs/{experiment}/section.anomaly.benchmark.tsv"
     conda:
         ENVIRONMENT
+    params:
+        captions=captions,
     shell:
         command("section-anomaly")

@@ -168,22 +168,22 @@ rule section_three_steps:
     input:
         settings="results/{experiment}/settings/section.three_steps.json",
         pseudo_labels=lambda w: f"results/{w.experiment}/images/synthetic/{swapped(w.experiment)}.labels.json",
-        scores=of_task("grad_cam", "results/{experiment}/tasks/{task}/scores.csv"),
-        summary=of_task("grad_cam", "results/{experiment}/tasks/{task}/summary.json"),
-        verdicts=of_task("grad_cam", "results/{experiment}/tasks/{task}/verdicts.json"),
         cam="results/{experiment}/three_steps/cam.json",
         maps="results/{experiment}/three_steps/cam_maps.zip",
         test="results/{experiment}/images/test.zip",
         synthetic=lambda w: f"results/{w.experiment}/images/synthetic/{swapped(w.experiment)}.zip",
+        document=document,
         code=code("results/{experiment}/settings/section.three_steps.json"),
     output:
         section="results/{experiment}/sections/three_steps.json",
-        out=SECTION_FILES["three_steps"],
+        out=exhibits("three_steps"),
     log:
         "logs/{experiment}/section.three_steps.log",
     benchmark:
         "logs/{experiment}/section.three_steps.benchmark.tsv"
     conda:
         ENVIRONMENT
+    params:
+        captions=captions,
     shell:
         command("section-three-steps")

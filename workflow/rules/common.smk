@@ -12,30 +12,19 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from synthmed.core.names import UNLABELLED, check_names, check_reserved, pool_count, spread
 from synthmed.data.sources import raw_files
 from synthmed.core.errors import InputError
-from synthmed.core.files import dump_json, write_text
+from synthmed.core.files import dump_json, read_json, write_text
 from synthmed.core.lock import hold
 from synthmed.core.settings import parse as parsed
 from synthmed.generators import EXTERNAL
 from synthmed.generators import needs as needs_of
-from synthmed.report import FIGURES, SECTIONS, TABLES
 from synthmed.steps import STEPS, step_code
 from synthmed.weights.registry import WEIGHTS, available
 
-SECTION_FILES = {
-    section: [
-        (
-            f"results/{{experiment}}/tables/{stem}.csv"
-            if stem.startswith("table")
-            else f"results/{{experiment}}/figures/{stem}.png"
-        )
-        for stem in stems
-    ]
-    for section, stems in SECTIONS.items()
-}
 EXPERIMENTS = list(config["experiments"])
 ENVIRONMENT = f"{workflow.basedir}/envs/synthmed.yaml"
 os.environ.update(SYNTHMED_REPOSITORY=workflow.basedir)  # for envs/synthmed.post-deploy.sh
 SETTINGS = {}  # path of a settings file -> (verb, content)
+FILES = {}  # path -> text of other small files that are written like settings
 NAMED = "results/.named.json"  # the paths in SETTINGS, for `synthmed settle`
 
 
@@ -126,6 +115,8 @@ def write_settings():
     wanted[Path(NAMED)] = dump_json(sorted(SETTINGS))
     present = {path for folder in ("data", "results") for path in Path(folder).glob("**/settings/*.json")}
     present |= {path for path in [Path(NAMED)] if path.exists()}
+    wanted |= {Path(path): text for path, text in FILES.items()}
+    present |= {path for path in map(Path, FILES) if path.exists()}
     changed = [path for path, text in wanted.items() if path not in present or path.read_bytes() != text.encode()]
     try:
         if changed or not workflow.dryrun:
@@ -289,19 +280,3 @@ def findings(experiment):
 def set_aside(experiment):
     """Findings that are not studied, for the anomaly test only."""
     return config["experiments"][experiment].get("selection", {}).get("set_aside_findings") or []
-
-
-def sections(wildcards):
-    chosen = [name for name in SECTIONS if name in config["experiments"][wildcards.experiment]]
-    return [f"results/{wildcards.experiment}/sections/{name}.json" for name in chosen]
-
-
-def section_files(wildcards):
-    """Tables and figures of all sections."""
-    entry = config["experiments"][wildcards.experiment]
-    return [
-        path.format(experiment=wildcards.experiment)
-        for name in SECTIONS
-        if name in entry
-        for path in SECTION_FILES[name]
-    ]

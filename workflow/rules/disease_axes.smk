@@ -93,15 +93,18 @@ rule section_disease_axes:
         paths="results/{experiment}/disease_axes/paths.json",
         images="results/{experiment}/disease_axes/manipulated.zip",
         cams="results/{experiment}/disease_axes/cams.zip",
+        document=document,
         code=code("results/{experiment}/settings/section.disease_axes.json"),
     output:
         section="results/{experiment}/sections/disease_axes.json",
-        out=SECTION_FILES["disease_axes"],
+        out=exhibits("disease_axes"),
     log:
         "logs/{experiment}/section.disease_axes.log",
     benchmark:
         "logs/{experiment}/section.disease_axes.benchmark.tsv"
     conda:
         ENVIRONMENT
+    params:
+        captions=captions,
     shell:
         command("section-disease-axes")

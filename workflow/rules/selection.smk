@@ -77,15 +77,18 @@ rule section_selection:
         train="results/{experiment}/images/train.zip",
         validation="results/{experiment}/images/validation.zip",
         test="results/{experiment}/images/test.zip",
+        document=document,
         code=code("results/{experiment}/settings/section.selection.json"),
     output:
         section="results/{experiment}/sections/selection.json",
-        out=SECTION_FILES["selection"],
+        out=exhibits("selection"),
     log:
         "logs/{experiment}/section.selection.log",
     benchmark:
         "logs/{experiment}/section.selection.benchmark.tsv"
     conda:
         ENVIRONMENT
+    params:
+        captions=captions,
     shell:
         command("section-selection")

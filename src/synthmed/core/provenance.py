@@ -56,7 +56,8 @@ def source_file(module: str) -> Path:
 def code_of(*modules: str) -> list[Path]:
     """Source files that `modules` are made of: themselves and every synthmed module they import, directly or not.
 
-    Read from the import statements (also those inside functions), sorted, without duplicates. Left out: `__init__.py`
+    Read from the import statements (also those inside functions), sorted, without duplicates; with each module the
+    templates and styles beside it that bear its name (`page.html.j2`, `page.css`). Left out: `__init__.py`
     (registries: names only) and the room `core`, whose modules carry values and compute none, so that adding a
     generator or a better error message does not retrain every other generator.
     """
@@ -67,7 +68,9 @@ def code_of(*modules: str) -> list[Path]:
             continue
         done.add(module)
         todo.extend(_imports(module))
-    return sorted(source_file(module) for module in done)
+    files = [source_file(module) for module in done]
+    beside = [file.with_suffix(ending) for file in files for ending in (".html.j2", ".css")]
+    return sorted([*files, *filter(Path.is_file, beside)])
 
 
 def code_hashes(*modules: str) -> dict[str, str]:

@@ -1,14 +1,15 @@
-"""Reading the pipeline's result files (JSON, CSV) for tables, figures and the page."""
+"""Reading the pipeline's result files for sections."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
+from synthmed.metrics.estimate import Estimate
 
-NOTHING_TO_SHOW = "nothing to show"
-"""Description inside a PNG that stands for a figure without data (see style.placeholder); the page leaves it out."""
+_ESTIMATE = {field.name for field in fields(Estimate)}
+_VALUES = _ESTIMATE - {"n"}
 
 
 @dataclass(frozen=True)
@@ -23,123 +24,86 @@ class GeneratorEntry:
     title: str
     receptive_field: int | None
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval, or None and a note that says why it is missing."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    note: str
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names by which a document may know it, the most exact first."""
+        return (*([f"{self.model}-{self.receptive_field}"] if self.receptive_field else []), self.model)
 
 
-def estimate(node: Mapping, key: str) -> Estimate:
-    """`node[key]`, which is {"value", "low", "high"}, {"value": null, "reason"}, or absent."""
-    if key not in node or node[key] is None:
-        return Estimate(None, None, None, f"{key.replace('_', ' ')} was not computed")
-    found = node[key]
-    if found["value"] is None:
-        return Estimate(None, None, None, found["reason"])
-    return Estimate(found["value"], found.get("low"), found.get("high"), "")
+def read_result(path: Path) -> dict:
+    """A JSON result with every measured number as Estimate. Raises InputError when it is missing or malformed."""
+    return _measured(read_json(path))
 
 
-def number(text: str) -> float | None:
-    """A cell of a CSV as a number; None when it is empty."""
-    return None if text == "" else float(text)
-
-
-def by_stem(paths: Sequence[Path], stems: Sequence[str], what: str) -> dict[str, Path]:
-    """The files by their names without folder and ending. Raises InputError unless they are exactly `stems`."""
-    found = {path.stem: path for path in paths}
-    wrong = sorted(set(found) ^ set(stems))
-    if wrong or len(found) < len(paths):
-        raise InputError(
-            f"{what}: give one file for each of {list(stems)}; {wrong or 'one of them'} is missing, unknown or twice"
-        )
-    return found
-
-
-def check_generators(paths: Sequence[Path], generators: Mapping[str, GeneratorEntry]) -> list[dict]:
-    """The JSON results at `paths`, each of which names its generator, in the order of `generators`.
-
-    Raises InputError when one names a generator that the settings do not have.
-    """
-    found = []
-    for path in paths:
-        result = read_json(path)
-        if result["generator"] not in generators:
-            raise InputError(f"{path}: generator {result['generator']!r} is not in the settings' {list(generators)}")
-        found.append(result)
-    order = list(generators)
-    return sorted(found, key=lambda result: order.index(result["generator"]))
+def _measured(node: object) -> object:
+    if isinstance(node, Mapping):
+        if "value" in node and set(node) <= {*_ESTIMATE, "of", "count"}:
+            return Estimate(n=node.get("of", node.get("n")), **{key: node[key] for key in _VALUES & set(node)})
+        return {key: _measured(value) for key, value in node.items()}
+    return [_measured(value) for value in node] if isinstance(node, list) else node
 
 
 KINDS = ("real", "classic", "duplicates", "oracle", "generator", "label_shuffled", "sweep", "synthetic_only")
 """Kinds of arms, in the order of tables and figures (see evaluation.arms)."""
 
 
-@dataclass(frozen=True)
-class Arm:
-    """What one arm of the downstream experiment trained on.
+def read_task(path: Path, generators: Mapping[str, GeneratorEntry]) -> dict:
+    """The verdicts of one task, with every number as Estimate.
 
-    title: for people; kind: one of KINDS; generator: whose images, None without; n_train: images in its training set;
-    share: synthetic ones among them, 0 to 1.
+    Its arms are in the order of KINDS, of `generators` and of their share, have their name in them, and call generators
+    by their titles (`subject`: also that it is one training, where it is one).
     """
-
-    title: str
-    kind: str
-    generator: str | None
-    n_train: int
-    share: float
-
-
-def read_arms(summary: Path, generators: Mapping[str, GeneratorEntry]) -> dict[str, Arm]:
-    """The arms that the step `classify` describes in `summary`, by name, in the order of KINDS, generators and share.
-
-    Generators are called by their titles. Raises InputError unless exactly one arm is the real one.
-    """
-    arms = {}
-    for name, described in read_json(summary)["arms"].items():
-        title, generator = described["title"], described["generator"]
-        if generator in generators:
-            title = title.replace(generator, generators[generator].title)
-        arms[name] = Arm(title, described["kind"], generator, described["n_train"], described["share"])
-    real = [name for name, arm in arms.items() if arm.kind == "real"]
-    if len(real) != 1:
-        raise InputError(f"{summary}: {len(real)} arms are of the kind 'real'; there must be exactly one")
+    task = read_result(path)
+    for name, arm in task["arms"].items():
+        entry = generators.get(arm["set"])
+        arm |= {"name": name, "generator": entry, "subject": arm["title"]}
+        if entry is not None:
+            arm["subject"] = entry.title if arm["trainings"] > 1 else f"this training of {entry.title}"
+            arm["title"] = arm["title"].replace(arm["set"], entry.title)
     order = list(generators)
 
-    def place(arm: Arm) -> tuple:
-        known = arm.generator in generators
-        return KINDS.index(arm.kind), order.index(arm.generator) if known else len(order), arm.share
+    def place(arm: Mapping) -> tuple:
+        known = arm["set"] in generators
+        return KINDS.index(arm["kind"]), order.index(arm["set"]) if known else len(order), arm["share"]
 
-    return dict(sorted(arms.items(), key=lambda item: place(item[1])))
-
-
-def real_arm(arms: Mapping[str, Arm]) -> str:
-    """The arm that all others are compared with."""
-    return next(name for name, arm in arms.items() if arm.kind == "real")
+    task["arms"] = {arm["name"]: arm for arm in sorted(task["arms"].values(), key=place)}
+    task["decides"] = task["outcomes"][task["outcome"]]
+    return task
 
 
-def read_verdicts(path: Path, arms: Mapping[str, Arm]) -> dict:
-    """The verdicts JSON. Raises InputError unless it has exactly the arms of the summary."""
-    result = read_json(path)
-    if set(result["arms"]) != set(arms):
-        raise InputError(
-            f"{path}: has the arms {sorted(result['arms'])}, the summary {sorted(arms)}; run compare again"
-        )
-    return result
+def effect(task: Mapping, arm: Mapping) -> Estimate | None:
+    """Difference of the deciding outcome from that of the reference arm; None for the reference itself."""
+    versus = arm["versus_reference"]
+    return versus and versus["outcomes"][task["outcome"]]["difference"]
 
 
-def validation_cases(validation: Mapping) -> list[dict]:
-    """Cases of known truth: title, expected verdict, repeats, and the rate of each verdict with its interval."""
-    return [
-        {
-            "title": case["case"],
-            "expected": case["expected"],
-            "repeats": case["repeats"],
-            "rates": {verdict: estimate(found, "rate") for verdict, found in case["verdicts"].items()},
-        }
-        for case in validation["cases"]
-    ]
+def shown_tests(task: Mapping) -> list[str]:
+    """The test sets that arms are shown on: the first, which decides, and the set that replaces the real images.
+
+    Further sets of generated images are there for label fidelity only.
+    """
+    return [task["tests"][0], *([task["swap"]] if task["swap"] else [])]
+
+
+def confusion(arm: Mapping, test: str) -> list[list[float]] | None:
+    """Confusion matrix of an arm on a test set (rows truth), mean over seeds; None where the task has no classes."""
+    return arm["tests"][test].get("confusion")
+
+
+def label_fidelity(task: Mapping, generators: Mapping[str, GeneratorEntry]) -> dict[str, dict[str, Estimate]]:
+    """Generator → class, or `all` → share of its images that models of the real arm take for the class they claim."""
+    tests = task["arms"][task["reference"]]["tests"]
+    return {
+        name: {**tests[name]["recall"], "all": tests[name]["outcomes"]["accuracy"]}
+        for name in generators
+        if name in tests and "recall" in tests[name]
+    }
+
+
+def check_generators(results: Sequence[Mapping], generators: Mapping[str, GeneratorEntry]) -> list[Mapping]:
+    """Results that each name their generator, in the order of `generators`. Raises InputError on an unknown one."""
+    for result in results:
+        if result["generator"] not in generators:
+            raise InputError(f"generator {result['generator']!r} is not in the settings' {list(generators)}")
+    order = list(generators)
+    return sorted(results, key=lambda result: order.index(result["generator"]))

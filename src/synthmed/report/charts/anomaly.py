@@ -9,8 +9,7 @@ from matplotlib.patches import Rectangle
 
 from synthmed.data.boxes import parse_boxes
 from synthmed.metrics.classification import roc_curve
-from synthmed.report.charts.style import GRID, INK, MUTED, SERIES, panels, placeholder, plt, save
-from synthmed.report.results import estimate
+from synthmed.report.charts.style import GRID, INK, MUTED, SERIES, panels, plt, save
 
 _COLUMNS = ("query", "reconstruction", "difference", "positive part", "post-processed", "classifier (Grad-CAM)")
 _BOX = SERIES[5]
@@ -24,8 +23,6 @@ def draw_cases(path: Path, examples: Mapping[str, np.ndarray], rows: Sequence[Ma
 
     examples: arrays of the evaluation; rows: the cases to show, from its table of cases; search: the one that decides.
     """
-    if not rows:
-        return placeholder(path, "There is no such case in this run.")
     place = {name: number for number, name in enumerate(examples["image"].tolist())}
     scale = max(float(examples["processed"].max()), 1e-6)
     figure, grid = plt.subplots(
@@ -96,8 +93,8 @@ def draw_roc(path: Path, groups: Sequence[tuple[str, Mapping]], curves: Mapping[
             continue
         for number, (name, curve) in enumerate(curves.items()):
             false_rate, true_rate, _ = roc_curve(curve["scores"][where], abnormal[where])
-            found = estimate(curve["auroc"], title)
-            words = name if found.value is None else f"{name} {found.value:.2f}"
+            found = curve["auroc"].get(title)
+            words = name if found is None or found.value is None else f"{name} {found.value:.2f}"
             axis.plot(false_rate, true_rate, color=SERIES[number], label=words, ls="--" if curve["dashed"] else "-")
         axis.legend(loc="lower right", fontsize=7.5, title="AUROC" if number else None, title_fontsize=7.5)
     save(figure, path)

@@ -7,15 +7,14 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from synthmed.data.imageset import ImageSet
-from synthmed.report.charts.style import GRID, MUTED, SERIES, interval_point, panels, placeholder, plt, save
-from synthmed.report.results import estimate
+from synthmed.metrics.estimate import Estimate
+from synthmed.report.charts.style import GRID, MUTED, SERIES, interval_point, panels, plt, save
 
 
-def draw_samples(
-    path: Path, real: ImageSet, synthetics: Mapping[str, Path], classes: Sequence[str], *, count: int, seed: int
-) -> None:
-    """Rows: real and each generator; a block of `count` images a class. Images are drawn by `seed`, not picked."""
-    rows = {"real": real} | {title: ImageSet(synthetic) for title, synthetic in synthetics.items()}
+def draw_samples(path: Path, sets: Mapping[str, Path], classes: Sequence[str], *, count: int, seed: int) -> None:
+    """A row a set, by its title, the real one first; a block of `count` images a class. Images are drawn by `seed`, not
+    picked."""
+    rows = {title: ImageSet(images) for title, images in sets.items()}
     gap = 0.25  # between two classes, in widths of an image
     width, height = len(classes) * count + gap * (len(classes) - 1), len(rows)
     figure, axis = plt.subplots(figsize=(1.5 + 0.9 * width, 0.4 + 0.9 * height))
@@ -41,8 +40,6 @@ def draw_samples(
 def draw_training(path: Path, history: Sequence[Mapping[str, str]]) -> None:
     """One panel a training: its losses over the optimiser steps, and the diversity of its samples, dashed."""
     trainings = list(dict.fromkeys(row["training"] for row in history))
-    if not trainings:
-        return placeholder(path, "No generator was trained in this experiment.")
     losses = [name for name in dict.fromkeys(row["loss"] for row in history) if name != "diversity"]
     looks = {name: (SERIES[n % len(SERIES)], "-" if n < len(SERIES) else ":") for n, name in enumerate(losses)}
     if any(row["loss"] == "diversity" for row in history):
@@ -70,54 +67,47 @@ def draw_training(path: Path, history: Sequence[Mapping[str, str]]) -> None:
     save(figure, path)
 
 
-QUALITIES = {
-    "fid": ("FID", "lower is better"),
-    "fid_infinity": ("FID∞", "lower is better"),
-    "kid": ("KID", "lower is better"),
-    "inception_score": ("Inception score", "higher is better"),
-    "precision": ("Precision", "higher is better"),
-    "recall": ("Recall", "higher is better"),
-    "density": ("Density", "higher is better"),
-    "coverage": ("Coverage", "higher is better"),
-}
-"""Metric -> its title and direction."""
-
-
-def draw_fidelity(path: Path, quality: Sequence[Mapping], titles: Mapping[str, str]) -> None:
+def draw_fidelity(
+    path: Path, quality: Sequence[Mapping], titles: Mapping[str, str], metrics: Mapping[str, tuple[str, str]]
+) -> None:
     """A panel a metric (a block of panels an extractor): every generator with its 95 % interval beside the real floor.
 
     Values are those of as many generated images as the floor has real ones (`matched`): they depend on the number.
+    metrics: name → (title, direction).
     """
     extractors = list(dict.fromkeys(entry["extractor"] for entry in quality))
-    if not extractors:
-        return placeholder(path, "No generator was compared with the real images in this experiment.")
     names = [name for name in titles if any(entry["generator"] == name for entry in quality)]
     panel = 0.95 + 0.24 * len(names)
-    figure = plt.figure(figsize=(9.2, (2 * panel + 0.35) * len(extractors)))
+    lines = -(-len(metrics) // 4)
+    figure = plt.figure(figsize=(9.2, (lines * panel + 0.35) * len(extractors)))
     blocks = np.atleast_1d(figure.subfigures(len(extractors), 1))
     for block, extractor in zip(blocks, extractors, strict=True):
         block.suptitle(f"Features of {extractor}", x=0.0, ha="left", fontsize=9.5, color=MUTED)
         entries = {entry["generator"]: entry for entry in quality if entry["extractor"] == extractor}
-        for axis, metric in zip(block.subplots(2, 4, sharey=True).flat, QUALITIES, strict=True):
+        for axis, metric in zip(block.subplots(lines, 4, sharey=True).flat, metrics, strict=False):
             _metric_panel(axis, metric, entries, names)
+            title, direction = metrics[metric]
+            axis.set_title(title)
+            axis.set_xlabel(direction, fontsize=8, color=MUTED)
             axis.set_yticks(range(len(names)), [titles[name] for name in reversed(names)])
     save(figure, path)
 
 
 def _metric_panel(axis: plt.Axes, metric: str, entries: Mapping[str, Mapping], names: Sequence[str]) -> None:
-    floors = [estimate(entry["floor"].get("all", {}), metric) for entry in entries.values()]
+    absent = Estimate.missing("not measured")
+    floors = [entry["floor"].get("all", {}).get(metric, absent) for entry in entries.values()]
     values = [floor.value for floor in floors if floor.value is not None]
     ends = [end for floor in floors for end in (floor.low, floor.high) if end is not None]
     if values:  # one floor a generator, because it is computed at the generator's count; they nearly coincide
         if ends:
             axis.axvspan(min(ends), max(ends), color=GRID, lw=0)
         axis.axvline(float(np.mean(values)), color=MUTED, lw=1.2, ls=(0, (4, 2)))
-    copied = [estimate(entry["duplicate"].get("all", {}), metric).value for entry in entries.values()]
+    copied = [entry["duplicate"].get("all", {}).get(metric, absent).value for entry in entries.values()]
     copied = [value for value in copied if value is not None]
     if copied:
         axis.axvline(float(np.mean(copied)), color=SERIES[1], lw=1.2, ls=":")
     for place, name in enumerate(reversed(names)):
-        found = estimate(entries[name]["matched"]["all"], metric) if name in entries else estimate({}, metric)
+        found = entries[name]["matched"]["all"][metric] if name in entries else absent
         if found.value is None:
             where = {"transform": axis.get_yaxis_transform(), "ha": "center", "va": "center"}
             axis.text(0.5, place, "not computed", color=MUTED, fontsize=7.5, style="italic", **where)
@@ -128,6 +118,3 @@ def _metric_panel(axis: plt.Axes, metric: str, entries: Mapping[str, Mapping], n
     axis.spines["left"].set_visible(False)
     axis.locator_params(axis="x", nbins=3)
     axis.grid(axis="x")
-    title, direction = QUALITIES[metric]
-    axis.set_title(title)
-    axis.set_xlabel(direction, fontsize=8, color=MUTED)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from synthmed.core.files import atomic_path
-from synthmed.report.results import NOTHING_TO_SHOW, Estimate
+from synthmed.metrics.estimate import Estimate
 
 DPI = 150
 INK = "#1f2328"
@@ -58,14 +58,11 @@ plt.rcParams.update(
 )
 
 
-def save(figure: Figure, path: str | Path, description: str | None = None) -> None:
-    """Write `figure` atomically as PNG at 150 dpi and close it.
-
-    No metadata (equal figures are equal bytes) but the `description`, if there is one.
-    """
+def save(figure: Figure, path: str | Path) -> None:
+    """Write `figure` atomically as PNG at 150 dpi, without metadata (equal figures are equal bytes), and close it."""
     with atomic_path(path) as temporary:
         # Tight, so that a legend wider than its one panel is not cut off.
-        words = {"Software": None, "Description": description}
+        words = {"Software": None}
         figure.savefig(temporary, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.08, metadata=words)
     plt.close(figure)
 
@@ -90,10 +87,8 @@ def interval_point(axis: Axes, found: Estimate, y: float, colour: str, marker: s
 
 def placeholder(path: str | Path, sentence: str) -> None:
     """A small picture that says why there is no figure: an output that a rule declares must exist and must not lie.
-
-    The page leaves it out, by its description NOTHING_TO_SHOW.
-    """
+    The page leaves it out."""
     figure, axis = plt.subplots(figsize=(7, 1))
     axis.axis("off")
     axis.text(0.5, 0.5, sentence, ha="center", va="center", color=MUTED)
-    save(figure, path, NOTHING_TO_SHOW)
+    save(figure, path)

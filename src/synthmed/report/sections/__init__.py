@@ -1,1 +1,26 @@
-"""Sections of the report, one file each."""
+"""Sections of the report, one file each, with its template beside it."""
+
+import importlib
+
+ORDER = (
+    "question",
+    "answer",
+    "data",
+    "selection",
+    "methods",
+    "quality",
+    "task",
+    "three_steps",
+    "disease_axes",
+    "anomaly",
+    "sharing",
+    "trust",
+    "limits",
+    "provenance",
+)
+"""Keys of all sections, in the order of the page; an experiment has those whose rules it asks for."""
+
+
+def statement(key: str):
+    """The statement of the section `key`: its headings, and its exhibits (see exhibits.Section)."""
+    return importlib.import_module(f"synthmed.report.sections.{key}").SECTION

@@ -1,0 +1,1 @@
+"""What documents printed: one YAML file for each, and what reads them."""

@@ -1,0 +1,198 @@
+"""Section "Answer", one for each task: what the verdicts say, and the numbers of every arm."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthmed.core.files import read_json
+from synthmed.core.step import Output, step
+from synthmed.report.exhibits import Column, Figure, Found, Section, Table
+from synthmed.report.results import (
+    GeneratorEntry,
+    check_generators,
+    confusion,
+    effect,
+    label_fidelity,
+    read_result,
+    read_task,
+    shown_tests,
+)
+from synthmed.report.section import write_section
+from synthmed.report.words import p_value, signed, tenths
+
+MAIN_ARMS = ("real", "classic", "duplicates", "oracle", "generator", "label_shuffled", "synthetic_only")
+"""Kinds of arms shown here; those of the sweep of shares stand in the task's own section."""
+
+
+@dataclass(frozen=True)
+class AnswerSettings:
+    """Settings of `section-answer`.
+
+    tasks: how many tasks the experiment has. phantom: whether its images are drawn by a program.
+    generators: by name, in the order they are shown.
+    """
+
+    tasks: int
+    phantom: bool
+    generators: dict[str, GeneratorEntry]
+
+
+def arms(found: Found) -> list[dict]:
+    """The arms that answer the question."""
+    return [arm for arm in found["task"]["arms"].values() if arm["kind"] in MAIN_ARMS]
+
+
+def binary(found: Found) -> bool:
+    """Whether false positives and false negatives can be counted."""
+    return found["task"]["kind"] == "classification" and len(found["task"]["classes"]) == 2
+
+
+def _columns(found: Found) -> list[Column]:
+    task = found["task"]
+    others = [name for name in task["outcomes"] if name != task["outcome"]]
+    # What a reader compares first stays in sight; the rest is in the CSV.
+    shown = {task["outcome"], *(others[:1] if binary(found) else others[:3])}
+    outcomes = [
+        Column(name, task["outcomes"][name]["title"], interval=True, page=name in shown)
+        for name in (*others, task["outcome"])
+    ]
+    wrong = [Column("false_positives", "false pos.", tenths), Column("false_negatives", "false neg.", tenths)]
+    return [
+        Column("arm", "training set"),
+        Column("kind", page=False),
+        Column("test", "tested on", page=task["swap"] is not None),
+        Column("model", once="Model: {}."),
+        Column("n_train", "training images"),
+        Column("synthetic_share", page=False),
+        *outcomes[:1],
+        *(wrong if binary(found) else []),
+        *outcomes[1:],
+        Column("difference", f"{task['decides']['title']} − real", signed, interval=True),
+        Column("p_holm", "p (Holm)", p_value),
+        Column("verdict", below=(("", "limit"),)),
+        Column("label_fidelity", "label fidelity", interval=True),
+        Column("equivalent", page=False),
+        Column("budget_limited", page=False),
+    ]
+
+
+def _keys(arm: Mapping, test: str) -> tuple[str, ...]:
+    """Names by which a document may know a training set: `<arm>/<test>`, its own, `generator/<model>`, its kind."""
+    entry = arm["generator"]
+    return (
+        f"{arm['name']}/{test}",
+        arm["name"],
+        *(f"{arm['kind']}/{key}" for key in (entry.keys if entry else ())),
+        arm["kind"],
+    )
+
+
+def _rows(found: Found) -> list[dict]:
+    task, rows = found["task"], []
+    for arm in arms(found):
+        for test in [test for test in shown_tests(task) if test in arm["tests"]]:
+            versus = arm["versus_reference"] if test == task["tests"][0] else None
+            row = {
+                "keys": _keys(arm, test),
+                "arm": arm["title"],
+                "kind": arm["kind"],
+                "test": test,
+                "model": found["model"],
+                "n_train": arm["n_train"],
+                "synthetic_share": arm["share"],
+                **arm["tests"][test]["outcomes"],
+                "budget_limited": "yes" if arm["budget_limited"] else "no",
+                "limit": "budget-limited" if arm["budget_limited"] else "",
+            }
+            if binary(found) and (matrix := confusion(arm, test)):
+                negative = 1 - task["classes"].index(task["positive"])
+                row["false_positives"], row["false_negatives"] = (
+                    matrix[negative][1 - negative],
+                    matrix[1 - negative][negative],
+                )
+            if versus:
+                row |= {
+                    "difference": effect(task, arm),
+                    "p_holm": versus["p_holm"],
+                    "verdict": versus["verdict"] or "none given",
+                    "equivalent": "yes" if versus["equivalent"] else "no",
+                    "note": "" if versus["verdict"] else f"{arm['title']}: {versus['reason']}",
+                }
+                if arm["kind"] in ("generator", "synthetic_only") and arm["set"] in found["fidelity"]:
+                    row["label_fidelity"] = found["fidelity"][arm["set"]]["all"]
+            elif arm["name"] == task["reference"] and test == task["tests"][0]:
+                row["note"] = f"{arm['title']}: the arm that the others are compared with"
+            rows.append(row)
+    return rows
+
+
+def _draw(path: Path, found: Found) -> str | None:
+    task = found["task"]
+    compared = [arm for arm in arms(found) if arm["versus_reference"]]
+    if not compared:
+        return "No training set was compared with the real one."
+    from synthmed.report.charts.task import draw_verdicts
+
+    draw_verdicts(path, task, compared)
+    return None
+
+
+SECTION = Section(
+    link="Answer{{ '' if tasks == 1 else ': ' ~ task.title }}",
+    title="Answer{{ '' if tasks == 1 else ': ' ~ task.title }}",
+    each_task=True,
+    exhibits=(
+        Figure(
+            "verdicts",
+            "The main result. Effect of each training set on the {{ task.decides.title }} of the model, against "
+            "training on real images only, with 95 % intervals. Blue triangles: helps; grey circles: no evidence of a "
+            "difference; orange triangles: harms{{ '; grey diamonds: no word is given' if wordless }}.",
+            _draw,
+        ),
+        Table(
+            "arms",
+            "Every training set, tested on the same images: mean over {{ task.seeds }} seeds with 95 % interval{{ '; "
+            "false positives and negatives are means over seeds' if binary }}. The verdict follows from the "
+            "comparison with the real-only training set.{% if fidelity %} Label fidelity: share of generated images "
+            "that the model trained on real ones takes for the class they claim.{% endif %}{% if limited %} "
+            "Budget-limited: the best checkpoint lies in the last tenth of the steps in most trainings, so a longer "
+            "training may change the word.{% endif %}",
+            _rows,
+            _columns,
+        ),
+    ),
+)
+
+
+@step("section-answer")
+def section(
+    settings: AnswerSettings,
+    *,
+    verdicts: Path,
+    summary: Path,
+    copies: list[Path],
+    document: Path | None,
+    section: Output,
+    out: list[Output],
+) -> None:
+    """The report's answer to one task.
+
+    verdicts, summary: of the task; copies: copy audits, which the answer sums up where they are given.
+    """
+    task = read_task(verdicts, settings.generators)
+    shown = [arm for arm in task["arms"].values() if arm["kind"] in MAIN_ARMS]
+    words = [arm["versus_reference"]["verdict"] for arm in shown if arm["versus_reference"]]
+    found = {
+        "task": task,
+        "tasks": settings.tasks,
+        "phantom": settings.phantom,
+        "generators": settings.generators,
+        "model": read_json(summary)["backbone"],
+        "fidelity": label_fidelity(task, settings.generators),
+        "audits": check_generators([read_result(path) for path in copies], settings.generators),
+        "limited": [arm["title"] for arm in shown if arm["budget_limited"]],
+        "wordless": None in words,
+        "effect": effect,
+    }
+    found["binary"] = binary(found)
+    write_section(section, out, SECTION, found, document=document)

@@ -1,0 +1,110 @@
+"""Section "Data": how the images were divided, and real beside generated ones."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json
+from synthmed.core.step import Output, step
+from synthmed.report.exhibits import Column, Figure, Found, Section, Table
+from synthmed.report.results import GeneratorEntry
+from synthmed.report.section import write_section
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Settings of `section-data`.
+
+    provider: where the images come from. classes: in order. generators: by name, in the order of the image sets.
+    pseudo_labelled: those whose images got their label from a classifier. examples: images a class and row; seed: draws
+    them.
+    """
+
+    provider: Literal["phantom", "download", "kaggle", "file", "folder"]
+    classes: tuple[str, ...]
+    generators: dict[str, GeneratorEntry]
+    pseudo_labelled: tuple[str, ...]
+    examples: int
+    seed: int
+
+
+def _columns(found: Found) -> list[Column]:
+    return [Column("part"), *map(Column, found["settings"].classes), Column("images"), Column("patients")]
+
+
+def _rows(found: Found) -> list[dict]:
+    report, classes = found["split"], found["settings"].classes
+    return [
+        {
+            "part": part,
+            **{label: report["counts"][part].get(label, 0) for label in classes},
+            "images": sum(report["counts"][part].values()),
+            "patients": report["patients"][part] if found["patients_known"] else None,
+        }
+        for part in PARTS
+    ]
+
+
+def _draw(path: Path, found: Found) -> None:
+    from synthmed.report.charts.quality import draw_samples
+
+    settings = found["settings"]
+    titles = [entry.title for entry in settings.generators.values()]
+    sets = {"real": found["train"]} | dict(zip(titles, found["synthetics"], strict=True))
+    draw_samples(path, sets, settings.classes, count=settings.examples, seed=settings.seed)
+
+
+SECTION = Section(
+    link="Data",
+    title="Data",
+    exhibits=(
+        Table(
+            "parts",
+            "Images {{ 'and patients ' if patients_known }}in each part. {{ 'No patient is in two parts.' if "
+            "patients_known else 'Patients unknown: every image counts as its own patient.' }}",
+            _rows,
+            _columns,
+        ),
+        Figure(
+            "samples",
+            "Real training images and generated ones, drawn at random, not picked.{% if labelled %} The labels of the "
+            "images of {{ labelled | joined }} were given by a classifier trained on real images.{% endif %}",
+            _draw,
+        ),
+    ),
+)
+
+
+@step("section-data")
+def section(
+    settings: DataSettings,
+    *,
+    split_report: Path,
+    verdicts: Path,
+    train: Path,
+    synthetics: list[Path],
+    section: Output,
+    out: list[Output],
+) -> None:
+    """The report's section on the data.
+
+    split_report: of `split`; verdicts: of any task, which know whether patients are known; train: real images;
+    synthetics: one image set for each generator.
+    """
+    if len(synthetics) != len(settings.generators):
+        raise InputError(f"synthetics: {len(synthetics)} sets for the generators {[*settings.generators]}; one each")
+    for name in settings.pseudo_labelled:
+        if name not in settings.generators:
+            raise InputError(f"setting pseudo_labelled names {name!r}; the generators are {list(settings.generators)}")
+    found = {
+        "settings": settings,
+        "split": read_json(split_report),
+        "patients_known": read_json(verdicts)["patients_known"],
+        "labelled": [settings.generators[name].title for name in settings.pseudo_labelled],
+        "train": train,
+        "synthetics": synthetics,
+    }
+    write_section(section, out, SECTION, found, document=None)

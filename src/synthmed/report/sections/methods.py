@@ -1,0 +1,62 @@
+"""Section "Methods in brief": what was trained, for how long, and by which rule the verdict was given."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthmed.core.files import read_csv, read_json
+from synthmed.core.step import Output, step
+from synthmed.report.exhibits import Figure, Found, Section
+from synthmed.report.results import read_task
+from synthmed.report.section import write_section
+
+
+@dataclass(frozen=True)
+class MethodsSettings:
+    """Settings of `section-methods`. It has none."""
+
+
+def _draw(path: Path, found: Found) -> str | None:
+    if not found["history"]:
+        return "No generator was trained in this experiment."
+    from synthmed.report.charts.quality import draw_training
+
+    draw_training(path, found["history"])
+    return None
+
+
+SECTION = Section(
+    link="Methods",
+    title="Methods in brief",
+    exhibits=(
+        Figure(
+            "training",
+            "Losses of every training over its optimiser steps; dashed, the diversity of samples from fixed noise (1: "
+            "as varied as real images, 0: all the same).",
+            _draw,
+        ),
+    ),
+)
+
+
+@step("section-methods")
+def section(
+    settings: MethodsSettings,
+    *,
+    verdicts: list[Path],
+    summaries: list[Path],
+    trainings: list[Path],
+    history: Path,
+    section: Output,
+    out: list[Output],
+) -> None:
+    """The report's section on methods.
+
+    verdicts, summaries: of each task, in one order; trainings: settings of the generators' trainings; history: the CSV
+    of their losses that `metrics` writes.
+    """
+    found = {
+        "tasks": [(read_task(path, {}), read_json(summary)) for path, summary in zip(verdicts, summaries, strict=True)],
+        "trainings": [read_json(path) for path in trainings],
+        "history": read_csv(history),
+    }
+    write_section(section, out, SECTION, found, document=None)

@@ -1,0 +1,181 @@
+"""Section "Image quality": distances of generated images from real ones, and whether they show what they claim."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthmed.core.step import Output, step
+from synthmed.metrics.estimate import Estimate
+from synthmed.report.exhibits import Column, Figure, Found, Section, Table
+from synthmed.report.results import GeneratorEntry, check_generators, label_fidelity, read_result, read_task
+from synthmed.report.section import write_section
+
+METRICS = {
+    "inception_score": ("IS", "Inception score", "higher is better"),
+    "fid": ("FID", "FID", "lower is better"),
+    "fid_infinity": ("FID∞", "FID∞", "lower is better"),
+    "kid": ("KID", "KID", "lower is better"),
+    "precision": ("precision", "Precision", "higher is better"),
+    "recall": ("recall", "Recall", "higher is better"),
+    "density": ("density", "Density", "higher is better"),
+    "coverage": ("coverage", "Coverage", "higher is better"),
+}
+"""Metric of the fidelity JSON → its header, its title in the figure, its direction."""
+
+
+@dataclass(frozen=True)
+class QualitySettings:
+    """Settings of `section-quality`.
+
+    classes: in order. generators: by name, in the order they are shown. pseudo_labelled: those whose images got their
+    label from a classifier. domain_only: whether the only features are those learnt from these images.
+    """
+
+    classes: tuple[str, ...]
+    generators: dict[str, GeneratorEntry]
+    pseudo_labelled: tuple[str, ...]
+    domain_only: bool
+
+
+def _columns(found: Found) -> list[Column]:
+    measured = [
+        Column(
+            name,
+            header,
+            interval=True,
+            # FID∞ stands in the figure.
+            page=name != "fid_infinity",
+            below=(("of {n_floor}:", f"matched_{name}"), ("floor", f"floor_{name}")),
+        )
+        for name, (header, _, _) in METRICS.items()
+    ]
+    beside = [Column(f"{kind}_{name}", page=False) for kind in ("matched", "floor", "duplicate") for name in METRICS]
+    return [
+        Column("generator"),
+        Column("receptive_field", "receptive field (px)"),
+        Column("label"),
+        Column("extractor", once="Features of {}.", group=True),
+        *(Column(name, page=False) for name in ("n_real", "n_floor")),
+        Column("n_fake", "generated images", once="Generated images: {}."),
+        *measured,
+        *beside,
+    ]
+
+
+def _rows(found: Found) -> list[dict]:
+    settings, rows = found["settings"], []
+    for result in found["quality"]:
+        entry = settings.generators[result["generator"]]
+        for label in (*settings.classes, "all"):
+            if label not in result["groups"]:
+                continue
+            group = result["groups"][label]
+            beside = {
+                f"{kind}_{name}": result[kind].get(label, {}).get(name, Estimate.missing("not measured")).value
+                for kind in ("matched", "floor", "duplicate")
+                for name in METRICS
+            }
+            rows.append(
+                {
+                    "keys": tuple(f"{key}/{label}" for key in entry.keys),
+                    "generator": entry.title,
+                    "receptive_field": entry.receptive_field,
+                    "label": label,
+                    "extractor": result["extractor"],
+                    "n_real": group["n_real"],
+                    "n_fake": group["n_fake"],
+                    "n_floor": result["floor"].get(label, {}).get("n_fake"),
+                    **{name: group[name] for name in METRICS},
+                    **beside,
+                }
+            )
+    return rows
+
+
+def _draw(path: Path, found: Found) -> str | None:
+    if not found["quality"]:
+        return "No generator was compared with the real images in this experiment."
+    from synthmed.report.charts.quality import draw_fidelity
+
+    titles = {name: entry.title for name, entry in found["settings"].generators.items()}
+    draw_fidelity(path, found["quality"], titles, {name: words[1:] for name, words in METRICS.items()})
+    return None
+
+
+def _fidelity_rows(found: Found) -> list[dict]:
+    settings = found["settings"]
+    return [
+        {
+            "keys": tuple(f"{key}/{label}" for key in settings.generators[name].keys),
+            "generator": settings.generators[name].title,
+            "label": label,
+            "task": task["title"],
+            "n": measured.n,
+            "accuracy": measured,
+        }
+        for task in found["tasks"]
+        for name, labels in label_fidelity(task, settings.generators).items()
+        for label, measured in labels.items()
+    ]
+
+
+SECTION = Section(
+    link="Image quality",
+    title="How good are the images?",
+    exhibits=(
+        Figure(
+            "fidelity",
+            "Quality of the generated images, all classes together, with 95 % bootstrap intervals. Dashed line and "
+            "band: the same measure between real and held-out real images, the floor, with as many images. Dotted: "
+            "repeated training images.",
+            _draw,
+        ),
+        Table(
+            "fidelity_by_class",
+            "Quality of the generated images. Each value with its 95 % interval; below it the value of only as many "
+            "generated images as the floor has, and the floor: the same measure between the training images and "
+            "held-out real ones.",
+            _rows,
+            _columns,
+            empty="no generator was compared with the real images",
+        ),
+        Table(
+            "label_fidelity",
+            "Accuracy on generated images of the classifier that was trained on real ones: do they show the class "
+            "they claim?{% if labelled %} The labels of the images of {{ labelled | joined }} were given by a "
+            "classifier trained on real images.{% endif %}",
+            _fidelity_rows,
+            (
+                Column("generator"),
+                Column("label"),
+                Column("task", once="Models of the task “{}”."),
+                Column("n", "images"),
+                Column("accuracy", interval=True),
+            ),
+            empty="no synthetic images in this experiment",
+        ),
+    ),
+)
+
+
+@step("section-quality")
+def section(
+    settings: QualitySettings,
+    *,
+    fidelity: list[Path],
+    verdicts: list[Path],
+    document: Path | None,
+    section: Output,
+    out: list[Output],
+) -> None:
+    """The report's section on the quality of the images.
+
+    fidelity: of `fidelity`, by extractor and generator; verdicts: of the tasks, which say how often a model trained on
+    real images sees in generated ones what they claim.
+    """
+    found = {
+        "settings": settings,
+        "quality": check_generators([read_result(path) for path in fidelity], settings.generators),
+        "tasks": [read_task(path, settings.generators) for path in verdicts],
+        "labelled": [settings.generators[name].title for name in settings.pseudo_labelled],
+    }
+    write_section(section, out, SECTION, found, document=document)

@@ -1,0 +1,22 @@
+"""Section "Question"."""
+
+from dataclasses import dataclass
+
+from synthmed.core.step import Output, step
+from synthmed.report.exhibits import Section
+from synthmed.report.section import write_section
+
+SECTION = Section(link="Question", title="Question")
+
+
+@dataclass(frozen=True)
+class QuestionSettings:
+    """Settings of `section-question`. tasks: what each task's model does, to follow "a classifier"."""
+
+    tasks: tuple[str, ...]
+
+
+@step("section-question")
+def section(settings: QuestionSettings, *, section: Output) -> None:
+    """The report's section on what is asked."""
+    write_section(section, [], SECTION, {"tasks": settings.tasks}, document=None)

@@ -1,0 +1,308 @@
+"""Section "Effect on the model", one for each task: what the answer rests on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthmed.core.files import read_csv, read_json
+from synthmed.core.step import Output, step
+from synthmed.report.exhibits import Column, Figure, Found, Section, Table
+from synthmed.report.results import GeneratorEntry, confusion, read_task, shown_tests
+from synthmed.report.section import write_section
+from synthmed.report.words import p_value, signed, tenths
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """Settings of `section-task`.
+
+    tasks: how many the experiment has. generators: by name, in the order they are shown.
+    """
+
+    tasks: int
+    generators: dict[str, GeneratorEntry]
+
+
+# ------------------------------------------------------------------------------------------------------------- tables
+def _grid_rows(found: Found) -> list[dict]:
+    chosen = found["chosen"]
+    rows = []
+    for cell in found["grid"]:
+        rate, dropout = float(cell["learning_rate"]), float(cell["dropout"])
+        selected = (rate, dropout) == (chosen["learning_rate"], chosen["dropout"])
+        rows.append(
+            {
+                "keys": (f"{rate:g}/{dropout:g}",),
+                "learning_rate": rate,
+                "dropout": dropout,
+                "model": chosen["backbone"],
+                **{name: float(cell[name]) for name in ("accuracy", "false_positives", "false_negatives")},
+                "selected": "yes" if selected else "",
+            }
+        )
+    return sorted(rows, key=lambda row: -row["accuracy"])
+
+
+def _outcomes(found: Found) -> list[Column]:
+    return [Column(name, entry["title"], interval=True) for name, entry in found["task"]["outcomes"].items()]
+
+
+def _measured(found: Found, arm: Mapping) -> dict:
+    return {
+        "arm": arm["title"],
+        "model": found["chosen"]["backbone"],
+        **arm["tests"][found["task"]["tests"][0]]["outcomes"],
+    }
+
+
+def _classic_rows(found: Found) -> list[dict]:
+    compared = [arm for arm in found["task"]["arms"].values() if arm["kind"] in ("real", "classic")]
+    return [{"keys": (arm["kind"],), **_measured(found, arm)} for arm in compared if len(compared) > 1]
+
+
+def swept(task: Mapping) -> dict[str, list[Mapping]]:
+    """Set → its arms by share of synthetic images, from none (the reference arm) upwards, where there is a sweep."""
+    arms, reference = task["arms"].values(), task["arms"][task["reference"]]
+    kinds = ("generator", "oracle", "sweep", "synthetic_only")
+    return {
+        name: sorted(
+            [reference, *(arm for arm in arms if arm["set"] == name and arm["kind"] in kinds)],
+            key=lambda arm: arm["share"],
+        )
+        for name in dict.fromkeys(arm["set"] for arm in arms if arm["kind"] == "sweep")
+    }
+
+
+def _sweep_rows(found: Found) -> list[dict]:
+    generators = found["settings"].generators
+    return [
+        {
+            "generator": generators[name].title if name in generators else name,
+            "synthetic_share": arm["share"],
+            "n_train": arm["n_train"],
+            "verdict": (arm["versus_reference"] or {}).get("verdict"),
+            **_measured(found, arm),
+        }
+        for name, arms in swept(found["task"]).items()
+        for arm in arms
+    ]
+
+
+def _confusion_rows(found: Found) -> list[dict]:
+    """What was decided, against the truth: a row a decision, so that a column adds up to the images of its class."""
+    task, rows = found["task"], []
+    for arm in task["arms"].values():
+        for test in [test for test in shown_tests(task) if test in arm["tests"]]:
+            matrix = confusion(arm, test)
+            for place, decided in enumerate(task["classes"] if matrix else ()):
+                counts = [row[place] for row in matrix]
+                rows.append(
+                    {
+                        "keys": (f"{arm['name']}/{test}/{decided}",),
+                        "arm": arm["title"],
+                        "test": test,
+                        "decided": decided,
+                        **dict(zip(task["classes"], counts, strict=True)),
+                        "total": sum(counts),
+                    }
+                )
+    return rows
+
+
+def comparison_rows(found: Found) -> list[dict]:
+    """Every comparison between two arms or two test sets: the second against the first."""
+    task, rows = found["task"], []
+    for entry in task["comparisons"]:
+        sides = [f"{task['arms'][arm]['title']}, tested on {test}" for arm, test in (entry["second"], entry["first"])]
+        rows.append(
+            {
+                "keys": ("/".join(entry["names"]),),
+                "names": " − ".join(reversed(entry["names"])),
+                "second": sides[0],
+                "first": sides[1],
+                **entry["outcomes"][task["outcome"]],
+                "p_holm": entry["p_holm"],
+                "verdict": entry["verdict"],
+                "equivalent": "yes" if entry["equivalent"] else "no",
+                "note": "" if entry["verdict"] else f"{' and '.join(entry['names'])}: {entry['reason']}",
+            }
+        )
+    return rows
+
+
+def other_test_rows(found: Found) -> list[dict]:
+    """What other tests say of each arm against the real one."""
+    task = found["task"]
+    return [
+        {"keys": (f"{arm['name']}/{method}",), "arm": arm["title"], "test": method, **also}
+        for arm in task["arms"].values()
+        for method, also in (arm["versus_reference"] or {"also": {}})["also"].items()
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------ figures
+def _sweep(path: Path, found: Found) -> str | None:
+    task = found["task"]
+    curves = swept(task)
+    if not curves:
+        return "No sweep of the synthetic share was run in this experiment."
+    from synthmed.report.charts.task import draw_sweep
+
+    titles = {name: entry.title for name, entry in found["settings"].generators.items()}
+    draw_sweep(path, task, {titles.get(name, name): arms for name, arms in curves.items()})
+    return None
+
+
+def _roc(path: Path, found: Found) -> str | None:
+    rows = [row for row in found["roc"] if row["task"] == found["task"]["task"]]
+    if not rows:
+        return "There are no ROC curves of this task."
+    from synthmed.report.charts.task import draw_roc
+
+    draw_roc(path, rows, found["task"])
+    return None
+
+
+def _confusion(path: Path, found: Found) -> str | None:
+    task = found["task"]
+    shown = [
+        (arm, test, confusion(arm, test))
+        for arm in task["arms"].values()
+        for test in shown_tests(task)
+        if arm["kind"] != "sweep" and test in arm["tests"] and confusion(arm, test)
+    ]
+    if not shown:
+        return "There are no confusion matrices of this task."
+    from synthmed.report.charts.task import draw_confusion
+
+    draw_confusion(path, shown, task["classes"])
+    return None
+
+
+_MODEL = Column("model", once="Model: {}.")
+
+SECTION = Section(
+    link="{{ 'Effect on the classifier' if tasks == 1 else task.title }}",
+    title="{{ task.title }}",
+    each_task=True,
+    exhibits=(
+        Table(
+            "grid",
+            "Choice of learning rate and dropout by validation, real images only.",
+            _grid_rows,
+            (
+                Column("learning_rate", form="{:g}".format),
+                Column("dropout", form="{:g}".format),
+                _MODEL,
+                Column("accuracy"),
+                Column("false_positives", "false pos.", tenths),
+                Column("false_negatives", "false neg.", tenths),
+                Column("selected"),
+            ),
+            empty="there was no choice of settings",
+        ),
+        Table(
+            "classic",
+            "Classic augmentation (flips, rotations, zooms) against none.",
+            _classic_rows,
+            lambda found: [Column("arm", "training set"), _MODEL, *_outcomes(found)],
+            empty="no arm with classic augmentation in this task",
+        ),
+        Figure(
+            "sweep",
+            "{{ task.decides.title }} on the test images against the share of generated images in training; band: 95 % "
+            "interval; dashed: real images only.",
+            _sweep,
+        ),
+        Table(
+            "shares",
+            "The share of generated images among all training images, from none upwards.",
+            _sweep_rows,
+            lambda found: [
+                Column("generator"),
+                Column("arm", "training set"),
+                _MODEL,
+                Column("synthetic_share"),
+                Column("n_train", "training images"),
+                *_outcomes(found),
+                Column("verdict"),
+            ],
+            empty="no sweep of the synthetic share in this task",
+        ),
+        Figure("roc", "ROC curves on the test images, mean over seeds. Dashed: real images only.", _roc),
+        Figure("confusion", "Decisions on the test images, mean number over seeds and share of the row.", _confusion),
+        Table(
+            "decisions",
+            "Decisions on the test images: means over {{ task.seeds }} trainings, what one training is expected to "
+            "give.",
+            _confusion_rows,
+            lambda found: [
+                Column("arm", "training set"),
+                Column("test", "tested on", page=found["task"]["swap"] is not None),
+                Column("decided", "decision"),
+                *(Column(name, form=tenths) for name in found["task"]["classes"] or ()),
+                Column("total", form=tenths),
+            ],
+            empty="this task has no classes to decide on",
+            page="document",
+        ),
+        Table(
+            "comparisons",
+            "Differences in {{ task.decides.title }} between trained models and test sets: what stands second minus "
+            "what stands first.",
+            comparison_rows,
+            (
+                Column("names", "difference of"),
+                Column("second"),
+                Column("first"),
+                Column("difference", form=signed, interval=True),
+                Column("p", form=p_value),
+                Column("p_holm", "p (Holm)", p_value),
+                Column("verdict"),
+                Column("equivalent"),
+            ),
+            empty="nothing else was compared in this task",
+        ),
+        Table(
+            "other_tests",
+            "What other tests say. They answer narrower questions than the one that decides, take these trainings as "
+            "given or look at decisions only, and decide nothing here.",
+            other_test_rows,
+            (
+                Column("arm", "training set"),
+                Column("test"),
+                Column("difference", form=signed, interval=True),
+                Column("p", form=p_value),
+            ),
+            empty="no other test fits this task",
+            page="document",
+        ),
+    ),
+)
+
+
+@step("section-task")
+def section(
+    settings: TaskSettings,
+    *,
+    verdicts: Path,
+    summary: Path,
+    grid: Path | None,
+    roc: Path,
+    document: Path | None,
+    section: Output,
+    out: list[Output],
+) -> None:
+    """The report's section on one task: what its answer rests on.
+
+    verdicts, summary, grid: of the task; roc: CSV of all tasks' curves that `metrics` writes.
+    """
+    found = {
+        "settings": settings,
+        "tasks": settings.tasks,
+        "task": read_task(verdicts, settings.generators),
+        "chosen": read_json(summary),
+        "grid": read_csv(grid) if grid else [],
+        "roc": read_csv(roc),
+    }
+    write_section(section, out, SECTION, found, document=document)

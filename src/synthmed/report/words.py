@@ -1,0 +1,84 @@
+"""From measured numbers to words: the filters of all templates, and the one Jinja environment that renders them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from synthmed.metrics.estimate import Estimate
+
+
+def joined(items: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    items = list(items)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """`1 generator`, `3 generators`, `1,200 generators`."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def percent(share: float) -> str:
+    """`3.4 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def minus(text: str) -> str:
+    """Real minus signs for hyphens."""
+    return text.replace("-", "−")
+
+
+def short(value: float) -> str:
+    """A number with the digits a reader can use: 4 significant ones, at most 3 decimals."""
+    decimals = 1 if abs(value) >= 100 else 2 if abs(value) >= 10 else 3
+    return minus(f"{value:,.{decimals}f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}")
+
+
+def signed(value: float) -> str:
+    """`+0.012`, `−0.040`."""
+    return minus(f"{value:+.3f}")
+
+
+def decimals(value: float) -> str:
+    """`0.40`, `−0.04`; never `−0.00`."""
+    return minus(f"{round(value, 2) + 0.0:.2f}")
+
+
+def tenths(value: float) -> str:
+    """Means of counts: one decimal, thousands apart."""
+    return f"{value:,.1f}"
+
+
+def p_value(value: float) -> str:
+    """`< 0.001` or three decimals."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def interval(found: Estimate, form=short, name: str = "95 % interval ") -> str:
+    """`0.812 (95 % interval 0.770 to 0.850)`, or the reason why there is no value."""
+    if found.value is None:
+        return f"not computed ({found.reason})"
+    if found.low is None:
+        return form(found.value)
+    return f"{form(found.value)} ({name}{form(found.low)} to {form(found.high)})"
+
+
+def environment(*, html: bool) -> jinja2.Environment:
+    """Templates of this room, by their path in it. html: escape what is put in; False for captions and headings."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=html,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = (joined, counted, percent, short, signed, decimals, tenths, p_value, interval)
+    made.filters |= {filter.__name__: filter for filter in filters}
+    made.globals |= {filter.__name__: filter for filter in filters}
+    return made
+
+
+def spoken(text: str, found: dict) -> str:
+    """A caption or heading (a Jinja string) with what was found, on one line."""
+    return " ".join(environment(html=False).from_string(text).render(found).split())

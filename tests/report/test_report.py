@@ -1,0 +1,297 @@
+"""The whole report of made-up results: complete, and it says what the files say."""
+
+import re
+
+import pytest
+from fabricated_results import ARMS, GENERATORS, NONE_FOUND, OUTCOMES, verdicts
+from pages import results, write_page, write_sections
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.metrics.estimate import Estimate
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return results(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="module")
+def made(inputs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    return write_page(folder, inputs), folder
+
+
+def changed(inputs, folder, name, change):
+    content = read_json(inputs[name])
+    change(content)
+    write_json(folder / f"{name}.json", content)
+    return inputs | {name: folder / f"{name}.json"}
+
+
+def words_of(inputs, folder, section):
+    (path,) = write_sections(folder, inputs, only=[section]).values()
+    return " ".join(re.sub(r"<[^>]+>", " ", read_json(path)["html"]).split())
+
+
+def rows_of(folder, name):
+    return read_csv(folder / "tables" / f"{name}.csv")
+
+
+def numbers(html, kind):
+    return [int(number) for number in re.findall(rf"<b>{kind} (\d+)\.</b>", html)]
+
+
+def test_the_page_is_whole_and_numbered_in_order(made):
+    html, _ = made
+    for kind in ("Table", "Figure"):
+        assert numbers(html, kind) == list(range(1, len(numbers(html, kind)) + 1))
+        assert len(numbers(html, kind)) > 5
+    keys = re.findall(r'<section id="([\w.]+)">', html)
+    assert keys == [
+        *("question", "answer.classification", "data", "methods", "quality", "task.classification", "sharing"),
+        *("trust.classification", "limits", "provenance"),
+    ]
+    assert re.findall(r'<a href="#([\w.]+)">', html) == keys
+    assert '<a class="skip" href="#answer.classification">' in html
+    assert "http" not in re.sub(r"data:image/png;base64,[\w+/=]+", "", html)
+    text = re.sub(r"data:image/png;base64,[\w+/=]+", "", html).replace("None has a meaning alone", "")
+    assert not re.findall(r"\bnan\b|\bNone\b|⟦|Undefined", text)
+
+
+def test_equal_results_give_equal_bytes(inputs, made, tmp_path):
+    assert write_page(tmp_path, inputs) == made[0]
+    for path in made[1].glob("*/*.*"):
+        if path.parent.name in ("tables", "figures"):
+            assert (tmp_path / path.parent.name / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_values_come_from_the_files_and_not_from_the_document(made, inputs):
+    result = next(found for found in map(read_json, inputs["fidelity"]) if found["generator"] == "fastgan")
+    rows = rows_of(made[1], "quality.fidelity_by_class")
+    row = next(row for row in rows if (row["generator"], row["label"]) == ("FastGAN", "abnormal"))
+    assert float(row["fid"]) == result["groups"]["abnormal"]["fid"]["value"]
+    assert float(row["floor_fid"]) == result["floor"]["abnormal"]["fid"]["value"]
+    assert float(row["matched_fid"]) == result["matched"]["abnormal"]["fid"]["value"]
+    assert (row["reference_FID"] if "reference_FID" in row else row["reference_fid"]) == "143.91"
+    missing = next(row for row in rows if row["label"] == "normal")
+    assert missing["recall"] == ""
+    assert "needs at least 12 patients" in missing["note"]
+    by_field = {(row["receptive_field"], row["label"]): row["reference_fid"] for row in rows if row["receptive_field"]}
+    assert (by_field["22", "abnormal"], by_field["46", "normal"], by_field["10", "all"]) == ("114.94", "136.55", "")
+
+
+def test_arms_carry_the_documents_numbers_by_generator_only(made):
+    rows = {row["arm"]: row for row in rows_of(made[1], "answer.classification.arms")}
+    reference = {arm: row["reference_accuracy"] for arm, row in rows.items()}
+    assert (reference["Real only"], reference["Real + CycleGAN 22"]) == ("0.76", "0.8")
+    assert not any(
+        reference[arm] for arm in ("Real + DCGAN", "Real + oracle", "FastGAN only", "Real + duplicated real")
+    )
+    assert not any("×" in arm for arm in rows)  # the sweep has its own table
+    assert rows["Real + DCGAN"]["label_fidelity"]
+    assert rows["Real + oracle"]["label_fidelity"] == ""
+    assert rows["Real + classic augmentation"]["budget_limited"] == "yes"
+
+
+def test_the_sweep_begins_with_the_real_arm_and_the_grid_marks_its_choice(made):
+    rows = rows_of(made[1], "task.classification.shares")
+    assert rows[0]["arm"] == "Real only"
+    assert {row["generator"] for row in rows} == {"FastGAN"}
+    shares = [float(row["synthetic_share"]) for row in rows]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    grid = rows_of(made[1], "task.classification.grid")
+    assert [row["selected"] for row in grid].count("yes") == 1
+    accuracies = [float(row["accuracy"]) for row in grid]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert {row["reference_accuracy"] for row in grid} == {"0.9", "0.89"}
+
+
+def test_the_headline_speaks_of_this_training_unless_there_were_several(inputs, tmp_path):
+    said = words_of(inputs, tmp_path, "answer.classification")
+    assert "of these trainings of 5 generators" in said
+    assert "Real + this training of FastGAN" in said
+    assert "another one of the same generator may do better or worse" in said
+
+    def several(content):
+        for arm in content["arms"].values():
+            arm["trainings"] = 3
+
+    said = words_of(changed(inputs, tmp_path, "verdicts", several), tmp_path, "answer.classification")
+    assert "this training" not in said
+    assert "these trainings" not in said
+    assert "another one" not in said
+
+
+def only(*names):
+    def keep(content):
+        content["arms"] = {name: content["arms"][name] for name in names}
+
+    return keep
+
+
+def decided(arm, word, **more):
+    def change(content):
+        only("real", arm)(content)
+        content["arms"][arm]["versus_reference"] |= {"verdict": word, **more}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("arm", "word", "words"),
+    [
+        ("dcgan", "helps", "Yes: adding the images of this training of DCGAN to the real ones helps the model."),
+        ("dcgan", "harms", "No: adding the images of this training of DCGAN to the real ones harms the model."),
+        (
+            "dcgan",
+            "no evidence of a difference",
+            "Not shown: it is not shown that the added images of this training of DCGAN",
+        ),
+        ("only_fastgan", "harms", "Images of this training of FastGAN in place of the real ones harm the model."),
+        ("only_fastgan", "no evidence of a difference", "There is no evidence that a model trained on images of this"),
+        ("duplicates", "helps", "No generated images were used in training in this run."),
+    ],
+)
+def test_the_headline_follows_the_word(inputs, tmp_path, arm, word, words):
+    given = changed(inputs, tmp_path, "verdicts", decided(arm, word))
+    assert words_of(given, tmp_path, "answer.classification").startswith(words)
+
+
+def test_with_few_seeds_the_reason_stands_in_place_of_a_word(inputs, tmp_path):
+    change = decided("dcgan", None, reason="2 seeds are fewer than 5")
+    given = changed(inputs, tmp_path, "verdicts", change)
+    said = words_of(given, tmp_path, "answer.classification")
+    assert said.startswith("No word is given: 2 seeds are fewer than 5.")
+    assert "Real + DCGAN: 2 seeds are fewer than 5" in said
+    assert rows_of(tmp_path, "answer.classification.arms")[1]["verdict"] == "none given"
+
+
+def test_budget_limited_arms_are_named_in_text_and_table(inputs, tmp_path):
+    said = words_of(inputs, tmp_path, "answer.classification")
+    assert "a longer training may change the word: Real + classic augmentation." in said
+    assert "helps budget-limited" in said
+
+    def enough(content):
+        for arm in content["arms"].values():
+            arm["budget_limited"] = False
+
+    said = words_of(changed(inputs, tmp_path, "verdicts", enough), tmp_path, "answer.classification")
+    assert "udget-limited" not in said
+
+
+def test_unknown_patients_are_said_to_be_unknown(inputs, tmp_path):
+    assert "They were divided by patient: training 240 images of 200 patients" in words_of(inputs, tmp_path, "data")
+
+    def unknown(content):
+        content["patients_known"] = False
+
+    given = changed(inputs, tmp_path, "verdicts", unknown)
+    said = words_of(given, tmp_path, "data") + words_of(given, tmp_path, "limits")
+    assert said.lower().count("patients unknown: every image counts as its own patient") == 3
+    assert "divided by patient" not in said
+    assert "No patient is in two parts" not in said
+    assert rows_of(tmp_path, "data.parts")[0]["patients"] == ""
+
+
+def test_near_duplicates_across_parts_are_called_out(inputs, tmp_path):
+    assert "No two parts share near-identical images" in words_of(inputs, tmp_path, "data")
+
+    def across(content):
+        content["near_duplicates"]["across_parts"] = 3
+
+    said = words_of(changed(inputs, tmp_path, "split_report", across), tmp_path, "data")
+    assert "Attention: 3 pairs of near-identical images" in said
+
+
+def test_copies_are_said_in_the_answer_as_the_audit_decided(inputs, tmp_path):
+    for section in ("answer.classification", "sharing"):
+        said = words_of(inputs, tmp_path, section)
+        assert "audit of CycleGAN 10 says “copies”: 12 images are nearer than chance. Look at the pairs" in said
+    assert "the audit finds: flip 98." in words_of(inputs, tmp_path, "sharing"), "the detection limit stands beside it"
+    audits = [read_json(path) for path in inputs["copies"]]
+    for number, audit in enumerate(audits):
+        equal = {"alarm": {"word": "copies", "reason": "2 of 360 images equal a training image"}, "identical": 2}
+        write_json(tmp_path / f"{number}.json", audit | {"alarm": NONE_FOUND} | (equal if number == 0 else {}))
+    given = inputs | {"copies": [tmp_path / f"{number}.json" for number in range(len(audits))]}
+    said = words_of(given, tmp_path, "sharing")
+    assert "DCGAN says “copies”: 2 of 360 images equal a training image. Do not share this set." in said
+    assert "nearer than chance" not in said
+    with pytest.raises(InputError, match="but 4 pictures"):
+        words_of(inputs | {"pairs": inputs["pairs"][:4]}, tmp_path, "sharing")
+
+
+def test_a_task_of_segmentation_is_shown_by_the_same_sections(inputs, tmp_path):
+    import numpy as np
+
+    outcomes = {
+        "iou": {"title": "IoU", "unit": "", "higher_is_better": True},
+        "dice": {"title": "Dice", "unit": "", "higher_is_better": True},
+        "false_positive_pixels": {"title": "false positive pixels", "unit": "px", "higher_is_better": False},
+    }
+    write_json(tmp_path / "v.json", verdicts(np.random.default_rng(0), outcomes, classes=()))
+    (tmp_path / "roc.csv").write_text("task,arm,false_positive_rate,true_positive_rate\n")
+    given = inputs | {"verdicts": tmp_path / "v.json", "grid": None, "roc": tmp_path / "roc.csv"}
+    html = write_page(tmp_path, given)
+    assert "Effect of each training set on the IoU of the model" in html
+    assert "differences in IoU on the test images" in html
+    assert 'class="n">Dice<' in html
+    assert "AUROC" not in re.sub(r"data:image/png;base64,[\w+/=]+", "", html).split('id="trust')[0]
+    assert "confusion" not in re.findall(r'<figure id="([\w.]+)"', html)
+    assert "Label fidelity" not in html
+
+
+def test_several_tasks_have_their_own_headings_and_comparisons(inputs, tmp_path):
+    import numpy as np
+
+    entry = verdicts(np.random.default_rng(0))
+    swapped = {"names": ["TRTR", "TSTR"], "first": ["real", "test"], "second": ["dcgan", "test"], "p": 0.4}
+    swapped |= {
+        "outcomes": {name: {"difference": Estimate(-0.01, -0.06, 0.04).to_json(), "p": 0.4} for name in OUTCOMES}
+    }
+    swapped |= {"p_holm": 0.5, "p_equivalent": 0.2, "verdict": "no evidence of a difference", "reason": None}
+    cell = entry["arms"]["dcgan"]["tests"]["test"]
+    entry["arms"]["dcgan"]["tests"]["dcgan"] = cell
+    write_json(tmp_path / "v.json", entry | {"swap": "dcgan", "comparisons": [swapped | {"equivalent": False}]})
+    given = inputs | {"verdicts": tmp_path / "v.json"}
+    said = words_of(given, tmp_path, "task.classification")
+    assert "TSTR − TRTR: −0.010 (95 % interval −0.060 to +0.040), p 0.400. No evidence of a difference" in said
+    rows = rows_of(tmp_path, "task.classification.comparisons")
+    assert rows[0]["second"] == "Real + DCGAN, tested on test"
+    words_of(given, tmp_path, "answer.classification")
+    tested = [
+        (row["arm"], row["test"]) for row in rows_of(tmp_path, "answer.classification.arms") if row["test"] != "test"
+    ]
+    assert ("Real + DCGAN", "dcgan") in tested
+    assert ("Real only", "fastgan") not in tested  # there for label fidelity only
+
+
+def test_without_known_truth_the_report_says_so(inputs, tmp_path):
+    said = words_of(inputs | {"validation": None}, tmp_path, "trust.classification")
+    assert said.startswith("The verdict was not validated in this run")
+    assert "Table" not in said
+    assert "Figure" not in said
+    assert "rate 0.025 (95 % interval 0.001 to 0.130)" in words_of(inputs, tmp_path, "trust.classification")
+
+
+def test_pseudo_labels_are_named_where_labels_are_shown(inputs, tmp_path):
+    given = inputs | {"pseudo_labelled": ["dcgan"]}
+    words = "The labels of the images of DCGAN were given by a classifier trained on real images."
+    for section in ("data", "quality"):
+        assert words in words_of(given, tmp_path, section)
+        assert words not in words_of(inputs, tmp_path, section)
+    with pytest.raises(InputError, match="pseudo_labelled names 'pggan'"):
+        words_of(inputs | {"pseudo_labelled": ["pggan"]}, tmp_path, "data")
+
+
+def test_results_of_unknown_generators_are_refused(inputs, tmp_path):
+    some = {name: entry for name, entry in GENERATORS.items() if name != "dcgan"}
+    for section in ("quality", "sharing"):
+        with pytest.raises(InputError, match="generator 'dcgan' is not in the settings"):
+            words_of(inputs | {"generators": some}, tmp_path, section)
+
+
+def test_every_arm_is_shown_once_among_the_main_ones_or_the_sweep(made):
+    shown = [row["arm"] for row in rows_of(made[1], "answer.classification.arms")]
+    assert len(shown) == len([arm for arm in ARMS.values() if arm["kind"] != "sweep"])

@@ -1,0 +1,379 @@
+# The report: a rule for each section, whose exhibits stand in src/synthmed/report/sections/, and the page that joins them.
+from synthmed.report.sections import ORDER, statement
+
+REFERENCES = f"{workflow.basedir}/src/synthmed/report/references"
+CAPTIONS = "results/.captions"
+
+
+def exhibits(key):
+    """Outputs of the section `key`: its tables and figures, marked for Snakemake's report with their caption."""
+    section = statement(key)
+    instance = f"{key}.{{task}}" if section.each_task else key
+    return [marked(path, key, entry) for path, entry in zip(section.files(instance), section.exhibits)]
+
+
+def marked(path, key, entry):
+    # Snakemake wants a file with the caption before it knows the output; the section's JSON has it, in the rule's params.
+    name = f"{key}.{entry.name}"
+    caption = os.path.abspath(f"{CAPTIONS}/{name}.rst")
+    FILES[caption] = f"{{{{ snakemake.params.captions.get('{name}', '') }}}}\n"
+    return report(
+        f"results/{{experiment}}/{path}",
+        caption=caption,
+        category="{experiment}",
+        subcategory="Tables" if entry.folder == "tables" else "Figures",
+    )
+
+
+def captions(wildcards, output):
+    """Captions of a section that was written, by `<key>.<exhibit>`."""
+    path = Path(output.section)
+    key = path.stem.partition(".")[0]
+    found = read_json(path)["exhibits"] if path.is_file() else []
+    return {f"{key}.{entry['name'].rpartition('.')[2]}": entry["caption"] for entry in found}
+
+
+def document(wildcards):
+    """The document whose numbers stand beside ours, or []."""
+    name = config["experiments"][wildcards.experiment]["references"]
+    return relative(f"{REFERENCES}/{name}.yaml") if name else []
+
+
+def instances(experiment):
+    """The sections of an experiment, in the order of the page; `<key>.<task>` where each task has one."""
+    found = []
+    for key in ORDER:
+        if f"results/{experiment}/settings/section.{key}.json" in SETTINGS:
+            found.append(key)
+        elif statement(key).each_task:
+            found += [f"{key}.{task}" for task in tasks_of(experiment)]
+    return found
+
+
+def section_files(wildcards):
+    """Pictures of all sections, and those that the copy audit drew."""
+    paths = []
+    for instance in instances(wildcards.experiment):
+        paths += [path for path in statement(instance.partition(".")[0]).files(instance) if path.endswith(".png")]
+    return [f"results/{wildcards.experiment}/{path}" for path in paths] + synthetic(
+        wildcards.experiment, "copies", "png"
+    )
+
+
+def training_settings(wildcards):
+    folder = f"results/{wildcards.experiment}/settings"
+    return [f"{folder}/train.{name}.{part}.json" for name, part in all_trainings(wildcards.experiment)]
+
+
+def result_files(wildcards):
+    """What the report rests on, with its hashes in the section on provenance."""
+    folder = f"results/{wildcards.experiment}"
+    tasks = [
+        f"{folder}/tasks/{task}/{name}"
+        for task in tasks_of(wildcards.experiment)
+        for name in ("arms.csv", "summary.json", "scores.csv", "verdicts.json")
+    ]
+    return [
+        f"{folder}/images/split.json",
+        *tasks,
+        *fidelity_files(wildcards),
+        *of_generators("copies", "json")(wildcards),
+    ]
+
+
+def grid(wildcards):
+    head = task_of(wildcards)["model"]["kind"] == "head"
+    return f"results/{wildcards.experiment}/tasks/{wildcards.task}/grid.csv" if head else []
+
+
+def validation(wildcards):
+    validated = task_of(wildcards)["validation"] is not None and has_pool(wildcards.experiment)
+    return f"results/{wildcards.experiment}/tasks/{wildcards.task}/validation.json" if validated else []
+
+
+def domain_only(experiment):
+    return list(config["experiments"][experiment]["extractors"]) == ["domain"]
+
+
+for experiment in EXPERIMENTS:
+    entry = config["experiments"][experiment]
+    folder = f"results/{experiment}/settings"
+    provider = dataset_of(experiment)["provider"]
+    named = {
+        name: {
+            "model": generator["model"],
+            "title": generator["title"],
+            "receptive_field": generator.get("receptive_field"),
+        }
+        for name, generator in entry["generators"].items()
+    }
+    tasks = tasks_of(experiment)
+    phantom, count = {"phantom": provider == "phantom"}, {"tasks": len(tasks)}
+    shared = {"generators": named}
+    labelled = {"classes": entry["classes"], "pseudo_labelled": pseudo_labelled(experiment)}
+    questions = [entry["task"] if len(tasks) == 1 else f"{entry['task']} ({task['title']})" for task in tasks.values()]
+    declare("section-question", f"{folder}/section.question.json", {"tasks": questions})
+    examples = {"examples": entry["figures"]["examples"], "seed": entry["seed"]}
+    declare("section-data", f"{folder}/section.data.json", {**shared, **labelled, **examples, "provider": provider})
+    declare("section-methods", f"{folder}/section.methods.json", {})
+    quality = {**shared, **labelled, "domain_only": domain_only(experiment)}
+    declare("section-quality", f"{folder}/section.quality.json", quality)
+    declare("section-sharing", f"{folder}/section.sharing.json", shared)
+    declare("section-limits", f"{folder}/section.limits.json", phantom)
+    declare("section-provenance", f"{folder}/section.provenance.json", {})
+    for name, task in tasks.items():
+        declare("section-answer", f"{folder}/section.answer.{name}.json", {**shared, **count, **phantom})
+        declare("section-task", f"{folder}/section.task.{name}.json", {**shared, **count})
+        declare("section-trust", f"{folder}/section.trust.{name}.json", {**count, "title": task["title"]})
+    arms = sum(len(arms_of(experiment, task)) for task in tasks)
+    content = {"title": entry["title"], "provider": provider, "generators": len(named), "arms": arms}
+    declare("page", f"{folder}/page.json", content)
+
+
+rule section_question:
+    input:
+        settings="results/{experiment}/settings/section.question.json",
+        code=code("results/{experiment}/settings/section.question.json"),
+    output:
+        section="results/{experiment}/sections/question.json",
+    log:
+        "logs/{experiment}/section.question.log",
+    benchmark:
+        "logs/{experiment}/section.question.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("section-question")
+
+
+rule section_answer:
+    input:
+        settings="results/{experiment}/settings/section.answer.{task}.json",
+        verdicts="results/{experiment}/tasks/{task}/verdicts.json",
+        summary="results/{experiment}/tasks/{task}/summary.json",
+        copies=of_generators("copies", "json"),
+        document=document,
+        code=code("results/{experiment}/settings/section.answer.{task}.json"),
+    output:
+        section="results/{experiment}/sections/answer.{task}.json",
+        out=exhibits("answer"),
+    log:
+        "logs/{experiment}/section.answer.{task}.log",
+    benchmark:
+        "logs/{experiment}/section.answer.{task}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-answer")
+
+
+rule section_data:
+    input:
+        settings="results/{experiment}/settings/section.data.json",
+        split_report="results/{experiment}/images/split.json",
+        verdicts=lambda w: of_tasks("verdicts.json")(w)[0],
+        train="results/{experiment}/images/train.zip",
+        synthetics=of_generators("images", "zip"),
+        code=code("results/{experiment}/settings/section.data.json"),
+    output:
+        section="results/{experiment}/sections/data.json",
+        out=exhibits("data"),
+    log:
+        "logs/{experiment}/section.data.log",
+    benchmark:
+        "logs/{experiment}/section.data.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-data")
+
+
+rule section_methods:
+    input:
+        settings="results/{experiment}/settings/section.methods.json",
+        verdicts=of_tasks("verdicts.json"),
+        summaries=of_tasks("summary.json"),
+        trainings=training_settings,
+        history="metrics/{experiment}.training.csv",
+        code=code("results/{experiment}/settings/section.methods.json"),
+    output:
+        section="results/{experiment}/sections/methods.json",
+        out=exhibits("methods"),
+    log:
+        "logs/{experiment}/section.methods.log",
+    benchmark:
+        "logs/{experiment}/section.methods.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-methods")
+
+
+rule section_quality:
+    input:
+        settings="results/{experiment}/settings/section.quality.json",
+        fidelity=fidelity_files,
+        verdicts=of_tasks("verdicts.json"),
+        document=document,
+        code=code("results/{experiment}/settings/section.quality.json"),
+    output:
+        section="results/{experiment}/sections/quality.json",
+        out=exhibits("quality"),
+    log:
+        "logs/{experiment}/section.quality.log",
+    benchmark:
+        "logs/{experiment}/section.quality.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-quality")
+
+
+rule section_task:
+    input:
+        settings="results/{experiment}/settings/section.task.{task}.json",
+        verdicts="results/{experiment}/tasks/{task}/verdicts.json",
+        summary="results/{experiment}/tasks/{task}/summary.json",
+        grid=grid,
+        roc="metrics/{experiment}.roc.csv",
+        document=document,
+        code=code("results/{experiment}/settings/section.task.{task}.json"),
+    output:
+        section="results/{experiment}/sections/task.{task}.json",
+        out=exhibits("task"),
+    log:
+        "logs/{experiment}/section.task.{task}.log",
+    benchmark:
+        "logs/{experiment}/section.task.{task}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-task")
+
+
+rule section_sharing:
+    input:
+        settings="results/{experiment}/settings/section.sharing.json",
+        copies=of_generators("copies", "json"),
+        pairs=of_generators("copies", "png"),
+        code=code("results/{experiment}/settings/section.sharing.json"),
+    output:
+        section="results/{experiment}/sections/sharing.json",
+        out=exhibits("sharing"),
+    log:
+        "logs/{experiment}/section.sharing.log",
+    benchmark:
+        "logs/{experiment}/section.sharing.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-sharing")
+
+
+rule section_trust:
+    input:
+        settings="results/{experiment}/settings/section.trust.{task}.json",
+        validation=validation,
+        code=code("results/{experiment}/settings/section.trust.{task}.json"),
+    output:
+        section="results/{experiment}/sections/trust.{task}.json",
+        out=exhibits("trust"),
+    log:
+        "logs/{experiment}/section.trust.{task}.log",
+    benchmark:
+        "logs/{experiment}/section.trust.{task}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-trust")
+
+
+rule section_limits:
+    input:
+        settings="results/{experiment}/settings/section.limits.json",
+        verdicts=of_tasks("verdicts.json"),
+        document=document,
+        code=code("results/{experiment}/settings/section.limits.json"),
+    output:
+        section="results/{experiment}/sections/limits.json",
+    log:
+        "logs/{experiment}/section.limits.log",
+    benchmark:
+        "logs/{experiment}/section.limits.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("section-limits")
+
+
+rule section_provenance:
+    input:
+        settings="results/{experiment}/settings/section.provenance.json",
+        files=result_files,
+        settings_files=settings_files,
+        code=code("results/{experiment}/settings/section.provenance.json"),
+    output:
+        section="results/{experiment}/sections/provenance.json",
+    log:
+        "logs/{experiment}/section.provenance.log",
+    benchmark:
+        "logs/{experiment}/section.provenance.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("section-provenance")
+
+
+rule page:
+    input:
+        settings="results/{experiment}/settings/page.json",
+        sections=lambda w: [f"results/{w.experiment}/sections/{name}.json" for name in instances(w.experiment)],
+        figures=section_files,
+        code=code("results/{experiment}/settings/page.json"),
+    output:
+        out=report("results/{experiment}/report.html", category="{experiment}", subcategory="Report"),
+    log:
+        "logs/{experiment}/page.log",
+    benchmark:
+        "logs/{experiment}/page.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("page")
+
+
+for experiment in EXPERIMENTS:
+
+    rule:
+        name:
+            f"experiment_{experiment}"
+        input:
+            f"results/{experiment}/report.html",
+            f"results/{experiment}/images/raw.rejects.csv",
+            f"metrics/{experiment}.json",
+        localrule: True
+
+
+rule settle:
+    log:
+        "logs/settle.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    shell:
+        # Snakemake counts the time of a benchmark file as that of its outputs.
+        "synthmed settle results data metrics --named {NAMED} 2>&1 | tee {log} && find logs -name '*.benchmark.tsv' -exec touch {{}} +"
