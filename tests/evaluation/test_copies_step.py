@@ -262,6 +262,16 @@ def test_a_held_out_copy_of_a_training_image_does_not_hide_the_copies(folder):
     assert result["detection"]["false_alarms"]["value"] <= 0.15
 
 
+def test_films_that_stand_in_the_training_part_under_two_patients_do_not_hide_the_copies(folder):
+    train = train_images(folder)
+    write(folder, "train", train[:94] + train[:6])
+    plant(folder)
+    write(folder, "fake", copied("with noise of 5 grey values", train[20:32]) + pictures(68, 5))
+    result = run(folder)
+    assert result["suspects"] >= 11
+    assert result["by_space"]["pixels"]["limit"] > 0.3
+
+
 def test_held_out_images_of_another_kind_are_said_and_only_single_images_judged(folder):
     write(folder, "held_out", [blurred(blurred(image)) // 2 + 100 for image in pictures(80, 1)])
     write(folder, "fake", pictures(80, 5))

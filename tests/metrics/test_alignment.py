@@ -43,7 +43,7 @@ CHANGES = {
     "crop 90 at the left": lambda image: cropped(image, 0.9, 0.0),
     "crop 80": lambda image: cropped(image, 0.8, 0.5),
     "turned 3": lambda image: turned(image, 3),
-    "turned -6": lambda image: turned(image, -6),
+    "turned 8": lambda image: turned(image, 8),
     "brighter, less contrast": lambda image: image // 2 + 90,
 }
 

@@ -104,8 +104,8 @@ def copies(
     design = make_design(sets, settings.permutations, settings.seed)
     vectors = {name: file.features for name, file in features.items()}
     spaces = {
-        "features": _space(_in_features(design, vectors), design, settings.quantile),
-        "pixels": _space(_in_pixels(design, thumbnails), design, settings.quantile),
+        "features": space_of(_in_features(design, vectors), design, settings.quantile),
+        "pixels": space_of(_in_pixels(design, thumbnails), design, settings.quantile),
     }
     identical = _identical(digests)
     listed = findings.closest_pairs(spaces, sets, design, identical, settings.pairs)
@@ -206,7 +206,8 @@ def _in_pixels(design: Design, thumbnails: Mapping[str, np.ndarray]) -> Neighbou
     return keep_nearest(aligned.blocks(queries, pool), design.left_out, design.patients, design.keep)
 
 
-def _space(found: Neighbours, design: Design, quantile: float) -> Space:
+def space_of(found: Neighbours, design: Design, quantile: float) -> Space:
+    """What the neighbours of the queries say, with real images as the yardstick at `quantile`."""
     floor = metrics.floor(found.distance[design.rows["real"], 0])
     ratios = metrics.log_ratios(found, design.training, floor)
     train, real = ratios.take(design.rows["train"]), ratios.take(design.rows["real"])
