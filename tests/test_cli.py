@@ -355,6 +355,15 @@ def test_a_log_that_cannot_be_written_is_named(tmp_path, images, capsys):
     assert not any(path.exists() for path in outputs.values())
 
 
+def test_a_log_on_a_full_disk_is_said_once_and_the_step_goes_on(tmp_path, images, capsys):
+    command, outputs = split_command(tmp_path, images, SPLIT)
+    assert run(*command, "--log", "/dev/full") == 0
+    error = capsys.readouterr().err
+    assert error.count("/dev/full: no space left on the disk") == 1
+    assert "Traceback" not in error
+    assert all(path.exists() for path in outputs.values())
+
+
 def failing(monkeypatch, error):
     """The step split fails with `error`, as nobody has foreseen."""
 

@@ -1,6 +1,7 @@
 """The command line: one verb per step, and a few for people. The only place that parses arguments."""
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -90,12 +91,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _LogFile(logging.FileHandler):
+    """A log that may stop, on a full disk for one, and says so once: the step goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        said = explained(sys.exc_info()[1], self.baseFilename)
+        print(f"synthmed: {said}; nothing more is logged here", file=sys.stderr)
+        self.handle = lambda record: None
+        stream, self.stream = self.stream, None
+        with contextlib.suppress(OSError):  # it would write what is left
+            stream.close()
+
+
 def _log_to(path: Path | None, name: str) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if path is not None:
         with readable(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handlers.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
+            handlers.append(_LogFile(path, encoding="utf-8", errors="backslashreplace"))
     logging.basicConfig(
         level=logging.INFO, format=f"%(asctime)s {name}: %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True
     )

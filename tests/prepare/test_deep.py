@@ -68,6 +68,12 @@ def test_a_tiff_of_any_number_order_and_plane_has_all_its_bits(kind, order, plan
     assert abs(int(decode(grey, 1)[20, 19]) - 128) <= 4
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_unsigned_numbers_of_32_bits_are_not_read_as_negative(order):
+    values = GREY.astype(np.uint32)[:, :, None] * 1_000_000  # up to 3.9e9
+    assert np.array_equal(decode(tiff(values, order), 1), decode(tiff(values.astype(float), order), 1))
+
+
 def test_a_colour_png_of_16_bits_keeps_the_low_bytes():
     low, high = np.percentile(COLOUR, [1, 99], method="inverted_cdf")
     assert np.array_equal(decode(png(COLOUR), 3), by_ranks(COLOUR, low, high))

@@ -138,7 +138,6 @@ def findings(folder: str | Path) -> list[Finding]:
         _command("git", "DVC and the code version", "--version"),
         _command("conda", "snakemake --use-conda only", "--version"),
         _command("sbatch", "the Slurm profile only", "--version"),
-        _user(),
         _kaggle(),
         _disk(Path(folder)),
     ]
@@ -147,6 +146,7 @@ def findings(folder: str | Path) -> list[Finding]:
         found.append(
             Finding(f"weights {name}", source is not None, source or "; ".join(reasons), WEIGHTS[name].needed_for)
         )
+    found.append(_user())
     return found
 
 

@@ -44,9 +44,11 @@ def deep_values(image: Image.Image, content: bytes) -> np.ndarray | None:
 
     content: the bytes of its file. None when it has 8 bits a sample or fewer.
     """
-    planes = getattr(image, "tag_v2", {}).get(284) == 2 and max(image.tag_v2.get(258, (1,))) > 8
-    swapped = image.mode in ("I", "F") and content.startswith(b"MM")
-    if planes or swapped:  # Pillow takes planes of 16 bits for 8, and forgets the byte order of compressed numbers
+    tags = getattr(image, "tag_v2", {})
+    planes = tags.get(284) == 2 and max(tags.get(258, (1,))) > 8  # which Pillow takes for planes of 8 bits
+    swapped = image.mode in ("I", "F") and content.startswith(b"MM")  # Pillow forgets it where they are compressed
+    unsigned = image.mode == "I" and max(tags.get(258, (1,))) > 16 and max(tags.get(339, (1,))) == 1  # read as signed
+    if planes or swapped or unsigned:
         return tiff_values(content)
     if image.mode.startswith(("I", "F")):
         return np.asarray(image)

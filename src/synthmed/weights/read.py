@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import hash_file
+from synthmed.core.files import hash_file, user_path
 from synthmed.weights.registry import INSTALL, Package, Weight, available, no_weights, weight_of
 
 if TYPE_CHECKING:
@@ -112,9 +112,10 @@ def load(name: str, file: str | Path | None) -> "tuple[dict[str, Tensor], str]":
 
 
 def given(file: str | Path) -> Path:
-    if not Path(file).is_file():
-        raise InputError(f"weights file {file}: no such file; give another, or none to use an installed package")
-    return Path(file)
+    path = user_path(str(file))
+    if not path.is_file():
+        raise InputError(f"weights file {path}: no such file; give another, or none to use an installed package")
+    return path
 
 
 def installed(source: Package) -> Path:
