@@ -1,5 +1,6 @@
 """A copy of the repository in a temporary folder, with a tiny params.yaml, in which Snakemake and DVC really run."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -110,7 +111,8 @@ class Checkout:
 
 def tiny_params(overlay: str = "tiny.yaml") -> dict:
     base = yaml.safe_load((ROOT / "params.yaml").read_text())
-    return merge(base, yaml.safe_load((Path(__file__).parent / overlay).read_text()))
+    # By way of JSON: a block that several take by its anchor becomes one for each, so that a test changes one of them.
+    return json.loads(json.dumps(merge(base, yaml.safe_load((Path(__file__).parent / overlay).read_text()))))
 
 
 def new_checkout(folder: Path, overlay: str | None = "tiny.yaml") -> Checkout:

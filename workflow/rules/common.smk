@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from synthmed.core.names import UNLABELLED, check_names, check_reserved, pool_count, spread
+from synthmed.core.names import UNLABELLED, check_names, check_reserved, pool_count
 from synthmed.data.sources import raw_files
 from synthmed.core.errors import InputError
 from synthmed.core.files import dump_json, read_json, write_text
@@ -71,12 +71,11 @@ def relative(path):
 
 
 def check_all_names():
-    """Stop before anything runs where an experiment names what there is not; one number becomes one for each class."""
+    """Stop before anything runs where an experiment names what there is not."""
     for experiment, entry in config["experiments"].items():
         try:
             check_reserved("experiments", [experiment], "experiments")
-            config["experiments"][experiment] = spread(entry)
-            check_names(config["experiments"][experiment], config["datasets"], WEIGHTS)
+            check_names(entry, config["datasets"], WEIGHTS)
         except InputError as error:
             raise WorkflowError(f"experiments.{experiment}: {error}")
 

@@ -52,7 +52,8 @@ def check_keys(settings):
 
 
 def check_schema(settings):
-    """Remove what an overlay set to null, and refuse what the schema does (made of the dataclasses: make schemas)."""
+    """Remove what an overlay set to null, and refuse what the schema does (made of the dataclasses: make schemas). Then
+    one number for all classes becomes one for each."""
     with open(f"{workflow.basedir}/workflow/schemas/params.schema.json", encoding="utf-8") as handle:
         schema = json.load(handle)
     kept = without_nulls(settings, schema)
@@ -60,3 +61,4 @@ def check_schema(settings):
     settings.update(kept)
     if error := best_match(Draft202012Validator(schema).iter_errors(settings)):
         raise WorkflowError(f"settings: {explain(error)}")
+    settings["experiments"] = {name: names.spread(entry) for name, entry in settings["experiments"].items()}
