@@ -130,6 +130,10 @@ def test_objects_without_an_interior_are_kept():
     hollow[..., 0] = 255
     hollow[3:6, 3:6] = (0, 0, 255, 0)
     assert np.array_equal(masks.decode(hollow) == 1, hollow[..., 2] > 0)
+    both = masks.encode(mask)
+    both[7:9, 7:9] = (0, 0, 255, 0)
+    mask[7:9, 7:9] = 4
+    assert same_objects(masks.decode(both), mask)
 
 
 def test_instances_as_classes_come_back_where_they_do_not_touch():

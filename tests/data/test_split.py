@@ -136,8 +136,11 @@ def test_masks_channels_and_their_names_travel_along(tmp_path, by):
 
 
 def test_one_class_only_is_an_error(tmp_path):
-    with pytest.raises(InputError, match=r"only one class \(a\)"):
-        run(tmp_path, [entry(f"i{n}", "a", f"p{n}", smooth(n)) for n in range(10)])
+    rows = [entry(f"i{n}", "a", f"p{n}", smooth(n)) for n in range(10)]
+    for masks in (0, 9):
+        masked = [(*row, np.zeros((64, 64), np.uint8)) for row in rows[:masks]]
+        with pytest.raises(InputError, match=r"only one class \(a\); images without masks need at least two"):
+            run(tmp_path, masked + rows[masks:])
 
 
 def test_a_part_without_a_class_is_an_error(tmp_path):

@@ -14,7 +14,7 @@ from synthmed.commands.describe import describe
 from synthmed.core.errors import InputError
 from synthmed.core.settings import parse
 from synthmed.data.channels import MaskChannels, nearest
-from synthmed.data.imageset import ImageSet, Legend, write_image_set
+from synthmed.data.imageset import PLAIN, ImageSet, Legend, write_image_set
 from synthmed.generators.base import Generator
 from synthmed.generators.sampling import SampleSettings, load_generator, sample
 from synthmed.generators.train import TrainSettings, train
@@ -128,6 +128,7 @@ def test_images_painted_for_masks_carry_them_and_are_an_image_set(tmp_path, size
     # 8 samples of 6 masks: each is used before any is used again.
     assert sorted(origins[:8].count(origin) for origin in set(origins[:8])) == [1, 1, 1, 1, 2, 2]
     assert len(set(origins[8:])) == 5
+    assert origins[8:] == sorted(origins[8:])
     names, off = real.column("image"), 25 if size is None else 50  # reduced images are blurred, masks are not
     for origin, mask, pixels in zip(origins, synthetic.masks, synthetic.pixels, strict=True):
         expected = nearest(real.masks[names.index(origin)], reduced)
@@ -158,11 +159,18 @@ def dcgan(tmp_path, images, labels, **loop):
 
 @pytest.mark.parametrize(
     ("legend", "coding"),
-    [(NUCLEI, "instances"), (NUCLEI, "classes"), (dataclasses.replace(NUCLEI, channels=None), "rgba")],
+    [
+        (NUCLEI, "instances"),
+        (NUCLEI, "classes"),
+        (dataclasses.replace(NUCLEI, channels=None), "rgba"),
+        (PLAIN, "classes"),
+    ],
 )
 def test_a_generator_of_noise_draws_images_with_masks(tmp_path, legend, coding):
     if legend.channels is None:
         rows = [(row, pixels[..., :1], mask) for row, pixels, mask in ImageSet(plain(tmp_path, NUCLEI)).entries()]
+        if legend == PLAIN:
+            rows = [(row, pixels, np.where(mask > 0, 255, 0)) for row, pixels, mask in rows]
         write_image_set(tmp_path / "train.zip", rows, legend)
     real = tmp_path / "train.zip" if legend.channels is None else plain(tmp_path, legend)
     made = dcgan(tmp_path, real, ["normal"], masks=coding)
@@ -230,6 +238,17 @@ def test_masks_of_another_kind_or_none_cannot_be_painted(tmp_path):
     none = nuclei(tmp_path / "none.zip", {"normal": 3, "tumour": 3}, masked=lambda number: False)
     with pytest.raises(InputError, match=r"samples\.normal is 3, but .*none\.zip has 0 masks of 'normal'"):
         sample(chosen, checkpoints=[made], images=none, synthetic=tmp_path / "s.zip")
+
+
+def test_trainings_on_different_sets_are_not_put_together(tmp_path):
+    labels, made = {"normal": NUCLEI, "tumour": dataclasses.replace(NUCLEI, channels=("red", "inverse"))}, []
+    for label, legend in labels.items():
+        real = nuclei(tmp_path / f"{label}.zip", {"normal": 6, "tumour": 6}, (16, 16), legend)
+        made.append(dcgan(tmp_path, real, [label]))
+    values = dataclasses.asdict(sample_settings("dcgan", {"normal": 2, "tumour": 2}))
+    chosen = parse(SampleSettings, values | {"trainings": {label: [label] for label in labels}})
+    with pytest.raises(InputError, match=r"trainings \['normal', 'tumour'\] differ in the channels or masks"):
+        sample(chosen, checkpoints=made, images=real, synthetic=tmp_path / "s.zip")
 
 
 def test_without_noise_a_mask_gives_one_sample(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ from synthmed.data.imageset import ImageSet
 from synthmed.prepare import dicom
 from synthmed.prepare.anonymise import pseudonym
 from synthmed.prepare.dicom import PrepareDicomSettings, prepare
+from synthmed.prepare.dicom_file import read_film
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -155,6 +156,14 @@ def test_percentiles_and_window_reach_the_picture(tmp_path, monkeypatch):
     assert first.mean() > none.mean() > second.mean()
     assert (cut == 0).mean() == pytest.approx(0.2, abs=0.02)
     assert (cut == 255).mean() == pytest.approx(0.2, abs=0.02)
+
+
+def test_masks_that_are_all_empty_stop_the_run(tmp_path, monkeypatch):
+    shape = read_film(GOOD).stored.shape
+    images = [raw_image(GOOD, masks=(lambda: png(np.zeros(shape, np.uint8)),)), *good(2)[1:]]
+    with pytest.raises(InputError, match="all 1 masks are empty"):
+        run(tmp_path, monkeypatch, images)
+    assert len(run(tmp_path, monkeypatch, images, masks=None)[0]) == 2
 
 
 def test_boxes_and_masks_follow_the_border_and_the_resize(tmp_path, monkeypatch):
