@@ -19,6 +19,7 @@ SETTINGS = {
     "translated_from": {"cyclegan": {"normal": ["abnormal"], "abnormal": ["normal"]}},
     "arms": {"task": ARMS},
     "external": [],
+    "trainings": {},
 }
 
 

@@ -28,7 +28,32 @@ def needs(experiment):
         if "noise" not in given  # then an image to translate, or a mask, gives one sample
     }
     arms = {task: arm_settings(experiment, task) for task in entry["tasks"]}
-    return {"samples": samples, "translated_from": translated, "arms": arms, "external": list(external(experiment))}
+    return {
+        "samples": samples,
+        "translated_from": translated,
+        "arms": arms,
+        "external": list(external(experiment)),
+        "trainings": planned_trainings(experiment),
+    }
+
+
+def planned_trainings(experiment):
+    """What check-needs builds each generator from; not with masks, whose channels the image sets say, nor where weights
+    must be had first."""
+    prepare = config["experiments"][experiment]["prepare"]
+    return {
+        f"generators.{name}.trainings.{part}": {
+            "model": generator["model"],
+            "config": generator["config"],
+            "receptive_field": generator["receptive_field"],
+            "labels": training["labels"],
+            "image_shape": [prepare.get("channels", 1), *(generator["training"]["size"] or prepare["size"])],
+            "batch_size": generator["training"]["batch_size"],
+        }
+        for name, generator in trained_generators(experiment).items()
+        if generator["training"]["masks"] is None and not perceptual_weights(experiment, name)
+        for part, training in generator["trainings"].items()
+    }
 
 
 # raw: what is studied. pool: more phantoms of the same distribution (null where nature gives no more).

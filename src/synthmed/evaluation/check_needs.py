@@ -18,6 +18,7 @@ from synthmed.core.names import UNLABELLED
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.arms import ArmSettings, define_arms
+from synthmed.evaluation.check_models import PlannedTraining, check_models
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class NeedsSettings:
     external: Annotated[
         tuple[str, ...], Meta(description="Sets that were made elsewhere, in the order of the files of `synthetic`.")
     ]
+    trainings: Annotated[dict[str, PlannedTraining], Meta(description="Trainings of generators, by name.")]
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,13 @@ class Need:
 
 @step("check-needs")
 def check_needs(settings: NeedsSettings, *, split_report: Path, synthetic: list[Path], out: Output) -> None:
-    """Whether arms and translations can have the images that they ask for, and the test part the patients.
+    """Whether arms and generators can have the images that they ask for, and the test part the patients.
 
     Write what the later steps need (JSON, one entry a need). split_report: JSON of `split`;
     synthetic: the image sets of settings.external.
 
-    Raises InputError on a class of which the test part has one patient only, and one that lists every need that cannot
-    be met, with its setting and numbers.
+    Raises InputError on a class of which the test part has one patient only, on a generator that cannot be built or fed
+    (check_models), and one that lists every need that cannot be met, with its setting and numbers.
     """
     if len(synthetic) != len(settings.external):
         raise InputError(f"{len(synthetic)} image sets for {list(settings.external)}; give one each, in that order")
@@ -77,6 +79,7 @@ def check_needs(settings: NeedsSettings, *, split_report: Path, synthetic: list[
     settings = replace(settings, samples=settings.samples | made)
     report = read_json(split_report)
     _refuse_single_patients(report, split_report)
+    check_models(settings.trainings, report["counts"]["train"])
     found = needs(settings, report["counts"]["train"])
     unmet = [need for need in found if need.needed > need.available]
     if unmet:
