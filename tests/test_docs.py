@@ -163,18 +163,36 @@ def checkout(tmp_path_factory) -> Checkout:
     return checkout
 
 
-@pytest.mark.workflow
-def test_data_sets_experiment_and_targets_are_taken(checkout):
-    """Every entry passes the checks of a dry run, and every file that a command of Snakemake asks for can be made."""
-    targets = {"experiment_pneumonia"}
+@pytest.fixture(scope="module")
+def planned(checkout) -> str:
+    """What a dry run prints that is asked for everything, and for every file that a command of the pages names: each
+    entry passes the checks of the settings, and each file can be made."""
+    targets = {"all", "experiment_pneumonia"}
     for block in BLOCKS:
         for words in block.commands("snakemake"):
             words = [word.replace("EXPERIMENT", "tuberculosis") for word in words]
             targets |= {word for word in words if word.startswith(("results/", "data_", "experiment_"))}
-            if "--configfile" in words:
-                assert (ROOT / words[words.index("--configfile") + 1]).exists()
     assert len(targets) > 5
-    checkout.snakemake("-n", "--quiet", "all", "--", *sorted(targets))
+    return checkout.snakemake("-n", "--quiet", "host", "--", *sorted(targets)).stdout
+
+
+@pytest.mark.workflow
+def test_every_output_that_the_readme_explains_is_made(planned):
+    table = PAGES["README.md"].partition("| in `results/<experiment>/` | |\n")[2].partition("\n\n")[0]
+    assert table
+    for row in table.splitlines()[1:]:
+        names = re.findall(r"`([^`]+)`", row.split("|")[1])
+        folder = names[0].rpartition("/")[0]
+        for name in names:
+            path = name if "/" in name else f"{folder}/{name}".lstrip("/")
+            assert re.search(rf"results/\w+/{re.sub('<[a-z]+>', '[^/]+', path)}", planned), name
+
+
+def test_settings_over_params_that_are_named_are_there():
+    for block in BLOCKS:
+        for words in block.commands("snakemake"):
+            if "--configfile" in words and "workflow/" in (name := words[words.index("--configfile") + 1]):
+                assert (ROOT / name).exists(), block.page
 
 
 @pytest.mark.workflow
