@@ -38,6 +38,8 @@ def test_different_numbers_stay_different(caplog):
 def test_a_word_for_everybody_is_noticed_by_its_share(caplog):
     tell_crowds(["X"] * 5 + ["1", "2", "3"], ["ill"] * 8, "x.csv")
     assert "patient 'X' has 5 of the 8 images of 'ill'" in caplog.text
+    tell_crowds(["X"] * 5 + list("12345"), ["well"] * 10, "x.csv")
+    assert "patient 'X' has 5 of the 10 images of 'well'" in caplog.text
     caplog.clear()
     tell_crowds(["X"] * 4 + ["1"], ["ill"] * 5, "x.csv")  # few images
     tell_crowds(["X"] * 5 + list("123456"), ["ill"] * 11, "x.csv")  # less than half

@@ -278,6 +278,12 @@ def test_what_spreadsheets_and_pandas_leave_in_a_table_is_no_fault(tmp_path):
     ]
 
 
+def test_quotes_after_a_space_and_commas_at_the_end_of_a_row_are_no_fault(tmp_path):
+    text = 'file,finding,person\n1.png, "a, or b", 7,\n2.png,b,8\n'
+    found = fetch_folder(tmp_path, options(write_csv(tmp_path / "clinic", text), CSV))
+    assert [(image.label, image.patient) for image in found] == [("a, or b", "7"), ("b", "8")]
+
+
 def test_patients_whose_numbers_differ_in_spelling_or_are_none_are_told(tmp_path, caplog):
     text = "file,finding,person\n1.png,a,007\n2.png,b,7\n3.png,b,unknown\n"
     found = fetch_folder(tmp_path, options(write_csv(tmp_path / "clinic", text), CSV))
@@ -344,6 +350,22 @@ def test_files_that_may_be_images_are_not_passed_over_in_silence(tmp_path, class
     assert (
         "2 files of 'sick' are left out, their endings are none of images (1 .heic, 1 without an ending)" in caplog.text
     )
+
+
+def test_patients_in_several_folders_are_no_fault_of_the_pattern(tmp_path, caplog):
+    for kind, patient, visit in itertools.product(("sick", "well"), range(4), range(3)):
+        path = tmp_path / "clinic" / kind / f"visit{visit}" / f"{kind[0]}{patient}_{visit}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(visit))
+    found = fetch_folder(tmp_path, options(tmp_path / "clinic", pattern="^([sw][0-9])_"))
+    assert len({image.patient for image in found}) == 8
+    assert caplog.text == ""
+
+
+def test_what_is_hidden_is_not_even_looked_at(tmp_path, class_folders):
+    (class_folders / ".git").mkdir()
+    (class_folders / ".git" / "loop").symlink_to(class_folders)  # refused anywhere else
+    assert len(fetch_folder(tmp_path, options(class_folders))) == 4
 
 
 def test_macos_leaves_no_class_behind(tmp_path, class_folders, caplog):
