@@ -189,6 +189,17 @@ def test_a_csv_with_masks_patients_split_and_further_columns(tmp_path):
     assert [image.extra for image in found] == [{"age": "44"}, {"age": ""}, {"age": "9"}]
 
 
+@pytest.mark.parametrize(("second", "enough"), [("m1.png", True), ("", False)])
+def test_one_class_is_enough_where_every_image_has_a_mask(tmp_path, second, enough):
+    path = write_csv(tmp_path / "clinic", f"file,finding,person,mask\n1.png,tb,7,m1.png\n2.png,tb,8,{second}\n")
+    chosen = options(path, CSV | {"mask": "mask"})
+    if enough:
+        assert [len(image.masks) for image in fetch_folder(tmp_path, chosen)] == [1, 1]
+        return
+    with pytest.raises(InputError, match=r"only one class \(tb\)"):
+        fetch_folder(tmp_path, chosen)
+
+
 def test_a_csv_with_a_pattern_for_the_file(tmp_path):
     for label in ("tb", "none"):
         (tmp_path / "clinic" / label).mkdir(parents=True)

@@ -89,11 +89,12 @@ def raw_files(settings: Mapping[str, object]) -> list[str]:
 
 
 def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> None:
-    """Pack the folder. Raises InputError on a missing folder, CSV, column or file, a file twice, one class only."""
+    """Pack the folder. Raises InputError on a missing folder, CSV, column or file, a file twice, one class only (which
+    is enough where every image has a mask)."""
     settings = parse(FolderSettings, options, "options")
     folder, rows = listed(settings)
     labels = Counter(row["label"] for row in rows)
-    if len(labels) < 2:
+    if len(labels) < 2 and not (rows and all(row["mask"] for row in rows)):
         raise InputError(f"{folder.path}: only one class ({', '.join(labels) or 'no image'}); at least two are needed")
     _settle_patients(rows, folder, settings)
     for row in rows:
