@@ -219,7 +219,7 @@ def test_a_csv_with_a_pattern_for_the_file(tmp_path):
         ("file,finding,person\n1.png,a,7\nlabels.csv,tb,8\n", r"line 3: 'labels\.csv' is no image file"),
         ("file,finding,person\n../1.png,a,7\n2.png,tb,8\n", r"line 2: '\.\./1\.png' is not the name"),
         ("file,finding,person\n1.png,a\n2.png,tb,8\n", r"line 2: it has not 3 cells"),
-        ("file,finding\n1.png,a\n", r"no column 'person' \(settings options\.csv\); it has \['file', 'finding'\]"),
+        ("file,finding\n1.png,a\n", r"no column 'person'; it has \['file', 'finding'\]"),
         ("file;finding;person\n1.png;a;7\n", r"separated by semicolons"),
         ("file,finding,person,finding\n1.png,a,7,b\n", r"labels\.csv: the column 'finding' occurs 2 times"),
         ("file,finding,person\n\n1.png,a,7\n\n\n2.png,b\n", r"line 6: it has not 3 cells"),

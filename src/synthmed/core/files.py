@@ -180,18 +180,6 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def check_columns_once(path: str | Path, columns: Sequence[str]) -> None:
-    """Raise InputError when a column of the CSV file `path` occurs twice: csv.DictReader would take the last of them.
-
-    Columns without a name may occur several times; spreadsheets write them at the end of the line.
-    """
-    for column in columns:
-        if column and columns.count(column) > 1:
-            raise InputError(
-                f"{path}: the column {column!r} occurs {columns.count(column)} times; rename or remove all but one"
-            )
-
-
 def hash_file(path: str | Path) -> str:
     """sha256 of a file's bytes, as hexadecimal text."""
     with open(path, "rb") as handle:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import check_columns_once, nfc, readable
+from synthmed.core.files import nfc, readable
 
 PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "": ""}
 """What a column of the split may say, in lower case, and the part that is meant."""
@@ -19,38 +19,49 @@ Rows = list[tuple[int, dict[str, str]]]
 
 
 def read_table(path: Path, wanted: Sequence[str | None]) -> Rows:
-    """Rows with at least one cell that is not empty. Columns and cells: without spaces around them, in NFC.
-
-    wanted: columns that must be there; None is passed over. Raises InputError when the file cannot be read, a column is
-    missing or occurs twice, a row has other cells than the first line, or there is no row.
-    """
+    """Rows of a CSV file, see rows_of. Raises InputError also when the file is missing or cannot be read."""
     if not path.exists() and not path.is_symlink():
         raise InputError(f"{path}: no such file (setting options.csv.name)")
     with readable(path):
-        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")), skipinitialspace=True)
+        text = path.read_text(encoding="utf-8-sig")
+    return rows_of(text, str(path), wanted)
+
+
+def rows_of(text: str, table: str, wanted: Sequence[str | None]) -> Rows:
+    """Rows with at least one cell that is not empty. Columns and cells: without spaces around them, in NFC.
+
+    table: its name, for messages; wanted: columns that must be there, None is passed over. Raises InputError when the
+    text is no table, a column is missing or occurs twice, a row has other cells than the first line, or there is none.
+    """
+    with readable(table):
+        reader = csv.reader(io.StringIO(text), skipinitialspace=True)
         lines = [(reader.line_num, [nfc(cell.strip()) for cell in cells]) for cells in reader]
     lines = [(number, cells) for number, cells in lines if any(cells)]
     if not lines:
-        raise InputError(f"{path}: the file is empty")
+        raise InputError(f"{table}: the file is empty")
     columns = lines[0][1]
-    _check_columns(path, columns, wanted)
+    _check_columns(table, columns, wanted)
     rows = []
     for number, cells in lines[1:]:
         if len(cells) < len(columns) or any(cells[len(columns) :]):
-            raise InputError(f"{path}, line {number}: it has not {len(columns)} cells as the first line has")
+            raise InputError(f"{table}, line {number}: it has not {len(columns)} cells as the first line has")
         rows.append((number, dict(zip(columns, cells, strict=False))))
     if not rows:
-        raise InputError(f"{path}: no rows below the first line")
+        raise InputError(f"{table}: no rows below the first line")
     return rows
 
 
-def _check_columns(path: Path, columns: Sequence[str], wanted: Sequence[str | None]) -> None:
-    check_columns_once(path, columns)
+def _check_columns(table: str, columns: Sequence[str], wanted: Sequence[str | None]) -> None:
+    for column in columns:
+        if column and columns.count(column) > 1:  # without a name they may; spreadsheets leave such at the end
+            raise InputError(
+                f"{table}: the column {column!r} occurs {columns.count(column)} times; rename or remove all but one"
+            )
     for column in wanted:
         if column is not None and nfc(column) not in columns:
             found = [name for mark, name in _SEPARATORS.items() if len(columns) == 1 and mark in columns[0]]
             hint = f"; it is separated by {found[0]}: save it with commas" if found else ""
-            raise InputError(f"{path}: no column {column!r} (settings options.csv); it has {list(columns)}{hint}")
+            raise InputError(f"{table}: no column {column!r}; it has {list(columns)}{hint}")
 
 
 def placeholders(pattern: str | None) -> list[str]:

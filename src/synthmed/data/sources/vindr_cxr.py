@@ -7,9 +7,7 @@ finding" for a reader who saw none. There is no patient number and no manufactur
 Raw files: the archive as it is published, and the settings of the labels, because a reader knows raw files only.
 """
 
-import csv
 import errno
-import io
 import logging
 import os
 import shutil
@@ -24,7 +22,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, check_columns_once, read_json, user_path, write_json
+from synthmed.core.files import atomic_path, read_json, user_path, write_json
 from synthmed.core.settings import parse
 from synthmed.data import kaggle
 from synthmed.data.archives import Archive, DamagedMember, Limits
@@ -42,6 +40,7 @@ from synthmed.data.sources.finding_labels import (
     tally,
 )
 from synthmed.data.sources.raw_image import RawImage
+from synthmed.data.sources.user_table import rows_of
 
 logger = logging.getLogger(__name__)
 
@@ -231,18 +230,11 @@ def _members(archive: Archive) -> tuple[dict[str, str], str]:
 
 def _readings(archive: Archive, table: str, where: str) -> dict[str, Readings]:
     try:
-        reader = csv.DictReader(io.StringIO(archive.read(table).decode("utf-8-sig")))
+        text = archive.read(table).decode("utf-8-sig")
     except (DamagedMember, UnicodeDecodeError) as error:
         raise InputError(f"{where}: {error}; get the archive again") from error
-    missing = [column for column in TABLE_COLUMNS if column not in (reader.fieldnames or ())]
-    if missing:
-        raise InputError(f"{where}: no column {missing[0]!r}; it has {reader.fieldnames}")
-    check_columns_once(where, reader.fieldnames)
     films: dict[str, Readings] = defaultdict(dict)
-    for row in reader:
-        line = reader.reader.line_num  # DictReader's own number stops at blank lines
-        if None in row or None in row.values():
-            raise InputError(f"{where}, line {line}: it has not {len(reader.fieldnames)} cells as the first line has")
+    for line, row in rows_of(text, where, TABLE_COLUMNS):
         boxes = films[row["image_id"]].setdefault(row["rad_id"], {}).setdefault(row["class_name"], [])
         texts = [row[column] for column in TABLE_COLUMNS[4:]]
         if any(texts):
