@@ -121,6 +121,11 @@ def test_removing_leaves_the_current_ones(root):
     assert names(judged(root)) == set()
 
 
+def test_a_settings_file_that_is_called_like_a_record_is_none(root):
+    (root / "results" / "settings" / f"copies{SUFFIX}").write_text('{"generator": "provenance"}')
+    assert len(judged(root).current) == 4
+
+
 def test_what_nothing_names_now_is_left_alone_however_stale(root):
     named = [f"results/settings/{name}.json" for name in ("raw", "images", "figure")]
     before = (root / "results" / "table").read_bytes()

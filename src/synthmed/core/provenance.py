@@ -175,7 +175,8 @@ def settle(
     root = Path(root or Path.cwd()).resolve()
     records: dict[str, dict] = {}
     for folder in folders:
-        for path in sorted(Path(folder).rglob(f"*{SUFFIX}")):
+        # A settings file may be called so, too: that of a section `provenance`, or of what a user named like that.
+        for path in sorted(path for path in Path(folder).rglob(f"*{SUFFIX}") if not _is_settings(path.as_posix())):
             artefact = Path(str(path)[: -len(SUFFIX)])
             records[_name(artefact, root)] = made = read_json(path)
             if not isinstance(made, dict) or not {"sha256", "inputs", "code"} <= set(made):
