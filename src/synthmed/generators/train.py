@@ -48,7 +48,12 @@ class TrainingOptions(LoopOptions):
         ),
     ]
     flip: Annotated[bool, Meta(description="Mirror half of the real images.")]
-    log_every: Annotated[Count, Meta(description="Steps between rows of the history.")]
+    log_every: Annotated[
+        Count,
+        Meta(
+            description="Steps between rows of the history; a loss above ten times its recent median is warned about."
+        ),
+    ]
     sample_every: Annotated[
         Count,
         Meta(
