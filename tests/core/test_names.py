@@ -33,6 +33,7 @@ def test_texts_as_keys_are_fine_whatever_the_values():
 # ------------------------------------------------------------------------------------------------ names in settings
 ENTRY = {
     "dataset": "films",
+    "references": "tuberculosis",
     "classes": ["normal", "abnormal"],
     "positive": "abnormal",
     "prepare": {"labels": {"0": "normal", "1": "abnormal", "2": None}},
@@ -97,13 +98,14 @@ def with_change(path: str, value: object) -> dict:
 
 
 def test_settings_that_name_what_there_is_pass():
-    check_names(ENTRY, DATASETS, WEIGHTS)
+    check_names(ENTRY, DATASETS, WEIGHTS, ["tuberculosis"])
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
         ("dataset", "flims", r"names 'flims', but the data sets are \['films', 'own'\]; did you mean 'films'"),
+        ("references", "tubercolosis", "references names 'tubercolosis'.*did you mean 'tuberculosis'"),
         ("positive", "abnorml", "names 'abnorml', but the classes are .*did you mean 'abnormal'"),
         ("classes", ["normal", "sick"], "positive names 'abnormal'"),
         ("classes", ["normal", "abnormal", "all"], "classes: the name 'all' is the program's own"),
@@ -147,13 +149,15 @@ def test_settings_that_name_what_there_is_pass():
 )
 def test_names_that_there_are_not_are_refused_before_anything_runs(path, value, message):
     with pytest.raises(InputError, match=message):
-        check_names(with_change(path, value), DATASETS, WEIGHTS)
+        check_names(with_change(path, value), DATASETS, WEIGHTS, ["tuberculosis"])
 
 
 def test_a_pool_has_every_class_whatever_its_source_calls_it():
     assert pool_count(ENTRY, {"0": 5, "2": 9, "seed": 1}, "normal") == 5
     with pytest.raises(InputError, match="classes names 'abnormal', but the classes of its pool are"):
-        check_names(ENTRY, {**DATASETS, "films": {"options": {}, "pool": {"0": 9, "seed": 1}}}, WEIGHTS)
+        check_names(
+            ENTRY, {**DATASETS, "films": {"options": {}, "pool": {"0": 9, "seed": 1}}}, WEIGHTS, ["tuberculosis"]
+        )
 
 
 def test_names_of_experiments():

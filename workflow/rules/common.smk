@@ -72,10 +72,11 @@ def relative(path):
 
 def check_all_names():
     """Stop before anything runs where an experiment names what there is not."""
+    documents = [path.stem for path in Path(workflow.basedir, "src/synthmed/report/references").glob("*.yaml")]
     for experiment, entry in config["experiments"].items():
         try:
             check_reserved("experiments", [experiment], "experiments")
-            check_names(entry, config["datasets"], WEIGHTS)
+            check_names(entry, config["datasets"], WEIGHTS, sorted(documents))
         except InputError as error:
             raise WorkflowError(f"experiments.{experiment}: {error}")
 

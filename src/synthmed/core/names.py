@@ -51,17 +51,20 @@ def check_reserved(kind: str, names: Iterable[str], where: str) -> None:
             raise InputError(f"{where}: the name {name!r} is the program's own; choose another one")
 
 
-def check_names(entry: Mapping, datasets: Mapping[str, Mapping], weights: Collection[str] = ()) -> None:
+def check_names(
+    entry: Mapping, datasets: Mapping[str, Mapping], weights: Collection[str], documents: Collection[str]
+) -> None:
     """Raise InputError where an experiment names what there is not, or takes a name that is the program's own.
 
-    entry: the settings of the experiment, as spread() leaves them; datasets: those of all data sets; weights: names of
-    the pretrained weights there are. Called before anything runs.
+    entry: the settings of the experiment, as spread() leaves them; datasets: those of all data sets; weights,
+    documents: the pretrained weights and the documents with references that there are. Called before anything runs.
     """
     classes = list(entry["classes"])
     check_reserved("classes", classes, "classes")
     check_reserved("generators", entry["generators"], "generators")
     _known("dataset", [entry["dataset"]], datasets, "data sets")
     _known("positive", [entry["positive"]], classes, "classes")
+    _known("references", [entry["references"]] if entry["references"] else [], documents, "documents")
     prepared = {label for label in entry["prepare"]["labels"].values() if label is not None}
     _known("prepare.labels", sorted(prepared), classes, "classes")
     _known("classes", classes, sorted(prepared), "labels of prepare.labels")
