@@ -12,6 +12,7 @@ import pytest
 from synthmed import steps
 from synthmed.core import provenance
 from synthmed.core.errors import InputError
+from synthmed.core.settings import schema
 from synthmed.data import sources
 from synthmed.extractors import EXTRACTORS
 from synthmed.generators import GENERATORS
@@ -52,6 +53,15 @@ def test_what_is_read_from_the_source_is_what_python_sees(verb):
         assert hints[file.name] == expected, f"{function.__name__}({file.name})"
     assert hints["return"] is type(None)
     assert step.outputs
+
+
+@pytest.mark.parametrize("verb", STEPS)
+def test_every_setting_of_a_step_is_described(verb):
+    _, settings = STEPS[verb].load()
+    for name, described in schema(settings)["$defs"].items():
+        assert described["description"], name
+        for setting, its in described["properties"].items():
+            assert its.get("description") or {"$ref", "allOf", "anyOf"} & set(its), f"{name}.{setting}"
 
 
 def test_every_function_that_is_marked_is_found():

@@ -5,13 +5,15 @@ import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from markupsafe import Markup
+from msgspec import Meta
 from PIL import Image, UnidentifiedImageError
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_text
+from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.report.section import TOKEN
 from synthmed.report.words import environment
@@ -21,16 +23,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PageSettings:
-    """Settings of `page`.
+    """Settings of `page`."""
 
-    title: of the experiment, for people (`Tuberculosis in chest X-rays`). provider: where the images come from.
-    generators, arms: how many there are, of all tasks.
-    """
-
-    title: str
-    provider: Literal["phantom", "download", "kaggle", "file", "folder"]
-    generators: int
-    arms: int
+    title: Annotated[str, Meta(description="Of the experiment, for people.")]
+    provider: Annotated[
+        Literal["phantom", "download", "kaggle", "file", "folder"], Meta(description="Where the images come from.")
+    ]
+    generators: Annotated[Count, Meta(description="How many there are.")]
+    arms: Annotated[Count, Meta(description="How many there are, of all tasks.")]
 
 
 @step("page")

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
@@ -14,15 +17,14 @@ _VALUES = _ESTIMATE - {"n"}
 
 @dataclass(frozen=True)
 class GeneratorEntry:
-    """How a generator is named in tables and figures.
+    """How a generator is named in tables and figures."""
 
-    model: its kind (`cyclegan`, `fastgan`, `dcgan`, ...); title: its name for people;
-    receptive_field: of its PatchGAN discriminator, in pixels; None where it has none.
-    """
-
-    model: str
-    title: str
-    receptive_field: int | None
+    model: Annotated[str, Meta(description="Its kind, a file of src/synthmed/generators/, or external.")]
+    title: Annotated[str, Meta(description="Its name for people.")]
+    receptive_field: Annotated[
+        int | None,
+        Meta(description="Of its PatchGAN discriminator; null where it has none.", extra_json_schema={"unit": "px"}),
+    ]
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json
@@ -24,10 +27,10 @@ PROCESSINGS = ("raw", "post-processed")
 
 @dataclass(frozen=True)
 class SectionSettings:
-    """generator: name of the generator of normal images, for people; searches: name → title, for people."""
+    """Settings of `section-anomaly`."""
 
-    generator: str
-    searches: dict[str, str]
+    generator: Annotated[str, Meta(description="Name of the generator of normal images, for people.")]
+    searches: Annotated[dict[str, str], Meta(description="Name → title, for people.")]
 
 
 # -------------------------------------------------------------------------------------------------------------- tables

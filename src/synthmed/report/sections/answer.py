@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.files import read_json
+from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import (
@@ -26,15 +30,11 @@ MAIN_ARMS = ("real", "classic", "duplicates", "oracle", "generator", "label_shuf
 
 @dataclass(frozen=True)
 class AnswerSettings:
-    """Settings of `section-answer`.
+    """Settings of `section-answer`."""
 
-    tasks: how many tasks the experiment has. phantom: whether its images are drawn by a program.
-    generators: by name, in the order they are shown.
-    """
-
-    tasks: int
-    phantom: bool
-    generators: dict[str, GeneratorEntry]
+    tasks: Annotated[Count, Meta(description="How many tasks the experiment has.")]
+    phantom: Annotated[bool, Meta(description="Whether its images are drawn by a program.")]
+    generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
 
 
 def arms(found: Found) -> list[dict]:

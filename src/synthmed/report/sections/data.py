@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
+from synthmed.core.settings import Count, Seed
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry
@@ -16,19 +19,18 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Settings of `section-data`.
+    """Settings of `section-data`."""
 
-    provider: where the images come from. classes: in order. generators: by name, in the order of the image sets.
-    pseudo_labelled: those whose images got their label from a classifier. examples: images a class and row; seed: draws
-    them.
-    """
-
-    provider: Literal["phantom", "download", "kaggle", "file", "folder"]
-    classes: tuple[str, ...]
-    generators: dict[str, GeneratorEntry]
-    pseudo_labelled: tuple[str, ...]
-    examples: int
-    seed: int
+    provider: Annotated[
+        Literal["phantom", "download", "kaggle", "file", "folder"], Meta(description="Where the images come from.")
+    ]
+    classes: Annotated[tuple[str, ...], Meta(description="In order.")]
+    generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order of the image sets.")]
+    pseudo_labelled: Annotated[
+        tuple[str, ...], Meta(description="Generators whose images got their label from a classifier.")
+    ]
+    examples: Annotated[Count, Meta(description="Images a class and row.")]
+    seed: Seed
 
 
 def _columns(found: Found) -> list[Column]:

@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
+from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
@@ -24,10 +28,10 @@ _SIDE_EFFECTS = {
 
 @dataclass(frozen=True)
 class DiseaseAxesSectionSettings:
-    """generator: its name, for people; examples: starts an axis in the figure of further starts."""
+    """Settings of `section-disease-axes`."""
 
-    generator: str
-    examples: int
+    generator: Annotated[str, Meta(description="Its name, for people.")]
+    examples: Annotated[Count, Meta(description="Starts an axis in the figure of further starts.")]
 
 
 def _count_rows(found: Found) -> list[dict]:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Section
@@ -14,9 +17,9 @@ SECTION = Section(link="Limits", title="Limits")
 
 @dataclass(frozen=True)
 class LimitsSettings:
-    """Settings of `section-limits`. phantom: whether the images are drawn by a program."""
+    """Settings of `section-limits`."""
 
-    phantom: bool
+    phantom: Annotated[bool, Meta(description="Whether the images are drawn by a program.")]
 
 
 @step("section-limits")

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.step import Output, step
 from synthmed.metrics.estimate import Estimate
@@ -24,16 +27,14 @@ METRICS = {
 
 @dataclass(frozen=True)
 class QualitySettings:
-    """Settings of `section-quality`.
+    """Settings of `section-quality`."""
 
-    classes: in order. generators: by name, in the order they are shown. pseudo_labelled: those whose images got their
-    label from a classifier. domain_only: whether the only features are those learnt from these images.
-    """
-
-    classes: tuple[str, ...]
-    generators: dict[str, GeneratorEntry]
-    pseudo_labelled: tuple[str, ...]
-    domain_only: bool
+    classes: Annotated[tuple[str, ...], Meta(description="In order.")]
+    generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+    pseudo_labelled: Annotated[
+        tuple[str, ...], Meta(description="Generators whose images got their label from a classifier.")
+    ]
+    domain_only: Annotated[bool, Meta(description="Whether the only features are those learnt from these images.")]
 
 
 def _columns(found: Found) -> list[Column]:

@@ -1,6 +1,9 @@
 """Section "Question"."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Section
@@ -11,9 +14,9 @@ SECTION = Section(link="Question", title="Question")
 
 @dataclass(frozen=True)
 class QuestionSettings:
-    """Settings of `section-question`. tasks: what each task's model does, to follow "a classifier"."""
+    """Settings of `section-question`."""
 
-    tasks: tuple[str, ...]
+    tasks: Annotated[tuple[str, ...], Meta(description="What each task's model does, to follow 'a classifier'.")]
 
 
 @step("section-question")

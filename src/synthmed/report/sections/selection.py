@@ -4,6 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.files import read_csv, read_json
 from synthmed.core.step import Output, step
@@ -17,15 +20,17 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class SelectionSettings:
-    """Settings of `section-selection`.
+    """Settings of `section-selection`."""
 
-    classes: in order. findings: those that classifiers are trained on, in the order they are shown; others follow.
-    trainings: title of each training of a generator → the classes it learns from.
-    """
-
-    classes: tuple[str, ...]
-    findings: tuple[str, ...]
-    trainings: dict[str, tuple[str, ...]]
+    classes: Annotated[tuple[str, ...], Meta(description="In order.")]
+    findings: Annotated[
+        tuple[str, ...],
+        Meta(description="Those that classifiers are trained on, in the order they are shown; others follow."),
+    ]
+    trainings: Annotated[
+        dict[str, tuple[str, ...]],
+        Meta(description="Title of each training of a generator → the classes it learns from."),
+    ]
 
 
 def reject_reasons(rows: Sequence[Mapping[str, str]]) -> dict[str, int]:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.step import Output, step
@@ -20,9 +23,9 @@ _SPACES = ("features", "pixels")
 
 @dataclass(frozen=True)
 class SharingSettings:
-    """Settings of `section-sharing`. generators: by name, in the order they are shown."""
+    """Settings of `section-sharing`."""
 
-    generators: dict[str, GeneratorEntry]
+    generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
 
 
 def _rows(found: Found) -> list[dict]:

@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.files import read_csv, read_json
+from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry, confusion, read_task, shown_tests
@@ -14,13 +18,10 @@ from synthmed.report.words import p_value, signed, tenths
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """Settings of `section-task`.
+    """Settings of `section-task`."""
 
-    tasks: how many the experiment has. generators: by name, in the order they are shown.
-    """
-
-    tasks: int
-    generators: dict[str, GeneratorEntry]
+    tasks: Annotated[Count, Meta(description="How many the experiment has.")]
+    generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
 
 
 # ------------------------------------------------------------------------------------------------------------- tables

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.errors import InputError
+from synthmed.core.settings import Count, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
@@ -14,16 +18,12 @@ from synthmed.report.words import signed
 
 @dataclass(frozen=True)
 class SectionSettings:
-    """Settings of `section-three-steps`.
+    """Settings of `section-three-steps`."""
 
-    generator: whose images replace the real ones, for people; swap: its name, which is that of its arm; examples:
-    images of each class shown; seed: of their choice.
-    """
-
-    generator: str
-    swap: str
-    examples: int
-    seed: int
+    generator: Annotated[str, Meta(description="Whose images replace the real ones, for people.")]
+    swap: Annotated[str, Meta(description="Its name, which is that of its arm.")]
+    examples: Annotated[Count, Meta(description="Images of each class shown.")]
+    seed: Seed
 
 
 def _label_rows(found: Found) -> list[dict]:

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from msgspec import Meta
+
+from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import read_result
@@ -11,10 +15,10 @@ from synthmed.report.section import write_section
 
 @dataclass(frozen=True)
 class TrustSettings:
-    """Settings of `section-trust`. title: of the task; tasks: how many the experiment has."""
+    """Settings of `section-trust`."""
 
-    title: str
-    tasks: int
+    title: Annotated[str, Meta(description="Of the task.")]
+    tasks: Annotated[Count, Meta(description="How many the experiment has.")]
 
 
 def _rows(found: Found) -> list[dict]:
