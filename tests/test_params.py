@@ -148,6 +148,7 @@ def test_a_misspelt_setting_is_refused_wherever_it_stands(place):
         ("seed", -1),
         ("generators.dcgan.sampling.samples", 0),
         ("fidelity.floor_counts", 1),
+        ("generators.dcgan.trainings", 0),
         ("/datasets/tuberculosis_xrays/source", "montgomery"),
         ("/datasets/tuberculosis_xrays/provider", "folder"),  # the source has no such provider
         ("/datasets/tuberculosis_xrays/provider", "download"),  # without a pool
@@ -170,6 +171,8 @@ def test_a_number_holds_for_every_class():
     assert problems(changed("generators.dcgan.sampling.samples", 90)) == []
     assert problems(changed("fidelity.floor_counts", 90)) == []
     assert problems(changed("prepare.labels", None)) == []
+    assert problems(changed("generators.dcgan.trainings", 400)) == []
+    assert problems(changed("generators.dcgan.trainings.normal.labels", None)) == []
 
 
 @pytest.mark.parametrize(

@@ -175,8 +175,23 @@ def test_one_number_is_one_for_each_class():
     assert found["prepare"]["labels"] == {"normal": "normal", "abnormal": "abnormal"}
     assert found["generators"]["dcgan"]["sampling"]["samples"] == {"normal": 7, "abnormal": 7}
     assert found["generators"]["pggan"]["sampling"]["samples"] == {"unlabelled": 9}
+    assert found["generators"]["dcgan"]["trainings"] == ENTRY["generators"]["dcgan"]["trainings"]
     assert found["generators"]["elsewhere"] == ENTRY["generators"]["elsewhere"]
     assert spread(ENTRY) == ENTRY
+
+
+def test_trainings_follow_from_the_classes():
+    entry = with_change("generators.dcgan.trainings", 400)
+    entry["generators"]["pggan"]["trainings"] = {"all": {"labels": None, "steps": 9}}
+    entry["classes"] = ["normal", "COVID-19"]
+    entry["anomaly"]["generator"]["trainings"] = {"one": {"labels": None, "steps": 1}}
+    found = spread(entry)
+    assert found["generators"]["dcgan"]["trainings"] == {
+        "normal": {"labels": ["normal"], "steps": 400},
+        "class_2": {"labels": ["COVID-19"], "steps": 400},
+    }
+    assert found["generators"]["pggan"]["trainings"] == {"all": {"labels": ["normal", "COVID-19"], "steps": 9}}
+    assert found["anomaly"]["generator"]["trainings"]["one"]["labels"] == ["normal", "COVID-19"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from synthmed.anomaly.search import SearchOptions
 from synthmed.augment.classic import ClassicAugmentation
 from synthmed.classifiers.network import PredictSettings
 from synthmed.classifiers.network_settings import NetworkOptions
+from synthmed.core.names import NAME
 from synthmed.core.settings import Count, Names, Seed, schema
 from synthmed.data import sources
 from synthmed.data.split import SplitSettings
@@ -43,7 +44,7 @@ from synthmed.prepare.dicom import PrepareDicomOptions
 from synthmed.prepare.exclusions import ExcludeOptions
 from synthmed.prepare.images import PrepareOptions
 
-Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$", description="lower-case letters, digits and _")]
+Name = Annotated[str, Meta(pattern=f"^{NAME.pattern}$", description="lower-case letters, digits and _")]
 Title = Annotated[str, Meta(min_length=1, description="For the report.")]
 Labels = dict[str, str | None]
 Counts = Annotated[Count, Meta(description="Of each class.")] | dict[str, Count]
@@ -101,7 +102,7 @@ class Films(PrepareDicomOptions):
 class Part:
     """One training of a generator."""
 
-    labels: Annotated[Names, Meta(description="Classes of its training images.")]
+    labels: Annotated[Names | None, Meta(description="Classes of its training images; null: all.")]
     steps: Annotated[Count, Meta(description="Optimiser steps.")]
 
 
@@ -114,7 +115,10 @@ class Trained:
         int | None, Meta(description="Of its PatchGAN discriminator, for the report.", extra_json_schema={"unit": "px"})
     ]
     trainings: Annotated[
-        dict[Name, Part], Meta(min_length=1, description="One training for each class, or one for all, by name.")
+        Count | Annotated[dict[Name, Part], Meta(min_length=1)],
+        Meta(
+            description="By name: one training for each class, or one for all; a number: for each class, so many steps."
+        ),
     ]
     training: TrainingOptions
 

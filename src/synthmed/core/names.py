@@ -4,12 +4,15 @@ import difflib
 import json
 import logging
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from synthmed.core.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+NAME = re.compile("[a-z][a-z0-9_]*")
+"""What names of files and rules are made of."""
 UNLABELLED = "unlabelled"
 """Key of `samples` of generators whose images get their class from a classifier."""
 
@@ -83,23 +86,40 @@ def check_names(
 
 
 def spread(entry: Mapping) -> dict:
-    """The settings of an experiment with a count of each class where one number was given for all, and with the labels
-    of the classes where `prepare.labels` was null."""
+    """The settings of an experiment with what follows from its classes written out: a count of each class where one
+    number was given for all, a training of each class where `trainings` was a number of steps, and the classes
+    themselves where `labels` was null."""
     classes = entry["classes"]
+    labels = entry["prepare"]["labels"]
+    prepare = {**entry["prepare"], "labels": {label: label for label in classes} if labels is None else labels}
+    fidelity = {**entry["fidelity"], "floor_counts": _of_each(entry["fidelity"]["floor_counts"], classes)}
+    generators = {name: _spread_generator(one, classes) for name, one in entry["generators"].items()}
+    whole = {**entry, "prepare": prepare, "fidelity": fidelity, "generators": generators}
+    if "anomaly" in entry:
+        generator = _spread_generator(entry["anomaly"]["generator"], classes)
+        whole["anomaly"] = {**entry["anomaly"], "generator": generator}
+    return whole
 
-    def of_each(counts: int | Mapping[str, int]) -> Mapping[str, int]:
-        return counts if isinstance(counts, Mapping) else dict.fromkeys(classes, counts)
 
-    prepare, fidelity = dict(entry["prepare"]), dict(entry["fidelity"])
-    prepare["labels"] = {label: label for label in classes} if prepare["labels"] is None else prepare["labels"]
-    fidelity["floor_counts"] = of_each(fidelity["floor_counts"])
-    generators = {
-        name: {**one, "sampling": {**one["sampling"], "samples": of_each(one["sampling"]["samples"])}}
-        if "sampling" in one
-        else one
-        for name, one in entry["generators"].items()
-    }
-    return {**entry, "prepare": prepare, "fidelity": fidelity, "generators": generators}
+def _of_each(counts: int | Mapping[str, int], classes: Sequence[str]) -> Mapping[str, int]:
+    return counts if isinstance(counts, Mapping) else dict.fromkeys(classes, counts)
+
+
+def _spread_generator(generator: Mapping, classes: Sequence[str]) -> dict:
+    spread_out = dict(generator)
+    if "sampling" in generator:
+        samples = _of_each(generator["sampling"]["samples"], classes)
+        spread_out["sampling"] = {**generator["sampling"], "samples": samples}
+    if "trainings" in generator:
+        given = generator["trainings"]
+        if not isinstance(given, Mapping):
+            names = [label if NAME.fullmatch(label) else f"class_{number}" for number, label in enumerate(classes, 1)]
+            given = {name: {"labels": [label], "steps": given} for name, label in zip(names, classes, strict=True)}
+        spread_out["trainings"] = {
+            name: {**one, "labels": list(classes) if one["labels"] is None else one["labels"]}
+            for name, one in given.items()
+        }
+    return spread_out
 
 
 def pool_count(entry: Mapping, pool: Mapping[str, object], label: str) -> int:

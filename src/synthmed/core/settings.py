@@ -150,7 +150,7 @@ def _mapping(value: object, key: object, item: object, kind: _Kind, where: str) 
 def _chosen(value: object, options: tuple[object, ...], where: str) -> object:
     """The one of several types that `value` is meant to be."""
     if not all(map(dataclasses.is_dataclass, options)):
-        (mapping,) = [option for option in options if typing.get_origin(option) is dict]
+        (mapping,) = [option for option in options if typing.get_origin(_apart(option).options[0]) is dict]
         (other,) = [option for option in options if option is not mapping]
         return mapping if isinstance(value, Mapping) else other
     if not isinstance(value, Mapping):
