@@ -153,24 +153,13 @@ def write_image_set(
                 archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), content)
 
             for fields, pixels, *mask in rows:
-                row = {key: "" if value is None else str(value) for key, value in fields.items()}
-                name = row.get("image", "")
-                if not _SAFE_NAME.fullmatch(name):
-                    raise InputError(
-                        f"{path}: image name {name!r} must be letters, digits, '.', '_', '-' and end in .png"
-                    )
-                if name in seen:
-                    raise InputError(f"{path}: the image name {name!r} occurs twice; names must be unique")
-                for column in ("label", "patient"):
-                    if not row.get(column):
-                        raise InputError(f"{path}: image {name!r} has no {column}")
-                seen.add(name)
+                row = _checked_row(path, fields, seen)
                 try:
-                    for entry, content in _entries(name, pixels, mask, legend):
+                    for entry, content in _entries(row["image"], pixels, mask, legend):
                         add(entry, content)
                 except InputError as error:
-                    raise InputError(f"{path}: image {name!r}: {error}") from error
-                row["mask"] = name if mask else ""
+                    raise InputError(f"{path}: image {row['image']!r}: {error}") from error
+                row["mask"] = row["image"] if mask else ""
                 manifest.append(row)
             if not manifest:
                 raise InputError(f"{path}: an image set needs at least one image")
@@ -185,6 +174,21 @@ def write_image_set(
                 add(LEGEND, described)
         # Second pass: entries in sorted order whatever the order they came in, so the bytes depend on the content only.
         _sort_entries(temporary)
+
+
+def _checked_row(path: str | Path, fields: Mapping[str, object], seen: set[str]) -> dict[str, str]:
+    """A row of the manifest as text; its name joins `seen`."""
+    row = {key: "" if value is None else str(value) for key, value in fields.items()}
+    name = row.get("image", "")
+    if not _SAFE_NAME.fullmatch(name):
+        raise InputError(f"{path}: image name {name!r} must be letters, digits, '.', '_', '-' and end in .png")
+    if name in seen:
+        raise InputError(f"{path}: the image name {name!r} occurs twice; names must be unique")
+    for column in ("label", "patient"):
+        if not row.get(column):
+            raise InputError(f"{path}: image {name!r} has no {column}")
+    seen.add(name)
+    return row
 
 
 def _entries(

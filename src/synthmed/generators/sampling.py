@@ -165,7 +165,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
     model_class = generators.load(settings.model)
     trainings = find_trainings(settings, model_class)
     models = {
-        name: restore(Path(path), settings.model, labels).to(device)
+        name: restore(Path(path), settings.model, labels)
         for (name, labels), path in zip(settings.trainings.items(), checkpoints, strict=True)
     }
     legends = [model.legend for model in models.values()]
@@ -181,37 +181,45 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
     def rows() -> Iterator[tuple]:
         number, names = 0, _file_names(sorted(settings.samples))
         for label in sorted(settings.samples):
-            noise = torch.Generator().manual_seed(derived_seed(settings.seed, f"samples of {label}"))
-            made, model = 0, models[trainings[label]]
-            while made < settings.samples[label]:
-                count = min(settings.batch_size, settings.samples[label] - made)
-                source, origins, masks = None, [""] * count, [()] * count
-                if real is not None:
-                    chosen = sources[label][made : made + count]
-                    source, masks = _read(real, chosen, model)
-                    origins = [real.rows[i]["image"] for i in chosen]
-                drawn = model.sample(count, label, noise, None if source is None else source.to(device))
-                if not torch.isfinite(drawn).all():
-                    raise InputError(
-                        f"training {trainings[label]}: the samples of {label!r} are not finite; train it again with a "
-                        "lower learning rate"
-                    )
-                drawn = to_pixels(drawn).cpu().permute(0, 2, 3, 1).numpy()
-                for pixels, origin, mask in zip(drawn, origins, masks, strict=True):
-                    made, number = made + 1, number + 1
-                    fields: dict[str, object] = {
-                        "image": f"{settings.generator}_{names[label]}_{made:05d}.png",
-                        "label": label,
-                        "patient": f"synthetic-{settings.generator}-{number}",
-                        "split": "synthetic",
-                        "source": settings.generator,
-                    }
-                    if origin:
-                        fields["origin"] = origin
-                    yield fields, *_with_mask(pixels, mask, model)
-            logger.info(f"drew {made} images of {label}")
+            drawn = _drawn(settings, label, models[trainings[label]].to(device), real, sources.get(label))
+            for made, (origin, *content) in enumerate(drawn, start=1):
+                number += 1
+                fields: dict[str, object] = {
+                    "image": f"{settings.generator}_{names[label]}_{made:05d}.png",
+                    "label": label,
+                    "patient": f"synthetic-{settings.generator}-{number}",
+                    "split": "synthetic",
+                    "source": settings.generator,
+                }
+                yield fields | ({"origin": origin} if origin else {}), *content
+            logger.info(f"drew {settings.samples[label]} images of {label}")
 
     write_image_set(synthetic, rows(), legends[0])
+
+
+def _drawn(
+    settings: SampleSettings, label: str, model: Generator, real: ImageSet | None, sources: np.ndarray | None
+) -> Iterator[tuple]:
+    """(name of the real image that it was made from or "", pixels) or (…, mask) of each sample of a label.
+
+    sources: positions in `real` of what they are made from, where the model needs such.
+    """
+    noise = torch.Generator().manual_seed(derived_seed(settings.seed, f"samples of {label}"))
+    for start in range(0, settings.samples[label], settings.batch_size):
+        count = min(settings.batch_size, settings.samples[label] - start)
+        source, origins, masks = None, [""] * count, [()] * count
+        if real is not None:
+            chosen = sources[start : start + count]
+            source, masks = _read(real, chosen, model)
+            source, origins = source.to(model.device), [real.rows[i]["image"] for i in chosen]
+        drawn = model.sample(count, label, noise, source)
+        if not torch.isfinite(drawn).all():
+            raise InputError(
+                f"the samples of {label!r} are not finite; train {settings.generator} again with a lower learning rate"
+            )
+        drawn = to_pixels(drawn).cpu().permute(0, 2, 3, 1).numpy()
+        for pixels, origin, mask in zip(drawn, origins, masks, strict=True):
+            yield origin, *_with_mask(pixels, mask, model)
 
 
 def _read(real: ImageSet, chosen: Sequence[int], model: Generator) -> tuple[torch.Tensor, list[tuple[np.ndarray, ...]]]:
