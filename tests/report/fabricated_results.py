@@ -79,8 +79,8 @@ def around(rng, centre, width):
 def fidelity(rng, generator, extractor, scale):
     def groups(factor, fakes, share=1.0):
         found = {}
-        for name in ("all", *CLASSES):
-            part = 1 if name == "all" else 2
+        for name in ("all", "mean of classes", *CLASSES):
+            part = 2 if name in CLASSES else 1
             found[name] = {"n_real": 240 // part, "n_fake": fakes // part} | {
                 metric: around(rng, centre * factor, 0.08 * centre * share) for metric, centre in METRICS.items()
             }
@@ -331,6 +331,8 @@ def write_all(folder: Path) -> dict:
                     part: {"normal": n, "abnormal": n} for part, n in (("train", 120), ("validation", 40), ("test", 80))
                 },
                 "patients": {"train": 200, "validation": 70, "test": 130},
+                "patients_known": True,
+                "cautions": ["the test part has few patients"],
                 "sources": {},
                 "near_duplicates": {
                     "rule": "at most 4 of 64 bits differ",

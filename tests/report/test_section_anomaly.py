@@ -132,7 +132,7 @@ def test_localisation_stands_beside_the_chance_of_its_processing(tmp_path, input
         for name, value in (("pointing_game", 0.11), ("average_precision", 0.05)):
             result["chance"][processing][name]["value"] = value + 0.02 * number
     place = result["searches"]["seeing"]["localisation"]["positive"]["post-processed"]
-    place["average_precision"] = {"value": 0.5, "low": None, "high": None, "of": 7}
+    place["average_precision"] = {"value": 0.5, "low": None, "high": None, "n": 7}
     write_json(inputs["results"], result)
     written, paths = run(tmp_path, inputs)
     for row in read_csv(paths["localisation"]):
@@ -151,10 +151,10 @@ def test_without_places_localisation_is_said_to_be_missing(tmp_path, inputs, und
         for found in search["localisation"].values():
             for measures in found.values():
                 for name in measures:
-                    measures[name] = {"value": None, "reason": "no such case has a box or a mask", "of": 0}
+                    measures[name] = {"value": None, "reason": "no such case has a box or a mask", "n": 0}
     for measures in result["chance"].values():
         for name in measures:
-            measures[name] = {"value": None, "reason": "no such case has a box or a mask", "of": 0}
+            measures[name] = {"value": None, "reason": "no such case has a box or a mask", "n": 0}
     write_json(inputs["results"], result)
     written, paths = run(tmp_path, inputs)
     assert "localisation was not measured" in written["said"]

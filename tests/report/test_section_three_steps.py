@@ -2,7 +2,6 @@
 
 import pytest
 
-from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.data.imageset import write_image_set
 from synthmed.report.sections.three_steps import SECTION, SectionSettings, section
@@ -118,8 +117,3 @@ def test_enough_images_and_no_boxes_are_said(run):
 def test_the_words_on_maps_follow_the_interval(run, low, high, words):
     said, _ = run(looked=LOOKED | {"inside": {name: {"every": inside(low, high)} for name in ("real", "pggan")}})
     assert said.count(words) == 2
-
-
-def test_wrong_settings_are_refused(run):
-    with pytest.raises(InputError, match="examples is 0"):
-        run(examples=0)

@@ -55,7 +55,7 @@ def test_tables_name_their_extractor_and_label_the_documents_numbers(finished):
         with open(path, newline="") as handle:
             rows = list(csv.DictReader(handle))
         assert rows, path
-    with open(finished.path / RESULTS / "tables" / "table_4_2.csv", newline="") as handle:
+    with open(finished.path / RESULTS / "tables" / "answer.classification.arms.csv", newline="") as handle:
         columns = csv.DictReader(handle).fieldnames
     assert any(column.startswith("reference_") for column in columns)
 

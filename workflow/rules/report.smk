@@ -1,8 +1,9 @@
 # The report: a rule for each section, whose exhibits stand in src/synthmed/report/sections/, and the page that joins them.
 from synthmed.report.sections import ORDER, statement
+from synthmed.report.sections.sharing import PAIRS
 
 REFERENCES = f"{workflow.basedir}/src/synthmed/report/references"
-CAPTIONS = "results/.captions"
+CAPTIONS = ".snakemake/captions"
 
 
 def exhibits(key):
@@ -23,6 +24,13 @@ def marked(path, key, entry):
         category="{experiment}",
         subcategory="Tables" if entry.folder == "tables" else "Figures",
     )
+
+
+def closest_pairs(path):
+    """The picture that the copy audit of a generator draws, marked for Snakemake's report."""
+    caption = os.path.abspath(f"{CAPTIONS}/sharing.pairs.rst")
+    FILES[caption] = f"{{% set generator = snakemake.wildcards.generator %}}{PAIRS}\n"
+    return report(path, caption=caption, category="{experiment}", subcategory="Figures")
 
 
 def captions(wildcards, output):
@@ -46,7 +54,11 @@ def instances(experiment):
         if f"results/{experiment}/settings/section.{key}.json" in SETTINGS:
             found.append(key)
         elif statement(key).each_task:
-            found += [f"{key}.{task}" for task in tasks_of(experiment)]
+            found += [
+                f"{key}.{task}"
+                for task in tasks_of(experiment)
+                if f"results/{experiment}/settings/section.{key}.{task}.json" in SETTINGS
+            ]
     return found
 
 
@@ -86,9 +98,23 @@ def grid(wildcards):
     return f"results/{wildcards.experiment}/tasks/{wildcards.task}/grid.csv" if head else []
 
 
+def first_task(experiment):
+    """The task whose answer also says what holds for all: copies, phantoms."""
+    return next(iter(tasks_of(experiment)))
+
+
+def first_answer(path):
+    """Input function: files that only the answer to the first task sums up."""
+    return lambda w: path(w) if w.task == first_task(w.experiment) else []
+
+
+def validated(experiment, task):
+    return tasks_of(experiment)[task]["validation"] is not None and has_pool(experiment)
+
+
 def validation(wildcards):
-    validated = task_of(wildcards)["validation"] is not None and has_pool(wildcards.experiment)
-    return f"results/{wildcards.experiment}/tasks/{wildcards.task}/validation.json" if validated else []
+    path = f"results/{wildcards.experiment}/tasks/{wildcards.task}/validation.json"
+    return path if validated(wildcards.experiment, wildcards.task) else []
 
 
 def domain_only(experiment):
@@ -111,8 +137,7 @@ for experiment in EXPERIMENTS:
     phantom, count = {"phantom": provider == "phantom"}, {"tasks": len(tasks)}
     shared = {"generators": named}
     labelled = {"classes": entry["classes"], "pseudo_labelled": pseudo_labelled(experiment)}
-    questions = [entry["task"] if len(tasks) == 1 else f"{entry['task']} ({task['title']})" for task in tasks.values()]
-    declare("section-question", f"{folder}/section.question.json", {"tasks": questions})
+    declare("section-question", f"{folder}/section.question.json", {"task": entry["task"]})
     examples = {"examples": entry["figures"]["examples"], "seed": entry["seed"]}
     declare("section-data", f"{folder}/section.data.json", {**shared, **labelled, **examples, "provider": provider})
     declare("section-methods", f"{folder}/section.methods.json", {})
@@ -122,9 +147,11 @@ for experiment in EXPERIMENTS:
     declare("section-limits", f"{folder}/section.limits.json", phantom)
     declare("section-provenance", f"{folder}/section.provenance.json", {})
     for name, task in tasks.items():
-        declare("section-answer", f"{folder}/section.answer.{name}.json", {**shared, **count, **phantom})
+        warned = {"phantom": provider == "phantom" and name == first_task(experiment)}
+        declare("section-answer", f"{folder}/section.answer.{name}.json", {**shared, **count, **warned})
         declare("section-task", f"{folder}/section.task.{name}.json", {**shared, **count})
-        declare("section-trust", f"{folder}/section.trust.{name}.json", {**count, "title": task["title"]})
+        if validated(experiment, name) or name == first_task(experiment):
+            declare("section-trust", f"{folder}/section.trust.{name}.json", {**count, "title": task["title"]})
     arms = sum(len(arms_of(experiment, task)) for task in tasks)
     content = {"title": entry["title"], "provider": provider, "generators": len(named), "arms": arms}
     declare("page", f"{folder}/page.json", content)
@@ -151,7 +178,7 @@ rule section_answer:
         settings="results/{experiment}/settings/section.answer.{task}.json",
         verdicts="results/{experiment}/tasks/{task}/verdicts.json",
         summary="results/{experiment}/tasks/{task}/summary.json",
-        copies=of_generators("copies", "json"),
+        copies=first_answer(of_generators("copies", "json")),
         document=document,
         code=code("results/{experiment}/settings/section.answer.{task}.json"),
     output:
@@ -173,7 +200,6 @@ rule section_data:
     input:
         settings="results/{experiment}/settings/section.data.json",
         split_report="results/{experiment}/images/split.json",
-        verdicts=lambda w: of_tasks("verdicts.json")(w)[0],
         train="results/{experiment}/images/train.zip",
         synthetics=of_generators("images", "zip"),
         code=code("results/{experiment}/settings/section.data.json"),

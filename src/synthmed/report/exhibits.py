@@ -187,6 +187,7 @@ def _on_page(
         "said": said,
         "headers": headers,
         "groups": groups,
+        "rows": len(rows),
         "notes": list(dict.fromkeys(notes)),
         "references": len(reference.columns) if reference else 0,
         "reference_header": HEADER,
@@ -201,7 +202,9 @@ def _cell(column: Column, row: Mapping, kind: str) -> dict:
     value = row.get(column.key)
     text, below = column.text(value), []
     if isinstance(value, Estimate) and value.low is not None:
-        below.append(f"[{column.text(value.low)}, {column.text(value.high)}]")
+        # Beside a value of ordinary size an end such as 4e-10 is 0.
+        ends = [0.0 if abs(end) < 5e-4 <= abs(value.value) / 10 else end for end in (value.low, value.high)]
+        below.append(f"[{column.text(ends[0])}, {column.text(ends[1])}]")
     for words, key in column.below:
         other = column.text(row.get(key))
         if other and other != text:

@@ -12,7 +12,6 @@ from synthmed.core.files import read_json
 from synthmed.metrics.estimate import Estimate
 
 _ESTIMATE = {field.name for field in fields(Estimate)}
-_VALUES = _ESTIMATE - {"n"}
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ def read_result(path: Path) -> dict:
 
 def _measured(node: object) -> object:
     if isinstance(node, Mapping):
-        if "value" in node and set(node) <= {*_ESTIMATE, "of", "count"}:
-            return Estimate(n=node.get("of", node.get("n")), **{key: node[key] for key in _VALUES & set(node)})
+        if "value" in node and set(node) <= _ESTIMATE:
+            return Estimate.from_json(node)
         return {key: _measured(value) for key, value in node.items()}
     return [_measured(value) for value in node] if isinstance(node, list) else node
 

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from markupsafe import Markup
-
 from synthmed.core.files import write_json
 from synthmed.report.exhibits import Figure, Found, Section, Table
 from synthmed.report.references.document import Document, read_document
@@ -40,8 +38,8 @@ def write_section(
 
     path: its stem is the section's key, with `.<task>` where each task has one. found: what captions, headings and the
     template name, and what tables and figures are made from. document: YAML of the document whose numbers stand beside
-    ours (see references.document), None without. pictures: shown too. Raises InputError when `out` is not one file for
-    each exhibit, ValueError when the template does not show one of them.
+    ours (see references.document), None without. pictures: shown too. Its words stand first, then the exhibits in the
+    order of the statement. Raises InputError when `out` is not one file for each exhibit.
     """
     instance = path.stem
     key = instance.partition(".")[0]
@@ -58,27 +56,16 @@ def write_section(
         }
         for picture in pictures
     ]
-    by_name = {entry["name"].removeprefix(f"{instance}."): entry for entry in exhibits}
     html = environment(html=True)
     macros = html.get_template("section.html.j2").module
-
-    def show(*names: str) -> Markup:
-        """The exhibits of these names, in this order; those without content are left out."""
-        shown = [by_name.pop(name) for name in names]
-        return Markup("\n").join(getattr(macros, entry["kind"])(entry) for entry in shown if entry["shown"])
-
-    text = html.get_template(f"sections/{key}.html.j2").render(
-        **found,
-        show=show,
-        pictures=[picture.name for picture in pictures],
-        document_says=said.said(instance) if said else "",
+    words = html.get_template(f"sections/{key}.html.j2").render(
+        **found, document_says=said.said(instance) if said else ""
     )
-    if by_name:
-        raise ValueError(f"sections/{key}.html.j2 does not show {list(by_name)}")
+    shown = [getattr(macros, entry["kind"])(entry) for entry in exhibits if entry["shown"]]
     content = {"key": instance, **{name: spoken(getattr(section, name), found) for name in ("link", "title")}}
     kept = ("name", "kind", "file", "caption", "shown")
     exhibits = [{name: entry[name] for name in kept} for entry in exhibits]
-    write_json(path, {**content, "html": str(text), "exhibits": exhibits})
+    write_json(path, {**content, "html": "\n".join([words, *shown]), "exhibits": exhibits})
 
 
 def _applicable(document: Document | None, instance: str, section: Section, found: Found) -> Document | None:

@@ -36,8 +36,8 @@ def short(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """`+0.012`, `−0.040`."""
-    return minus(f"{value:+.3f}")
+    """`+0.012`, `−0.040`; never `−0.000`."""
+    return minus(f"{round(value, 3) + 0.0:+.3f}")
 
 
 def decimals(value: float) -> str:
@@ -53,6 +53,11 @@ def tenths(value: float) -> str:
 def p_value(value: float) -> str:
     """`< 0.001` or three decimals."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def title_of(name: str, generators) -> str:
+    """The title of the generator `name`."""
+    return generators[name].title
 
 
 def interval(found: Estimate, form=short, name: str = "95 % interval ") -> str:
@@ -73,7 +78,7 @@ def environment(*, html: bool) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (joined, counted, percent, short, signed, decimals, tenths, p_value, interval)
+    filters = (title_of, joined, counted, percent, short, signed, decimals, tenths, p_value, interval)
     made.filters |= {filter.__name__: filter for filter in filters}
     made.globals |= {filter.__name__: filter for filter in filters}
     return made

@@ -68,12 +68,16 @@ def draw_training(path: Path, history: Sequence[Mapping[str, str]]) -> None:
 
 
 def draw_fidelity(
-    path: Path, quality: Sequence[Mapping], titles: Mapping[str, str], metrics: Mapping[str, tuple[str, str]]
+    path: Path,
+    quality: Sequence[Mapping],
+    titles: Mapping[str, str],
+    group: str,
+    metrics: Mapping[str, tuple[str, str]],
 ) -> None:
     """A panel a metric (a block of panels an extractor): every generator with its 95 % interval beside the real floor.
 
     Values are those of as many generated images as the floor has real ones (`matched`): they depend on the number.
-    metrics: name → (title, direction).
+    group: of the results; metrics: name → (title, direction).
     """
     extractors = list(dict.fromkeys(entry["extractor"] for entry in quality))
     names = [name for name in titles if any(entry["generator"] == name for entry in quality)]
@@ -85,7 +89,7 @@ def draw_fidelity(
         block.suptitle(f"Features of {extractor}", x=0.0, ha="left", fontsize=9.5, color=MUTED)
         entries = {entry["generator"]: entry for entry in quality if entry["extractor"] == extractor}
         for axis, metric in zip(block.subplots(lines, 4, sharey=True).flat, metrics, strict=False):
-            _metric_panel(axis, metric, entries, names)
+            _metric_panel(axis, metric, group, entries, names)
             title, direction = metrics[metric]
             axis.set_title(title)
             axis.set_xlabel(direction, fontsize=8, color=MUTED)
@@ -93,21 +97,23 @@ def draw_fidelity(
     save(figure, path)
 
 
-def _metric_panel(axis: plt.Axes, metric: str, entries: Mapping[str, Mapping], names: Sequence[str]) -> None:
+def _metric_panel(
+    axis: plt.Axes, metric: str, group: str, entries: Mapping[str, Mapping], names: Sequence[str]
+) -> None:
     absent = Estimate.missing("not measured")
-    floors = [entry["floor"].get("all", {}).get(metric, absent) for entry in entries.values()]
+    floors = [entry["floor"].get(group, {}).get(metric, absent) for entry in entries.values()]
     values = [floor.value for floor in floors if floor.value is not None]
     ends = [end for floor in floors for end in (floor.low, floor.high) if end is not None]
     if values:  # one floor a generator, because it is computed at the generator's count; they nearly coincide
         if ends:
             axis.axvspan(min(ends), max(ends), color=GRID, lw=0)
         axis.axvline(float(np.mean(values)), color=MUTED, lw=1.2, ls=(0, (4, 2)))
-    copied = [entry["duplicate"].get("all", {}).get(metric, absent).value for entry in entries.values()]
+    copied = [entry["duplicate"].get(group, {}).get(metric, absent).value for entry in entries.values()]
     copied = [value for value in copied if value is not None]
     if copied:
         axis.axvline(float(np.mean(copied)), color=SERIES[1], lw=1.2, ls=":")
     for place, name in enumerate(reversed(names)):
-        found = entries[name]["matched"]["all"][metric] if name in entries else absent
+        found = entries[name]["matched"][group][metric] if name in entries else absent
         if found.value is None:
             where = {"transform": axis.get_yaxis_transform(), "ha": "center", "va": "center"}
             axis.text(0.5, place, "not computed", color=MUTED, fontsize=7.5, style="italic", **where)

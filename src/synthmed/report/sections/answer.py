@@ -116,7 +116,7 @@ def _rows(found: Found) -> list[dict]:
                     "p_holm": versus["p_holm"],
                     "verdict": versus["verdict"] or "none given",
                     "equivalent": "yes" if versus["equivalent"] else "no",
-                    "note": "" if versus["verdict"] else f"{arm['title']}: {versus['reason']}",
+                    "note": "" if versus["verdict"] else f"No word: {versus['reason']}.",
                 }
                 if arm["kind"] in ("generator", "synthetic_only") and arm["set"] in found["fidelity"]:
                     row["label_fidelity"] = found["fidelity"][arm["set"]]["all"]

@@ -85,7 +85,6 @@ def section(
     settings: DataSettings,
     *,
     split_report: Path,
-    verdicts: Path,
     train: Path,
     synthetics: list[Path],
     section: Output,
@@ -93,18 +92,18 @@ def section(
 ) -> None:
     """The report's section on the data.
 
-    split_report: of `split`; verdicts: of any task, which know whether patients are known; train: real images;
-    synthetics: one image set for each generator.
+    split_report: of `split`; train: real images; synthetics: one image set for each generator.
     """
     if len(synthetics) != len(settings.generators):
         raise InputError(f"synthetics: {len(synthetics)} sets for the generators {[*settings.generators]}; one each")
     for name in settings.pseudo_labelled:
         if name not in settings.generators:
             raise InputError(f"setting pseudo_labelled names {name!r}; the generators are {list(settings.generators)}")
+    split = read_json(split_report)
     found = {
         "settings": settings,
-        "split": read_json(split_report),
-        "patients_known": read_json(verdicts)["patients_known"],
+        "split": split,
+        "patients_known": split["patients_known"],
         "labelled": [settings.generators[name].title for name in settings.pseudo_labelled],
         "train": train,
         "synthetics": synthetics,

@@ -180,8 +180,6 @@ def section(
     axes_report: of `disease-axes`; paths, images, cams: outputs `out`, `images` and `cams` of `move-along-axes`. Raises
     InputError when the files are of different runs.
     """
-    if settings.examples < 1:
-        raise InputError(f"setting examples is {settings.examples}; it must be 1 or more")
     report, moved = read_result(axes_report), read_result(paths)
     names = [{entry["target"] for entry in result["axes"]} for result in (report, moved)]
     if names[0] != names[1] or report["generator"] != moved["generator"]:

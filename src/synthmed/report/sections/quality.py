@@ -1,5 +1,6 @@
 """Section "Image quality": distances of generated images from real ones, and whether they show what they claim."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,17 +13,14 @@ from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry, check_generators, label_fidelity, read_result, read_task
 from synthmed.report.section import write_section
 
-METRICS = {
-    "inception_score": ("IS", "Inception score", "higher is better"),
-    "fid": ("FID", "FID", "lower is better"),
-    "fid_infinity": ("FID∞", "FID∞", "lower is better"),
-    "kid": ("KID", "KID", "lower is better"),
-    "precision": ("precision", "Precision", "higher is better"),
-    "recall": ("recall", "Recall", "higher is better"),
-    "density": ("density", "Density", "higher is better"),
-    "coverage": ("coverage", "Coverage", "higher is better"),
-}
-"""Metric of the fidelity JSON → its header, its title in the figure, its direction."""
+MEAN = "mean of classes"
+"""Group of the fidelity JSON: the mean of what every class has by itself."""
+
+
+def _metrics() -> Mapping:
+    from synthmed.metrics.quality import METRICS  # with scipy, which the workflow need not import
+
+    return METRICS
 
 
 @dataclass(frozen=True)
@@ -40,16 +38,16 @@ class QualitySettings:
 def _columns(found: Found) -> list[Column]:
     measured = [
         Column(
-            name,
-            header,
+            metric.name,
+            metric.header,
             interval=True,
             # FID∞ stands in the figure.
-            page=name != "fid_infinity",
-            below=(("of {n_floor}:", f"matched_{name}"), ("floor", f"floor_{name}")),
+            page=metric.name != "fid_infinity",
+            below=(("of {n_floor}:", f"matched_{metric.name}"), ("floor", f"floor_{metric.name}")),
         )
-        for name, (header, _, _) in METRICS.items()
+        for metric in _metrics().values()
     ]
-    beside = [Column(f"{kind}_{name}", page=False) for kind in ("matched", "floor", "duplicate") for name in METRICS]
+    beside = [Column(f"{kind}_{name}", page=False) for kind in ("matched", "floor", "duplicate") for name in _metrics()]
     return [
         Column("generator"),
         Column("receptive_field", "receptive field (px)"),
@@ -66,14 +64,14 @@ def _rows(found: Found) -> list[dict]:
     settings, rows = found["settings"], []
     for result in found["quality"]:
         entry = settings.generators[result["generator"]]
-        for label in (*settings.classes, "all"):
+        for label in (*settings.classes, MEAN, "all"):
             if label not in result["groups"]:
                 continue
             group = result["groups"][label]
             beside = {
                 f"{kind}_{name}": result[kind].get(label, {}).get(name, Estimate.missing("not measured")).value
                 for kind in ("matched", "floor", "duplicate")
-                for name in METRICS
+                for name in _metrics()
             }
             rows.append(
                 {
@@ -85,7 +83,7 @@ def _rows(found: Found) -> list[dict]:
                     "n_real": group["n_real"],
                     "n_fake": group["n_fake"],
                     "n_floor": result["floor"].get(label, {}).get("n_fake"),
-                    **{name: group[name] for name in METRICS},
+                    **{name: group[name] for name in _metrics()},
                     **beside,
                 }
             )
@@ -98,7 +96,13 @@ def _draw(path: Path, found: Found) -> str | None:
     from synthmed.report.charts.quality import draw_fidelity
 
     titles = {name: entry.title for name, entry in found["settings"].generators.items()}
-    draw_fidelity(path, found["quality"], titles, {name: words[1:] for name, words in METRICS.items()})
+    draw_fidelity(
+        path,
+        found["quality"],
+        titles,
+        MEAN,
+        {metric.name: (metric.title, metric.direction) for metric in _metrics().values()},
+    )
     return None
 
 
@@ -125,7 +129,7 @@ SECTION = Section(
     exhibits=(
         Figure(
             "fidelity",
-            "Quality of the generated images, all classes together, with 95 % bootstrap intervals. Dashed line and "
+            "Quality of the generated images, mean of the classes, with 95 % intervals. Dashed line and "
             "band: the same measure between real and held-out real images, the floor, with as many images. Dotted: "
             "repeated training images.",
             _draw,

@@ -16,10 +16,10 @@ SECTION = Section(link="Question", title="Question")
 class QuestionSettings:
     """Settings of `section-question`."""
 
-    tasks: Annotated[tuple[str, ...], Meta(description="What each task's model does, to follow 'a classifier'.")]
+    task: Annotated[str, Meta(description="What the model does, to follow “a classifier”: `tells a from b`.")]
 
 
 @step("section-question")
 def section(settings: QuestionSettings, *, section: Output) -> None:
     """The report's section on what is asked."""
-    write_section(section, [], SECTION, {"tasks": settings.tasks}, document=None)
+    write_section(section, [], SECTION, {"task": settings.task}, document=None)

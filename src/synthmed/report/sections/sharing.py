@@ -11,7 +11,7 @@ from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Found, Section, Table
 from synthmed.report.results import GeneratorEntry, check_generators, read_result
 from synthmed.report.section import Picture, write_section
-from synthmed.report.words import p_value, short
+from synthmed.report.words import p_value, percent, short
 
 PAIRS = (
     "{{ generator }}: the generated images that lie closest to a training image, each beside the nearest training "
@@ -68,8 +68,8 @@ def _detection_columns(found: Found) -> list[Column]:
         Column("kind", "copies of training images"),
         Column("images", once="Images of a set: {}."),
         Column("sets", once="Sets of each kind: {}."),
-        *(Column(_share(share), f"found: {_share(share)}", interval=True) for share in shares),
-        Column("images_found", "copies that are suspects", interval=True),
+        *(Column(_share(share), f"found: {_share(share)}", form=percent, interval=True) for share in shares),
+        Column("images_found", "copies that are suspects", percent, interval=True),
     ]
 
 
@@ -92,7 +92,7 @@ SECTION = Section(
                 Column("n_fake", "generated images", once="Generated images: {}."),
                 Column("identical"),
                 Column("suspects"),
-                Column("suspect_share", "share of suspects", interval=True, page=False),
+                Column("suspect_share", "share of suspects", percent, interval=True, page=False),
                 *(
                     Column(f"{key}_{space}", f"{title} by {space}", form, page=page)
                     for space in _SPACES
@@ -104,7 +104,7 @@ SECTION = Section(
                         ("p", "p", p_value, True),
                     )
                 ),
-                Column("origin_identity", "nearest is its origin", interval=True),
+                Column("origin_identity", "nearest is its own patient", percent, interval=True),
                 Column("authenticity", interval=True, page=False),
                 Column("c_t", "C_T", page=False),
             ),

@@ -125,7 +125,7 @@ def comparison_rows(found: Found) -> list[dict]:
                 "p_holm": entry["p_holm"],
                 "verdict": entry["verdict"],
                 "equivalent": "yes" if entry["equivalent"] else "no",
-                "note": "" if entry["verdict"] else f"{' and '.join(entry['names'])}: {entry['reason']}",
+                "note": "" if entry["verdict"] else f"No word: {entry['reason']}.",
             }
         )
     return rows

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
 from synthmed.core.settings import Count, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
@@ -137,8 +136,6 @@ def section(
 
     pseudo_labels: report of `pseudo-label`, synthetic: its images; cam, maps: of `grad-cam`; test: real test images.
     """
-    if settings.examples < 1:
-        raise InputError(f"setting examples is {settings.examples}; it must be 1 or more")
     looked = read_result(cam)
     arms = sorted(looked["inside"], key=lambda arm: arm == settings.swap)
     found = {
