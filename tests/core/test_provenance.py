@@ -59,6 +59,19 @@ def test_a_record_says_what_was_used(root):
     assert "python" in made["versions"]
 
 
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(root, monkeypatch):
+    scan = os.scandir
+
+    def refused(path):
+        if str(path).endswith("results"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(PermissionError, match="results"):
+        judged(root)
+
+
 @pytest.mark.parametrize("content", ["[]", "{}", '{"sha256": "0", "inputs": {}}'])
 def test_a_damaged_record_is_named(root, content):
     (root / "results" / f"raw{SUFFIX}").write_text(content)

@@ -157,6 +157,20 @@ def _is_settings(name: str) -> bool:
     return "/settings/" in f"/{name}"
 
 
+def _records(folder: Path) -> list[Path]:
+    """All records below a folder; a settings file called so (of the section `provenance`) is none.
+
+    Raises OSError on a folder that cannot be read, which rglob passes over in silence.
+    """
+
+    def refused(error: OSError) -> None:
+        raise error
+
+    walk = os.walk(folder, onerror=refused) if folder.is_dir() else ()
+    found = sorted(Path(place) / name for place, _, names in walk for name in names if name.endswith(SUFFIX))
+    return [path for path in found if path.parent.name != "settings"]
+
+
 def settle(
     folders: Sequence[str | Path],
     *,
@@ -176,7 +190,7 @@ def settle(
     records: dict[str, dict] = {}
     for folder in folders:
         # A settings file may be called so, too: that of a section `provenance`, or of what a user named like that.
-        for path in sorted(path for path in Path(folder).rglob(f"*{SUFFIX}") if not _is_settings(path.as_posix())):
+        for path in _records(Path(folder)):
             artefact = Path(str(path)[: -len(SUFFIX)])
             records[_name(artefact, root)] = made = read_json(path)
             if not isinstance(made, dict) or not {"sha256", "inputs", "code"} <= set(made):
