@@ -95,7 +95,14 @@ def test_a_generator_that_takes_them_trains_and_translates(parts, tmp_path):
     }
     files = {"checkpoint": tmp_path / "c.pt", "history": tmp_path / "h.csv", "samples": tmp_path / "s.png"}
     train(parse(TrainSettings, values), images=paths["train"], **files)
-    chosen = {"model": "cyclegan", "generator": "c", "classes": CLASSES, "trainings": {"both": CLASSES}, "seed": 1}
+    chosen = {
+        "model": "cyclegan",
+        "generator": "c",
+        "classes": CLASSES,
+        "trainings": {"both": CLASSES},
+        "repeats": 1,
+        "seed": 1,
+    }
     chosen |= {"samples": {"normal": 3}, "batch_size": 2, "threads": 1, "device": "cpu"}
     sample(
         parse(SampleSettings, chosen),

@@ -1,6 +1,7 @@
 """Two folders of a user become settings: what they hold, what follows from the numbers, and what is refused."""
 
 import json
+import subprocess
 from collections import Counter
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from made_up_images import image_set
 from synthmed.commands import judge as module
-from synthmed.commands.judge import channels_of, columns_of, judge, look, positive_of, settings
+from synthmed.commands.judge import channels_of, columns_of, judge, look, pipeline, positive_of, settings
 from synthmed.core.errors import InputError
 
 
@@ -59,6 +60,15 @@ def test_two_folders_become_an_experiment(tmp_path, ran):
     assert (arms["added_share"], arms["sweep"], arms["only_share"]) == (1.0, {"synthetic": [0.25, 0.5]}, 1.0)
     assert ran["datasets"]["real"]["options"]["patient_pattern"] == "(p[0-9]+)_"
     assert ran["datasets"]["synthetic"]["options"]["path"] == str(tmp_path / "synthetic")
+
+
+def test_the_pipeline_takes_the_settings_that_were_written(tmp_path, ran):
+    folder_of(tmp_path / "real", {"normal": 40, "tumour": 30})
+    folder_of(tmp_path / "synthetic", {"normal": 30, "tumour": 30})
+    folder = judge(**given(tmp_path))
+    *command, _, target = pipeline(folder, cores=1)
+    planned = subprocess.run([*command, "-n", "--", target], capture_output=True, text=True)
+    assert planned.returncode == 0, planned.stdout + planned.stderr
 
 
 def test_real_test_images_are_the_test_part(tmp_path, ran):

@@ -43,10 +43,12 @@ ENTRY = {
     "generators": {
         "dcgan": {
             "trainings": {"normal": {"labels": ["normal"]}, "abnormal": {"labels": ["abnormal"]}},
+            "repeats": 2,
             "sampling": {"samples": {"normal": 2, "abnormal": 2}},
         },
         "pggan": {
             "trainings": {"both": {"labels": ["normal", "abnormal"]}},
+            "repeats": 1,
             "sampling": {"samples": {"unlabelled": 9}},
         },
         "elsewhere": {"dataset": "own", "labels": {"a": "normal", "b": "abnormal"}},
@@ -64,11 +66,11 @@ ENTRY = {
     "tasks": {
         "main": {
             "arms": {"sweep": {"dcgan": [0.5]}, "swap": None, "added_counts": {"normal": 1, "abnormal": 1}},
-            "model": {"kind": "head", "backbone": "domain"},
+            "model": {"kind": "head", "backbone": "domain", "training": {"seeds": 6}},
         },
         "networks": {
             "arms": {"sweep": {}, "swap": "pggan", "added_counts": None},
-            "model": {"kind": "network", "training": {"targets": ["abnormal"], "pretrained": "vgg16"}},
+            "model": {"kind": "network", "training": {"targets": ["abnormal"], "pretrained": "vgg16", "seeds": 4}},
         },
     },
     "grad_cam": {"task": "main"},
@@ -120,6 +122,8 @@ def test_settings_that_name_what_there_is_pass():
         ("generators.dcgan.trainings.normal.labels", ["no"], r"dcgan\.trainings\.normal\.labels names 'no'"),
         ("generators.dcgan.trainings.normal.labels", ["abnormal"], "asks for 'normal', which 0 trainings have"),
         ("generators.dcgan.sampling.samples", {"norma": 1}, r"dcgan\.sampling\.samples names 'norma'"),
+        ("generators.dcgan.repeats", 4, r"tasks\.main\.model\.training\.seeds is 6, no multiple of the 4 repeats"),
+        ("generators.pggan.repeats", 2, r"generators\.pggan\.repeats is 2, but its unlabelled samples"),
         ("generators.elsewhere.dataset", "owm", "elsewhere.dataset names 'owm'"),
         ("generators.elsewhere.labels", {"a": "sick"}, "elsewhere.labels names 'sick'"),
         ("grad_cam.task", "mian", "grad_cam.task names .mian., but the tasks are .*did you mean .main."),

@@ -103,7 +103,7 @@ def train_settings(model, config, labels=("normal", "tumour"), **loop):
 
 def sample_settings(model, samples, labels=("normal", "tumour")):
     values = {"model": model, "generator": model, "classes": ["normal", "tumour"], "trainings": {"all": labels}}
-    more = {"samples": samples, "seed": 1, "batch_size": 3, "threads": 1, "device": "cpu"}
+    more = {"samples": samples, "repeats": 1, "seed": 1, "batch_size": 3, "threads": 1, "device": "cpu"}
     return parse(SampleSettings, values | more)
 
 

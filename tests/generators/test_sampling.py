@@ -79,6 +79,7 @@ def settings(**changes):
         "generator": "dcgan_64",
         "classes": ["normal", "abnormal"],
         "trainings": {"n": ["normal"], "a": ["abnormal"]},
+        "repeats": 1,
         "samples": {"normal": 5, "abnormal": 3},
         "seed": 1,
         "batch_size": 2,
@@ -111,6 +112,26 @@ def test_the_synthetic_set(tmp_path, images, pair):
     assert made.pixels.shape == (8, 16, 16, 1)
     assert len({image.tobytes() for image in made.pixels}) == 8
     assert "origin" not in made.rows[0]
+
+
+def test_each_repeat_of_the_trainings_gives_as_many_images(tmp_path, images, pair):
+    again = [
+        checkpoint(tmp_path / f"{name}2.pt", (name,), seed=seed) for seed, name in ((2, "normal"), (3, "abnormal"))
+    ]
+    sample(settings(), checkpoints=pair, images=images, synthetic=tmp_path / "first.zip")
+    sample(settings(repeats=2), checkpoints=[*pair, *again], images=images, synthetic=tmp_path / "both.zip")
+    first, both = ImageSet(tmp_path / "first.zip"), ImageSet(tmp_path / "both.zip")
+    assert "training" not in first.rows[0]
+    firsts, seconds = ([i for i, row in enumerate(both.rows) if row["training"] == number] for number in "12")
+    assert [both.rows[i]["label"] for i in seconds] == first.column("label")
+    assert [both.rows[i]["image"] for i in firsts] == first.column("image")
+    assert np.array_equal(both.pixels[firsts], first.pixels), "the first repeat is what it is alone"
+    assert len(set(both.column("patient"))) == len(set(both.column("image"))) == 16
+    # The second repeat: its own checkpoints and its own noise.
+    sample(settings(repeats=2), checkpoints=[*pair, *pair], images=images, synthetic=tmp_path / "same.zip")
+    same = ImageSet(tmp_path / "same.zip")
+    assert len({image.tobytes() for image in same.pixels}) == 16
+    assert not np.array_equal(same.pixels[seconds], both.pixels[seconds])
 
 
 def test_labels_that_differ_in_signs_only_have_names_of_their_own(tmp_path, images):
@@ -177,6 +198,11 @@ def test_images_of_another_size_are_refused(tmp_path):
         ({"trainings": {"n": ["normal"], "a": ["normal"]}}, "2 trainings have this label"),
         ({"trainings": {"n": ["normal", "abnormal"], "a": ["other"]}}, "unconditional and cannot be asked"),
         ({"trainings": {"n": ["normal"]}}, "2 checkpoints for the 1 trainings"),
+        ({"repeats": 2}, "2 checkpoints for the 2 trainings .*, each 2 times"),
+        (
+            {"repeats": 2, "trainings": {"all": ["normal", "abnormal"]}, "samples": {"unlabelled": 5}},
+            "repeats is 2, but unlabelled samples",
+        ),
         (
             {"trainings": {"a": ["abnormal"], "n": ["normal"]}},
             "trained on .'normal'., but the settings say .'abnormal'.",

@@ -9,13 +9,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from synthmed.core.names import UNLABELLED, check_names, check_reserved, pool_count
+from synthmed.core.names import EXTERNAL, UNLABELLED, check_names, check_reserved, pool_count
 from synthmed.data.sources import raw_files
 from synthmed.core.errors import InputError
 from synthmed.core.files import dump_json, read_json, write_text
 from synthmed.core.lock import hold
 from synthmed.core.settings import parse as parsed
-from synthmed.generators import EXTERNAL
 from synthmed.generators import needs as needs_of
 from synthmed.steps import STEPS, step_code
 from synthmed.weights.registry import WEIGHTS, available
@@ -157,9 +156,23 @@ def threads_of(training):
     return training["threads"] * training["processes"]
 
 
+def repeats_of(generator):
+    """How often each training of a generator is run; the one of the anomaly search once."""
+    return generator.get("repeats", 1)
+
+
+def repeated(generator):
+    """Name, settings and repeat of each training of a generator: all of the first repeat, then all of the next."""
+    return [
+        (part if repeat == 0 else f"{part}_r{repeat + 1}", training, repeat)
+        for repeat in range(repeats_of(generator))
+        for part, training in generator["trainings"].items()
+    ]
+
+
 def trainings(experiment, generator):
-    """Names of the trainings of one generator: one per class, or one for all; none where it was made elsewhere."""
-    return list(trained_generators(experiment).get(generator, {"trainings": ()})["trainings"])
+    """Names of the trainings of one generator, as `repeated` orders them; none where it was made elsewhere."""
+    return [part for part, _, _ in repeated(trained_generators(experiment).get(generator, {"trainings": {}}))]
 
 
 def generators(experiment):

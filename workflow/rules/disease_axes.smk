@@ -1,8 +1,8 @@
 # Directions of diseases in the latent space of a generator.
 def axes_checkpoint(wildcards):
-    """The one training of the generator whose latent space is searched for axes."""
+    """The one training, or its first repeat, of the generator whose latent space is searched for axes."""
     generator = config["experiments"][wildcards.experiment]["disease_axes"]["generator"]
-    (part,) = trainings(wildcards.experiment, generator)
+    (part,) = trained_generators(wildcards.experiment)[generator]["trainings"]
     return f"results/{wildcards.experiment}/generators/{generator}/{part}.pt"
 
 

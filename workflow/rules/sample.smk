@@ -13,6 +13,7 @@ for experiment in EXPERIMENTS:
                 "generator": name,
                 "classes": entry["classes"],
                 "trainings": {part: training["labels"] for part, training in generator["trainings"].items()},
+                "repeats": repeats_of(generator),
                 "seed": entry["seed"],
                 **generator["sampling"],
             },

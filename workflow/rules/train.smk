@@ -7,7 +7,7 @@ def training_of(w):
 for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     for name, generator in trained_generators(experiment).items():
-        for part, training in generator["trainings"].items():
+        for part, training, repeat in repeated(generator):
             declare(
                 "train",
                 f"results/{experiment}/settings/train.{name}.{part}.json",
@@ -15,7 +15,7 @@ for experiment in EXPERIMENTS:
                     "model": generator["model"],
                     "classes": entry["classes"],
                     "labels": training["labels"],
-                    "seed": entry["seed"],
+                    "seed": entry["seed"] + repeat,
                     "config": generator["config"],
                     "training": {**generator["training"], "steps": training["steps"]},
                 },

@@ -250,7 +250,8 @@ def settings(
                 "labels": None,
             }
         },
-        "fidelity": {"floor_counts": dict(real)},
+        "fidelity": {"floor_counts": {label: max(2, synthetic[label]) for label in classes}},
+        "planted_copies": {"images": max(1, min(40, int(sum(training.values()) / 4)))},
         "tasks": {
             "classification": {
                 "outcome": "auroc" if len(classes) == 2 else "balanced_accuracy",
@@ -268,17 +269,22 @@ def settings(
 
 
 # ------------------------------------------------------------------------------------------------------------ run
-def run(folder: Path, cores: int) -> None:
-    """Run the pipeline in `folder`. Raises InputError when it stops, with the last lines of its log."""
+def pipeline(folder: Path, cores: int) -> list[str]:
+    """The command that runs the pipeline in `folder`. Raises InputError where there is no clone to run it from."""
     repository = Path(synthmed.__file__).parents[2]
     if not (repository / "Snakefile").is_file():
         raise InputError(f"{repository}: no Snakefile here; `judge` runs the pipeline of a clone of the repository")
-    command = [
+    return [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(repository / "Snakefile"), "--cores", str(cores)),
         *("--directory", str(folder), "--quiet", "rules", "progress", "host", "--configfile"),
         *(str(repository / "workflow" / "judge.yaml"), str(folder / "judge.json")),
         *("--", "experiment_judge"),
     ]
+
+
+def run(folder: Path, cores: int) -> None:
+    """Run the pipeline in `folder`. Raises InputError when it stops, with the last lines of its log."""
+    command = pipeline(folder, cores)
     log = folder / "judge.log"
     logger.info("running the pipeline in %s; its log is %s", folder, log)
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}

@@ -140,6 +140,13 @@ class Sampling(SamplingOptions):
 class Sampled(Trained):
     """A generator that is trained here, and whose images are judged."""
 
+    repeats: Annotated[
+        Count,
+        Meta(
+            description="Each training is run this often, with seeds of its own, and each gives `samples` images; the "
+            "`seeds` of a task are a multiple."
+        ),
+    ]
     sampling: Sampling
 
 

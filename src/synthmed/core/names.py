@@ -15,6 +15,8 @@ NAME = re.compile("[a-z][a-z0-9_]*")
 """What names of files and rules are made of."""
 UNLABELLED = "unlabelled"
 """Key of `samples` of generators whose images get their class from a classifier."""
+EXTERNAL = "external"
+"""The model of generators whose images were made elsewhere: nothing is trained, a data set holds them."""
 
 
 def check_keys(settings: object, where: str = "") -> None:
@@ -155,6 +157,22 @@ def _check_generators(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:
                     f"setting {where}.sampling.samples asks for {label!r}, which {trained.count(label)} trainings have "
                     f"among their labels; name it in one of {where}.trainings"
                 )
+        _check_repeats(where, generator, entry["tasks"])
+
+
+def _check_repeats(where: str, generator: Mapping, tasks: Mapping[str, Mapping]) -> None:
+    repeats = generator["repeats"]
+    if repeats > 1 and UNLABELLED in generator["sampling"]["samples"]:
+        raise InputError(
+            f"setting {where}.repeats is {repeats}, but its {UNLABELLED} samples are judged as one set; set it to 1"
+        )
+    for task, settings in tasks.items():
+        seeds = settings["model"]["training"]["seeds"]
+        if seeds % repeats:
+            raise InputError(
+                f"setting tasks.{task}.model.training.seeds is {seeds}, no multiple of the {repeats} repeats of "
+                f"{where}; each training of a generator serves equally many seeds"
+            )
 
 
 def _check_trainings(where: str, generator: Mapping, classes: Sequence[str]) -> list[str]:

@@ -14,9 +14,6 @@ GENERATORS = {
 }
 """Name in the settings → module with `Config` and `Model`."""
 
-EXTERNAL = "external"
-"""The model of generators whose images were made elsewhere: nothing is trained, a data set holds them."""
-
 NEEDS = frozenset({"noise", "label", "image", "mask"})
 """What a generator can need to make an image, see Generator.needs in base.py."""
 

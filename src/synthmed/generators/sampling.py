@@ -1,5 +1,6 @@
 """From trained generators to a synthetic image set."""
 
+import itertools
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -51,6 +52,7 @@ class SampleSettings(SamplingOptions):
     trainings: Annotated[
         dict[str, tuple[str, ...]], Meta(description="Name → labels of each training, in the order of the checkpoints.")
     ]
+    repeats: Annotated[Count, Meta(description="Checkpoints of each training, each with a seed of its own.")]
     seed: Seed
 
 
@@ -150,28 +152,36 @@ def find_sources(
 def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, synthetic: Output) -> None:
     """Draw a synthetic image set.
 
-    checkpoints: one per training, in the order of settings.trainings; images: the training part, whose images a
-    model translates or whose masks it paints, where it needs such. synthetic: image set with settings.samples[label]
-    images of each label, with masks where the model draws or is given some; what was made from a real image or its mask
-    names it in the column `origin`. Memory holds one batch. Raises InputError on checkpoints that do not fit the
-    settings or each other, and on more samples than their sources can give.
+    checkpoints: one per training, in the order of settings.trainings, then those of the next repeat; images: the
+    training part, whose images a model translates or whose masks it paints, where it needs such. synthetic: image set
+    with settings.samples[label] images of each label by each repeat, with masks where the model draws or is given some;
+    what was made from a real image or its mask names it in the column `origin`, and with several repeats `training`
+    tells them apart, from 1. Memory holds one batch. Raises InputError on checkpoints that do not fit the settings or
+    each other, and on more samples than their sources can give.
     """
-    if len(checkpoints) != len(settings.trainings):
+    if len(checkpoints) != len(settings.trainings) * settings.repeats:
         raise InputError(
             f"{len(checkpoints)} checkpoints for the {len(settings.trainings)} trainings {list(settings.trainings)}"
+            + (f", each {settings.repeats} times" if settings.repeats > 1 else "")
+        )
+    if settings.repeats > 1 and UNLABELLED in settings.samples:
+        raise InputError(
+            f"setting repeats is {settings.repeats}, but {UNLABELLED} samples are judged as one set; set it to 1"
         )
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     model_class = generators.load(settings.model)
     trainings = find_trainings(settings, model_class)
+    named = [(repeat, *training) for repeat in range(settings.repeats) for training in settings.trainings.items()]
     models = {
-        name: restore(Path(path), settings.model, labels)
-        for (name, labels), path in zip(settings.trainings.items(), checkpoints, strict=True)
+        (repeat, name): restore(Path(path), settings.model, labels)
+        for (repeat, name, labels), path in zip(named, checkpoints, strict=True)
     }
     legends = [model.legend for model in models.values()]
     if any(legend != legends[0] for legend in legends):
         raise InputError(
-            f"the trainings {list(models)} differ in the channels or masks of their images; train them alike"
+            f"the trainings {list(settings.trainings)} differ in the channels or masks of their images; train them "
+            "alike"
         )
     real, sources = None, {}
     if not model_class.needs.isdisjoint({"image", "mask"}):
@@ -180,31 +190,41 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
 
     def rows() -> Iterator[tuple]:
         number, names = 0, _file_names(sorted(settings.samples))
-        for label in sorted(settings.samples):
-            drawn = _drawn(settings, label, models[trainings[label]].to(device), real, sources.get(label))
+        for repeat, label in itertools.product(range(settings.repeats), sorted(settings.samples)):
+            again = f"_r{repeat + 1}" if repeat else ""
+            model = models[repeat, trainings[label]].to(device)
+            drawn = _drawn(settings, label, again, model, real, sources.get(label))
             for made, (origin, *content) in enumerate(drawn, start=1):
                 number += 1
                 fields: dict[str, object] = {
-                    "image": f"{settings.generator}_{names[label]}_{made:05d}.png",
+                    "image": f"{settings.generator}_{names[label]}{again}_{made:05d}.png",
                     "label": label,
                     "patient": f"synthetic-{settings.generator}-{number}",
                     "split": "synthetic",
                     "source": settings.generator,
                 }
+                if settings.repeats > 1:
+                    fields["training"] = str(repeat + 1)
                 yield fields | ({"origin": origin} if origin else {}), *content
-            logger.info(f"drew {settings.samples[label]} images of {label}")
+            logger.info(f"drew {settings.samples[label]} images of {label}{again}")
 
     write_image_set(synthetic, rows(), legends[0])
 
 
 def _drawn(
-    settings: SampleSettings, label: str, model: Generator, real: ImageSet | None, sources: np.ndarray | None
+    settings: SampleSettings,
+    label: str,
+    again: str,
+    model: Generator,
+    real: ImageSet | None,
+    sources: np.ndarray | None,
 ) -> Iterator[tuple]:
     """(name of the real image that it was made from or "", pixels) or (…, mask) of each sample of a label.
 
-    sources: positions in `real` of what they are made from, where the model needs such.
+    again: "" for the first repeat, another text for each of the others, whose noise is another; sources: positions in
+    `real` of what they are made from, where the model needs such.
     """
-    noise = torch.Generator().manual_seed(derived_seed(settings.seed, f"samples of {label}"))
+    noise = torch.Generator().manual_seed(derived_seed(settings.seed, f"samples of {label}{again}"))
     for start in range(0, settings.samples[label], settings.batch_size):
         count = min(settings.batch_size, settings.samples[label] - start)
         source, origins, masks = None, [""] * count, [()] * count

@@ -334,8 +334,9 @@ def _halved(values: dict[str, float], pair: Pair, settings: MetricSettings) -> d
 
 
 def _cut(metric: Metric, value: float, interval: tuple[float, float], pair: Pair) -> Estimate:
-    """An estimate whose interval is cut to the metric's range."""
-    return Estimate(value, max(metric.bounds[0], interval[0]), min(metric.bounds[1], interval[1]), len(pair.fake))
+    """An estimate whose interval is cut to the metric's range at both ends: all of it may lie beyond the best."""
+    lowest, highest = np.clip(interval, *metric.bounds)
+    return Estimate(value, float(lowest), float(highest), len(pair.fake))
 
 
 def mean_of(groups: Sequence[dict[str, Estimate]]) -> dict[str, Estimate]:

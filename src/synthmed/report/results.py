@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
+from synthmed.core.names import EXTERNAL
 from synthmed.metrics.estimate import Estimate
 
 _ESTIMATE = {field.name for field in fields(Estimate)}
@@ -52,14 +53,15 @@ def read_task(path: Path, generators: Mapping[str, GeneratorEntry]) -> dict:
     """The verdicts of one task, with every number as Estimate.
 
     Its arms are in the order of KINDS, of `generators` and of their share, have their name in them, and call generators
-    by their titles (`subject`: also that it is one training, where it is one).
+    by their titles (`subject`: also that it is one training, where it is known to be one).
     """
     task = read_result(path)
     for name, arm in task["arms"].items():
         entry = generators.get(arm["set"])
         arm |= {"name": name, "generator": entry, "subject": arm["title"]}
         if entry is not None:
-            arm["subject"] = entry.title if arm["trainings"] > 1 else f"this training of {entry.title}"
+            trained_once = arm["trainings"] == 1 and entry.model != EXTERNAL
+            arm["subject"] = f"this training of {entry.title}" if trained_once else entry.title
             arm["title"] = arm["title"].replace(arm["set"], entry.title)
     order = list(generators)
 
