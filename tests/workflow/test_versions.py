@@ -17,6 +17,7 @@ def hashes(checkout) -> dict[str, str]:
     return {
         path.relative_to(checkout.path).as_posix(): json.loads(path.read_text())["sha256"]
         for path in sorted((checkout.path / RESULTS).rglob("*.provenance.json"))
+        if path.parent.name != "settings"
     }
 
 
