@@ -126,9 +126,12 @@ def boundary(mask: np.ndarray) -> np.ndarray:
 def interior(mask: np.ndarray) -> np.ndarray:
     """Pixels of objects without their boundary, but at least the innermost ones of each: bool (H, W)."""
     inside = (mask > 0) & ~boundary(mask)
-    for value in np.setdiff1d(mask[mask > 0], mask[inside]):
-        depth = ndimage.distance_transform_edt(np.pad(mask == value, 1))[1:-1, 1:-1]
-        inside |= depth == depth.max()
+    without = np.setdiff1d(mask[mask > 0], mask[inside])
+    boxes = ndimage.find_objects(mask) if len(without) else []
+    for value in without.tolist():
+        box = boxes[value - 1]
+        depth = ndimage.distance_transform_edt(np.pad(mask[box] == value, 1))[1:-1, 1:-1]
+        inside[box] |= depth == depth.max()
     return inside
 
 
