@@ -248,14 +248,14 @@ def _no_score(pair: Pair, settings: MetricSettings) -> str | None:
 
 
 ANY, POSITIVE, SHARE = (-np.inf, np.inf), (0.0, np.inf), (0.0, 1.0)
-_BIASED = "above 0 although held-out images are real: few images raise it, so compare at equal numbers only"
+_BIASED = "above 0 although its images are real, because few images raise it"
 _UNBIASED = "about 0, and below it by chance"
-_NEAR_ONE = "below 1 with few images, so compare at equal numbers only"
+_NEAR_ONE = "below 1, the more so the fewer images"
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric(
-            "inception_score", "IS", "Inception score", True, "that of real images; it knows no medical classes",
+            "inception_score", "IS", "Inception score", True, "anywhere, because it knows no medical classes",
             (1.0, np.inf), "influence", _no_score, inception_score,
         ),
         Metric("fid", "FID", "FID", False, _BIASED, POSITIVE, "influence", _no_distance, fid),

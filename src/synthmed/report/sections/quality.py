@@ -23,6 +23,14 @@ def _metrics() -> Mapping:
     return METRICS
 
 
+def _floors() -> str:
+    """What held-out real images reach, in words, each with the metrics that it holds for."""
+    titles: dict[str, list[str]] = {}
+    for metric in _metrics().values():
+        titles.setdefault(metric.floor, []).append(metric.title)
+    return "; ".join(f"{words} ({', '.join(own)})" for words, own in titles.items())
+
+
 @dataclass(frozen=True)
 class QualitySettings:
     """Settings of `section-quality`."""
@@ -131,7 +139,7 @@ SECTION = Section(
             "fidelity",
             "Quality of the generated images, mean of the classes, with 95 % intervals. Dashed line and "
             "band: the same measure between real and held-out real images, the floor, with as many images. Dotted: "
-            "repeated training images.",
+            "repeated training images. Where the floor lies: {{ floors }}.",
             _draw,
         ),
         Table(
@@ -181,6 +189,7 @@ def section(
         "settings": settings,
         "quality": check_generators([read_result(path) for path in fidelity], settings.generators),
         "tasks": [read_task(path, settings.generators) for path in verdicts],
+        "floors": _floors(),
         "labelled": [settings.generators[name].title for name in settings.pseudo_labelled],
     }
     write_section(section, out, SECTION, found, document=document)
