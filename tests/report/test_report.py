@@ -297,3 +297,24 @@ def test_results_of_unknown_generators_are_refused(inputs, tmp_path):
 def test_every_arm_is_shown_once_among_the_main_ones_or_the_sweep(made):
     shown = [row["arm"] for row in rows_of(made[1], "answer.classification.arms")]
     assert len(shown) == len([arm for arm in ARMS.values() if arm["kind"] != "sweep"])
+
+
+@pytest.mark.parametrize(
+    "classes", [["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia"], [f"class {i}" for i in range(9)]]
+)
+def test_names_and_numbers_of_many_classes_do_not_lie_over_one_another(tmp_path, monkeypatch, count):
+    from synthmed.report.charts import task
+
+    drawn = []
+    monkeypatch.setattr(task, "save", lambda figure, path: drawn.append(figure))
+    classes = ["COVID", "Lung_Opacity", "Normal", "Viral Pneumonia", "a", "b", "c", "d", "e"][:count]
+    counts = [[37.25] * count] * count
+    task.draw_confusion(tmp_path / "c.png", [({"title": "Real + DCGAN"}, "test", counts)] * 3, classes)
+    figure = drawn[0]
+    figure.draw_without_rendering()
+    for axis in figure.axes[:1]:
+        cells = [text.get_window_extent() for text in axis.texts]
+        rows = [text.get_window_extent() for text in axis.get_yticklabels()]
+        for boxes in (cells, rows):
+            assert all(not one.overlaps(other) for n, one in enumerate(boxes) for other in boxes[:n])
+    task.plt.close(figure)
