@@ -153,10 +153,11 @@ SECTION = Section(
             "arms",
             "Every training set, tested on the same images: mean over {{ task.seeds }} seeds with 95 % interval{{ '; "
             "false positives and negatives are means over seeds' if binary }}. The verdict follows from the "
-            "comparison with the real-only training set.{% if fidelity %} Label fidelity: share of generated images "
-            "that the model trained on real ones takes for the class they claim.{% endif %}{% if limited %} "
-            "Budget-limited: the best checkpoint lies in the last tenth of the steps in most trainings, so a longer "
-            "training may change the word.{% endif %}",
+            "comparison with the real-only training set by p, which is adjusted for the number of arms (Holm); the "
+            "interval is not, and may leave out 0 where no word is given.{% if fidelity %} Label fidelity: share of "
+            "generated images that the model trained on real ones takes for the class they claim.{% endif %}{% if "
+            "limited %} Budget-limited: the best checkpoint lies in the last tenth of the steps in most trainings, so "
+            "a longer training may change the word.{% endif %}",
             _rows,
             _columns,
         ),
