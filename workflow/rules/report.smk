@@ -157,64 +157,211 @@ for experiment in EXPERIMENTS:
     declare("page", f"{folder}/page.json", content)
 
 
-AUDITS = of_generators("copies", "json")
-# Section → its inputs, by the names of its step.
-SECTION_INPUTS = {
-    "question": {},
-    "answer": {
-        "verdicts": "results/{experiment}/tasks/{task}/verdicts.json",
-        "summary": "results/{experiment}/tasks/{task}/summary.json",
-        "copies": first_answer(AUDITS),
-        "document": document,
-    },
-    "data": {
-        "split_report": "results/{experiment}/images/split.json",
-        "train": "results/{experiment}/images/train.zip",
-        "synthetics": of_generators("images", "zip"),
-    },
-    "methods": {
-        "verdicts": of_tasks("verdicts.json"),
-        "summaries": of_tasks("summary.json"),
-        "trainings": training_settings,
-        "history": "metrics/{experiment}.training.csv",
-    },
-    "quality": {"fidelity": fidelity_files, "verdicts": of_tasks("verdicts.json"), "document": document},
-    "task": {
-        "verdicts": "results/{experiment}/tasks/{task}/verdicts.json",
-        "summary": "results/{experiment}/tasks/{task}/summary.json",
-        "grid": grid,
-        "roc": "metrics/{experiment}.roc.csv",
-        "document": document,
-    },
-    "sharing": {"copies": AUDITS, "pairs": of_generators("copies", "png")},
-    "trust": {"validation": validation},
-    "limits": {"verdicts": of_tasks("verdicts.json"), "document": document},
-    "provenance": {"files": result_files, "settings_files": settings_files},
-}
+rule section_question:
+    input:
+        settings="results/{experiment}/settings/section.question.json",
+        code=code("results/{experiment}/settings/section.question.json"),
+    output:
+        section="results/{experiment}/sections/question.json",
+    log:
+        "logs/{experiment}/section.question.log",
+    benchmark:
+        "logs/{experiment}/section.question.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("section-question")
 
-for key, inputs in SECTION_INPUTS.items():
-    instance = f"{key}.{{task}}" if statement(key).each_task else key
 
-    rule:
-        name:
-            f"section_{key}"
-        input:
-            **inputs,
-            settings=f"results/{{experiment}}/settings/section.{instance}.json",
-            code=code(f"results/{{experiment}}/settings/section.{instance}.json"),
-        output:
-            **({"out": exhibits(key)} if statement(key).exhibits else {}),
-            section=f"results/{{experiment}}/sections/{instance}.json",
-        log:
-            f"logs/{{experiment}}/section.{instance}.log",
-        benchmark:
-            f"logs/{{experiment}}/section.{instance}.benchmark.tsv"
-        conda:
-            ENVIRONMENT
-        params:
-            captions=captions,
-        shell:
-            command(f"section-{key}")
+rule section_answer:
+    input:
+        settings="results/{experiment}/settings/section.answer.{task}.json",
+        verdicts="results/{experiment}/tasks/{task}/verdicts.json",
+        summary="results/{experiment}/tasks/{task}/summary.json",
+        copies=first_answer(of_generators("copies", "json")),
+        document=document,
+        code=code("results/{experiment}/settings/section.answer.{task}.json"),
+    output:
+        section="results/{experiment}/sections/answer.{task}.json",
+        out=exhibits("answer"),
+    log:
+        "logs/{experiment}/section.answer.{task}.log",
+    benchmark:
+        "logs/{experiment}/section.answer.{task}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-answer")
+
+
+rule section_data:
+    input:
+        settings="results/{experiment}/settings/section.data.json",
+        split_report="results/{experiment}/images/split.json",
+        train="results/{experiment}/images/train.zip",
+        synthetics=of_generators("images", "zip"),
+        code=code("results/{experiment}/settings/section.data.json"),
+    output:
+        section="results/{experiment}/sections/data.json",
+        out=exhibits("data"),
+    log:
+        "logs/{experiment}/section.data.log",
+    benchmark:
+        "logs/{experiment}/section.data.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-data")
+
+
+rule section_methods:
+    input:
+        settings="results/{experiment}/settings/section.methods.json",
+        verdicts=of_tasks("verdicts.json"),
+        summaries=of_tasks("summary.json"),
+        trainings=training_settings,
+        history="metrics/{experiment}.training.csv",
+        code=code("results/{experiment}/settings/section.methods.json"),
+    output:
+        section="results/{experiment}/sections/methods.json",
+        out=exhibits("methods"),
+    log:
+        "logs/{experiment}/section.methods.log",
+    benchmark:
+        "logs/{experiment}/section.methods.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-methods")
+
+
+rule section_quality:
+    input:
+        settings="results/{experiment}/settings/section.quality.json",
+        fidelity=fidelity_files,
+        verdicts=of_tasks("verdicts.json"),
+        document=document,
+        code=code("results/{experiment}/settings/section.quality.json"),
+    output:
+        section="results/{experiment}/sections/quality.json",
+        out=exhibits("quality"),
+    log:
+        "logs/{experiment}/section.quality.log",
+    benchmark:
+        "logs/{experiment}/section.quality.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-quality")
+
+
+rule section_task:
+    input:
+        settings="results/{experiment}/settings/section.task.{task}.json",
+        verdicts="results/{experiment}/tasks/{task}/verdicts.json",
+        summary="results/{experiment}/tasks/{task}/summary.json",
+        grid=grid,
+        roc="metrics/{experiment}.roc.csv",
+        document=document,
+        code=code("results/{experiment}/settings/section.task.{task}.json"),
+    output:
+        section="results/{experiment}/sections/task.{task}.json",
+        out=exhibits("task"),
+    log:
+        "logs/{experiment}/section.task.{task}.log",
+    benchmark:
+        "logs/{experiment}/section.task.{task}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-task")
+
+
+rule section_sharing:
+    input:
+        settings="results/{experiment}/settings/section.sharing.json",
+        copies=of_generators("copies", "json"),
+        pairs=of_generators("copies", "png"),
+        code=code("results/{experiment}/settings/section.sharing.json"),
+    output:
+        section="results/{experiment}/sections/sharing.json",
+        out=exhibits("sharing"),
+    log:
+        "logs/{experiment}/section.sharing.log",
+    benchmark:
+        "logs/{experiment}/section.sharing.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-sharing")
+
+
+rule section_trust:
+    input:
+        settings="results/{experiment}/settings/section.trust.{task}.json",
+        validation=validation,
+        code=code("results/{experiment}/settings/section.trust.{task}.json"),
+    output:
+        section="results/{experiment}/sections/trust.{task}.json",
+        out=exhibits("trust"),
+    log:
+        "logs/{experiment}/section.trust.{task}.log",
+    benchmark:
+        "logs/{experiment}/section.trust.{task}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-trust")
+
+
+rule section_limits:
+    input:
+        settings="results/{experiment}/settings/section.limits.json",
+        verdicts=of_tasks("verdicts.json"),
+        document=document,
+        code=code("results/{experiment}/settings/section.limits.json"),
+    output:
+        section="results/{experiment}/sections/limits.json",
+    log:
+        "logs/{experiment}/section.limits.log",
+    benchmark:
+        "logs/{experiment}/section.limits.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("section-limits")
+
+
+rule section_provenance:
+    input:
+        settings="results/{experiment}/settings/section.provenance.json",
+        files=result_files,
+        settings_files=settings_files,
+        code=code("results/{experiment}/settings/section.provenance.json"),
+    output:
+        section="results/{experiment}/sections/provenance.json",
+    log:
+        "logs/{experiment}/section.provenance.log",
+    benchmark:
+        "logs/{experiment}/section.provenance.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("section-provenance")
 
 
 rule page:
