@@ -9,7 +9,6 @@ from made_up_features import CLASSES, write_features
 
 from synthmed.core.errors import InputError
 from synthmed.data.features import check_apart, check_together, read_features
-from synthmed.evaluation.arms import stack
 
 
 @pytest.fixture
@@ -49,14 +48,11 @@ def test_a_draw_takes_as_many_as_there_are(path):
     assert len(set(drawn.names)) == 4
 
 
-def test_a_table_for_classifiers_needs_squares(path, tmp_path):
-    file = read_features(path).as_is()
-    features, squares, parts = stack({"real": file, "more": file}, CLASSES)
-    assert features.shape == squares.shape == (10, file.features.shape[1])
-    assert parts["more"].rows.tolist() == list(range(5, 10))
-    without = read_features(changed(path, tmp_path / "w.npz", squares=None)).as_is()
+def test_classifiers_need_squares(path, tmp_path):
+    file = read_features(path)
+    assert file.needed_squares() is file.squares
     with pytest.raises(InputError, match=r"w\.npz: lacks 'squares'"):
-        stack({"real": without}, CLASSES)
+        read_features(changed(path, tmp_path / "w.npz", squares=None)).needed_squares()
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,9 @@ def test_impossible_settings_are_refused(changes, message):
 def test_what_is_checked_before_any_training_is_what_the_arms_ask_for():
     real = {"normal": 61, "abnormal": 53}
     samples = {name: {} for name in ("fastgan", "fresh")}
-    early = needs(NeedsSettings(samples=samples, translated_from={}, arms={"task": settings()}, external=()), real)
+    early = needs(
+        NeedsSettings(samples=samples, translated_from={}, arms={"task": settings()}, external=(), trainings={}), real
+    )
     asked = {(arm.set, label, count) for arm in define_arms(settings(), real) for label, count in arm.added.items()}
     assert {(need.set, need.label, need.needed) for need in early} == {ask for ask in asked if ask[0] in samples}
 

@@ -13,7 +13,7 @@ from synthmed.latent.axes import DiseaseAxesSettings, disease_axes
 from synthmed.latent.paths import PathsSettings, control_p, move_along_axes, path_codes, rises
 from synthmed.latent.sample_file import read_arrays, write_arrays
 from synthmed.latent.samples import LatentSamplesSettings, latent_samples
-from synthmed.report.sections.disease_axes import FILES, DiseaseAxesSectionSettings, section
+from synthmed.report.sections.disease_axes import SECTION, DiseaseAxesSectionSettings, section
 
 SAMPLES = LatentSamplesSettings(
     model="dcgan", generator="toy", space="z", count=3000, seed=3, batch_size=500, save_every=3000, threads=1,
@@ -260,15 +260,16 @@ def test_files_of_different_runs_are_refused(axes):
 
 def test_the_section_reads_what_the_steps_write(axes):
     run(axes)
-    names = [axes / f"{stem}.{'csv' if stem.startswith('table') else 'png'}" for stem in FILES]
+    names = [axes / name for name in SECTION.files("disease_axes")]
     section(
         DiseaseAxesSectionSettings(generator="Toy", examples=2),
         axes_report=axes / "axes.json",
         paths=axes / "paths.json",
         images=axes / "images.zip",
         cams=axes / "cams.zip",
-        section=axes / "section.json",
+        document=None,
+        section=axes / "disease_axes.json",
         out=names,
     )
-    texts = json.loads((axes / "section.json").read_text())["paragraphs"]
-    assert "Found: left and right. Not found: never, because 0 samples show it alone, fewer than 20." in texts[1]
+    words = " ".join(json.loads((axes / "disease_axes.json").read_text())["html"].split())
+    assert "Found: left and right. Not found: never, because 0 samples show it alone, fewer than 20." in words
