@@ -84,11 +84,11 @@ def test_an_edited_generator_is_trained_again_and_the_classifiers_of_real_images
 
 
 def test_a_changed_arm_is_checked_but_no_generator_trained_again(chest):
-    chest.edit_params(experiments__chest_findings__arms__added_share=0.25)
+    chest.edit_params(experiments__chest_findings__tasks__classification__arms__added_share=0.25)
     try:
         planned = chest.planned()
     finally:
-        chest.edit_params(experiments__chest_findings__arms__added_share=0.2)
+        chest.edit_params(experiments__chest_findings__tasks__classification__arms__added_share=0.2)
         chest.planned()
     assert {"check_needs", "classify"} <= planned
     assert not planned & {"train", "sample_unlabelled", "train_classifier"}
