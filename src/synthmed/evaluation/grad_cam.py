@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from synthmed.classifiers import network
 from synthmed.classifiers.cam import grad_cam as maps_of
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
+from synthmed.core.settings import BatchSize, Count, Device, Level, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.boxes import parse_boxes
 from synthmed.data.imageset import ImageSet, write_image_set
@@ -40,14 +41,16 @@ class GradCamOptions:
     """Where the networks look."""
 
     shown: Annotated[
-        int,
-        Meta(ge=1, description="Most wrong images shown of each kind (false negatives and false positives of either "
-             "network, right positives of both)."),
-    ]  # fmt: skip
-    level: Annotated[float, Meta(gt=0, lt=1, description="Of the intervals.")]
-    batch_size: Annotated[int, Meta(ge=1, description="Images at once; bounds the memory.")]
-    threads: Annotated[int, Meta(ge=1, description="Processor threads.")]
-    device: Annotated[Literal["auto", "cpu", "cuda"], Meta(description="auto: a GPU where there is one.")]
+        Count,
+        Meta(
+            description="Most wrong images shown of each kind (false negatives and false positives of either network, "
+            "right positives of both)."
+        ),
+    ]
+    level: Level
+    batch_size: BatchSize
+    threads: Threads
+    device: Device
 
 
 @dataclass(frozen=True)

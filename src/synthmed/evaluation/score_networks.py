@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from msgspec import Meta
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
+from synthmed.core.settings import BatchSize, Device, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import read_arms
 from synthmed.data.imageset import ImageSet
@@ -28,9 +29,9 @@ logger = logging.getLogger(__name__)
 class ScoringOptions:
     """How trained networks are applied to the test images."""
 
-    batch_size: Annotated[int, Meta(ge=1, description="Images at once; bounds the memory.")]
-    threads: Annotated[int, Meta(ge=1, description="Processor threads.")]
-    device: Annotated[Literal["auto", "cpu", "cuda"], Meta(description="auto: a GPU where there is one.")]
+    batch_size: BatchSize
+    threads: Threads
+    device: Device
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
+from msgspec import Meta
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from synthmed.core.errors import InputError
@@ -23,6 +24,16 @@ from synthmed.prepare.deep import deep_values, tiff_values, to_8_bits, without_c
 from synthmed.prepare.rejected import Rejected
 
 logger = logging.getLogger(__name__)
+
+SourceName = Annotated[
+    str, Meta(description="Which reader understands the raw files, a file of src/synthmed/data/sources/.")
+]
+Prefix = Annotated[
+    str,
+    Meta(
+        description="Put before the names of images and patients, so that two sets of one experiment never share one."
+    ),
+]
 
 BLACK = 16
 """Pixels (of 0..255) up to this count as black when a border is looked for."""

@@ -35,8 +35,10 @@ from synthmed.data.sources.raw_image import Load, RawImage
 from synthmed.prepare.anonymise import age, manufacturer, pseudonym, read_salt, sex, view
 from synthmed.prepare.burnt_in import burnt_in
 from synthmed.prepare.common import (
+    Prefix,
     Rejected,
     Resample,
+    SourceName,
     kept_box,
     refuse_small,
     resized,
@@ -129,16 +131,8 @@ class PrepareDicomOptions:
 class PrepareDicomSettings(PrepareDicomOptions):
     """Settings of `prepare-dicom`."""
 
-    source: Annotated[
-        str, Meta(description="Which reader understands the raw files, a file of src/synthmed/data/sources/.")
-    ]
-    prefix: Annotated[
-        str,
-        Meta(
-            description="Put before the names of images and patients, so that two sets of one experiment never "
-            "share one."
-        ),
-    ]
+    source: SourceName
+    prefix: Prefix
 
 
 @step("prepare-dicom")

@@ -24,8 +24,10 @@ from synthmed.data import sources
 from synthmed.data.imageset import PLAIN, write_image_set
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.prepare.common import (
+    Prefix,
     Rejected,
     Resample,
+    SourceName,
     decode,
     kept_box,
     loaded,
@@ -69,16 +71,8 @@ class PrepareOptions:
 class PrepareSettings(PrepareOptions):
     """Settings of `prepare`."""
 
-    source: Annotated[
-        str, Meta(description="Which reader understands the raw files, a file of src/synthmed/data/sources/.")
-    ]
-    prefix: Annotated[
-        str,
-        Meta(
-            description="Put before the names of images and patients, so that two sets of one experiment never "
-            "share one."
-        ),
-    ]
+    source: SourceName
+    prefix: Prefix
     synthetic: Annotated[
         str | None, Meta(description="null for real images, or the name of the external generator that made them.")
     ]
