@@ -3,9 +3,11 @@
 import json
 import subprocess
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from made_up_images import image_set
@@ -59,7 +61,15 @@ def test_two_folders_become_an_experiment(tmp_path, ran):
     arms = experiment["tasks"]["classification"]["arms"]
     assert (arms["added_share"], arms["sweep"], arms["only_share"]) == (1.0, {"synthetic": [0.25, 0.5]}, 1.0)
     assert ran["datasets"]["real"]["options"]["patient_pattern"] == "(p[0-9]+)_"
+    assert experiment["split"] == {"by": "patient", "validation": 0.15, "test": 0.4}
     assert ran["datasets"]["synthetic"]["options"]["path"] == str(tmp_path / "synthetic")
+
+
+@pytest.mark.parametrize("kind", ["datasets", "experiments"])
+def test_everything_of_the_project_is_left_out(kind):
+    root = Path(module.__file__).parents[3]
+    ours, judged = (yaml.safe_load((root / path).read_text()) for path in ("params.yaml", "workflow/judge.yaml"))
+    assert {name for name, entry in judged[kind].items() if entry is None} == set(ours[kind])
 
 
 def test_the_pipeline_takes_the_settings_that_were_written(tmp_path, ran):
@@ -76,7 +86,7 @@ def test_real_test_images_are_the_test_part(tmp_path, ran):
     folder_of(tmp_path / "more", {"0": 10, "1": 10})
     folder_of(tmp_path / "synthetic", {"0": 40, "1": 40})
     folder = judge(**given(tmp_path, test=tmp_path / "more"))
-    assert ran["experiments"]["judge"]["split"] == {"by": "column", "test": None}
+    assert ran["experiments"]["judge"]["split"] == {"by": "column", "validation": 0.15, "test": None}
     with open(folder / "input" / "images.csv") as handle:
         lines = [line.strip().split(",") for line in handle][1:]
     assert Counter((line[1], line[3]) for line in lines) == {

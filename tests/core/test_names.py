@@ -67,10 +67,12 @@ ENTRY = {
         "main": {
             "arms": {"sweep": {"dcgan": [0.5]}, "swap": None, "added_counts": {"normal": 1, "abnormal": 1}},
             "model": {"kind": "head", "backbone": "domain", "training": {"seeds": 6}},
+            "validation": {"train": 9},
         },
         "networks": {
             "arms": {"sweep": {}, "swap": "pggan", "added_counts": None},
             "model": {"kind": "network", "training": {"targets": ["abnormal"], "pretrained": "vgg16", "seeds": 4}},
+            "validation": None,
         },
     },
     "grad_cam": {"task": "main"},
@@ -130,6 +132,7 @@ def test_settings_that_name_what_there_is_pass():
         ("tasks.main.arms.swap", "dcgn", r"tasks\.main\.arms\.swap names .dcgn."),
         ("tasks.main.arms.sweep", {"dcgn": [1.0]}, "sweep names 'dcgn', but the generators are .*did you mean 'dcgan'"),
         ("tasks.main.arms.added_counts", {"norml": 1}, "added_counts names 'norml'"),
+        ("tasks.networks.validation", {"train": 9}, r"tasks\.networks\.validation .* a model of kind head"),
         ("tasks.main.model.backbone", "vgg16", "backbone names 'vgg16', but the extractors are"),
         ("tasks.networks.model.training.targets", ["ill"], "targets names 'ill'"),
         ("tasks.networks.model.training.pretrained", "vgg", "pretrained names 'vgg'"),

@@ -163,11 +163,11 @@ def test_the_most_wrong_come_first_and_there_is_always_one():
     outcome = outcomes(positive, one.called)
     assert outcome.tolist() == ["false negative"] * 3 + ["true negative"]
     decisions, named = {"real": one, "gan": one}, {"real": outcome, "gan": outcome}
-    assert choose(positive, decisions, named, 2) == [
+    assert choose(decisions, named, 2) == [
         ("false negative of both", 1), ("false negative of both", 2), ("false negative of both", 0),
     ]  # fmt: skip
     right = outcomes(np.zeros(4, bool), one.called)
-    assert choose(np.zeros(4, bool), decisions, {"real": right, "gan": right}, 1) == [("true negative of real", 3)]
+    assert choose(decisions, {"real": right, "gan": right}, 1) == [("true negative of real", 3)]
 
 
 def test_maps_become_pictures():

@@ -44,6 +44,24 @@ def test_everything_is_made_and_says_what_it_was_made_from(finished):
             assert name in recorded, f"{name} does not say what it was made from"
 
 
+def test_repeats_of_a_training_differ_by_their_seed(finished):
+    first, second = (
+        json.loads((finished.path / RESULTS / "settings" / f"train.dcgan.{part}.json").read_text())
+        for part in ("normal", "normal_r2")
+    )
+    assert second == first | {"seed": first["seed"] + 1}
+    recorded = artefacts(finished)
+    folder = f"{RESULTS}/generators/dcgan"
+    assert recorded[f"{folder}/normal.pt"] != recorded[f"{folder}/normal_r2.pt"]
+    with open(finished.path / RESULTS / "tasks" / "classification" / "arms.csv", newline="") as handle:
+        used = {
+            (row["seed"], "_r2_" in row["image"])
+            for row in csv.DictReader(handle)
+            if row["arm"] == "dcgan" and row["set"] == "dcgan"
+        }
+    assert used == {("0", False), ("1", True)}, "each seed of the classifier draws from one training"
+
+
 def test_no_result_carries_nan(finished):
     for path in (finished.path / "results").rglob("*"):
         if path.suffix in (".csv", ".json"):

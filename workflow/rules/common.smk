@@ -94,6 +94,11 @@ def stand_in():
                     "small CNN trained on the real training images stands in",
                     file=sys.stderr,
                 )
+                if "domain" not in entry["extractors"]:
+                    raise WorkflowError(
+                        f"{experiment}: no weights for the extractor {name} ({'; '.join(reasons)}), and no extractor "
+                        "`domain` to stand in; add it under extractors, or give the weights under weights.files"
+                    )
                 del entry["extractors"][name]
                 for task in entry["tasks"].values():
                     if task["model"].get("backbone") == name:
@@ -195,13 +200,6 @@ def synthetic(experiment, folder, suffix):
 
 def has_pool(experiment):
     return dataset_of(experiment)["pool"] is not None
-
-
-def backbone(experiment):
-    """The extractor of the features that the copy audit compares: the backbone of the first task on frozen features."""
-    entry = config["experiments"][experiment]
-    tasks = [task["model"]["backbone"] for task in entry["tasks"].values() if task["model"]["kind"] == "head"]
-    return (tasks or list(entry["extractors"]))[0]
 
 
 def augmented_draws(experiment, extractor):

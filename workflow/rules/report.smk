@@ -109,7 +109,7 @@ def first_answer(path):
 
 
 def validated(experiment, task):
-    return tasks_of(experiment)[task]["validation"] is not None and has_pool(experiment)
+    return tasks_of(experiment)[task]["validation"] is not None
 
 
 def validation(wildcards):

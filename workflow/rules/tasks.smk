@@ -128,7 +128,7 @@ for experiment in EXPERIMENTS:
                 "outcome": settings["outcome"],
             },
         )
-        if settings["validation"] is not None and has_pool(experiment):
+        if settings["validation"] is not None:
             statistics = {name: settings["statistics"][name] for name in ("alpha", "margin")}
             content = {**classes, **settings["validation"], **statistics, **seed}
             declare("validate-verdict", f"{folder}/validate_verdict.{task}.json", content)

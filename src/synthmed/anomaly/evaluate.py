@@ -6,7 +6,6 @@ share of *held-out* normal films, for the search and for the supervised classifi
 specificity.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,8 +26,6 @@ from synthmed.data.imageset import ImageSet
 from synthmed.metrics.difference_maps import SCORES, SIGNS, Sign
 from synthmed.metrics.statistics import case_mean
 from synthmed.training.device import choose_device, derived_seed
-
-logger = logging.getLogger(__name__)
 
 
 # ------------------------------------------------------------------------------------------------------------ the step

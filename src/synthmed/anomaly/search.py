@@ -324,9 +324,10 @@ def anomaly_search(
     Search for every image of the set that settings.labels and limit choose.
 
     checkpoint: of a generator of normal images; encoder: from `train-encoder` on the same checkpoint, only with start
-    "encoder". Writes found (.npz, see data.found) and times (.json: seconds of each image, of preparing the starts, and
-    the device; apart, because equal searches give an equal `found`). Rows do not influence each other, but a processor
-    adds up in another order in batches of another size, so results for another batch_size agree to a tolerance only.
+    "encoder". Writes found (.npz, see anomaly.found) and times (.json: seconds of each image, of preparing the starts,
+    and the device; apart, because equal searches give an equal `found`). Rows do not influence each other, but a
+    processor adds up in another order in batches of another size, so results for another batch_size agree to a
+    tolerance only.
 
     While it runs, finished chunks lie beside `found`; the same call goes on after them. Raises InputError before the
     first step on unusable input.

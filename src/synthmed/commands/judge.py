@@ -35,6 +35,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "patient": ("patient", "patient_id", "patientid", "subject", "subject_id", "case", "case_id"),
 }
 """Column of a CSV → names it is looked for under, in any case."""
+VALIDATION, TEST = 0.15, 0.4
+"""Shares of the real patients for validation, and for the test where no test images are given."""
 FEWEST = 4
 """Test images of a class below which nothing can be said."""
 
@@ -88,12 +90,14 @@ def judge(
     folder = Path(folder or out.with_name(f"{out.stem}-run")).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     held_out = sources.get("--test")
+    sick = positive_of(classes, positive)
+    logger.info("the positive class is %r (--positive chooses another)", sick)
     dataset = sources["--real"].dataset if held_out is None else together(sources["--real"], held_out, folder)
     overlay = settings(
         sources["--real"].counts,
         sources["--synthetic"].counts,
         None if held_out is None else held_out.counts,
-        positive=positive_of(classes, positive),
+        positive=sick,
         image={"size": [size, size], "channels": channels_of(sources["--real"])},
         names={name.removeprefix("--"): str(given.path) for name, given in sources.items()},
     )
@@ -222,10 +226,10 @@ def settings(
 ) -> dict[str, Any]:
     """What judge.yaml leaves open: classes, folders, and the shares that the numbers of images allow."""
     classes = sorted(real)
-    share_of_training = 1 - 0.15 - (0.4 if test is None else 0.0)
+    share_of_training = 1 - VALIDATION - (TEST if test is None else 0.0)
     training = {label: real[label] * share_of_training for label in classes}
     few = min(classes, key=lambda label: real[label])
-    if real[few] * (0.15 if test is not None else 0.4) < FEWEST:
+    if real[few] * (VALIDATION if test is not None else TEST) < FEWEST:
         raise InputError(f"{names['real']}: {real[few]} images of {few!r} are too few to divide; add some")
     supply = min(synthetic[label] / training[label] for label in classes)
     points = [point for point in (0.25, 0.5, 1.0, 2.0) if point <= 0.98 * supply]
@@ -250,6 +254,11 @@ def settings(
                 "labels": None,
             }
         },
+        "split": {
+            "by": "patient" if test is None else "column",
+            "validation": VALIDATION,
+            "test": TEST if test is None else None,
+        },
         "fidelity": {"floor_counts": {label: max(2, synthetic[label]) for label in classes}},
         "planted_copies": {"images": max(1, min(40, int(sum(training.values()) / 4)))},
         "tasks": {
@@ -263,21 +272,19 @@ def settings(
             }
         },
     }
-    if test is not None:
-        experiment["split"] = {"by": "column", "test": None}
     return {"experiments": {"judge": experiment}}
 
 
 # ------------------------------------------------------------------------------------------------------------ run
 def pipeline(folder: Path, cores: int) -> list[str]:
     """The command that runs the pipeline in `folder`. Raises InputError where there is no clone to run it from."""
-    repository = Path(synthmed.__file__).parents[2]
-    if not (repository / "Snakefile").is_file():
-        raise InputError(f"{repository}: no Snakefile here; `judge` runs the pipeline of a clone of the repository")
+    clone = Path(synthmed.__file__).parents[2]
+    if not (clone / "Snakefile").is_file():
+        raise InputError(f"{clone}: no Snakefile here; `judge` runs the pipeline of a clone of the repository")
     return [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(repository / "Snakefile"), "--cores", str(cores)),
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(clone / "Snakefile"), "--cores", str(cores)),
         *("--directory", str(folder), "--quiet", "rules", "progress", "host", "--configfile"),
-        *(str(repository / "workflow" / "judge.yaml"), str(folder / "judge.json")),
+        *(str(clone / "workflow" / "judge.yaml"), str(folder / "judge.json")),
         *("--", "experiment_judge"),
     ]
 

@@ -2,14 +2,11 @@
 
 import difflib
 import json
-import logging
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from synthmed.core.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 NAME = re.compile("[a-z][a-z0-9_]*")
 """What names of files and rules are made of."""
@@ -79,7 +76,7 @@ def check_names(
     _known("fidelity.floor_counts", entry["fidelity"]["floor_counts"], classes, "classes")
     _known("weights.files", entry["weights"]["files"], weights, "weights")
     _check_generators(entry, datasets)
-    _check_tasks(entry, weights)
+    _check_tasks(entry, datasets[entry["dataset"]], weights)
     _check_classifiers(entry, datasets[entry["dataset"]], weights)
     if "disease_axes" in entry:
         _check_axes(entry)
@@ -182,7 +179,7 @@ def _check_trainings(where: str, generator: Mapping, classes: Sequence[str]) -> 
     return [label for content in generator["trainings"].values() for label in content["labels"]]
 
 
-def _check_tasks(entry: Mapping, weights: Collection[str]) -> None:
+def _check_tasks(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> None:
     classes, generators = list(entry["classes"]), entry["generators"]
     for task, content in entry["tasks"].items():
         where, arms, model = f"tasks.{task}", content["arms"], content["model"]
@@ -194,6 +191,11 @@ def _check_tasks(entry: Mapping, weights: Collection[str]) -> None:
         else:
             _known(f"{where}.model.training.targets", model["training"]["targets"], classes, "classes")
             _check_pretrained(f"{where}.model.training", model["training"], weights)
+        if content["validation"] is not None and (model["kind"] != "head" or dataset["pool"] is None):
+            raise InputError(
+                f"setting {where}.validation tries the verdict where the truth is known: that needs a pool of the data "
+                "set and a model of kind head; set it to null"
+            )
     for method in ("pseudo_labels", "grad_cam"):
         _known(f"{method}.task", [entry[method]["task"]] if method in entry else [], entry["tasks"], "tasks")
 

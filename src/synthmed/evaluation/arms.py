@@ -20,8 +20,6 @@ from synthmed.core.errors import InputError
 from synthmed.training.seeds import seed_of
 
 Kind = Literal["real", "classic", "duplicates", "generator", "oracle", "label_shuffled", "sweep", "synthetic_only"]
-KINDS = ("real", "classic", "duplicates", "oracle", "generator", "label_shuffled", "sweep", "synthetic_only")
-"""Kinds of arms, in the order of tables and figures."""
 
 REAL, AUGMENTED, TEST = "real", "augmented", "test"
 """Names of sets that are no generator: the real training images, augmented draws of them, the real test images."""

@@ -111,7 +111,7 @@ def classify(
     for number, arm in enumerate(lists):
         own_heads = slice(number * settings.seeds, (number + 1) * settings.seeds)
         described["arms"][arm] |= _trained(settings, trained, own_heads)
-    write_json(summary, described | _summary(settings, table, rows, rate, dropout))
+    write_json(summary, described | _summary(settings, table, rate, dropout))
 
 
 def _scores(
@@ -257,7 +257,7 @@ def _trained(settings: ClassifySettings, trained: TrainedHeads, own: slice) -> d
     }
 
 
-def _summary(settings: ClassifySettings, table: _Table, grid: Sequence[dict], rate: float, dropout: float) -> dict:
+def _summary(settings: ClassifySettings, table: _Table, rate: float, dropout: float) -> dict:
     axes = {"learning_rate": (rate, settings.learning_rates), "dropout": (dropout, settings.dropouts)}
     return {
         "model": f"{table.files[TEST].extractor} with frozen weights, then BatchNorm, global average pooling, dropout "

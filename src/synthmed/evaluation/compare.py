@@ -16,7 +16,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.step import Output, step
 from synthmed.evaluation.arms import REAL, TEST
-from synthmed.evaluation.scores import Cases, Scores, probabilities, read_scores
+from synthmed.evaluation.scores import Cases, Scores, by_seed, probabilities, read_scores
 from synthmed.metrics import classification, statistics, verdict
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.outcomes import OUTCOMES, Measured, Outcome, beside
@@ -92,7 +92,7 @@ def compare(settings: CompareSettings, *, scores: Path, summary: Path, split_rep
             "seeds": table.seeds,
             "images": {test: len(cases.images) for test, cases in table.cases.items()},
             "patients": {test: len(np.unique(cases.patients)) for test, cases in table.cases.items()},
-            "patients_known": bool(read_json(split_report).get("patients_known", True)),
+            "patients_known": read_json(split_report)["patients_known"],
             "rule": verdict.rule_text(
                 settings.alpha, settings.margin, outcome=OUTCOMES[settings.outcome].title, reference=REAL
             ),
@@ -165,8 +165,8 @@ class _Table:
         values = self.scores.values[arm, test]
         if values.shape[2] > 2:
             return values.argmax(axis=2)
-        own = self.summary["thresholds"].get(arm, [self.settings.threshold] * len(values))
-        called = values[:, :, self.positive] >= np.array(own)[:, None]
+        own = by_seed(self.summary["thresholds"], arm, self.settings.threshold, len(values))
+        called = values[:, :, self.positive] >= own[:, None]
         return np.where(called, self.positive, 1 - self.positive)
 
     def values(self, outcome: Outcome, pairs: list[tuple[str, str]]) -> np.ndarray:

@@ -99,7 +99,7 @@ def copies(
     features = {name: _aligned(read_features(path).as_is(), sets[name]) for name, path in files.items()}
     check_together(list(features.values()))
     check_apart([features["train"], features["held_out"]])
-    thumbnails, digests = _thumbnails(sets, settings.pixel_side)
+    thumbnails, identical = _thumbnails(sets, settings.pixel_side)
 
     design = make_design(sets, settings.permutations, settings.seed)
     vectors = {name: file.features for name, file in features.items()}
@@ -107,7 +107,6 @@ def copies(
         "features": space_of(_in_features(design, vectors), design, settings.quantile),
         "pixels": space_of(_in_pixels(design, thumbnails), design, settings.quantile),
     }
-    identical = _identical(digests)
     listed = findings.closest_pairs(spaces, sets, design, identical, settings.pairs)
     write_json(
         out,
@@ -158,14 +157,13 @@ def _aligned(features: Features, images: ImageSet) -> Features:
     return features.take(np.array([position[name] for name in names]))
 
 
-def _thumbnails(
-    sets: Mapping[str, ImageSet], side: int
-) -> tuple[dict[str, np.ndarray], dict[str, list[tuple[bytes, bytes]]]]:
-    """Of each set: thumbnails uint8 (N, side, side, C), and hashes of the pixels as they are and mirrored."""
+def _thumbnails(sets: Mapping[str, ImageSet], side: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Of each set: thumbnails uint8 (N, side, side, C); and which generated images equal a training image pixel by
+    pixel, as it is or mirrored: bool (Q,). `train` is the first of the sets."""
     small: dict[str, np.ndarray] = {}
-    digests: dict[str, list[tuple[bytes, bytes]]] = {}
+    known: set[bytes] = set()
+    identical: list[bool] = []
     for name, images in sets.items():
-        digests[name] = []
         for row, (_fields, pixels, *_mask) in enumerate(images.entries()):
             if row == 0:
                 small[name] = np.empty((len(images), side, side, pixels.shape[2]), dtype=np.uint8)
@@ -175,18 +173,15 @@ def _thumbnails(
                     f"have {small['train'].shape[3]}; they cannot be compared pixel by pixel"
                 )
             small[name][row] = alignment.thumbnail(pixels, side)
-            digests[name].append((_digest(pixels), _digest(pixels[:, ::-1])))
-    return small, digests
+            if name == "train":
+                known |= {_digest(pixels), _digest(pixels[:, ::-1])}
+            elif name == "fake":
+                identical.append(_digest(pixels) in known)
+    return small, np.array(identical)
 
 
 def _digest(pixels: np.ndarray) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16, person=str(pixels.shape[:2]).encode()).digest()
-
-
-def _identical(digests: Mapping[str, list[tuple[bytes, bytes]]]) -> np.ndarray:
-    """Which generated images equal a training image pixel by pixel, as it is or mirrored: bool (Q,)."""
-    known = {digest for pair in digests["train"] for digest in pair}
-    return np.array([digest in known for digest, _mirrored in digests["fake"]])
 
 
 # ------------------------------------------------------------------------------------------------------------ spaces

@@ -113,7 +113,7 @@ def grad_cam(
             boxes[row] = parse_boxes(cell)
         except InputError as error:
             raise InputError(f"{test}: image {images.rows[row]['image']!r}: {error}") from error
-    shown = choose(positive, decisions, outcome, settings.shown)
+    shown = choose(decisions, outcome, settings.shown)
     boxed = [row for row in range(len(images)) if positive[row] and boxes[row]]
     patients = images.column("patient")
     wanted = sorted({*boxed, *(row for _, row in shown)})
@@ -214,9 +214,7 @@ def outcomes(positive: np.ndarray, called: np.ndarray) -> np.ndarray:
     return names[2 * positive.astype(int) + called.astype(int)]
 
 
-def choose(
-    positive: np.ndarray, decisions: dict[str, Decisions], outcome: dict[str, np.ndarray], count: int
-) -> list[tuple[str, int]]:
+def choose(decisions: dict[str, Decisions], outcome: dict[str, np.ndarray], count: int) -> list[tuple[str, int]]:
     """(kind, position) of the images of Figure 11, each once: at most `count` of every kind, the most wrong first.
 
     Kinds: false negatives and false positives of either network, then the right positives of both, most certain

@@ -203,7 +203,6 @@ def equivalence_p(test: SeedTest, margin: float, null: float = 0.0) -> float:
     return float(special.stdtr(test.degrees, (abs(test.difference - null) - margin) / test.error))
 
 
-# ------------------------------------------------------------------------------- training seeds as readers of the cases
 # --------------------------------------------------------------------------------------------------------- decisions
 class McNemar(NamedTuple):
     """Discordant counts and the p of the exact binomial test."""

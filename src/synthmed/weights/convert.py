@@ -1,13 +1,10 @@
 """From the names that publishers gave the tensors of their weights to those of our networks."""
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-logger = logging.getLogger(__name__)
 
 
 def plain(state: "Mapping[str, Tensor]") -> "dict[str, Tensor]":

@@ -1,6 +1,5 @@
 """Reading pretrained weights from files of several formats. No code in a file is ever run."""
 
-import logging
 import pickle
 import warnings
 import zipfile
@@ -14,8 +13,6 @@ from synthmed.weights.registry import INSTALL, Package, Weight, available, no_we
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-logger = logging.getLogger(__name__)
 
 
 # -------------------------------------------------------------------------------------------------------- reading

@@ -1,7 +1,6 @@
 """The registry of pretrained weights: where each comes from, its licence and sha256, and what is to be had here."""
 
 import importlib.metadata
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,6 @@ from synthmed.weights import convert
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-logger = logging.getLogger(__name__)
 
 FALLBACK = (
     "the extractor `domain` (a small CNN trained on the experiment's own real training set) needs no weights, and a "
