@@ -32,6 +32,22 @@ check_all_names()
 stand_in()
 
 
+for topic in (
+    "tasks",
+    "data",
+    "leaderboard",
+    "report",
+    "selection",
+    "train",
+    "evaluate",
+    "classifiers",
+    "disease_axes",
+    "anomaly",
+):
+
+    include: f"workflow/helpers/{topic}.smk"
+
+
 for rules in (
     "tasks",
     "data",

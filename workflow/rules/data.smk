@@ -1,61 +1,4 @@
 # From raw files to the three parts of an experiment.
-def prepared_by(experiment):
-    """The verb that turns the raw files of an experiment into an image set."""
-    return {"images": "prepare", "dicom": "prepare-dicom"}[config["experiments"][experiment]["prepare"]["format"]]
-
-
-def studied(wildcards):
-    """The image set that is split: all images, or what the exclusions leave."""
-    chosen = "selected" if "selection" in config["experiments"][wildcards.experiment] else "raw"
-    return f"results/{wildcards.experiment}/images/{chosen}.zip"
-
-
-def needs(experiment):
-    """How many synthetic images there will be, and what the arms of every task take of them."""
-    entry = config["experiments"][experiment]
-    own = {name: entry["generators"][name] for name in trained_generators(experiment) if name in entry["generators"]}
-    samples = {name: generator["sampling"]["samples"] for name, generator in own.items()}
-    if has_pool(experiment):
-        pool = dataset_of(experiment)["pool"]
-        samples["oracle"] = {label: pool_count(entry, pool, label) for label in entry["classes"]}
-    translated = {
-        name: {
-            label: [other for other in training["labels"] if (other == label) == ("mask" in given)]
-            for training in generator["trainings"].values()
-            for label in training["labels"]
-        }
-        for name, generator, given in [(name, one, needs_of(one["model"])) for name, one in own.items()]
-        if "noise" not in given  # then an image to translate, or a mask, gives one sample
-    }
-    arms = {task: arm_settings(experiment, task) for task in entry["tasks"]}
-    return {
-        "samples": samples,
-        "translated_from": translated,
-        "arms": arms,
-        "external": list(external(experiment)),
-        "trainings": planned_trainings(experiment),
-    }
-
-
-def planned_trainings(experiment):
-    """What check-needs builds each generator from; not with masks, whose channels the image sets say, nor where weights
-    must be had first."""
-    prepare = config["experiments"][experiment]["prepare"]
-    return {
-        f"generators.{name}.trainings.{part}": {
-            "model": generator["model"],
-            "config": generator["config"],
-            "receptive_field": generator["receptive_field"],
-            "labels": training["labels"],
-            "image_shape": [prepare.get("channels", 1), *(generator["training"]["size"] or prepare["size"])],
-            "batch_size": generator["training"]["batch_size"],
-        }
-        for name, generator in trained_generators(experiment).items()
-        if generator["training"]["masks"] is None and not perceptual_weights(experiment, name)
-        for part, training in generator["trainings"].items()
-    }
-
-
 # raw: what is studied. pool: more phantoms of the same distribution (null where nature gives no more).
 for dataset, entry in config["datasets"].items():
     for kind, options in {"raw": entry["options"], "pool": entry["pool"]}.items():
@@ -99,8 +42,6 @@ for dataset in config["datasets"]:
             [raw(dataset, kind) for kind in ("raw", "pool") if f"data/{dataset}/settings/{kind}.json" in SETTINGS],
         localrule: True
 
-
-AS_THE_REAL = ("size", "channels", "crop_black_borders", "resample", "masks", "min_size", "max_rejects", "workers")
 
 for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]

@@ -1,11 +1,4 @@
 # Directions of diseases in the latent space of a generator.
-def axes_checkpoint(wildcards):
-    """The one training, or its first repeat, of the generator whose latent space is searched for axes."""
-    generator = config["experiments"][wildcards.experiment]["disease_axes"]["generator"]
-    (part,) = trained_generators(wildcards.experiment)[generator]["trainings"]
-    return f"results/{wildcards.experiment}/generators/{generator}/{part}.pt"
-
-
 for experiment in having("disease_axes"):
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"

@@ -1,13 +1,4 @@
 # Numbers for machines: what DVC and the figures read, and the leaderboard over all experiments.
-def fidelity_files(wildcards):
-    extractors = config["experiments"][wildcards.experiment]["extractors"]
-    return [path for name in extractors for path in synthetic(wildcards.experiment, f"fidelity/{name}", "json")]
-
-
-def of_generators(folder, suffix):
-    return lambda w: synthetic(w.experiment, folder, suffix)
-
-
 for experiment in EXPERIMENTS:
     declare(
         "metrics",
@@ -22,11 +13,6 @@ for experiment in EXPERIMENTS:
     )
 
 declare("leaderboard", "results/settings/leaderboard.json", {"experiments": EXPERIMENTS})
-
-
-def of_tasks(name):
-    """Input function: a file of every task of the experiment, in the order of params.yaml."""
-    return lambda w: [f"results/{w.experiment}/tasks/{task}/{name}" for task in tasks_of(w.experiment)]
 
 
 rule metrics:

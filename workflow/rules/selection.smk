@@ -1,13 +1,4 @@
 # Who is studied: exclusions in order, each counted; a small CNN finds devices where the data do not say.
-def device(suffix):
-    """Input function: a file of the classifier that finds devices, or [] where none is named."""
-    return lambda w: (
-        f"results/{w.experiment}/classifiers/{name}.{suffix}"
-        if (name := config["experiments"][w.experiment]["selection"]["device_classifier"])
-        else []
-    )
-
-
 for experiment in having("selection"):
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"

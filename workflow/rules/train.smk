@@ -1,9 +1,4 @@
 # Training of every generator, each on its part of the training images.
-def training_of(w):
-    """Settings of the training loop of the rule's generator."""
-    return trained_generators(w.experiment)[w.generator]["training"]
-
-
 for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     for name, generator in trained_generators(experiment).items():

@@ -1,0 +1,97 @@
+# What the rules of workflow/rules/tasks.smk ask.
+from synthmed.evaluation.arms import ArmSettings, arm_names
+
+
+def tasks_of(experiment):
+    """The tasks of an experiment, by name."""
+    return config["experiments"][experiment]["tasks"]
+
+
+def task_of(wildcards):
+    return tasks_of(wildcards.experiment)[wildcards.task]
+
+
+def of_model(kind):
+    """Constraint of the wildcard `experiment` to tasks whose model under test is of this kind."""
+    paths = [
+        f"{experiment}/tasks/{task}/"
+        for experiment in EXPERIMENTS
+        for task, entry in tasks_of(experiment).items()
+        if entry["model"]["kind"] == kind
+    ]
+    return f"(?={'|'.join(paths) or '(?!)'})[a-z0-9_]+"
+
+
+def task_sets(experiment, task):
+    """Names of the synthetic sets of a task: the generators, and the pool of true draws where there is one."""
+    return generators(experiment) + (["oracle"] if oracle_of(experiment, task) else [])
+
+
+def oracle_of(experiment, task):
+    return "oracle" if has_pool(experiment) and tasks_of(experiment)[task]["arms"]["swap"] is None else None
+
+
+def arm_settings(experiment, task):
+    entry = tasks_of(experiment)[task]
+    model = entry["model"]["training"]
+    return {
+        **entry["arms"],
+        "classes": config["experiments"][experiment]["classes"],
+        "sets": task_sets(experiment, task),
+        "oracle": oracle_of(experiment, task),
+        "seeds": model["seeds"],
+        "seed": config["experiments"][experiment]["seed"],
+    }
+
+
+def arms_of(experiment, task):
+    """Names of the arms of a task, the real one first."""
+    return arm_names(parsed(ArmSettings, arm_settings(experiment, task), f"experiments.{experiment}.tasks.{task}.arms"))
+
+
+def task_images(wildcards):
+    """Image sets of the task's synthetic sets, in their order."""
+    pool = "oracle" in task_sets(wildcards.experiment, wildcards.task)
+    return synthetic(wildcards.experiment, "images", "zip") + (
+        [f"results/{wildcards.experiment}/images/pool.zip"] if pool else []
+    )
+
+
+def task_backbone(wildcards):
+    return task_of(wildcards)["model"]["backbone"]
+
+
+def task_features(name, variant="plain"):
+    """Input function: the features of an image set, by the backbone of the task."""
+    return lambda w: f"results/{w.experiment}/features/{task_backbone(w)}/{variant}/{name}.npz"
+
+
+def task_synthetic_features(wildcards):
+    folder = f"features/{task_backbone(wildcards)}/plain"
+    pool = "oracle" in task_sets(wildcards.experiment, wildcards.task)
+    return synthetic(wildcards.experiment, folder, "npz") + (
+        [f"results/{wildcards.experiment}/{folder}/pool.npz"] if pool else []
+    )
+
+
+def augmented_features(wildcards):
+    draws = task_of(wildcards)["arms"]["augmented_draws"]
+    return task_features("train", "augmented")(wildcards) if draws else []
+
+
+def arm_models(suffix):
+    """Input function: files of the networks of all arms, in their order."""
+    return lambda w: [
+        f"results/{w.experiment}/tasks/{w.task}/models/{arm}.{suffix}" for arm in arms_of(w.experiment, w.task)
+    ]
+
+
+def arm_weights(wildcards):
+    """Pretrained weights that the networks of a task start from, or []."""
+    name = task_of(wildcards)["model"]["training"]["pretrained"]
+    return f"results/{wildcards.experiment}/extractors/{name}.pt" if name else []
+
+
+def beyond_real(path):
+    """Input function: what the arms other than the real one, which is all real images, are trained on."""
+    return lambda w: (path(w) if callable(path) else path.format(**w)) if w.arm != "real" else []
