@@ -358,7 +358,9 @@ def write_all(folder: Path) -> dict:
                     "arms": ["duplicates", "null"],
                     "count": 1,
                     "rate": Estimate(0.025, 0.001, 0.13, 40).to_json(),
-                    "holds": True,
+                    "bound": 0.05,
+                    "holds": False,
+                    "broken": False,
                 },
                 "cases": [
                     {

@@ -275,6 +275,7 @@ def test_without_known_truth_the_report_says_so(inputs, tmp_path):
     assert said.startswith("The verdict was not validated in this run")
     assert "Table" not in said
     assert "rate 0.025 (95 % interval 0.001 to 0.130)" in words_of(inputs, tmp_path, "trust.classification")
+    assert "It is not shown to be at most 0.050: do not trust" in words_of(inputs, tmp_path, "trust.classification")
 
 
 def test_pseudo_labels_are_named_where_labels_are_shown(inputs, tmp_path):

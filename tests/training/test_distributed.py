@@ -188,6 +188,8 @@ def test_two_processes_make_the_classifier_of_one(made):
 
 def test_two_processes_make_the_encoder_of_one(made):
     one, two = read(made / "one" / "encoder"), read(made / "two" / "encoder")
+    assert len(one) > 1
+    assert one.keys() == two.keys()
     for key, values in one.items():
         np.testing.assert_allclose(two[key], values, rtol=1e-3, err_msg=key)
 

@@ -1,5 +1,6 @@
 """Section "Methods in brief": what was trained, for how long, and by which rule the verdict was given."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,19 @@ def section(
     """
     found = {
         "tasks": [(read_task(path, {}), read_json(summary)) for path, summary in zip(verdicts, summaries, strict=True)],
-        "trainings": [read_json(path) for path in trainings],
+        "trainings": _alike(trainings),
         "history": read_csv(history),
     }
     write_section(section, out, SECTION, found, document=None)
+
+
+def _alike(paths: Sequence[Path]) -> list[dict]:
+    """What the page says of each training; those of which it would say the same stand once, with their number."""
+    counted: dict[tuple, int] = {}
+    for one in map(read_json, paths):
+        images = one["training"]["batch_size"] * one["training"]["accumulate"]
+        at_most = bool(one["config"].get("batch_limits"))
+        key = (one["model"], tuple(one["labels"]), one["training"]["steps"], images, at_most)
+        counted[key] = counted.get(key, 0) + 1
+    names = ("model", "labels", "steps", "images", "at_most", "times")
+    return [dict(zip(names, (*key, times), strict=True)) for key, times in counted.items()]
