@@ -307,3 +307,51 @@ def test_equivalence_by_two_one_sided_tests():
     # The interval lies within the margin exactly when both one-sided tests at half its level say so.
     edge = max(-test.low, test.high)
     assert equivalence_p(test, edge * 1.001) < 0.025 < equivalence_p(test, edge * 0.999)
+
+
+def test_auprc_of_the_reference_library_with_ties():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(3)
+    labels = np.repeat([0, 1], [40, 9])
+    scores = np.round(rng.normal(size=(3, 49)) + labels, 1)  # rounded: there are ties
+    measured = o.auprc(np.stack([-scores, scores], axis=2), labels, np.arange(49), 1)
+    assert measured.estimates == pytest.approx([metrics.average_precision_score(labels, row) for row in scores])
+
+
+def test_influences_on_the_auprc_are_its_derivatives_by_the_weights_of_the_cases():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(4)
+    labels = rng.permutation(np.repeat([0, 1], [20, 7]))
+    patients = np.arange(27) // 2  # most have images of both classes: one sample of patients
+    scores = np.round(rng.normal(size=27) + labels, 1)
+
+    def average(weights):
+        return metrics.average_precision_score(labels, scores, sample_weight=weights)
+
+    step = 1e-6
+    expected = [(average(1 + step * row) - average(1 - step * row)) / (2 * step) for row in np.eye(27)]
+    measured = o.auprc(np.stack([-scores, scores], axis=1)[None], labels, patients, 1)
+    assert len(np.unique(measured.stratum)) == 1
+    assert measured.influence[:, 0] == pytest.approx(np.bincount(patients, expected), abs=1e-7)
+    alone = o.auprc(np.stack([-scores, scores], axis=1)[None], labels, np.arange(27), 1)
+    centred = np.array(expected)
+    for label in (0, 1):
+        centred[labels == label] -= centred[labels == label].mean()
+    assert alone.influence[:, 0] == pytest.approx(centred, abs=1e-7), "numbers of both classes are given"
+
+
+def test_variance_of_the_auprc_is_that_of_a_bootstrap_within_classes():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(5)
+    labels = np.repeat([0, 1], [400, 60])
+    scores = rng.normal(size=(2, 460)) + 1.5 * labels
+    measured = o.auprc(np.stack([-scores, scores], axis=2), labels, np.arange(460), 1)
+    draws = [np.concatenate([rng.integers(0, 400, 400), rng.integers(400, 460, 60)]) for _ in range(400)]
+    resampled = np.array([[metrics.average_precision_score(labels[d], row[d]) for row in scores] for d in draws])
+    assert np.sqrt(np.diag(measured.covariance())) == pytest.approx(resampled.std(axis=0), rel=0.12)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_auprc_needs_both_classes(label):
+    with pytest.raises(InputError, match="one class only"):
+        o.auprc(np.zeros((1, 4, 2)), np.full(4, label), np.arange(4), 1)

@@ -195,6 +195,40 @@ def auroc(scores: np.ndarray, labels: np.ndarray, patients: np.ndarray, positive
     return area_under_curve(np.asarray(scores)[:, :, positive], np.asarray(labels) == positive, patients)
 
 
+def auprc(scores: np.ndarray, labels: np.ndarray, patients: np.ndarray, positive: int) -> Measured:
+    """Average precision of the class `positive` against all others, the area under the precision-recall curve without
+    interpolation; scores (K, N, C).
+
+    Its chance level is the share of positives, unlike the ROC curve's. The influences are the derivatives by the
+    weights of the cases (infinitesimal jackknife). Where every patient has one class, the numbers of both are taken as
+    given, as in area_under_curve, so each class's influences are centred. Raises InputError as area_under_curve does.
+    """
+    scores, positives = _finite(np.asarray(scores)[:, :, positive]), np.asarray(labels) == positive
+    if not positives.any() or positives.all():
+        raise InputError("the test images are of one class only; a precision-recall curve needs both kinds")
+    group = _patients(patients)
+    leverage, stratum = _by_class(positives, group)
+    precisions, influence = map(np.stack, zip(*(_average_precision(row, positives) for row in scores), strict=True))
+    if stratum.any():
+        for where in (positives, ~positives):
+            influence[:, where] -= influence[:, where].mean(axis=1, keepdims=True)
+    return Measured(precisions, group.sums(influence), leverage, stratum, group.names, len(positives))
+
+
+def _average_precision(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision of one model, and its derivative (N,) by the weight of each case; scores, positive (N,)."""
+    _, level = np.unique(scores, return_inverse=True)
+    # Of each score: positives, and all cases, that have at least as much.
+    found, called = (np.cumsum(np.bincount(level, which)[::-1])[::-1] for which in (positive.astype(float), None))
+    precision, count = found / called, positive.sum()
+    average = precision[level][positive].mean()
+    # A case counts in the precision at its own score and at all that are lower.
+    own = np.bincount(level, positive.astype(float))
+    through_found, through_called = np.cumsum(own / called), np.cumsum(own * precision / called)
+    derivative = positive * (precision[level] - average + through_found[level]) - through_called[level]
+    return average, derivative / count
+
+
 def accuracy(decided: np.ndarray, labels: np.ndarray, patients: np.ndarray, positive: int) -> Measured:
     """Share of the cases that were decided rightly; decided int (K, N)."""
     return mean_of_cases(decided == labels, patients, decisions=True)
@@ -262,6 +296,7 @@ OUTCOMES: dict[str, Outcome] = {
     outcome.name: outcome
     for outcome in (
         Outcome("auroc", "AUROC", "", True, "scores", auroc),
+        Outcome("auprc", "AUPRC", "", True, "scores", auprc),
         Outcome("accuracy", "Accuracy", "", True, "decisions", accuracy),
         Outcome("balanced_accuracy", "Balanced accuracy", "", True, "decisions", balanced_accuracy),
         Outcome("sensitivity", "Sensitivity", "", True, "decisions", sensitivity),
