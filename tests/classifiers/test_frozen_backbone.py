@@ -29,14 +29,16 @@ def pooled(maps):
     return maps.mean((2, 3)).numpy(), maps.square().mean((2, 3)).numpy()
 
 
-def head(labels, train, validation, seed=1, learning_rate=3e-3, dropout=0.4):
-    return Head(train, labels[train], validation, labels[validation], seed, learning_rate, dropout)
+def head(labels, train, validation, seed=1, learning_rate=3e-3, dropout=0.4, class_weights=False):
+    return Head(train, labels[train], validation, labels[validation], seed, learning_rate, dropout, class_weights)
 
 
-def test_training_from_pooled_numbers_equals_training_from_maps(maps):
+@pytest.mark.parametrize("class_weights", [False, True])
+def test_training_from_pooled_numbers_equals_training_from_maps(maps, class_weights):
     """BatchNorm2d -> average pooling -> dropout -> linear, autograd and Adam, on maps, with the same masks."""
     values, labels = maps
-    one = head(labels, np.arange(80), np.arange(80, 120))
+    one = head(labels, np.arange(80), np.arange(80, 120), class_weights=class_weights)
+    weight = torch.from_numpy(80 / (3 * np.bincount(labels[:80]))).float() if class_weights else torch.ones(3)
     schedule = Schedule(steps=30, batch_size=16, check_every=30)
     ours = train_heads(*pooled(values), [one], schedule, classes=3, positive=2, threads=1)
 
@@ -54,7 +56,8 @@ def test_training_from_pooled_numbers_equals_training_from_maps(maps):
     for step in range(30):
         rows = one.rows[order[step]]
         dropped = norm(values[rows]).mean((2, 3)) * masks.keep(step)[0] * masks.scale[0]
-        loss = nn.functional.cross_entropy(dense(dropped), torch.from_numpy(labels[rows]))
+        each = nn.functional.cross_entropy(dense(dropped), torch.from_numpy(labels[rows]), reduction="none")
+        loss = (each * weight[labels[rows]]).mean()
         moved = adam.moved(parameters, list(torch.autograd.grad(loss, parameters)))
         for parameter, value in zip(parameters, moved, strict=True):
             parameter.data = value

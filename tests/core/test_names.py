@@ -6,6 +6,8 @@ import yaml
 from synthmed.core.errors import InputError
 from synthmed.core.names import check_keys, check_names, check_reserved, findings_of, pool_count, spread
 
+NOTHING = {"class_weights": False, "oracle_sweep": []}
+
 
 @pytest.mark.parametrize(
     ("written", "said"),
@@ -65,12 +67,12 @@ ENTRY = {
     },
     "tasks": {
         "main": {
-            "arms": {"sweep": {"dcgan": [0.5]}, "swap": None, "added_counts": {"normal": 1, "abnormal": 1}},
+            "arms": {"sweep": {"dcgan": [0.5]}, "swap": None, "added_counts": {"normal": 1, "abnormal": 1}} | NOTHING,
             "model": {"kind": "head", "backbone": "domain", "training": {"seeds": 6}},
             "validation": {"train": 9},
         },
         "networks": {
-            "arms": {"sweep": {}, "swap": "pggan", "added_counts": None},
+            "arms": {"sweep": {}, "swap": "pggan", "added_counts": None} | NOTHING,
             "model": {"kind": "network", "training": {"targets": ["abnormal"], "pretrained": "vgg16", "seeds": 4}},
             "validation": None,
         },
@@ -130,8 +132,15 @@ def test_settings_that_name_what_there_is_pass():
         ("generators.elsewhere.labels", {"a": "sick"}, "elsewhere.labels names 'sick'"),
         ("grad_cam.task", "mian", "grad_cam.task names .mian., but the tasks are .*did you mean .main."),
         ("tasks.main.arms.swap", "dcgn", r"tasks\.main\.arms\.swap names .dcgn."),
-        ("tasks.main.arms.sweep", {"dcgn": [1.0]}, "sweep names 'dcgn', but the generators are .*did you mean 'dcgan'"),
+        (
+            "tasks.main.arms.sweep",
+            {"dcgn": [1.0]},
+            "sweep names 'dcgn', but the generators and .* are .*did you mean 'dcgan'",
+        ),
         ("tasks.main.arms.added_counts", {"norml": 1}, "added_counts names 'norml'"),
+        ("tasks.main.arms.sweep", {"classic": [{"norml": 1}]}, "sweep.classic names 'norml'"),
+        ("tasks.main.arms.oracle_sweep", ["balance", {"norml": 1}], "oracle_sweep names 'norml'"),
+        ("tasks.networks.arms.class_weights", True, "a network has class_weights of its own"),
         ("tasks.networks.validation", {"train": 9}, r"tasks\.networks\.validation .* a model of kind head"),
         ("tasks.main.model.backbone", "vgg16", "backbone names 'vgg16', but the extractors are"),
         ("tasks.networks.model.training.targets", ["ill"], "targets names 'ill'"),

@@ -51,6 +51,26 @@ def test_every_kind_of_field():
     assert parse(Config, GOOD | {"limit": 2, "optional": None}).limit == 2.0
 
 
+@dataclass(frozen=True)
+class Doses:
+    points: tuple[Annotated[float, Meta(gt=0)] | dict[str, int] | Literal["balance"], ...]
+    counts: dict[str, int] | Literal["balance"] | None
+
+
+def test_a_number_a_mapping_and_a_word_may_stand_in_one_place():
+    given = {"points": [1, {"a": 2}, "balance"], "counts": "balance"}
+    assert parse(Doses, given) == Doses((1.0, {"a": 2}, "balance"), "balance")
+    assert parse(Doses, given | {"counts": None}).counts is None
+    for change, message in (
+        ({"points": [{"a": "2"}]}, r"points\[0\]\.a is '2'"),
+        ({"points": [0]}, r"points\[0\] is 0; it must be .*float > 0"),
+        ({"points": ["ballance"]}, r"points\[0\] is 'ballance'; choose one of \['balance'\]; did you mean 'balance'"),
+        ({"counts": 3}, r"counts is 3; it must be a mapping"),
+    ):
+        with pytest.raises(InputError, match=message):
+            parse(Doses, given | change)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,6 @@ from synthmed.core.errors import InputError
 from synthmed.evaluation.arms import (
     ArmSettings,
     Part,
-    added_images,
     arm_names,
     check_supply,
     compose,
@@ -21,6 +22,7 @@ CLASSES = ("normal", "abnormal")
 def settings(**changes):
     values = {
         "sets": ("fastgan", "fresh"), "added_share": 0.5, "added_counts": None, "augmented_draws": 2,
+        "class_weights": False,
         "sweep": {"fastgan": (0.25, 0.5, 2.0)}, "oracle_sweep": (), "only_share": 1.0, "swap": None, "oracle": "fresh",
         "classes": CLASSES, "seeds": 5, "seed": 1,
     }  # fmt: skip
@@ -46,7 +48,7 @@ def test_the_documents_counts_are_half_of_each_class_rounded_down():
     arms = by_name(define_arms(settings(), {"normal": 366, "abnormal": 355}))
     assert arms["fastgan"].added == {"normal": 183, "abnormal": 177}
     assert arms["duplicates_part"].added == arms["fastgan"].added, "count-matched, as it stands beside the control"
-    assert arms["duplicates"].added == {"normal": 366, "abnormal": 355}, "the control weighs all images alike"
+    assert arms["duplicates"].added == {}, "all of them: the control weighs all images alike"
     absolute = settings(added_share=None, added_counts={"normal": 7, "abnormal": 3})
     arms = by_name(define_arms(absolute, {"normal": 366, "abnormal": 355}))
     assert arms["fastgan"].added == {"normal": 7, "abnormal": 3}
@@ -167,7 +169,7 @@ def test_shares_are_rounded_down_and_counts_are_taken_as_they_are():
     # 0.29 · 100 is 28.999999999999996 in floating point.
     assert share_of(0.29, {"normal": 100}) == {"normal": 29}
     counts = settings(added_share=None, added_counts={"abnormal": 0, "normal": 7})
-    assert added_images(counts, {"normal": 90, "abnormal": 51}) == {"normal": 7, "abnormal": 0}
+    assert by_name(define_arms(counts, {"normal": 90, "abnormal": 51}))["fastgan"].added == {"normal": 7, "abnormal": 0}
 
 
 def test_without_an_addition_only_the_real_arm_and_those_without_real_images_are_left():
@@ -187,3 +189,72 @@ def test_the_trainings_of_a_generator_take_turns_over_the_seeds():
     )
     with pytest.raises(InputError, match="which has 6"):
         check_supply(asks, {"fastgan": made}, CLASSES)
+
+
+def of_unbalanced(**changes):
+    """Arms that bring two classes of 6 and 2 images to the same size, by several ways."""
+    asked = settings(
+        added_share=None, added_counts="balance", class_weights=True, oracle=None, sets=("fastgan",), only_share=None,
+        sweep={"fastgan": ({"normal": 0, "abnormal": 1}, "balance", 0.5), "duplicates": ({"normal": 0, "abnormal": 7},),
+               "classic": ()},
+    )  # fmt: skip
+    asked = dataclasses.replace(asked, **changes)
+    assert [arm.name for arm in define_arms(asked, {"normal": 6, "abnormal": 2})] == arm_names(asked)
+    return by_name(define_arms(asked, {"normal": 6, "abnormal": 2}))
+
+
+def test_a_rare_class_is_brought_to_the_size_of_the_largest_with_controls_of_the_same_count():
+    arms = of_unbalanced()
+    only = {"normal": 0, "abnormal": 4}
+    assert {name: (arm.kind, arm.curve, arm.added) for name, arm in arms.items()} == {
+        "real": ("real", None, {}),
+        "classic": ("classic", None, {}),
+        "class_weights": ("class_weights", None, {}),
+        "duplicates": ("duplicates", None, {}),
+        "duplicates_part": ("duplicates", "duplicates", only),
+        "classic_part": ("classic", "classic", only),
+        "fastgan": ("generator", "fastgan", only),
+        "fastgan_n1": ("sweep", "fastgan", {"normal": 0, "abnormal": 1}),
+        "fastgan_x0.5": ("sweep", "fastgan", {"normal": 3, "abnormal": 1}),
+        "duplicates_n7": ("sweep", "duplicates", {"normal": 0, "abnormal": 7}),
+    }
+    assert arms["fastgan_n1"].title == "Real + fastgan, 1 abnormal"
+    parts = {"real": part(0, 6, 2), "augmented": part(100, 12, 4), "fastgan": part(200, 0, 5)}
+    check_supply([arms[name] for name in ("fastgan", "classic_part", "duplicates_part")], parts, CLASSES)
+    for name in ("fastgan", "classic_part", "duplicates_part"):
+        rows, labels = compose(arms[name], parts, CLASSES, seed=2)
+        assert np.bincount(labels).tolist() == [6, 6], name
+    assert (compose(arms["classic_part"], parts, CLASSES, seed=2)[0][8:] >= 112).all(), "augmented draws of the class"
+    repeated = np.bincount(compose(arms["duplicates_part"], parts, CLASSES, seed=2)[0])
+    assert repeated.tolist() == [1] * 6 + [3, 3], "the whole class before an image a second time"
+    assert np.bincount(compose(arms["duplicates_n7"], parts, CLASSES, seed=2)[1]).tolist() == [6, 9]
+    rows, labels = compose(arms["class_weights"], parts, CLASSES, seed=2)
+    assert rows.tolist() == list(range(8))
+
+
+def test_labels_are_shuffled_only_among_several_classes():
+    assert "fastgan_shuffled" not in of_unbalanced(oracle="fastgan", sweep={})
+    rare = of_unbalanced(oracle="fastgan", sweep={}, added_counts={"normal": 0, "abnormal": 3})
+    assert "fastgan_shuffled" not in rare, "the labels of one class are all the same"
+    assert "fastgan_shuffled" in of_unbalanced(oracle="fastgan", sweep={}, added_counts={"normal": 1, "abnormal": 3})
+
+
+def test_what_cannot_be_added_is_refused_by_name():
+    balanced = define_arms(settings(added_share=None, added_counts="balance"), {"normal": 5, "abnormal": 5})
+    parts = {"real": part(0, 5, 5), "fastgan": part(100, 9, 9), "fresh": part(200, 9, 9)}
+    with pytest.raises(InputError, match="'duplicates_part' adds no image"):
+        check_supply(balanced, parts, CLASSES)
+    with pytest.raises(InputError, match="augmented_draws is 0"):
+        define_arms(settings(sweep={"classic": ()}, augmented_draws=0), {"normal": 5, "abnormal": 5})
+    with pytest.raises(InputError, match=r"sweep\.fastgan must give a number for each"):
+        define_arms(settings(sweep={"fastgan": ({"abnormal": 3},)}), {"normal": 5, "abnormal": 5})
+    few = by_name(define_arms(settings(sweep={"classic": (1.5,)}), {"normal": 6, "abnormal": 5}))["classic_x1.5"]
+    with pytest.raises(InputError, match="needs 9 'normal' images of 'augmented', which has 6; raise augmented_draws"):
+        check_supply([few], {"real": part(0, 6, 5), "augmented": part(20, 6, 5)}, CLASSES)
+    asked = NeedsSettings(
+        samples={}, translated_from={}, arms={"task": settings(sweep={"classic": (2.5,)})}, external=(), trainings={}
+    )
+    found = {
+        (need.set, need.label): (need.needed, need.available) for need in needs(asked, {"normal": 6, "abnormal": 5})
+    }
+    assert found == {("augmented", "normal"): (15, 12), ("augmented", "abnormal"): (12, 10)}

@@ -10,7 +10,8 @@ from synthmed.evaluation.check_needs import NeedsSettings, check_needs, needs
 
 REAL = {"normal": 90, "abnormal": 51}
 ARMS = {
-    "added_share": 0.5, "added_counts": None, "augmented_draws": 0, "sweep": {"dcgan": [0.25, 2.0]}, "oracle_sweep": [],
+    "added_share": 0.5, "added_counts": None, "augmented_draws": 0, "class_weights": False,
+    "sweep": {"dcgan": [0.25, 2.0]}, "oracle_sweep": [],
     "only_share": None, "swap": None, "classes": ["normal", "abnormal"], "sets": ["cyclegan", "dcgan"], "oracle": None,
     "seeds": 5, "seed": 1,
 }  # fmt: skip

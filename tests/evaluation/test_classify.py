@@ -22,7 +22,7 @@ SETTINGS = ClassifySettings(
 )  # fmt: skip
 ARMS = ArmSettings(
     added_share=1.0, added_counts=None, augmented_draws=2, sweep={}, oracle_sweep=(0.5, 4.0), only_share=1.0,
-    swap=None, classes=CLASSES, sets=("fresh", "wrong"), oracle="fresh", seeds=4, seed=1,
+    class_weights=True, swap=None, classes=CLASSES, sets=("fresh", "wrong"), oracle="fresh", seeds=4, seed=1,
 )  # fmt: skip
 
 
@@ -137,11 +137,11 @@ def test_summary_describes_the_arms(results):
     assert summary["backbone"] == "made-up features"
     arms = summary["arms"]
     assert {name: arm["n_train"] for name, arm in arms.items()} == {
-        "real": 56, "classic": 56 + 112, "duplicates": 112, "fresh": 112, "wrong": 112, "fresh_shuffled": 112,
-        "fresh_x0.5": 84, "fresh_x4": 280, "only_fresh": 56, "only_wrong": 56,
+        "real": 56, "class_weights": 56, "classic": 56 + 112, "duplicates": 112, "fresh": 112, "wrong": 112,
+        "fresh_shuffled": 112, "fresh_x0.5": 84, "fresh_x4": 280, "only_fresh": 56, "only_wrong": 56,
     }  # fmt: skip
     assert arms["fresh"]["share"] == 0.5
-    assert arms["duplicates"]["share"] == 0
+    assert arms["duplicates"]["share"] == arms["class_weights"]["share"] == 0
     assert (arms["fresh"]["kind"], arms["fresh"]["set"], arms["real"]["set"]) == ("oracle", "fresh", None)
     assert summary["at_the_end_of_the_grid"][0] == "learning_rate", "of two values each is an end"
 
@@ -166,6 +166,16 @@ def test_an_arm_does_not_depend_on_the_other_arms(results, inputs, tmp_path):
     some, every = (read_scores(files["scores"], ["p_abnormal"]).values for files in (found, results))
     for arm in ("real", "duplicates", "fresh"):
         np.testing.assert_array_equal(some[arm, "test"], every[arm, "test"])
+
+
+def test_classes_that_weigh_alike_find_more_of_the_rare_one(inputs, tmp_path):
+    train = write_features(tmp_path / "rare.npz", "train", {"normal": 90, "abnormal": 10}, seed=1)
+    rare = inputs | {"train": train, "synthetic": [], "train_augmented": None}
+    alone = dataclasses.replace(ARMS, added_share=None, sets=(), oracle=None, augmented_draws=0, only_share=None)
+    found = run(tmp_path / "rare", dataclasses.replace(SETTINGS, sets=()), rare, alone)
+    scores = read_scores(found["scores"], ["p_abnormal"])
+    called = {arm: float((scores.values[arm, "test"] > 0.5).mean()) for arm in ("real", "class_weights")}
+    assert called["real"] + 0.1 < called["class_weights"] < 0.65
 
 
 def test_unusable_input_is_refused_by_name(inputs, tmp_path):

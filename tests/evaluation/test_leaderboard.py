@@ -31,9 +31,9 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("metrics")
     scores = scores_of({"real": 1.0, "dcgan": 1.2, "fastgan": 2.0, "dcgan_x2": 1.1, "only_dcgan": 0.4})
     scores.values["real", "dcgan"], scores.cases["dcgan"] = scores.values["real", "test"], scores.cases["test"]
-    own = {"set": "dcgan", "kind": "sweep", "share": 0.66}
+    own = {"set": "dcgan", "kind": "sweep", "share": 0.6, "n_train": 250}
     arms = {
-        "dcgan": {"share": 0.33},
+        "dcgan": {"share": 0.2, "n_train": 125},
         "fastgan": {"share": 0.33},
         "dcgan_x2": own,
         "only_dcgan": own | {"kind": "synthetic_only", "share": 1.0},
@@ -105,7 +105,7 @@ def test_training_history_keeps_every_loss_and_is_bounded(made):
 def test_sweep_starts_at_the_real_arm_and_grows(made):
     rows = read_csv(made[1]["sweep"])
     assert [row["arm"] for row in rows] == ["real", "dcgan", "dcgan_x2", "only_dcgan"]
-    assert [float(row["share"]) for row in rows] == [0, 0.33, 0.66, 1]
+    assert [float(row["share"]) for row in rows] == pytest.approx([0, 0.2, 0.6, 1])
     assert all(float(row["low"]) <= float(row["value"]) <= float(row["high"]) for row in rows)
 
 

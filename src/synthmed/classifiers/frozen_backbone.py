@@ -45,7 +45,8 @@ class Head:
     rows: (n,) positions in the feature table of the training images (a row may occur more than once); labels: (n,)
     their classes, 0..K-1; validation_rows, validation_labels: the same for the validation images. Weights, order and
     dropout masks follow from `seed` alone, so heads with the same seed share them (common random numbers).
-    learning_rate: of Adam, > 0; dropout: in [0, 1), rounded to a multiple of 1/256.
+    learning_rate: of Adam, > 0; dropout: in [0, 1), rounded to a multiple of 1/256. class_weights: an image of a class
+    with n_c of the n training images counts n / (K n_c) in the loss, so that classes weigh the same.
     """
 
     rows: np.ndarray
@@ -55,6 +56,16 @@ class Head:
     seed: int
     learning_rate: float
     dropout: float
+    class_weights: bool = False
+
+    def loss_weights(self, classes: int) -> np.ndarray:
+        """What an image of each class counts in the loss, float32 (K,)."""
+        if not self.class_weights:
+            return np.ones(classes, np.float32)
+        counts = np.bincount(self.labels, minlength=classes)
+        if not counts.all():
+            raise InputError("a classifier weighs its classes alike, but has no training image of one; add some")
+        return (len(self.labels) / (classes * counts)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -272,6 +283,8 @@ def _train_chunk(
     rows = torch.from_numpy(np.stack([head.rows[o] for head, o in zip(heads, order, strict=True)], 1))
     labels = torch.from_numpy(np.stack([head.labels[o] for head, o in zip(heads, order, strict=True)], 1))
     one_hot = labels[:, :, None] == torch.arange(classes)[:, None]  # (steps, M, K, batch)
+    by_class = torch.from_numpy(np.stack([head.loss_weights(classes) for head in heads]))
+    loss_weight = by_class[torch.arange(count)[:, None], labels]  # (steps, M, batch)
     rate = torch.tensor([head.learning_rate for head in heads])
     # parameters[:, 0] is BatchNorm's scale, [:, 1] its shift, [:, 2:] the dense layer: one tensor, one Adam.
     parameters = torch.from_numpy(np.stack([_initial(head, classes, channels) for head in heads]))
@@ -310,7 +323,7 @@ def _train_chunk(
         probabilities = torch.baddbmm(bias[:, :, None], weight, inputs.transpose(1, 2)).softmax(1)
 
         # d(mean cross-entropy)/d(logits) = (probabilities - one-hot) / batch; everything else is linear in it.
-        by_logits = probabilities.sub_(one_hot[step].float()).div_(batch)
+        by_logits = probabilities.sub_(one_hot[step].float()).mul_(loss_weight[step, :, None]).div_(batch)
         products = torch.bmm(by_logits, inputs)
         by_centred = products[:, :, :channels] * kept_scale[:, None]
         by_kept = products[:, :, channels:] * dropout.scale[:, None]

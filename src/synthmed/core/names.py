@@ -38,7 +38,8 @@ def check_keys(settings: object, where: str = "") -> None:
 RESERVED = {
     "classes": {"all", "mean of classes", UNLABELLED},
     "generators": {
-        *("real", "augmented", "test", "oracle", "oracle_shuffled", "classic", "duplicates", "duplicates_part"),
+        *("real", "augmented", "test", "oracle", "oracle_shuffled", "classic", "class_weights", "duplicates"),
+        *("classic_part", "duplicates_part"),
         *("anomaly", "raw", "pool", "train", "validation", "planted", "set_aside", "selected"),
     },
     "experiments": {"settings"},
@@ -183,14 +184,23 @@ def _check_tasks(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> 
     classes, generators = list(entry["classes"]), entry["generators"]
     for task, content in entry["tasks"].items():
         where, arms, model = f"tasks.{task}", content["arms"], content["model"]
-        _known(f"{where}.arms.sweep", arms["sweep"], generators, "generators")
+        _known(f"{where}.arms.sweep", arms["sweep"], [*generators, "duplicates", "classic"], "generators and controls")
         _known(f"{where}.arms.swap", [arms["swap"]] if arms["swap"] else [], generators, "generators")
-        _known(f"{where}.arms.added_counts", arms["added_counts"] or (), classes, "classes")
+        doses = {"added_counts": [arms["added_counts"]], "oracle_sweep": arms["oracle_sweep"]}
+        doses |= {f"sweep.{name}": points for name, points in arms["sweep"].items()}
+        for setting, points in doses.items():
+            for point in [point for point in points if isinstance(point, Mapping)]:
+                _known(f"{where}.arms.{setting}", point, classes, "classes")
         if model["kind"] == "head":
             _known(f"{where}.model.backbone", [model["backbone"]], entry["extractors"], "extractors")
         else:
             _known(f"{where}.model.training.targets", model["training"]["targets"], classes, "classes")
             _check_pretrained(f"{where}.model.training", model["training"], weights)
+            if arms["class_weights"]:
+                raise InputError(
+                    f"setting {where}.arms.class_weights is for heads; a network has class_weights of its own, under "
+                    f"{where}.model.training, for all arms"
+                )
         if content["validation"] is not None and (model["kind"] != "head" or dataset["pool"] is None):
             raise InputError(
                 f"setting {where}.validation tries the verdict where the truth is known: that needs a pool of the data "

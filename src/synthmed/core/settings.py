@@ -147,12 +147,16 @@ def _mapping(value: object, key: object, item: object, kind: _Kind, where: str) 
     }
 
 
+_WRITTEN = {dict: Mapping, Literal: str}
+"""How a value of some types is written, by which it is known where others could stand in its place."""
+
+
 def _chosen(value: object, options: tuple[object, ...], where: str) -> object:
     """The one of several types that `value` is meant to be."""
     if not all(map(dataclasses.is_dataclass, options)):
-        (mapping,) = [option for option in options if typing.get_origin(_apart(option).options[0]) is dict]
-        (other,) = [option for option in options if option is not mapping]
-        return mapping if isinstance(value, Mapping) else other
+        written = {option: _WRITTEN.get(typing.get_origin(_apart(option).options[0])) for option in options}
+        meant = [option for option, form in written.items() if form and isinstance(value, form)]
+        return (meant or [option for option, form in written.items() if form is None] or options)[0]
     if not isinstance(value, Mapping):
         raise InputError(f"{where} must be a mapping, not {value!r}")
     tag, dataclass_of = _tags(options)
@@ -182,7 +186,8 @@ def parse(config: type[T], values: object, where: str = "settings") -> T:
 
     Every field without a default must be given and nothing else may be: a misspelt, missing or impossible setting
     raises InputError that names it. Field types: what msgspec converts, X | None, tuple[X, ...], tuple[X, X],
-    dict[str, X], dataclasses, and unions of dataclasses that a Literal setting tells apart; each may have a Meta.
+    dict[str, X], dataclasses, unions of dataclasses that a Literal setting tells apart, and of a mapping, a text of a
+    Literal and one other type; each may have a Meta.
     """
     if not isinstance(values, Mapping):
         raise InputError(f"{where} must be a mapping, not {values!r}")

@@ -19,12 +19,22 @@ from msgspec import Meta
 from synthmed.core.errors import InputError
 from synthmed.training.seeds import seed_of
 
-Kind = Literal["real", "classic", "duplicates", "generator", "oracle", "label_shuffled", "sweep", "synthetic_only"]
+Kind = Literal[
+    "real", "classic", "class_weights", "duplicates", "generator", "oracle", "label_shuffled", "sweep", "synthetic_only"
+]
 
 REAL, AUGMENTED, TEST = "real", "augmented", "test"
 """Names of sets that are no generator: the real training images, augmented draws of them, the real test images."""
 
+CONTROLS = {"duplicates": REAL, "classic": AUGMENTED}
+"""Curves of a sweep that need no generator: the real images again, and augmented draws of them."""
+
 Share = Annotated[float, Meta(gt=0)]
+Counts = dict[str, Annotated[int, Meta(ge=0)]]
+Balance = Literal["balance"]
+Dose = Share | Counts | Balance
+"""How many images are added: a share of the real ones of each class, a number for each class, or, for `balance`, as
+many of each class as it lacks to be as large as the largest."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +44,29 @@ class ArmOptions:
 
     added_share: Annotated[Share | None, Meta(description="Synthetic images for each real one of the same class.")]
     added_counts: Annotated[
-        dict[str, Annotated[int, Meta(ge=0)]] | None, Meta(description="Synthetic images to add, by class.")
+        Counts | Balance | None,
+        Meta(
+            description="Synthetic images to add, by class; balance: as many as each class lacks to be as large as the "
+            "largest."
+        ),
+    ]
+    class_weights: Annotated[
+        bool,
+        Meta(description="An arm of the real images whose classes weigh the same in the loss, whatever their size."),
     ]
     augmented_draws: Annotated[
         int, Meta(ge=0, description="Augmented draws of each real image in the arm with classic augmentation; 0: none.")
     ]
-    sweep: Annotated[dict[str, tuple[Share, ...]], Meta(description="Further shares of the real count, by generator.")]
+    sweep: Annotated[
+        dict[str, tuple[Dose, ...]],
+        Meta(
+            description="Further additions, by generator: shares of the real count, numbers by class, or balance. "
+            "duplicates, classic: the same of the real images and of their augmented draws, and as many as the "
+            "generators' arms add."
+        ),
+    ]
     oracle_sweep: Annotated[
-        tuple[Share, ...], Meta(description="The same for fresh true draws, where the data set has a pool.")
+        tuple[Dose, ...], Meta(description="The same for fresh true draws, where the data set has a pool.")
     ]
     only_share: Annotated[
         Share | None,
@@ -73,7 +98,8 @@ class Arm:
     """One training set.
 
     name: short, without spaces; title: for people, with the set's name; set: what is added (or stands alone), if any;
-    added: how many images of each class of it; share: what that was as a share of the real count, where it was one.
+    added: how many images of each class of it, empty for all; share: what that was as a share of the real count, where
+    it was one.
     """
 
     name: str
@@ -82,6 +108,11 @@ class Arm:
     set: str | None
     added: dict[str, int]
     share: float | None
+
+    @property
+    def curve(self) -> str | None:
+        """The curve of a sweep that the arm can be a point of: its set, by the name that settings know it by."""
+        return {source: name for name, source in CONTROLS.items()}.get(self.set, self.set) if self.added else None
 
     @property
     def with_real(self) -> bool:
@@ -119,16 +150,32 @@ def share_of(share: float, counts: Mapping[str, int]) -> dict[str, int]:
     return {label: floor(share * count + 1e-9) for label, count in counts.items()}
 
 
-def added_images(options: ArmOptions, real: Mapping[str, int]) -> dict[str, int] | None:
-    """Synthetic images of each class that are added to the real ones; None: the settings add none."""
-    share, counts = options.added_share, options.added_counts
-    if share is not None and counts is not None:
+def dose_of(options: ArmOptions) -> Dose | None:
+    """What is added to the real images in the main arms; None: nothing."""
+    if options.added_share is not None and options.added_counts is not None:
         raise InputError("settings added_share and added_counts: give one of them and make the other null")
-    if counts is None:
-        return None if share is None else share_of(share, real)
-    if sorted(counts) != sorted(real):
-        raise InputError(f"setting added_counts must give a number for each of {sorted(real)}")
-    return {label: counts[label] for label in real}
+    return options.added_counts if options.added_share is None else options.added_share
+
+
+def added_images(dose: Dose, real: Mapping[str, int], setting: str) -> dict[str, int]:
+    """Images of each class that `dose` adds. real: those that there are; setting: its name, for messages."""
+    if dose == "balance":
+        return {label: max(real.values()) - count for label, count in real.items()}
+    if not isinstance(dose, Mapping):
+        return share_of(dose, real)
+    if sorted(dose) != sorted(real):
+        raise InputError(f"setting {setting} must give a number for each of {sorted(real)}")
+    return {label: dose[label] for label in real}
+
+
+def _point(dose: Dose, classes: Sequence[str]) -> tuple[str, str]:
+    """A dose in the name of an arm, and in its title; neither depends on the real counts."""
+    if dose == "balance":
+        return "balance", "until classes are equal"
+    if not isinstance(dose, Mapping):
+        return f"x{dose:g}", f"{dose:g} × real"
+    counts = [(label, dose[label]) for label in classes if dose.get(label)]
+    return "n" + "_".join(str(n) for _, n in counts), ", ".join(f"{n} {label}" for label, n in counts) or "none"
 
 
 def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
@@ -137,28 +184,36 @@ def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
     Raises InputError when a setting names a set that is not given, or a share or count cannot be.
     """
     _check_names(settings)
-    arms = [Arm(REAL, "Real only", "real", None, dict.fromkeys(real, 0), None)]
+    arms = [Arm(REAL, "Real only", "real", None, {}, None)]
     if settings.augmented_draws:
         arms.append(Arm("classic", "Real + classic augmentation", "classic", AUGMENTED, {}, None))
-    added, share = added_images(settings, real), settings.added_share
-    if added is not None:
+    if settings.class_weights:
+        arms.append(Arm("class_weights", "Real, classes weighted alike", "class_weights", None, {}, None))
+    dose, share = dose_of(settings), settings.added_share
+    if dose is not None:
+        added = added_images(dose, real, "added_counts")
         # Every real image once more: the control without new information. A part of them would weigh images
         # unequally, which costs precision; that arm stands beside it, because it has the count of the generators.
-        arms.append(Arm("duplicates", "Real, each image twice", "duplicates", REAL, dict(real), 1.0))
+        arms.append(Arm("duplicates", "Real, each image twice", "duplicates", REAL, {}, None))
         if share != 1:
             arms.append(Arm("duplicates_part", "Real + some real images again", "duplicates", REAL, added, share))
+        if "classic" in settings.sweep:
+            arms.append(Arm("classic_part", "Real + some augmented draws", "classic", AUGMENTED, added, share))
         for name in settings.sets:
             kind = "oracle" if name == settings.oracle else "generator"
             arms.append(Arm(name, f"Real + {name}", kind, name, added, share))
-        if settings.oracle is not None:
+        if settings.oracle is not None and _of_several_classes(dose):
             title = f"Real + {settings.oracle}, labels shuffled"
             arms.append(Arm(f"{settings.oracle}_shuffled", title, "label_shuffled", settings.oracle, added, share))
     sweeps = settings.sweep | ({settings.oracle: settings.oracle_sweep} if settings.oracle else {})
     for name, points in sweeps.items():
         for point in points:
-            if point != share:  # the arm above is that point of the sweep
-                title = f"Real + {name}, {point:g} × real"
-                arms.append(Arm(f"{name}_x{point:g}", title, "sweep", name, share_of(point, real), point))
+            if point != dose:  # the arm above is that point of the sweep
+                short, words = _point(point, settings.classes)
+                count = added_images(point, real, f"sweep.{name}")
+                title, source = f"Real + {name}, {words}", CONTROLS.get(name, name)
+                share = None if isinstance(point, (Mapping, str)) else point
+                arms.append(Arm(f"{name}_{short}", title, "sweep", source, count, share))
     if settings.only_share is not None:
         only = share_of(settings.only_share, real)
         arms += [Arm(f"only_{name}", f"{name} only", "synthetic_only", name, only, None) for name in settings.sets]
@@ -171,6 +226,11 @@ def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
     return arms
 
 
+def _of_several_classes(dose: Dose) -> bool:
+    """Whether labels can be shuffled among the images that are added, whatever the real counts."""
+    return dose != "balance" and (not isinstance(dose, Mapping) or sum(map(bool, dose.values())) > 1)
+
+
 def arm_names(settings: ArmSettings) -> list[str]:
     """Names of all arms, the real one first; they follow from the settings, whatever the counts."""
     return [arm.name for arm in define_arms(settings, dict.fromkeys(settings.classes, 1))]
@@ -179,21 +239,31 @@ def arm_names(settings: ArmSettings) -> list[str]:
 def _check_names(settings: ArmSettings) -> None:
     if len(set(settings.sets)) != len(settings.sets) or {REAL, AUGMENTED, TEST} & set(settings.sets):
         raise InputError(f"setting sets {list(settings.sets)}: each name once, none {REAL!r}, {AUGMENTED!r}, {TEST!r}")
-    named = {"sweep": list(settings.sweep), "oracle": [settings.oracle], "swap": [settings.swap]}
+    swept = [name for name in settings.sweep if name not in CONTROLS]
+    named = {"sweep": swept, "oracle": [settings.oracle], "swap": [settings.swap]}
     for where, names in named.items():
         for name in names:
             if name is not None and name not in settings.sets:
                 raise InputError(f"setting {where} names {name!r}; the sets are {list(settings.sets)}")
+    if "classic" in settings.sweep and not settings.augmented_draws:
+        raise InputError("setting sweep names classic, but augmented_draws is 0; draw as many as each arm needs")
     if settings.oracle in settings.sweep:
         raise InputError(f"setting sweep names {settings.oracle!r}, whose shares are those of oracle_sweep")
-    if settings.swap is not None and settings.added_share is not None:
+    if settings.swap is not None and dose_of(settings) is not None:
         raise InputError("setting swap: a task of its own; set added_share, added_counts and only_share to null there")
 
 
 # ----------------------------------------------------------------------------------------------------- composition
+def check_adds(arm: Arm) -> None:
+    """Raise InputError where an arm adds nothing to the real images, as `balance` does where they are balanced."""
+    if arm.added and not any(arm.added.values()):
+        raise InputError(f"the arm {arm.name!r} adds no image; raise its share or counts, or leave it out")
+
+
 def check_supply(arms: Sequence[Arm], parts: Mapping[str, Part], classes: Sequence[str]) -> None:
-    """Raise InputError unless every synthetic set has, of every training, the images that its arms ask for."""
+    """Raise InputError unless every set has, of every training, the images that its arms ask for."""
     for arm in arms:
+        check_adds(arm)
         for label, needed in arm.added.items():
             if arm.set in (None, REAL):
                 continue
@@ -202,7 +272,8 @@ def check_supply(arms: Sequence[Arm], parts: Mapping[str, Part], classes: Sequen
             if found < needed:
                 raise InputError(
                     f"the arm {arm.name!r} needs {needed} {label!r} images of {arm.set!r}, which has {found}; "
-                    "generate more of them (setting samples) or lower the share"
+                    f"{'raise augmented_draws' if arm.set == AUGMENTED else 'generate more of them (setting samples)'} "
+                    "or add fewer"
                 )
 
 
@@ -238,7 +309,7 @@ def _draw(
     real images repeat the whole class before they repeat an image a second time."""
     rng = np.random.Generator(np.random.PCG64(seed_of("draw", arm.set, label, seed)))
     order = rng.permutation(parts[arm.set].of_class(classes.index(label), training))
-    if arm.kind == "duplicates" and len(order):
+    if arm.set == REAL and len(order):
         return np.resize(order, arm.added[label])
     return order[: arm.added[label]]
 

@@ -17,7 +17,7 @@ from synthmed.core.files import read_json, write_json
 from synthmed.core.names import UNLABELLED
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
-from synthmed.evaluation.arms import ArmSettings, define_arms
+from synthmed.evaluation.arms import AUGMENTED, ArmSettings, check_adds, define_arms
 from synthmed.evaluation.check_models import PlannedTraining, check_models
 
 logger = logging.getLogger(__name__)
@@ -123,10 +123,13 @@ def needs(settings: NeedsSettings, real: Mapping[str, int]) -> list[Need]:
                 why = f"setting samples.{label} of {name} takes one image of {taken} for each sample"
                 found.append(Need(name, label, count, images, why))
     for task, arms in settings.arms.items():
+        drawn = {label: count * arms.augmented_draws for label, count in real.items()}
+        sets = settings.samples | {AUGMENTED: drawn}
         for arm in define_arms(arms, real):
-            if arm.set not in settings.samples:
+            check_adds(arm)
+            if arm.set not in sets:
                 continue
-            samples = settings.samples[arm.set]
+            samples = sets[arm.set]
             why = f"arm {arm.name} of the task {task}" + (
                 "" if arm.share is None else f", {arm.share:g} of the real images"
             )

@@ -88,6 +88,7 @@ def classify(
     """
     table = _Table(settings, train, validation, test, synthetic, train_augmented)
     lists = {arm: [table.rows(one) for one in found] for arm, found in read_arms(arms, settings.seeds).items()}
+    described = read_json(description)
     own = {part: read_arms(arms, 1, part) for part in ("validation", "test")}
     trainer = _Trainer(settings, table, {arm: table.rows(found[0]) for arm, found in own["validation"].items()})
 
@@ -96,7 +97,7 @@ def classify(
     logger.info("chosen on the validation images: learning rate %g, dropout %g", rate, dropout)
     start = time.perf_counter()
     heads = [
-        trainer.head(arm, images, seed, rate, dropout)
+        trainer.head(arm, images, seed, rate, dropout, described["arms"][arm]["kind"] == "class_weights")
         for arm, of_seeds in lists.items()
         for seed, images in enumerate(of_seeds)
     ]
@@ -107,7 +108,6 @@ def classify(
     for arm, found in own["test"].items():
         tests[arm] = table.files[arm].take(np.flatnonzero(np.isin(table.files[arm].names, found[0].images)))
     write_scores(scores, _scores(settings, list(lists), set(own["test"]), tests, trained))
-    described = read_json(description)
     for number, arm in enumerate(lists):
         own_heads = slice(number * settings.seeds, (number + 1) * settings.seeds)
         described["arms"][arm] |= _trained(settings, trained, own_heads)
@@ -189,11 +189,19 @@ class _Trainer:
         self.settings, self.table, self.own = settings, table, own
         self.validation = table.of("validation")
 
-    def head(self, arm: str, images: tuple[np.ndarray, np.ndarray], seed: int, rate: float, dropout: float) -> Head:
+    def head(
+        self,
+        arm: str,
+        images: tuple[np.ndarray, np.ndarray],
+        seed: int,
+        rate: float,
+        dropout: float,
+        class_weights: bool = False,
+    ) -> Head:
         """The training of an arm on `images` (rows, labels) with seed number `seed`, which stands for the same
         randomness in every arm."""
         number = seed_of("classify", self.settings.seed, seed)
-        return Head(*images, *self.own.get(arm, self.validation), number, rate, dropout)
+        return Head(*images, *self.own.get(arm, self.validation), number, rate, dropout, class_weights)
 
     def train(self, heads: Sequence[Head]) -> TrainedHeads:
         """All `heads`, side by side."""

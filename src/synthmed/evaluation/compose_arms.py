@@ -39,9 +39,9 @@ def compose_arms(
     """Write the training sets of all arms, for every seed.
 
     train: image set of the real training part; synthetic: image sets in the order of settings.sets. out: arms.csv, see
-    COLUMNS. description: JSON, of every arm title, kind, set, added, n_train, n_real, share (of synthetic images among
-    all), trainings (of its generator), and uses_up: whether its draws use up a class of the set, so that other seeds
-    draw the same images.
+    COLUMNS. description: JSON, of every arm title, kind, set (where the arm is a point of a curve, by the name that the
+    sweep knows it by), added, n_train, n_real, share (of synthetic images among all), trainings (of its generator), and
+    uses_up: whether its draws use up a class of the set, so that other seeds draw the same images.
     """
     if len(synthetic) != len(settings.sets):
         raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
@@ -131,7 +131,7 @@ def _described(arm: Arm, parts: Mapping[str, Part], classes: Sequence[str], size
     values = asdict(arm)
     del values["name"]
     return values | {
-        "set": arm.set if synthetic else None,
+        "set": arm.curve if arm.with_real else arm.set,
         "n_train": size,
         "n_real": len(parts[REAL].rows) if arm.with_real else 0,
         "share": synthetic / size,

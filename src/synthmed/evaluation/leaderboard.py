@@ -147,24 +147,25 @@ def _quoted(quality: Sequence[Mapping]) -> Mapping | None:
 
 
 def sweep_rows(task: Mapping) -> list[dict]:
-    """Rows of the sweep: for every generator that has sweep arms, all its arms by share; the real arm is share 0."""
+    """Rows of the sweep: for every set that has sweep arms, all its arms by the share of added images; real is 0."""
     arms, decides = task["arms"], task["outcome"]
     rows = []
     for generator in dict.fromkeys(entry["set"] for entry in arms.values() if entry["kind"] == "sweep"):
         members = [REAL] + [
-            arm
-            for arm, entry in arms.items()
-            if entry["set"] == generator and entry["kind"] in ("generator", "oracle", "sweep", "synthetic_only")
+            arm for arm, entry in arms.items() if entry["set"] == generator and entry["kind"] != "label_shuffled"
         ]
-        for arm in sorted(members, key=lambda arm: arms[arm]["share"]):
+        for arm in sorted(members, key=lambda arm: (arms[arm]["kind"] == "synthetic_only", arms[arm]["n_train"])):
             entry = arms[arm]
+            alone = entry["kind"] == "synthetic_only"
             found = Estimate.from_json(entry["tests"][TEST]["outcomes"][decides])
             rows.append(
                 {
                     "task": task["task"],
                     "generator": generator,
                     "arm": arm,
-                    **{name: entry[name] for name in ("kind", "share", "n_train")},
+                    "kind": entry["kind"],
+                    "share": 1.0 if alone else 1 - arms[REAL]["n_train"] / entry["n_train"],
+                    "n_train": entry["n_train"],
                     "outcome": decides,
                     **{name: getattr(found, name) for name in ("value", "low", "high")},
                 }

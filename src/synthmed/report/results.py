@@ -45,7 +45,10 @@ def _measured(node: object) -> object:
     return [_measured(value) for value in node] if isinstance(node, list) else node
 
 
-KINDS = ("real", "classic", "duplicates", "oracle", "generator", "label_shuffled", "sweep", "synthetic_only")
+KINDS = (
+    *("real", "class_weights", "classic", "duplicates", "oracle", "generator", "label_shuffled", "sweep"),
+    "synthetic_only",
+)
 """Kinds of arms, in the order of tables and figures (see evaluation.arms)."""
 
 

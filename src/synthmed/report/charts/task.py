@@ -55,7 +55,7 @@ def draw_verdicts(path: Path, task: Mapping, compared: Sequence[Mapping]) -> Non
 
 
 def draw_sweep(path: Path, task: Mapping, curves: Mapping[str, Sequence[Mapping]]) -> None:
-    """The deciding outcome on the test set against the share of synthetic images in training, a panel a set of images.
+    """The deciding outcome on the test set against the share of added images in training, a panel a set of images.
 
     curves: title → its arms by share, the real arm first.
     """
@@ -67,7 +67,7 @@ def draw_sweep(path: Path, task: Mapping, curves: Mapping[str, Sequence[Mapping]
     for place, (axis, (name, arms)) in enumerate(zip(axes, curves.items(), strict=True)):
         found = {arm["name"]: arm["tests"][task["tests"][0]]["outcomes"][outcome] for arm in arms}
         mixed = [arm for arm in arms if arm["kind"] != "synthetic_only"]
-        share = [100 * arm["share"] for arm in mixed]
+        share = [100 * (1 - mixed[0]["n_train"] / arm["n_train"]) for arm in mixed]
         value, low, high = (
             np.array([getattr(found[arm["name"]], end) for arm in mixed], dtype=float)
             for end in ("value", "low", "high")
@@ -89,7 +89,7 @@ def draw_sweep(path: Path, task: Mapping, curves: Mapping[str, Sequence[Mapping]
         if place % 3 == 0:
             axis.set_ylabel(f"{title}, test images")
         if place + 3 >= len(axes):
-            axis.set_xlabel("synthetic share of training images (%)")
+            axis.set_xlabel("added share of training images (%)")
             axis.tick_params(labelbottom=True)
     save(figure, path)
 

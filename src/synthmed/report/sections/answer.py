@@ -12,6 +12,7 @@ from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import (
+    KINDS,
     GeneratorEntry,
     check_generators,
     confusion,
@@ -24,7 +25,7 @@ from synthmed.report.results import (
 from synthmed.report.section import write_section
 from synthmed.report.words import p_value, signed, tenths
 
-MAIN_ARMS = ("real", "classic", "duplicates", "oracle", "generator", "label_shuffled", "synthetic_only")
+MAIN_ARMS = tuple(kind for kind in KINDS if kind != "sweep")
 """Kinds of arms shown here; those of the sweep of shares stand in the task's own section."""
 
 

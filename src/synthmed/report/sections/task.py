@@ -62,13 +62,12 @@ def _classic_rows(found: Found) -> list[dict]:
 
 
 def swept(task: Mapping) -> dict[str, list[Mapping]]:
-    """Set → its arms by share of synthetic images, from none (the reference arm) upwards, where there is a sweep."""
+    """Set → its arms by added images, from none (the reference arm) upwards, where there is a sweep."""
     arms, reference = task["arms"].values(), task["arms"][task["reference"]]
-    kinds = ("generator", "oracle", "sweep", "synthetic_only")
     return {
         name: sorted(
-            [reference, *(arm for arm in arms if arm["set"] == name and arm["kind"] in kinds)],
-            key=lambda arm: arm["share"],
+            [reference, *(arm for arm in arms if arm["set"] == name and arm["kind"] != "label_shuffled")],
+            key=lambda arm: (arm["kind"] == "synthetic_only", arm["n_train"]),
         )
         for name in dict.fromkeys(arm["set"] for arm in arms if arm["kind"] == "sweep")
     }
@@ -211,13 +210,13 @@ SECTION = Section(
         ),
         Figure(
             "sweep",
-            "{{ task.decides.title }} on the test images against the share of generated images in training; band: 95 % "
-            "interval; dashed: real images only.",
+            "{{ task.decides.title }} on the test images against the share of added images among all training images; "
+            "band: 95 % interval; dashed: real images only.",
             _sweep,
         ),
         Table(
             "shares",
-            "The share of generated images among all training images, from none upwards.",
+            "More and more images added, from none upwards, and the share of generated ones among all.",
             _sweep_rows,
             lambda found: [
                 Column("generator"),
