@@ -48,7 +48,7 @@ def test_every_source_keeps_the_contract(name):
 
 
 def test_an_unknown_source_is_named_with_the_known_ones():
-    with pytest.raises(InputError, match=r"'xray'; known are \['chest_dicom', 'folder', 'image_set', 'medmnist',"):
+    with pytest.raises(InputError, match=r"'xray'; known are \['chest_dicom', 'dsb2018', 'folder', 'image_set',"):
         sources.load("xray")
 
 

@@ -20,10 +20,12 @@ from synthmed.core.errors import InputError
 
 SOURCES = {
     "chest_dicom": "synthmed.data.sources.chest_dicom",
+    "dsb2018": "synthmed.data.sources.dsb2018",
     "folder": "synthmed.data.sources.folder",
     "image_set": "synthmed.data.sources.image_set",
     "medmnist": "synthmed.data.sources.medmnist",
     "montgomery_shenzhen": "synthmed.data.sources.montgomery_shenzhen",
+    "nuinsseg": "synthmed.data.sources.nuinsseg",
     "vindr_cxr": "synthmed.data.sources.vindr_cxr",
 }
 

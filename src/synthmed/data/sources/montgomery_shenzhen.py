@@ -7,7 +7,6 @@ file is one patient.
 
 import logging
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, hash_file, user_path
+from synthmed.core.files import user_path
 from synthmed.core.settings import parse
 from synthmed.data.archives import Archive, DamagedMember
-from synthmed.data.download import download
+from synthmed.data.published import NoOptions, copy_placed, download_published
 from synthmed.data.sources.raw_image import RawImage
 
 logger = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ PROVIDERS = {
 }
 OPTIONS = {
     "phantom": "synthmed.data.phantoms.chest_xray:PhantomSettings",
-    "download": "synthmed.data.sources.montgomery_shenzhen:NoOptions",
+    "download": "synthmed.data.published:NoOptions",
     "file": "synthmed.data.sources.montgomery_shenzhen:FileOptions",
 }
 
@@ -79,11 +78,6 @@ LABELS = {"0": "normal", "1": "abnormal"}
 
 
 @dataclass(frozen=True)
-class NoOptions:
-    """The provider needs nothing."""
-
-
-@dataclass(frozen=True)
 class FileOptions:
     """The archives as they were published."""
 
@@ -105,40 +99,19 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
     elif provider == "download":
         parse(NoOptions, options, "options")
         for collection, path in zip(COLLECTIONS, raw, strict=True):
-            _download(collection, path)
+            download_published(
+                *(collection.url, path),
+                size=collection.size,
+                sha256=collection.sha256,
+                holds=partial(_counts, collection),
+                published=collection.counts,
+            )
     else:
         folder = user_path(parse(FileOptions, options, "options").path)
         for collection, path in zip(COLLECTIONS, raw, strict=True):
-            _copy(collection, folder / collection.archive, path)
-
-
-def _download(collection: Collection, path: Path) -> None:
-    if path.exists():  # placed by hand, or left by an earlier run
-        logger.info("%s: exists already, it is checked and used", path)
-        if collection.sha256 is not None and (found := hash_file(path)) != collection.sha256:
-            raise InputError(
-                f"{path}: has sha256 {found}, expected {collection.sha256}; delete it to download it again, or use "
-                "provider: file when you mean this file"
-            )
-    else:
-        download(collection.url, path, sha256=collection.sha256, size=collection.size)
-    found = _counts(collection, path)
-    if found != collection.counts:
-        # Without a published hash this is what tells the real set from a cut, or from phantoms under its name.
-        raise InputError(
-            f"{path}: holds {found}, the published set {dict(collection.counts)}; delete it to download it again, "
-            "or use provider: file when you mean this file"
-        )
-
-
-def _copy(collection: Collection, placed: Path, path: Path) -> None:
-    if not placed.is_file():
-        raise InputError(f"{placed}: no such file; put {collection.archive} (from {collection.url}) there")
-    found = _counts(collection, placed)
-    if found != collection.counts:
-        logger.warning("%s: holds %s, the published set %s", placed, found, dict(collection.counts))
-    with atomic_path(path) as temporary:
-        shutil.copyfile(placed, temporary)
+            counts = partial(_counts, collection)
+            placed = folder / collection.archive
+            copy_placed(placed, path, url=collection.url, holds=counts, published=collection.counts)
 
 
 def _counts(collection: Collection, path: Path) -> dict[str, int]:
