@@ -50,8 +50,8 @@ def test_parameter_count_of_the_original_patchgan():
     assert count_parameters(PatchGAN(3, (64, 128, 256, 512), 1, norm="instance")) == by_hand
 
 
-def test_patchgan_with_batch_norm_has_scale_and_shift_and_no_bias_before_them():
-    by_hand = (16 * 6 * 64 + 64) + (16 * 64 * 128 + 2 * 128) + (16 * 128 + 1)
+def test_patchgan_with_batch_norm_has_scale_and_shift_and_a_bias_in_the_last_only():
+    by_hand = 16 * 6 * 64 + (16 * 64 * 128 + 2 * 128) + (16 * 128 + 1)
     assert count_parameters(PatchGAN(6, (64, 128), 2, norm="batch")) == by_hand
 
 
@@ -108,7 +108,7 @@ def test_initialise_normal_draws_convolutions_from_n_0_002():
     network = PatchGAN(3, (64, 128), 2, norm="batch")
     initialise_normal(network)
     assert network.net[2].weight.std().item() == pytest.approx(0.02, rel=0.02)
-    assert network.net[0].bias.abs().max() == 0
+    assert network.net[-1].bias.abs().max() == 0
     assert network.net[3].weight.mean().item() == pytest.approx(1.0, abs=0.01)
 
 

@@ -1,4 +1,5 @@
-"""PatchGAN (Isola et al. 2017): a discriminator that judges every patch of its receptive field."""
+"""Discriminators by convolutions: PatchGAN (Isola et al. 2017) judges every patch of its receptive field, the other the
+whole image."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -31,19 +32,20 @@ def patchgan_receptive_field(layers: Sequence[int], last_stride: int) -> int:
 class PatchGAN(nn.Module):
     """Discriminator that judges patches (Isola et al. 2017, section 3.2; the notation Ck is theirs).
 
-    Each Ck is a 4×4 convolution with k filters, norm (not in the first), LeakyReLU 0.2; then one to one map.
+    Each Ck is a 4×4 convolution with k filters, norm (not in the first), LeakyReLU; then one to one map.
 
     in_channels: channels of the image (for Pix2Pix: of image and condition together).
     layers: the k of each Ck, e.g. (64, 128, 256) for C64-C128-C256.
     last_stride: stride of the last Ck: 2 in the document's discriminators (fields 10, 22, 46), 1 in the original
         70×70. All Ck before have stride 2.
     norm: "instance" (CycleGAN; convolutions keep their bias, so that the counts are the published ones) or "batch"
-        (Pix2Pix).
+        (Pix2Pix as seeds 001 and 002 count it: only the last convolution has a bias).
+    slope: of LeakyReLU for negative numbers.
 
     Maps (N, in_channels, H, W) to logits (N, 1, h, w), one per patch, no sigmoid.
     """
 
-    def __init__(self, in_channels: int, layers: Sequence[int], last_stride: int, norm: Norm):
+    def __init__(self, in_channels: int, layers: Sequence[int], last_stride: int, norm: Norm, slope: float = 0.2):
         super().__init__()
         if not layers:
             raise InputError("setting discriminator_layers is empty; give at least one layer, for example [64]")
@@ -52,12 +54,10 @@ class PatchGAN(nn.Module):
         channels = in_channels
         for number, filters in enumerate(layers):
             stride = last_stride if number == len(layers) - 1 else 2
-            normalised = number > 0
-            bias = not normalised or norm == "instance"
-            blocks.append(nn.Conv2d(channels, filters, 4, stride, 1, bias=bias))
-            if normalised:
+            blocks.append(nn.Conv2d(channels, filters, 4, stride, 1, bias=norm == "instance"))
+            if number > 0:
                 blocks.append(_norm(norm, filters))
-            blocks.append(nn.LeakyReLU(0.2))
+            blocks.append(nn.LeakyReLU(slope))
             channels = filters
         blocks.append(nn.Conv2d(channels, 1, 4, 1, 1))
         self.net = nn.Sequential(*blocks)
@@ -66,6 +66,30 @@ class PatchGAN(nn.Module):
     def receptive_field(self) -> int:
         """Side in pixels of the patch that one logit sees."""
         return patchgan_receptive_field(self.layers, self.last_stride)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images)
+
+
+class VanillaDiscriminator(nn.Module):
+    """Discriminator that judges the whole image (seed 002, "vanilla"): for each of `layers` a 4×4 convolution of stride
+    2 without bias, BatchNorm (not in the first), LeakyReLU of `slope`; then one dense unit on all that is left.
+
+    Maps (N, in_channels, H, W), size = (H, W) in multiples of 2^len(layers), to logits (N, 1).
+    """
+
+    def __init__(self, in_channels: int, layers: Sequence[int], size: tuple[int, int], slope: float):
+        super().__init__()
+        blocks: list[nn.Module] = []
+        channels = in_channels
+        for number, filters in enumerate(layers):
+            blocks.append(nn.Conv2d(channels, filters, 4, 2, 1, bias=False))
+            if number > 0:
+                blocks.append(nn.BatchNorm2d(filters))
+            blocks.append(nn.LeakyReLU(slope))
+            channels = filters
+        height, width = (side >> len(layers) for side in size)
+        self.net = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(channels * height * width, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images)
