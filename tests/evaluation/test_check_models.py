@@ -8,6 +8,7 @@ from synthmed.core.settings import parse
 from synthmed.evaluation.check_models import PlannedTraining, check_models
 
 REAL = {"normal": 90, "abnormal": 51}
+NUCLEI = {"kind": "instances", "classes": {"nucleus": 1}, "required": True}
 
 
 def planned(model: str, **changes: object) -> PlannedTraining:
@@ -17,6 +18,8 @@ def planned(model: str, **changes: object) -> PlannedTraining:
         "receptive_field": None,
         "labels": ["normal", "abnormal"] if model == "cyclegan" else ["normal"],
         "image_shape": list(TINY[model]["shape"]),
+        "coding": "instances" if model == "pix2pix" else None,
+        "masks": NUCLEI,
         "batch_size": 4,
     }
     return parse(PlannedTraining, values | changes)
@@ -45,6 +48,11 @@ def test_a_network_of_gigabytes_takes_a_moment():
             {"config": {**TINY["dcgan"]["config"], "latnet_size": 3}},
             r"unknown setting config\.latnet_size; did",
         ),
+        ("dcgan", {"coding": "instances", "masks": None}, "masks are semantic: use 'classes'"),
+        ("pix2pix", {"coding": None}, r"makes images for masks, but the setting training\.masks is null"),
+        ("pix2pix", {"image_shape": [3, 20, 16]}, r"generator_channels has 3 entries.* multiples of 8 px, not 20×16"),
+        ("pix2pix", {"image_shape": [3, 8, 8], "batch_size": 1}, "batch_size is 1, but BatchNorm"),
+        ("pix2pix", {"receptive_field": 22}, "receptive_field is 22, but that of its PatchGAN is 10"),
         ("dcgan", {"receptive_field": 46}, "receptive_field is 46, but the model has no PatchGAN"),
         ("cyclegan", {"receptive_field": 46}, r"receptive_field is 46, but that of its PatchGAN is \d+; correct it"),
         ("dcgan", {"batch_size": 91}, "batch_size is 91, but there are 90 training images of normal"),

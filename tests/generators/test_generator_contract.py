@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from tiny_configs import TINY
+from tiny_configs import MASK_CHANNELS, TINY
 
 from synthmed import generators
 from synthmed.commands.describe import describe, layers
@@ -31,10 +31,15 @@ def build(name, seed=0, total_steps=10):
     tiny = TINY[name]
     torch.manual_seed(seed)
     classes = CLASSES if "image" in model_class.needs else CLASSES[:1]
-    model = model_class(parse(model_class.Config, tiny["config"]), tiny["shape"], classes)
+    config = parse(model_class.Config, tiny["config"])
+    model = model_class(config, tiny["shape"], classes, *mask_channels(model_class))
     model.rng.manual_seed(seed)
     model.total_steps = total_steps
     return model
+
+
+def mask_channels(model_class):
+    return [MASK_CHANNELS] if "mask" in model_class.needs else []
 
 
 def without_dropout(model):
@@ -61,7 +66,9 @@ def batches(model, count=1, size=4, seed=0):
     for _ in range(count):
         coarse = torch.rand((size * groups, model.image_shape[0], 4, 4), generator=rng) * 2 - 1
         images = torch.nn.functional.interpolate(coarse, model.image_shape[1:], mode="bilinear")
-        made.append(Batch(images, torch.arange(groups).repeat_interleave(size)))
+        masks = torch.rand((size, model.mask_channels, *model.image_shape[1:]), generator=rng).round() * 2 - 1
+        labels = torch.arange(groups).repeat_interleave(size)
+        made.append(Batch(images, labels, masks if "mask" in model.needs else None))
     return made
 
 
@@ -76,7 +83,8 @@ def steps(model, first, last):
 
 def draw(model, count=3, seed=5):
     label = model.classes[0]
-    source = batches(model, size=count, seed=9)[0].images[:count] if "image" in model.needs else None
+    given = batches(model, size=count, seed=9)[0]
+    source = given.images[:count] if "image" in model.needs else given.masks
     return model.sample(count, label, torch.Generator().manual_seed(seed), source)
 
 
@@ -193,7 +201,9 @@ def test_checkpoint_brings_back_the_samples(name, tmp_path):
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another_name.pt").read_bytes()
 
     read = load(tmp_path / "a.pt", model=name, config=TINY[name]["config"])
-    restored = generators.load(name)(parse(generators.load(name).Config, read.config), read.image_shape, read.classes)
+    model_class = generators.load(name)
+    config = parse(model_class.Config, read.config)
+    restored = model_class(config, read.image_shape, read.classes, *mask_channels(model_class))
     restored.load_inference_state(read.state)
     assert torch.equal(draw(model), draw(restored))
 
@@ -220,7 +230,7 @@ def test_layer_table_lists_every_trained_parameter(name):
     model = build(name)
     trained = sum(p.numel() for o in model.optimizers.values() for group in o.param_groups for p in group["params"])
     assert sum(layer.parameters for layer in layers(model)) == trained
-    assert f"{name}, images" in describe(name, TINY[name]["config"], TINY[name]["shape"])
+    assert f"{name}, images" in describe(name, TINY[name]["config"], TINY[name]["shape"], MASK_CHANNELS)
 
 
 def test_gradients_of_micro_batches_add_up(name, monkeypatch):
@@ -268,7 +278,8 @@ def test_channels_last_computes_the_same(name):
     model, reference = without_dropout(build(name)), without_dropout(build(name))
     model.to(memory_format=torch.channels_last)
     (given,) = batches(model)
-    losses = model.train_step([Batch(given.images.contiguous(memory_format=torch.channels_last), given.labels)])
+    masks = None if given.masks is None else given.masks.contiguous(memory_format=torch.channels_last)
+    losses = model.train_step([Batch(given.images.contiguous(memory_format=torch.channels_last), given.labels, masks)])
     expected = reference.train_step([given])
     for key, loss in losses.items():
         assert loss.item() == pytest.approx(expected[key].item(), rel=1e-3, abs=1e-4), key
@@ -276,7 +287,8 @@ def test_channels_last_computes_the_same(name):
 
 def test_what_it_needs_is_read_from_its_source(name):
     model_class = generators.load(name)
-    assert generators.needs(name) == model_class.needs
+    assert generators.needs(name, {}) == model_class.needs
+    assert generators.needs(name, TINY[name]["config"]) == build(name).needs
     assert model_class.needs
     assert model_class.needs <= generators.NEEDS
     assert not {"image", "mask"} <= model_class.needs

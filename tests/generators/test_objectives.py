@@ -10,7 +10,7 @@ from importlib import import_module
 import pytest
 import torch
 from textbook import Textbook
-from tiny_configs import TINY
+from tiny_configs import MASK_CHANNELS, TINY
 
 from synthmed import generators
 from synthmed.core.settings import parse
@@ -24,7 +24,9 @@ def build(name, changes):
     model_class = generators.load(name)
     torch.manual_seed(0)
     classes = ("normal", "abnormal") if "image" in model_class.needs else ("normal",)
-    model = model_class(parse(model_class.Config, TINY[name]["config"] | changes), TINY[name]["shape"], classes)
+    config = parse(model_class.Config, TINY[name]["config"] | changes)
+    given = [MASK_CHANNELS] if "mask" in model_class.needs else []
+    model = model_class(config, TINY[name]["shape"], classes, *given)
     # Away from the symmetric start: biases, scales, strengths of noise that are 0 or 1 would hide what they do.
     with torch.no_grad():
         for parameter in model.parameters():
@@ -37,8 +39,13 @@ def build(name, changes):
 def batches(model, seed):
     rng = torch.Generator().manual_seed(seed)
     labels = torch.arange(len(model.classes) if "image" in model.needs else 1).repeat_interleave(4)
+
+    def drawn(channels):
+        return torch.rand(len(labels), channels, *model.image_shape[1:], generator=rng) * 2 - 1
+
     return [
-        Batch(torch.rand(len(labels), *model.image_shape, generator=rng) * 2 - 1, labels) for _ in range(MICRO_BATCHES)
+        Batch(drawn(model.image_shape[0]), labels, drawn(model.mask_channels) if "mask" in model.needs else None)
+        for _ in range(MICRO_BATCHES)
     ]
 
 

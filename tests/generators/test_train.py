@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -125,8 +126,10 @@ def test_accumulated_micro_batches_equal_one_large_batch():
     """Of a network without BatchNorm: the gradient of the mean is the mean of the gradients."""
 
     class Scale(Generator):
+        needs = frozenset()
+
         def __init__(self):
-            super().__init__(None, (1, 2, 2), ("a",))
+            super().__init__(SimpleNamespace(), (1, 2, 2), ("a",))
             self.weight = torch.nn.Parameter(torch.ones(()))
             self.optimizers = {"only": Adam(self.parameters(), 0.1)}
 

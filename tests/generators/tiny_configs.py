@@ -1,7 +1,9 @@
 """One tiny setting per generator, for tests that run over the whole registry (test_generator_contract.py).
 
-`shape` is (C, H, W); `config` are the values of the generator's Config.
+`shape` is (C, H, W); `config` are the values of the generator's Config. One that needs masks gets MASK_CHANNELS.
 """
+
+MASK_CHANNELS = 3
 
 TINY = {
     "dcgan": {
@@ -63,6 +65,27 @@ TINY = {
             "learning_rate": 1.0e-3,
             "ema_decay": 0.99,
             "gradient_checkpointing": False,
+        },
+    },
+    "pix2pix": {
+        "shape": (1, 16, 16),
+        "config": {
+            "generator_channels": [4, 8, 8],
+            "inner_norm": True,
+            "dropout": 0.25,
+            "dropout_blocks": 1,
+            "noise": ["channel", "dropout"],
+            "discriminator": "patches",
+            "discriminator_channels": [4],
+            "discriminator_last_stride": 2,
+            "scales": 2,
+            "slope": 0.2,
+            "l1_weight": 10.0,
+            "perceptual_layers": {},
+            "perceptual_weights": None,
+            "learning_rate": 2.0e-4,
+            "beta1": 0.5,
+            "ema_decay": 0.99,
         },
     },
 }

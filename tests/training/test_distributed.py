@@ -46,14 +46,15 @@ GROWTH = {"stable_kimg": 0.008, "fade_kimg": 0.016}
 
 def settings(name, config=None, **loop):
     model = name.split("_")[0]
-    changes = {"dcgan": {"dropout": 0.0}, "pggan": GROWTH}.get(model, {})
+    changes = {"dcgan": {"dropout": 0.0}, "pggan": GROWTH, "pix2pix": {"noise": ["channel"], "dropout": 0.0}}
+    masks = "classes" if model == "pix2pix" else None
     return {
         "model": model,
         "classes": ["normal", "abnormal"],
         "labels": ["normal", "abnormal"] if model == "cyclegan" else ["normal"],
         "seed": 3,
-        "config": TINY[model]["config"] | {"learning_rate": 1.0e-2} | changes | (config or {}),
-        "training": LOOP | loop,
+        "config": TINY[model]["config"] | {"learning_rate": 1.0e-2} | changes.get(model, {}) | (config or {}),
+        "training": LOOP | {"masks": masks} | loop,
     }
 
 
@@ -126,7 +127,13 @@ def made(tmp_path_factory):
         for label in ("normal", "abnormal"):
             for i in range(10):
                 pixels = np.kron(rng.integers(0, 256, (4, 4)), np.ones((size // 4, size // 4))).astype(np.uint8)
-                rows.append(({"image": f"{label}_{i}.png", "label": label, "patient": f"{label}{i}"}, pixels))
+                rows.append(
+                    (
+                        {"image": f"{label}_{i}.png", "label": label, "patient": f"{label}{i}"},
+                        pixels,
+                        (pixels > 99) * 255,
+                    )
+                )
         write_image_set(folder / f"{name}.zip", rows)
     trainings.write_inputs(folder)
     (folder / "two").mkdir()

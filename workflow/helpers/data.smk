@@ -24,7 +24,7 @@ def needs(experiment):
             for training in generator["trainings"].values()
             for label in training["labels"]
         }
-        for name, generator, given in [(name, one, needs_of(one["model"])) for name, one in own.items()]
+        for name, generator, given in [(name, one, needs_of(one["model"], one["config"])) for name, one in own.items()]
         if "noise" not in given  # then an image to translate, or a mask, gives one sample
     }
     arms = {task: arm_settings(experiment, task) for task in entry["tasks"]}
@@ -38,8 +38,7 @@ def needs(experiment):
 
 
 def planned_trainings(experiment):
-    """What check-needs builds each generator from; not with masks, whose channels the image sets say, nor where weights
-    must be had first."""
+    """What check-needs builds each generator from, but where weights must be had first."""
     prepare = config["experiments"][experiment]["prepare"]
     return {
         f"generators.{name}.trainings.{part}": {
@@ -48,10 +47,12 @@ def planned_trainings(experiment):
             "receptive_field": generator["receptive_field"],
             "labels": training["labels"],
             "image_shape": [prepare.get("channels", 1), *(generator["training"]["size"] or prepare["size"])],
+            "coding": generator["training"]["masks"],
+            "masks": prepare["masks"],
             "batch_size": generator["training"]["batch_size"],
         }
         for name, generator in trained_generators(experiment).items()
-        if generator["training"]["masks"] is None and not perceptual_weights(experiment, name)
+        if not perceptual_weights(experiment, name)
         for part, training in generator["trainings"].items()
     }
 

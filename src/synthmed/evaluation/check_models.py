@@ -10,6 +10,9 @@ from msgspec import Meta
 from synthmed import generators
 from synthmed.core.errors import InputError
 from synthmed.core.settings import Count, Names, parse
+from synthmed.data.channels import Coding, MaskChannels
+from synthmed.data.imageset import PLAIN
+from synthmed.prepare.masks import MaskSettings
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class PlannedTraining:
     receptive_field: Annotated[int | None, Meta(description="Of its PatchGAN, as the report will say it.")]
     labels: Annotated[Names, Meta(description="Classes of its training images.")]
     image_shape: Annotated[tuple[Count, Count, Count], Meta(description="Channels, height and width of its images.")]
+    coding: Annotated[Coding | None, Meta(description="How masks become channels for it, null: without masks.")]
+    masks: Annotated[MaskSettings | None, Meta(description="What the masks of the image sets mark.")]
     batch_size: Annotated[Count, Meta(description="Images of a micro-batch.")]
 
 
@@ -41,8 +46,13 @@ def check_models(trainings: Mapping[str, PlannedTraining], real: Mapping[str, in
 def _check_model(planned: PlannedTraining) -> None:
     model_class = generators.load(planned.model)
     config = parse(model_class.Config, planned.config, "config")
+    legend = PLAIN if planned.masks is None else planned.masks.legend
+    channels, *size = planned.image_shape
+    if planned.coding is not None and "mask" not in model_class.needs:
+        channels += len(MaskChannels(planned.coding, legend).names)  # it draws them behind its image
     with torch.device("meta"):
-        model = model_class(config, planned.image_shape, planned.labels)
+        model = model_class.build(config, (channels, *size), planned.labels, legend, planned.coding)
+    model.batch_size(planned.batch_size)
     found = {module.receptive_field for module in model.modules() if hasattr(module, "receptive_field")}
     if planned.receptive_field is not None and found != {planned.receptive_field}:
         its = f"that of its PatchGAN is {found.pop()}" if found else "the model has no PatchGAN"

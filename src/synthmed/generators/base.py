@@ -14,6 +14,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
+from synthmed import generators
 from synthmed.core.errors import InputError
 from synthmed.data.channels import Coding, MaskChannels
 from synthmed.data.imageset import PLAIN, Legend
@@ -50,7 +51,8 @@ class Generator(nn.Module):
     workflow reads it from the source text. "noise": drawn numbers, so that one source or none gives many samples;
     "label": the class that is asked for, any of those that were trained (without it one training makes one class);
     "image": an image of another class to translate, and every batch has batch_size images of every class; "mask": the
-    channels of a mask (not together with "image"), and batches have masks."""
+    channels of a mask (not together with "image"), and batches have masks. One that the Config has a setting of the
+    same name for is needed where that is not empty, 0 or false; of a model, `needs` is what it needs."""
     inference_modules: ClassVar[tuple[str, ...]] = ("generator_ema",)
     """Names of the modules that sample() and discriminator_features() use; they are what the checkpoint carries."""
 
@@ -69,6 +71,7 @@ class Generator(nn.Module):
         """
         super().__init__()
         self.config = config
+        self.needs = generators.needed(type(self).needs, vars(config))
         self.image_shape = tuple(image_shape)
         self.classes = tuple(classes)
         self.mask_channels = mask_channels

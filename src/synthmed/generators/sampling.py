@@ -186,7 +186,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
     real, sources = None, {}
     if not model_class.needs.isdisjoint({"image", "mask"}):
         real = ImageSet(images)
-        sources = find_sources(settings, real, trainings, model_class.needs)
+        sources = find_sources(settings, real, trainings, models[0, trainings[next(iter(trainings))]].needs)
 
     def rows() -> Iterator[tuple]:
         number, names = 0, _file_names(sorted(settings.samples))

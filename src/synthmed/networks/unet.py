@@ -45,7 +45,7 @@ class Pix2PixUNet(nn.Module):
             )
         if not widths:
             raise InputError("setting widths is empty; give at least one width, for example [64]")
-        self.dropout, self.dropout_blocks, self.slope = dropout, dropout_blocks, slope
+        self.dropout, self.dropout_blocks, self.slope = nn.Dropout(dropout), dropout_blocks, slope
         self.down, self.down_norm = nn.ModuleList(), nn.ModuleList()
         for number, (inputs, outputs) in enumerate(zip((in_channels, *widths[:-1]), widths, strict=True)):
             self.down.append(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False))
@@ -70,12 +70,10 @@ class Pix2PixUNet(nn.Module):
         for number, (convolution, norm) in enumerate(zip(self.up, self.up_norm, strict=True)):
             x = norm(convolution(x))
             if number < self.dropout_blocks:
-                x = self._dropped(x, dropout)
+                x = self.dropout(x) if dropout is None else self._dropped(x, dropout)
             x = torch.cat([F.relu(x), maps.pop()], dim=1)
         return self.last(x)
 
-    def _dropped(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        if generator is None:
-            return F.dropout(x, self.dropout, self.training)
-        kept = torch.rand(x.shape, generator=generator) >= self.dropout
-        return x * kept.to(device=x.device, dtype=x.dtype) / (1 - self.dropout)
+    def _dropped(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        kept = torch.rand(x.shape, generator=generator) >= self.dropout.p
+        return x * kept.to(device=x.device, dtype=x.dtype) / (1 - self.dropout.p)
