@@ -51,7 +51,7 @@ def given(inputs, document):
         "methods": (
             methods,
             methods.MethodsSettings,
-            {},
+            {"external": inputs.get("external", [])},
             {
                 "verdicts": [inputs["verdicts"]],
                 "summaries": [inputs["summary"]],

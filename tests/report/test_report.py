@@ -288,6 +288,15 @@ def test_pseudo_labels_are_named_where_labels_are_shown(inputs, tmp_path):
         words_of(inputs | {"pseudo_labelled": ["pggan"]}, tmp_path, "data")
 
 
+def test_what_a_set_made_elsewhere_learnt_from_is_said_to_be_unknown(inputs, tmp_path):
+    said = words_of(inputs, tmp_path, "methods")
+    assert "learns from the training part only. Trainings:" in said
+    assert "elsewhere" not in said
+    said = words_of(inputs | {"external": ["Diffusion"], "trainings": []}, tmp_path, "methods")
+    assert "Made elsewhere: Diffusion. Whether test images were among those that were learnt from" in said
+    assert "training part only" not in said
+
+
 def test_results_of_unknown_generators_are_refused(inputs, tmp_path):
     some = {name: entry for name, entry in GENERATORS.items() if name != "dcgan"}
     for section in ("quality", "sharing"):

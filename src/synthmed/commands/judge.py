@@ -27,7 +27,19 @@ from synthmed.data.sources import folder as folders
 
 logger = logging.getLogger(__name__)
 
-HEALTHY = ("normal", "healthy", "negative", "benign", "no", "no_finding", "no finding", "control", "0")
+HEALTHY = (
+    "normal",
+    "healthy",
+    "negative",
+    "benign",
+    "no",
+    "no_finding",
+    "no finding",
+    "control",
+    "nevus",
+    "naevus",
+    "0",
+)
 """Class names, in lower case, that are the negative one of two."""
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "file": ("file", "filename", "file_name", "image", "image_path", "path", "image_id", "name"),

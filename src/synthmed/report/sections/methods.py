@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from synthmed.core.files import read_csv, read_json
 from synthmed.core.step import Output, step
@@ -13,7 +16,9 @@ from synthmed.report.section import write_section
 
 @dataclass(frozen=True)
 class MethodsSettings:
-    """Settings of `section-methods`. It has none."""
+    """Settings of `section-methods`."""
+
+    external: Annotated[tuple[str, ...], Meta(description="Titles of the sets that were made elsewhere.")]
 
 
 def _draw(path: Path, found: Found) -> str | None:
@@ -56,6 +61,7 @@ def section(
     of their losses that `metrics` writes.
     """
     found = {
+        "settings": settings,
         "tasks": [(read_task(path, {}), read_json(summary)) for path, summary in zip(verdicts, summaries, strict=True)],
         "trainings": _alike(trainings),
         "history": read_csv(history),
