@@ -47,7 +47,7 @@ ARMS = {
     },
     "only_fastgan": arm("fastgan only", "synthetic_only", "fastgan", 240, 240),
 }
-EXTRACTORS = ("Inception-v3 (FID, 2015-12-05)", "small CNN trained on the real training set")
+EXTRACTORS = ("Inception-v3 (FID, 2015-12-05)", "filters learnt by k-means on the real training images")
 METRICS = {
     "fid": 120,
     "fid_infinity": 110,

@@ -91,7 +91,7 @@ def stand_in():
             if source is None and not entry["weights"]["download"] and name not in entry["weights"]["files"]:
                 print(
                     f"{experiment}: no weights for the extractor {name} ({'; '.join(reasons)}); it is left out, and the "
-                    "small CNN trained on the real training images stands in",
+                    "filters learnt by k-means on the real training images stand in",
                     file=sys.stderr,
                 )
                 if "domain" not in entry["extractors"]:

