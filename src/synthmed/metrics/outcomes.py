@@ -286,8 +286,8 @@ def _of_patients(name: str, title: str) -> Outcome:
     return Outcome(name, title, "", True, "column", mean_of_patients)
 
 
-def _count_of_patients(name: str, title: str, unit: str) -> Outcome:
-    return Outcome(name, title, unit, False, "column", partial(mean_of_patients, bounds=COUNT))
+def _error_of_patients(name: str, title: str, unit: str, bounds: tuple[float, float]) -> Outcome:
+    return Outcome(name, title, unit, False, "column", partial(mean_of_patients, bounds=bounds))
 
 
 _decisions_of_patients = partial(mean_of_patients, decisions=True)
@@ -306,9 +306,12 @@ OUTCOMES: dict[str, Outcome] = {
         _of_patients("thresholded_jaccard", "Thresholded Jaccard"),
         _of_patients("object_f1", "Object F1"),
         _of_patients("aji", "AJI"),
-        _count_of_patients("false_positive_pixels", "False-positive pixels", "px"),
-        _count_of_patients("false_negative_pixels", "False-negative pixels", "px"),
-        _count_of_patients("hd95", "HD95", "px"),
+        _of_patients("pixel_accuracy", "Pixel accuracy"),
+        _error_of_patients("false_positive_pixels", "False-positive pixels", "px", COUNT),
+        _error_of_patients("false_negative_pixels", "False-negative pixels", "px", COUNT),
+        _error_of_patients("false_positive_share", "False-positive share of the image", "", UNIT_INTERVAL),
+        _error_of_patients("false_negative_share", "False-negative share of the image", "", UNIT_INTERVAL),
+        _error_of_patients("hd95", "HD95", "px", COUNT),
         Outcome("reidentified", "Re-identification accuracy", "", False, "column", _decisions_of_patients),
     )
 }
