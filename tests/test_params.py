@@ -143,7 +143,7 @@ def test_a_misspelt_setting_is_refused_wherever_it_stands(place):
         ("tasks.classification.outcome", "aurroc"),
         ("tasks.Classification", {}),
         ("extractors.resnet", {}),
-        ("classes", ["normal"]),
+        ("classes", []),
         ("classes", ["normal", "normal"]),
         ("seed", -1),
         ("generators.dcgan.sampling.samples", 0),

@@ -171,15 +171,8 @@ def test_an_unknown_provider_is_refused():
 def test_metrics_and_reports_run_without_torch():
     """Importing torch takes seconds, so the steps that only count must not."""
     heavy = {"train", "sample", "train-extractor", "features", "classify", "validate-verdict", "fetch-weights"}
-    heavy |= {
-        "train-classifier",
-        "predict",
-        "pseudo-label",
-        "score-networks",
-        "grad-cam",
-        "check-needs",
-        "describe-networks",
-    }
+    heavy |= {"train-classifier", "predict", "pseudo-label", "score-networks", "grad-cam", "check-needs"}
+    heavy |= {"train-segmenter", "choose-segmenter", "score-segmenters"}
     heavy |= {"latent-samples", "move-along-axes", "train-encoder", "anomaly-search", "anomaly-evaluate"}
     for verb in set(STEPS) - heavy:
         for path in step_code(verb, NAMING.get(verb, {})):

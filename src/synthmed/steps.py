@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthmed import extractors, generators
+from synthmed import extractors, generators, segmenters
 from synthmed.core.provenance import PACKAGE, code_of
 from synthmed.data import sources
 
@@ -99,11 +99,12 @@ _REGISTRIES: Mapping[str, Mapping[str, str]] = {
     "model": generators.GENERATORS,
     "extractor": extractors.EXTRACTORS,
     "source": sources.SOURCES,
+    "architecture": segmenters.SEGMENTERS,
 }
 
 
 def step_code(verb: str, settings: Mapping[str, object]) -> list[Path]:
-    """Source files that the step `verb` runs under `settings`, with the one generator, extractor or source they name.
+    """Source files that the step `verb` runs under `settings`, with the one generator, extractor, … they name.
 
     Raw files depend on the code that draws phantoms only: an edited reader must not fetch gigabytes again.
     """

@@ -38,7 +38,7 @@ ENTRY = {
     "references": "tuberculosis",
     "classes": ["normal", "abnormal"],
     "positive": "abnormal",
-    "prepare": {"labels": {"0": "normal", "1": "abnormal", "2": None}},
+    "prepare": {"labels": {"0": "normal", "1": "abnormal", "2": None}, "masks": None},
     "fidelity": {"floor_counts": {"normal": 9, "abnormal": 9}},
     "weights": {"files": {"vgg16": "vgg16.pt"}},
     "extractors": {"domain": {}},
@@ -67,11 +67,15 @@ ENTRY = {
     },
     "tasks": {
         "main": {
+            "kind": "classification",
+            "outcome": "auroc",
             "arms": {"sweep": {"dcgan": [0.5]}, "swap": None, "added_counts": {"normal": 1, "abnormal": 1}} | NOTHING,
             "model": {"kind": "head", "backbone": "domain", "training": {"seeds": 6}},
             "validation": {"train": 9},
         },
         "networks": {
+            "kind": "classification",
+            "outcome": "accuracy",
             "arms": {"sweep": {}, "swap": "pggan", "added_counts": None} | NOTHING,
             "model": {"kind": "network", "training": {"targets": ["abnormal"], "pretrained": "vgg16", "seeds": 4}},
             "validation": None,
@@ -104,7 +108,7 @@ def with_change(path: str, value: object) -> dict:
 
 
 def test_settings_that_name_what_there_is_pass():
-    check_names(ENTRY, DATASETS, WEIGHTS, ["tuberculosis"])
+    check_names(ENTRY, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 
 
 @pytest.mark.parametrize(
@@ -165,15 +169,61 @@ def test_settings_that_name_what_there_is_pass():
 )
 def test_names_that_there_are_not_are_refused_before_anything_runs(path, value, message):
     with pytest.raises(InputError, match=message):
-        check_names(with_change(path, value), DATASETS, WEIGHTS, ["tuberculosis"])
+        check_names(with_change(path, value), DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 
 
 def test_a_pool_has_every_class_whatever_its_source_calls_it():
     assert pool_count(ENTRY, {"0": 5, "2": 9, "seed": 1}, "normal") == 5
+    datasets = {**DATASETS, "films": {"options": {}, "pool": {"0": 9, "seed": 1}}}
     with pytest.raises(InputError, match="classes names 'abnormal', but the classes of its pool are"):
-        check_names(
-            ENTRY, {**DATASETS, "films": {"options": {}, "pool": {"0": 9, "seed": 1}}}, WEIGHTS, ["tuberculosis"]
-        )
+        check_names(ENTRY, datasets, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+SEGMENTATION = {
+    "kind": "segmentation",
+    "outcome": "iou",
+    "arms": {"sweep": {}, "swap": None, "added_counts": None} | NOTHING | {"augmented_draws": 0},
+    "model": {"kind": "segmenter", "training": {"seeds": 4}},
+    "validation": None,
+}
+DRAWN = copy.deepcopy(ENTRY) | {
+    "positive": None,
+    "tasks": {"masks": SEGMENTATION},
+    "prepare": {"labels": {"0": "normal", "1": "abnormal"}, "masks": {"required": True}},
+}
+for _generator in ("dcgan", "pggan"):
+    DRAWN["generators"][_generator]["training"] = {"masks": "classes"}
+for _method in ("grad_cam", "disease_axes", "anomaly"):
+    del DRAWN[_method]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("tasks.masks.outcome", "auroc", "a segmenter is judged by one of"),
+        ("tasks.masks.kind", "classification", "a classification task cannot have a model of kind 'segmenter'"),
+        ("tasks.masks.model.kind", "network", "segmentation task cannot have a model of kind 'network'"),
+        ("prepare.masks", None, "prepare.masks must be given, with required: true"),
+        ("prepare.masks.required", False, "prepare.masks must be given, with required: true"),
+        ("tasks.masks.arms.swap", "pggan", "has no swap, no augmented_draws"),
+        ("tasks.masks.arms.augmented_draws", 2, "has no swap, no augmented_draws"),
+        ("generators.pggan.training.masks", None, r"generators\.pggan\.training\.masks is null"),
+    ],
+)
+def test_a_task_of_segmentation_needs_masks(monkeypatch, path, value, said):
+    check_names(DRAWN, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+    monkeypatch.setitem(globals(), "ENTRY", DRAWN)
+    changed = with_change(path, value)
+    if changed["tasks"]["masks"]["model"]["kind"] == "network":
+        changed["tasks"]["masks"]["model"]["training"] |= {"targets": ["normal"], "pretrained": None}
+    with pytest.raises(InputError, match=said):
+        check_names(changed, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+@pytest.mark.parametrize(("path", "value"), [("positive", None), ("tasks.main.outcome", "iou")])
+def test_a_task_of_classification_needs_classes(path, value):
+    with pytest.raises(InputError, match=r"needs two classes and a positive one|judged by 'iou'"):
+        check_names(with_change(path, value), DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 
 
 def test_names_of_experiments():

@@ -5,7 +5,6 @@ import io
 import itertools
 import logging
 import os
-import re
 import subprocess
 import sys
 import unicodedata
@@ -49,7 +48,7 @@ def test_every_source_keeps_the_contract(name):
 
 
 def test_an_unknown_source_is_named_with_the_known_ones():
-    with pytest.raises(InputError, match=re.escape(f"'xray'; known are {sorted(sources.SOURCES)}")):
+    with pytest.raises(InputError, match=r"'xray'; known are \['chest_dicom', 'dsb2018', 'folder', 'image_set',"):
         sources.load("xray")
 
 

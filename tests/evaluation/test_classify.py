@@ -21,8 +21,9 @@ SETTINGS = ClassifySettings(
     grid_seeds=3, seeds=4, seed=1, steps=80, batch_size=16, check_every=10, threads=1,
 )  # fmt: skip
 ARMS = ArmSettings(
-    added_share=1.0, added_counts=None, augmented_draws=2, sweep={}, oracle_sweep=(0.5, 4.0), only_share=1.0,
+    added_share=1.0, added_counts=None, augmented_draws=2, pairs=(), sweep={}, oracle_sweep=(0.5, 4.0), only_share=1.0,
     class_weights=True, swap=None, classes=CLASSES, sets=("fresh", "wrong"), oracle="fresh", seeds=4, seed=1,
+    masks=False,
 )  # fmt: skip
 
 

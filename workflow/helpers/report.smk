@@ -94,8 +94,10 @@ def result_files(wildcards):
 
 
 def grid(wildcards):
-    head = task_of(wildcards)["model"]["kind"] == "head"
-    return f"results/{wildcards.experiment}/tasks/{wildcards.task}/grid.csv" if head else []
+    kind = task_of(wildcards)["model"]["kind"]
+    if kind == "segmenter":
+        return segmenter_grid(wildcards)
+    return f"results/{wildcards.experiment}/tasks/{wildcards.task}/grid.csv" if kind == "head" else []
 
 
 def first_task(experiment):

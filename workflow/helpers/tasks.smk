@@ -39,6 +39,7 @@ def arm_settings(experiment, task):
         "classes": config["experiments"][experiment]["classes"],
         "sets": task_sets(experiment, task),
         "oracle": oracle_of(experiment, task),
+        "masks": entry["kind"] == "segmentation",
         "seeds": model["seeds"],
         "seed": config["experiments"][experiment]["seed"],
     }
@@ -93,5 +94,16 @@ def arm_weights(wildcards):
 
 
 def beyond_real(path):
-    """Input function: what the arms other than the real one, which is all real images, are trained on."""
-    return lambda w: (path(w) if callable(path) else path.format(**w)) if w.arm != "real" else []
+    """Input function: what the arms are trained on that have other images than all the real ones."""
+    return lambda w: (path(w) if callable(path) else path.format(**w)) if w.arm not in ("real", "on_the_fly") else []
+
+
+def chosen_by_grid(experiment, task):
+    """Whether the settings leave a choice of learning rate and dropout of a segmenter."""
+    training = tasks_of(experiment)[task]["model"]["training"]
+    return len(training["learning_rates"]) * len(training["dropouts"]) > 1
+
+
+def segmenter_grid(wildcards):
+    several = chosen_by_grid(wildcards.experiment, wildcards.task)
+    return f"results/{wildcards.experiment}/tasks/{wildcards.task}/grid.csv" if several else []

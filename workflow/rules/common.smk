@@ -16,6 +16,7 @@ from synthmed.core.files import dump_json, read_json, write_text
 from synthmed.core.lock import hold
 from synthmed.core.settings import parse as parsed
 from synthmed.generators import needs as needs_of
+from synthmed.metrics.outcomes import OUTCOMES
 from synthmed.steps import STEPS, step_code
 from synthmed.weights.registry import WEIGHTS, available
 
@@ -71,11 +72,12 @@ def relative(path):
 
 def check_all_names():
     """Stop before anything runs where an experiment names what there is not."""
+    of_masks = [name for name, outcome in OUTCOMES.items() if outcome.decides_on == "column" and name != "reidentified"]
     documents = [path.stem for path in Path(workflow.basedir, "src/synthmed/report/references").glob("*.yaml")]
     for experiment, entry in config["experiments"].items():
         try:
             check_reserved("experiments", [experiment], "experiments")
-            check_names(entry, config["datasets"], WEIGHTS, sorted(documents))
+            check_names(entry, config["datasets"], WEIGHTS, sorted(documents), of_masks)
         except InputError as error:
             raise WorkflowError(f"experiments.{experiment}: {error}")
 
@@ -154,11 +156,6 @@ def external(experiment):
     """Generators whose images were made elsewhere, by name."""
     entries = config["experiments"][experiment]["generators"].items()
     return {name: generator for name, generator in entries if generator["model"] == EXTERNAL}
-
-
-def trained_here(experiment):
-    """Names of the generators whose images are sampled from a training of this experiment."""
-    return [name for name in generators(experiment) if name not in external(experiment)]
 
 
 def threads_of(training):

@@ -20,8 +20,6 @@ for experiment in EXPERIMENTS:
     declare("section-data", f"{folder}/section.data.json", {**shared, **labelled, **examples, "provider": provider})
     elsewhere = [generator["title"] for generator in named.values() if generator["model"] == "external"]
     declare("section-methods", f"{folder}/section.methods.json", {"external": elsewhere})
-    trained = {name: named[name] for name in trained_here(experiment)}
-    declare("section-networks", f"{folder}/section.networks.json", {"generators": trained})
     quality = {**shared, **labelled, "domain_only": domain_only(experiment)}
     declare("section-quality", f"{folder}/section.quality.json", quality)
     declare("section-sharing", f"{folder}/section.sharing.json", shared)
@@ -31,6 +29,9 @@ for experiment in EXPERIMENTS:
         warned = {"phantom": provider == "phantom" and name == first_task(experiment)}
         declare("section-answer", f"{folder}/section.answer.{name}.json", {**shared, **count, **warned})
         declare("section-task", f"{folder}/section.task.{name}.json", {**shared, **count})
+        if task["kind"] == "segmentation":
+            drawn = {"classes": list(entry["prepare"]["masks"]["classes"])}
+            declare("section-segmentation", f"{folder}/section.segmentation.{name}.json", {**shared, **count, **drawn})
         if validated(experiment, name) or name == first_task(experiment):
             declare("section-trust", f"{folder}/section.trust.{name}.json", {**count, "title": task["title"]})
     arms = sum(len(arms_of(experiment, task)) for task in tasks)
@@ -122,29 +123,6 @@ rule section_methods:
         command("section-methods")
 
 
-rule section_networks:
-    input:
-        settings="results/{experiment}/settings/section.networks.json",
-        networks=lambda w: [
-            f"results/{w.experiment}/generators/{name}/networks.json" for name in trained_here(w.experiment)
-        ],
-        document=document,
-        code=code("results/{experiment}/settings/section.networks.json"),
-    output:
-        section="results/{experiment}/sections/networks.json",
-        out=exhibits("networks"),
-    log:
-        "logs/{experiment}/section.networks.log",
-    benchmark:
-        "logs/{experiment}/section.networks.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        captions=captions,
-    shell:
-        command("section-networks")
-
-
 rule section_quality:
     input:
         settings="results/{experiment}/settings/section.quality.json",
@@ -189,6 +167,30 @@ rule section_task:
         captions=captions,
     shell:
         command("section-task")
+
+
+rule section_segmentation:
+    input:
+        settings="results/{experiment}/settings/section.segmentation.{task}.json",
+        verdicts="results/{experiment}/tasks/{task}/verdicts.json",
+        summary="results/{experiment}/tasks/{task}/summary.json",
+        predictions="results/{experiment}/tasks/{task}/predictions.zip",
+        test="results/{experiment}/images/test.zip",
+        document=document,
+        code=code("results/{experiment}/settings/section.segmentation.{task}.json"),
+    output:
+        section="results/{experiment}/sections/segmentation.{task}.json",
+        out=exhibits("segmentation"),
+    log:
+        "logs/{experiment}/section.segmentation.{task}.log",
+    benchmark:
+        "logs/{experiment}/section.segmentation.{task}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-segmentation")
 
 
 rule section_sharing:

@@ -10,6 +10,18 @@ for experiment in EXPERIMENTS:
         declare("compose-arms", f"{folder}/compose_arms.{task}.json", arm_settings(experiment, task))
         if model["kind"] == "head":
             declare("classify", f"{folder}/classify.{task}.json", {**classes, **model["training"], **sets, **seed})
+        elif model["kind"] == "segmenter":
+            arms = arms_of(experiment, task)
+            for arm in arms:
+                listed = {"arm": None if arm in ("real", "on_the_fly") else arm, "augment": arm == "on_the_fly"}
+                content = {**model["training"], **seed, **sets, **listed}
+                declare("train-segmenter", f"{folder}/train_segmenter.{task}.{arm}.json", content)
+            if chosen_by_grid(experiment, task):
+                content = {**model["training"], **seed, **sets, "arm": None, "augment": False}
+                declare("choose-segmenter", f"{folder}/choose_segmenter.{task}.json", content)
+            declare(
+                "score-segmenters", f"{folder}/score_segmenters.{task}.json", {**model["scoring"], **sets, "arms": arms}
+            )
         else:
             arms = arms_of(experiment, task)
             for arm in arms:
@@ -84,6 +96,85 @@ rule classify:
         command("classify")
 
 
+rule choose_segmenter:
+    input:
+        settings="results/{experiment}/settings/choose_segmenter.{task}.json",
+        train="results/{experiment}/images/train.zip",
+        validation="results/{experiment}/images/validation.zip",
+        code=code("results/{experiment}/settings/choose_segmenter.{task}.json"),
+    output:
+        grid="results/{experiment}/tasks/{task}/grid.csv",
+    log:
+        "logs/{experiment}/choose_segmenter.{task}.log",
+    benchmark:
+        "logs/{experiment}/choose_segmenter.{task}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=of_model("segmenter"),
+    conda:
+        ENVIRONMENT
+    threads: lambda w: threads_of(task_of(w)["model"]["training"])
+    resources:
+        gpu=lambda w: task_of(w)["model"]["training"]["processes"],
+    shell:
+        command("choose-segmenter")
+
+
+rule train_segmenter:
+    input:
+        settings="results/{experiment}/settings/train_segmenter.{task}.{arm}.json",
+        train="results/{experiment}/images/train.zip",
+        validation="results/{experiment}/images/validation.zip",
+        arms=beyond_real("results/{experiment}/tasks/{task}/arms.csv"),
+        synthetic=beyond_real(task_images),
+        grid=segmenter_grid,
+        code=code("results/{experiment}/settings/train_segmenter.{task}.{arm}.json"),
+    output:
+        segmenter="results/{experiment}/tasks/{task}/models/{arm}.pt",
+        report="results/{experiment}/tasks/{task}/models/{arm}.report.json",
+    log:
+        "logs/{experiment}/train_segmenter.{task}.{arm}.log",
+    benchmark:
+        "logs/{experiment}/train_segmenter.{task}.{arm}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=of_model("segmenter"),
+    conda:
+        ENVIRONMENT
+    threads: lambda w: threads_of(task_of(w)["model"]["training"])
+    resources:
+        gpu=lambda w: task_of(w)["model"]["training"]["processes"],
+    shell:
+        command("train-segmenter")
+
+
+rule score_segmenters:
+    input:
+        settings="results/{experiment}/settings/score_segmenters.{task}.json",
+        description="results/{experiment}/tasks/{task}/arms.json",
+        segmenters=arm_models("pt"),
+        segmenter_reports=arm_models("report.json"),
+        test="results/{experiment}/images/test.zip",
+        original=[],
+        synthetic=task_images,
+        code=code("results/{experiment}/settings/score_segmenters.{task}.json"),
+    output:
+        scores="results/{experiment}/tasks/{task}/scores.csv",
+        predictions="results/{experiment}/tasks/{task}/predictions.zip",
+        summary="results/{experiment}/tasks/{task}/summary.json",
+    log:
+        "logs/{experiment}/score_segmenters.{task}.log",
+    benchmark:
+        "logs/{experiment}/score_segmenters.{task}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=of_model("segmenter"),
+    conda:
+        ENVIRONMENT
+    threads: lambda w: task_of(w)["model"]["scoring"]["threads"]
+    resources:
+        gpu=1,
+    shell:
+        command("score-segmenters")
+
+
 rule train_arm:
     input:
         settings="results/{experiment}/settings/train_arm.{task}.{arm}.json",
@@ -100,6 +191,8 @@ rule train_arm:
         "logs/{experiment}/train_arm.{task}.{arm}.log",
     benchmark:
         "logs/{experiment}/train_arm.{task}.{arm}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=of_model("network"),
     conda:
         ENVIRONMENT
     threads: lambda w: threads_of(task_of(w)["model"]["training"])

@@ -30,12 +30,10 @@ from synthmed.metrics.classification import auroc, choose_threshold
 from synthmed.networks.blocks import count_parameters
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
-from synthmed.training.device import choose_device, derived_seed
+from synthmed.training.device import choose_device
+from synthmed.training.epochs import EpochTraining, Measured, train_seeds
 from synthmed.training.history import History, TrainingError
 from synthmed.training.images import Batch, to_model
-from synthmed.training.loop import Check, fit, workers
-from synthmed.training.optimizer import Adam, half_cosine, minimise
-from synthmed.training.resume import ResumeState
 from synthmed.weights import read as weight_files
 
 logger = logging.getLogger(__name__)
@@ -125,8 +123,8 @@ def likelihoods(classifier: Classifier, pixels: np.ndarray, batch_size: int) -> 
 
 
 # ------------------------------------------------------------------------------------------------------------ training
-class Training:
-    """The training of one seed, for training.loop.fit: the network, its batches, and the best epoch so far."""
+class Training(EpochTraining):
+    """The training of one seed of a classifier."""
 
     def __init__(
         self,
@@ -136,37 +134,21 @@ class Training:
         imagenet: dict | None,
         device: torch.device,
     ):
-        self.settings, self.number, self.device = settings, number, device
         self.train, self.validation = data
         shape = tuple(self.train.pixels.shape[1:])
-        torch.manual_seed(derived_seed(settings.seed, f"weights {number}"))
-        self.model = build(settings.architecture, settings.channels, len(settings.targets), shape, settings.dropout)
-        if imagenet is not None:
-            self.model.load_imagenet(imagenet)
-        distributed.synchronise_batch_norm(self.model)
-        self.model.to(device=device, memory_format=settings.memory_format)
-        self.optimizer = Adam(self.model.parameters(), settings.learning_rate)
+
+        def network() -> nn.Module:
+            made = build(settings.architecture, settings.channels, len(settings.targets), shape, settings.dropout)
+            if imagenet is not None:
+                made.load_imagenet(imagenet)
+            return made
+
+        super().__init__(settings, number, len(self.train.targets), network, settings.learning_rate, device)
         positives = self.train.targets.sum(0)
         balanced = (len(self.train.targets) - positives) / positives
         self.weight = (balanced if settings.class_weights == "balanced" else torch.ones_like(balanced)).to(device)
-        self.rng = torch.Generator().manual_seed(derived_seed(settings.seed, f"order {number}"))
-        torch.manual_seed(derived_seed(settings.seed, f"dropout {number}") + distributed.rank())
-        self.per_step = settings.batch_size * settings.accumulate
-        self.steps_per_epoch = len(self.train.targets) // self.per_step
-        self.steps = settings.epochs * self.steps_per_epoch
-        self.step = 0
-        self.left = torch.zeros(0, dtype=torch.int64)
-        """Of the images of this epoch those that were not yet shown."""
-        self.best: dict[str, Any] | None = None
 
-    def next_batches(self) -> list[Batch]:
-        """The augmented images of the next step, of which this rank gets its rows."""
-        if self.step % self.steps_per_epoch == 0:
-            self.left = torch.randperm(len(self.train.targets), generator=self.rng)
-        chosen, self.left = self.left[: self.per_step], self.left[self.per_step :]
-        return [self._batch(part) for part in chosen.split(self.settings.batch_size)]
-
-    def _batch(self, chosen: Tensor) -> Batch:
+    def batch(self, chosen: Tensor) -> Batch:
         images = augmented(self.train.pixels[chosen], self.settings.flip, self.settings.shift, self.rng)
         targets = distributed.own_rows(self.train.targets[chosen]).to(self.device)
         return Batch(self._on_device(distributed.own_rows(images)), targets)
@@ -174,15 +156,8 @@ class Training:
     def _on_device(self, pixels: Tensor) -> Tensor:
         return to_model(pixels.to(self.device)).contiguous(memory_format=self.settings.memory_format)
 
-    def train_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """One step of Adam along the cross-entropy of the batches."""
-        if self.settings.schedule == "cosine":
-            rate = half_cosine(self.settings.learning_rate, self.step, self.steps)
-            self.optimizer.param_groups[0]["lr"] = rate
-        self.model.train()
-        return minimise(self.optimizer, self._losses, batches)
-
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The cross-entropy of a batch."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
             logits = self.model(batch.images)
         return {"loss": self.loss(logits.float(), batch.labels)}
@@ -190,8 +165,8 @@ class Training:
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.weight.to(logits.device))
 
-    def validate(self, step: int) -> dict[str, float]:
-        """Measure on the validation part, and keep the weights when they are the best so far (see SELECTION)."""
+    def measure(self, step: int) -> Measured:
+        """Loss and AUROC of the validation part; see SELECTION."""
         logits = self._validation_logits()
         loss = float(self.loss(logits, self.validation.targets))
         if not math.isfinite(loss):
@@ -202,40 +177,17 @@ class Training:
         scores, truth = logits.double().sigmoid().numpy(), self.validation.targets.numpy() > 0.5
         areas = [auroc(scores[:, t], truth[:, t]) for t in range(scores.shape[1])]
         area = float(np.mean(areas))
-
-        def rank(loss: float, area: float) -> tuple[float, float]:
-            return (loss, 0.0) if self.settings.select == "loss" else (-area, loss)
-
-        if self.best is None or rank(loss, area) < rank(self.best["loss"], self.best["auroc"]):
-            self.best = {"epoch": step // self.steps_per_epoch, "loss": loss, "auroc": area, "areas": areas}
-            self.best |= {"scores": torch.from_numpy(scores), "state": checkpoints.weights_of(self.model)}
-        rate = self.optimizer.param_groups[0]["lr"]
-        return {"learning_rate": rate, "validation_loss": loss, "validation_auroc": area}
+        rank = (loss, 0.0) if self.settings.select == "loss" else (-area, loss)
+        kept = {"loss": loss, "auroc": area, "areas": areas, "scores": torch.from_numpy(scores)}
+        return Measured({"validation_loss": loss, "validation_auroc": area}, rank, kept)
 
     @torch.no_grad()
     def _validation_logits(self) -> Tensor:
         """(N, T) float32 on the CPU, of the validation images, without augmentation; the ranks share the batches."""
         self.model.eval()
-        parts = list(self.validation.pixels.split(self.settings.batch_size))
-        mine = parts[distributed.rank() :: distributed.size()]
-        by_rank = distributed.collect([self.model(self._on_device(part)).float().cpu() for part in mine])
-        return torch.cat([by_rank[number % len(by_rank)][number // len(by_rank)] for number in range(len(parts))])
-
-    def training_state(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "rng": self.rng.get_state(),
-            "step": self.step,
-            "left": self.left,
-            "best": self.best,
-        }
-
-    def load_training_state(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.rng.set_state(state["rng"])
-        self.step, self.left, self.best = state["step"], state["left"], state["best"]
+        pixels = self.validation.pixels
+        mine = self.validation_batches(len(pixels))
+        return self.together([self.model(self._on_device(pixels[part])).float().cpu() for part in mine])
 
     def result(self, history: History) -> dict[str, Any]:
         """Best weights, thresholds and the entry of the report."""
@@ -259,16 +211,7 @@ class Training:
             "validation_loss": self.best["loss"],
             "validation_auroc": self.best["auroc"],
             "validation": by_target,
-            "history": [
-                {
-                    "epoch": row["step"] // self.steps_per_epoch,
-                    "learning_rate": row["learning_rate"],
-                    "train_loss": row["loss"],
-                    "validation_loss": row["validation_loss"],
-                    "validation_auroc": row["validation_auroc"],
-                }
-                for row in history.rows
-            ],
+            "history": self.epochs(history),
         }
         return {"state": self.best["state"], "thresholds": thresholds, "entry": entry}
 
@@ -317,37 +260,20 @@ def train(
     made_from = asdict(settings) | {"train": hash_file(train), "validation": hash_file(validation)}
     made_from |= {"arms": hash_file(arms) if arms else None, "synthetic": [hash_file(path) for path in synthetic]}
     made_from |= {"weights": hash_file(weights) if weights else None, "code": code_hashes(__name__)}
-    with workers(settings) as device:
-        resume = ResumeState(Path(classifier), made_from)
-        resume.load()
-        logger.info(
-            f"training {settings.architecture} on {device}: {len(data[0].targets)} images of "
-            f"{tuple(data[0].pixels.shape[1:])}, validation {len(data[1].targets)}, targets {list(settings.targets)}, "
-            f"{settings.seeds} seeds"
-        )
-        for number in range(len(resume.finished), settings.seeds):
-            training = Training(settings, number, (parts[number], validating), imagenet, device)
-            resume.finish(training.result(_fit(training, resume)))
-    checkpoints.write_torch(classifier, _content(settings, data, resume.finished))
-    write_json(report, _report(settings, data, resume.finished))
-    resume.remove()
-
-
-def _fit(training: Training, resume: ResumeState) -> History:
-    settings, history = training.settings, History()
-    fit(
-        training,
-        training.next_batches,
-        name=f"seed {training.number + 1} of {settings.seeds}",
-        steps=training.steps,
-        log_every=training.steps_per_epoch,
-        save_every=settings.save_every * training.steps_per_epoch,
-        history=history,
-        resume=resume,
-        device=training.device,
-        checks=[Check(training.steps_per_epoch, training.validate)],
+    logger.info(
+        f"training {settings.architecture}: {len(data[0].targets)} images of {tuple(data[0].pixels.shape[1:])}, "
+        f"validation {len(data[1].targets)}, targets {list(settings.targets)}, {settings.seeds} seeds"
     )
-    return history
+    results, resume = train_seeds(
+        settings,
+        Path(classifier),
+        made_from,
+        lambda number, device: Training(settings, number, (parts[number], validating), imagenet, device),
+        Training.result,
+    )
+    checkpoints.write_torch(classifier, _content(settings, data, results))
+    write_json(report, _report(settings, data, results))
+    resume.remove()
 
 
 def _content(settings: NetworkSettings, data: tuple[Part, Part], results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from synthmed.evaluation.grad_cam import GradCamOptions
 from synthmed.evaluation.plant_copies import PlantCopiesOptions
 from synthmed.evaluation.pseudo_labels import PseudoLabelOptions
 from synthmed.evaluation.score_networks import ScoringOptions
+from synthmed.evaluation.score_segmenters import SegmenterScoringOptions
 from synthmed.evaluation.validate_verdict import ValidationOptions
 from synthmed.extractors.domain import DomainOptions
 from synthmed.extractors.features import FeatureOptions
@@ -43,6 +44,7 @@ from synthmed.metrics.quality import MetricOptions
 from synthmed.prepare.dicom import PrepareDicomOptions
 from synthmed.prepare.exclusions import ExcludeOptions
 from synthmed.prepare.images import PrepareOptions
+from synthmed.segmenters.settings import SegmenterOptions
 
 Name = Annotated[str, Meta(pattern=f"^{NAME.pattern}$", description="lower-case letters, digits and _")]
 Title = Annotated[str, Meta(min_length=1, description="For the report.")]
@@ -177,11 +179,14 @@ def _of_every_model(base: type) -> list[type]:
 
 
 # -------------------------------------------------------------------------------------------------------------- tasks
+_MODEL = "head: on frozen features; network: every weight is trained; segmenter: so is every one, for masks."
+
+
 @dataclass(frozen=True)
 class Head:
     """A head on frozen features is under test."""
 
-    kind: Annotated[Literal["head"], Meta(description="head: on frozen features; network: every weight is trained.")]
+    kind: Annotated[Literal["head"], Meta(description=_MODEL)]
     backbone: Annotated[
         Literal[tuple(extractors.EXTRACTORS)], Meta(description="The frozen network, a key of `extractors`.")
     ]
@@ -192,9 +197,18 @@ class Head:
 class Network:
     """A network is under test, of which every weight is trained."""
 
-    kind: Annotated[Literal["network"], Meta(description="head: on frozen features; network: every weight is trained.")]
+    kind: Annotated[Literal["network"], Meta(description=_MODEL)]
     training: NetworkOptions
     scoring: ScoringOptions
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A segmenter is under test, of which every weight is trained."""
+
+    kind: Annotated[Literal["segmenter"], Meta(description=_MODEL)]
+    training: SegmenterOptions
+    scoring: SegmenterScoringOptions
 
 
 @dataclass(frozen=True)
@@ -204,7 +218,7 @@ class Task:
     kind: Annotated[Literal["classification", "segmentation"], Meta(description="What the models under test do.")]
     title: Annotated[str, Meta(min_length=1, description="The question, for the report.")]
     outcome: Annotated[Literal[tuple(OUTCOMES)], Meta(description="The outcome that decides.")]
-    model: Head | Network
+    model: Head | Network | Segmenter
     arms: ArmOptions
     statistics: StatisticsOptions
     validation: Annotated[
@@ -312,7 +326,7 @@ class Experiment:
     """One experiment."""
 
     title: Title
-    task: Annotated[str, Meta(description='For the report, to follow "a classifier that ...".')]
+    task: Annotated[str, Meta(description='For the report, to follow "a model that ...".')]
     references: Annotated[
         str | None,
         Meta(description="The document whose numbers are printed beside ours, labelled as theirs; null: none."),
@@ -320,9 +334,16 @@ class Experiment:
     dataset: Annotated[str, Meta(description="A name of `datasets`.")]
     classes: Annotated[
         tuple[str, ...],
-        Meta(min_length=2, description="Labels, in order.", extra_json_schema={"uniqueItems": True}),
+        Meta(
+            min_length=1,
+            description="Labels, in order; one will do where masks are learned.",
+            extra_json_schema={"uniqueItems": True},
+        ),
     ]
-    positive: Annotated[str, Meta(description="The class that sensitivity and the area under the curve refer to.")]
+    positive: Annotated[
+        str | None,
+        Meta(description="The class that sensitivity and the area under the curve refer to; null: masks are learned."),
+    ]
     seed: Seed
     prepare: Pictures | Films
     split: SplitSettings

@@ -39,7 +39,7 @@ RESERVED = {
     "classes": {"all", "mean of classes", UNLABELLED},
     "generators": {
         *("real", "augmented", "test", "oracle", "oracle_shuffled", "classic", "class_weights", "duplicates"),
-        *("classic_part", "duplicates_part"),
+        *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "test_small"),
         *("anomaly", "raw", "pool", "train", "validation", "planted", "set_aside", "selected"),
     },
     "experiments": {"settings"},
@@ -55,18 +55,23 @@ def check_reserved(kind: str, names: Iterable[str], where: str) -> None:
 
 
 def check_names(
-    entry: Mapping, datasets: Mapping[str, Mapping], weights: Collection[str], documents: Collection[str]
+    entry: Mapping,
+    datasets: Mapping[str, Mapping],
+    weights: Collection[str],
+    documents: Collection[str],
+    of_masks: Collection[str],
 ) -> None:
     """Raise InputError where an experiment names what there is not, or takes a name that is the program's own.
 
     entry: the settings of the experiment, as spread() leaves them; datasets: those of all data sets; weights,
-    documents: the pretrained weights and the documents with references that there are. Called before anything runs.
+    documents: the pretrained weights and the documents with references that there are; of_masks: the outcomes that a
+    segmenter is judged by. Called before anything runs.
     """
     classes = list(entry["classes"])
     check_reserved("classes", classes, "classes")
     check_reserved("generators", entry["generators"], "generators")
     _known("dataset", [entry["dataset"]], datasets, "data sets")
-    _known("positive", [entry["positive"]], classes, "classes")
+    _known("positive", [entry["positive"]] if entry["positive"] else [], classes, "classes")
     _known("references", [entry["references"]] if entry["references"] else [], documents, "documents")
     prepared = {label for label in entry["prepare"]["labels"].values() if label is not None}
     _known("prepare.labels", sorted(prepared), classes, "classes")
@@ -78,6 +83,8 @@ def check_names(
     _known("weights.files", entry["weights"]["files"], weights, "weights")
     _check_generators(entry, datasets)
     _check_tasks(entry, datasets[entry["dataset"]], weights)
+    for task, content in entry["tasks"].items():
+        _check_kind(f"tasks.{task}", content, entry, of_masks)
     _check_classifiers(entry, datasets[entry["dataset"]], weights)
     if "disease_axes" in entry:
         _check_axes(entry)
@@ -193,7 +200,7 @@ def _check_tasks(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> 
                 _known(f"{where}.arms.{setting}", point, classes, "classes")
         if model["kind"] == "head":
             _known(f"{where}.model.backbone", [model["backbone"]], entry["extractors"], "extractors")
-        else:
+        elif model["kind"] == "network":
             _known(f"{where}.model.training.targets", model["training"]["targets"], classes, "classes")
             _check_pretrained(f"{where}.model.training", model["training"], weights)
             if arms["class_weights"]:
@@ -208,6 +215,34 @@ def _check_tasks(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> 
             )
     for method in ("pseudo_labels", "grad_cam"):
         _known(f"{method}.task", [entry[method]["task"]] if method in entry else [], entry["tasks"], "tasks")
+
+
+def _check_kind(where: str, task: Mapping, entry: Mapping, of_masks: Collection[str]) -> None:
+    """Raise InputError where a task of segmentation has no masks to learn, or one of classification no classes."""
+    segments, outcome = task["kind"] == "segmentation", task["outcome"]
+    if segments != (task["model"]["kind"] == "segmenter") or segments != (outcome in of_masks):
+        raise InputError(
+            f"setting {where}: a {task['kind']} task cannot have a model of kind {task['model']['kind']!r} that is "
+            f"judged by {outcome!r}; a segmenter is judged by one of {sorted(of_masks)}, any other model by none"
+        )
+    if not segments:
+        if entry["positive"] is None or len(entry["classes"]) < 2:
+            raise InputError(f"setting {where}.kind is classification, which needs two classes and a positive one")
+        return
+    masks, arms = entry["prepare"]["masks"], task["arms"]
+    if masks is None or not masks["required"]:
+        raise InputError(f"setting {where}.kind is segmentation: prepare.masks must be given, with required: true")
+    if arms["swap"] is not None or arms["augmented_draws"] or arms["class_weights"]:
+        raise InputError(
+            f"setting {where}.arms: a segmenter has no swap, no augmented_draws and no arm class_weights; set them to "
+            "null, 0 and false, and name augmented arms under pairs"
+        )
+    for name, generator in entry["generators"].items():
+        if "training" in generator and generator["training"]["masks"] is None:
+            raise InputError(
+                f"setting generators.{name}.training.masks is null: it would make images without masks, which "
+                f"{where} cannot use; name a coding, for example classes"
+            )
 
 
 def _check_pretrained(where: str, network: Mapping, weights: Collection[str]) -> None:

@@ -8,19 +8,21 @@ import pandas as pd
 
 from synthmed.core.errors import InputError
 
-COLUMNS = ("arm", "seed", "part", "set", "image", "draw", "label", "weight")
+COLUMNS = ("arm", "seed", "part", "set", "image", "draw", "label", "mask", "weight")
 """Of arms.csv. seed: empty for every seed; part: train (or validation, test, of an arm that has its own); draw: of the
-augmentation, 0 for the image as it is; weight: how often the image stands in the training set, a whole number."""
+augmentation, 0 for the image as it is; mask: the image of the set whose mask stands with it, empty for its own; weight:
+how often the image stands in the training set, a whole number."""
 
 
 @dataclass(frozen=True)
 class Members:
-    """The images of one training set, weights written out: sets, images, labels, str (n,); draws, int (n,)."""
+    """The images of one training set, weights written out: sets, images, labels, masks, str (n,); draws, int (n,)."""
 
     sets: np.ndarray
     images: np.ndarray
     draws: np.ndarray
     labels: np.ndarray
+    masks: np.ndarray
 
 
 def read_arms(path: str | Path, seeds: int, part: str = "train") -> dict[str, list[Members]]:
@@ -49,4 +51,4 @@ def _read(path: str | Path, seeds: int) -> dict[tuple[str, str], list[Members]]:
 
 def _members(rows: pd.DataFrame) -> Members:
     rows = rows.loc[rows.index.repeat(rows["weight"])]
-    return Members(*(rows[name].to_numpy() for name in ("set", "image", "draw", "label")))
+    return Members(*(rows[name].to_numpy() for name in ("set", "image", "draw", "label", "mask")))

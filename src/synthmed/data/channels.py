@@ -52,7 +52,7 @@ class MaskChannels:
         """Label map (H, W) → uint8 (H, W, K)."""
         if self.coding == "rgba":
             return _bytes([mask > 0] * 4)
-        classes = [self._of_class(mask, name) for name in self.legend.classes]
+        classes = [self.legend.of_class(mask, name) for name in self.legend.classes]
         if self.coding == "classes":
             return _bytes(classes)
         inside = interior(mask)
@@ -83,18 +83,6 @@ class MaskChannels:
                 count, chosen = count + found, [*chosen, *[number - 1] * found]
         return _smallest(np.array([0, *self._numbers(chosen)])[objects])
 
-    def _of_class(self, mask: np.ndarray, name: str) -> np.ndarray:
-        value = self.legend.classes[name]
-        if self.legend.masks == "semantic":
-            return mask == value
-        return (mask >= value) & (mask < self._end(name))
-
-    def _end(self, name: str) -> int:
-        """The first value above those of the objects of a class."""
-        return min(
-            (other for other in self.legend.classes.values() if other > self.legend.classes[name]), default=2**16
-        )
-
     def _classes_of(self, objects: np.ndarray, count: int, further: np.ndarray) -> list[int]:
         """The class of each object, as its position in the legend: of the further channels the highest above half."""
         if len(self.legend.classes) == 1:
@@ -108,7 +96,7 @@ class MaskChannels:
         names, numbers = list(self.legend.classes), []
         following = dict(enumerate(self.legend.classes.values()))
         for position in chosen:
-            if following[position] == self._end(names[position]):
+            if following[position] == self.legend.end(names[position]):
                 raise InputError(f"too many objects of the class {names[position]!r} for its numbers in {self.legend}")
             numbers.append(following[position])
             following[position] += 1

@@ -70,6 +70,15 @@ class Legend:
         named = known.__contains__ if self.masks == "semantic" else first.__le__
         return [value for value in present if value and not named(value)]
 
+    def of_class(self, mask: np.ndarray, name: str) -> np.ndarray:
+        """Where a label map (H, W) shows the class `name`: bool (H, W)."""
+        value = self.classes[name]
+        return mask == value if self.masks == "semantic" else (mask >= value) & (mask < self.end(name))
+
+    def end(self, name: str) -> int:
+        """Of instances, the first value above those of the objects of a class."""
+        return min((value for value in self.classes.values() if value > self.classes[name]), default=2**16)
+
     def dump(self) -> bytes | None:
         """The content of set.json; None where there is nothing to say: grey or RGB, masks of 0 and 255."""
         content = {} if self.channels is None else {"channels": list(self.channels)}

@@ -25,6 +25,12 @@ Kind = Literal[
 
 REAL, AUGMENTED, TEST = "real", "augmented", "test"
 """Names of sets that are no generator: the real training images, augmented draws of them, the real test images."""
+PAIRS = {
+    "on_the_fly": "Real + classic augmentation, anew at every step",
+    "simple": "Real + as many by classic augmentation",
+    "elastic": "Real + as many deformed elastically",
+}
+"""Arms of augmented images with their masks. Their name is also that of the set of their augmented draws."""
 
 CONTROLS = {"duplicates": REAL, "classic": AUGMENTED}
 """Curves of a sweep that need no generator: the real images again, and augmented draws of them."""
@@ -56,6 +62,14 @@ class ArmOptions:
     ]
     augmented_draws: Annotated[
         int, Meta(ge=0, description="Augmented draws of each real image in the arm with classic augmentation; 0: none.")
+    ]
+    pairs: Annotated[
+        tuple[Literal[tuple(PAIRS)], ...],
+        Meta(
+            description="Of segmenters, further arms: on_the_fly, classic augmentation of every image at every step; "
+            "simple, elastic: as many pairs as are added of generators, made of real ones by classic augmentation or "
+            "elastic deformation."
+        ),
     ]
     sweep: Annotated[
         dict[str, tuple[Dose, ...]],
@@ -89,6 +103,9 @@ class ArmSettings(ArmOptions):
     classes: Annotated[tuple[str, ...], Meta(description="Classes of the task, in order.")]
     sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets.")]
     oracle: Annotated[str | None, Meta(description="The set of fresh true draws; null: none.")]
+    masks: Annotated[
+        bool, Meta(description="Whether masks are learned, so that images with wrong masks are known to be wrong.")
+    ]
     seeds: Annotated[int, Meta(ge=1, description="Trainings of each arm.")]
     seed: Annotated[int, Meta(description="From which all draws follow.")]
 
@@ -190,6 +207,13 @@ def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
     if settings.class_weights:
         arms.append(Arm("class_weights", "Real, classes weighted alike", "class_weights", None, {}, None))
     dose, share = dose_of(settings), settings.added_share
+    for name in settings.pairs:
+        if name == "on_the_fly":
+            arms.append(Arm(name, PAIRS[name], "classic", None, {}, None))
+        elif dose is None:
+            raise InputError(f"setting pairs names {name!r}, but no count: give added_share or added_counts")
+        else:
+            arms.append(Arm(name, PAIRS[name], "classic", name, added_images(dose, real, "added_counts"), share))
     if dose is not None:
         added = added_images(dose, real, "added_counts")
         # Every real image once more: the control without new information. A part of them would weigh images
@@ -202,8 +226,8 @@ def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
         for name in settings.sets:
             kind = "oracle" if name == settings.oracle else "generator"
             arms.append(Arm(name, f"Real + {name}", kind, name, added, share))
-        if settings.oracle is not None and _of_several_classes(dose):
-            title = f"Real + {settings.oracle}, labels shuffled"
+        if settings.oracle is not None and (settings.masks or _of_several_classes(dose)):
+            title = f"Real + {settings.oracle}, {'masks' if settings.masks else 'labels'} shuffled"
             arms.append(Arm(f"{settings.oracle}_shuffled", title, "label_shuffled", settings.oracle, added, share))
     sweeps = settings.sweep | ({settings.oracle: settings.oracle_sweep} if settings.oracle else {})
     for name, points in sweeps.items():
@@ -237,8 +261,11 @@ def arm_names(settings: ArmSettings) -> list[str]:
 
 
 def _check_names(settings: ArmSettings) -> None:
-    if len(set(settings.sets)) != len(settings.sets) or {REAL, AUGMENTED, TEST} & set(settings.sets):
-        raise InputError(f"setting sets {list(settings.sets)}: each name once, none {REAL!r}, {AUGMENTED!r}, {TEST!r}")
+    own = (REAL, AUGMENTED, TEST, *PAIRS)
+    if len(set(settings.sets)) != len(settings.sets) or set(own) & set(settings.sets):
+        raise InputError(f"setting sets {list(settings.sets)}: each name once, none {', '.join(map(repr, own))}")
+    if settings.pairs and not settings.masks:
+        raise InputError(f"setting pairs is {list(settings.pairs)}, but this task learns no masks; set it to []")
     swept = [name for name in settings.sweep if name not in CONTROLS]
     named = {"sweep": swept, "oracle": [settings.oracle], "swap": [settings.swap]}
     for where, names in named.items():

@@ -16,16 +16,12 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.step import Output, step
 from synthmed.evaluation.arms import REAL, TEST
-from synthmed.evaluation.scores import Cases, Scores, by_seed, probabilities, read_scores
+from synthmed.evaluation.scores import Cases, Scores, by_seed, probabilities, read_scores, score_columns
 from synthmed.metrics import classification, statistics, verdict
 from synthmed.metrics.estimate import Estimate
-from synthmed.metrics.outcomes import OUTCOMES, Measured, Outcome, beside
+from synthmed.metrics.outcomes import OUTCOMES, Measured, Outcome, beside, of_columns
 
 logger = logging.getLogger(__name__)
-
-SEGMENTATION = ("iou", "dice", "thresholded_jaccard", "false_positive_pixels", "false_negative_pixels")
-"""Outcomes that every segmentation task reports, whichever decides; a classification task: all that decide on its
-probabilities or its decisions."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +48,11 @@ class CompareSettings(StatisticsOptions):
     title: Annotated[str, Meta(description="Of the task, for people.")]
     kind: Annotated[Literal["classification", "segmentation"], Meta(description="What the models do.")]
     outcome: Annotated[str, Meta(description="The outcome that decides, a name of metrics.outcomes.OUTCOMES.")]
-    classes: Annotated[tuple[str, ...], Meta(min_length=2, description="Classes, in the order of the probabilities.")]
-    positive: Annotated[str, Meta(description="The class of sensitivity and of the area under the curve.")]
+    classes: Annotated[tuple[str, ...], Meta(min_length=1, description="Classes, in the order of the probabilities.")]
+    positive: Annotated[
+        str | None,
+        Meta(description="The class of sensitivity and of the area under the curve; null: masks are judged."),
+    ]
     seed: Annotated[int, Meta(description="Of the resampling.")]
 
 
@@ -81,7 +80,7 @@ def compare(settings: CompareSettings, *, scores: Path, summary: Path, split_rep
             "title": settings.title,
             "kind": settings.kind,
             "outcome": settings.outcome,
-            "outcomes": {name: _shown(OUTCOMES[name]) for name in table.reported},
+            "outcomes": {name: _shown(table.outcomes[name]) for name in table.reported},
             "reference": REAL,
             "swap": table.summary["swap"],
             "tests": list(table.cases),
@@ -112,9 +111,11 @@ class _Table:
     def __init__(self, settings: CompareSettings, path: Path, summary: Mapping):
         self.settings, self.summary = settings, summary
         self.path, self.level = path, 1 - settings.alpha
-        of_classifiers = [name for name, outcome in OUTCOMES.items() if outcome.decides_on != "column"]
-        reported = SEGMENTATION if settings.kind == "segmentation" else of_classifiers
-        self.reported = list(dict.fromkeys((settings.outcome, *reported)))
+        if settings.kind == "segmentation":
+            self.outcomes = of_columns(score_columns(path))
+        else:
+            self.outcomes = {name: one for name, one in OUTCOMES.items() if one.decides_on != "column"}
+        self.reported = list(dict.fromkeys((settings.outcome, *self.outcomes)))
         self.scores = self._read()
         self.cases: dict[str, Cases] = self.scores.cases
         self.arms = self.scores.arms
@@ -122,9 +123,11 @@ class _Table:
         self._check()
 
     def _read(self) -> Scores:
-        if self.settings.outcome not in OUTCOMES:
-            raise InputError(f"setting outcome is {self.settings.outcome!r}; the outcomes are {sorted(OUTCOMES)}")
-        if self.settings.positive not in self.settings.classes:
+        if self.settings.outcome not in self.outcomes:
+            raise InputError(
+                f"setting outcome is {self.settings.outcome!r}; those of {self.path} are {sorted(self.outcomes)}"
+            )
+        if self.settings.kind == "classification" and self.settings.positive not in self.settings.classes:
             raise InputError(
                 f"setting positive is {self.settings.positive!r}; choose one of {list(self.settings.classes)}"
             )
@@ -153,7 +156,8 @@ class _Table:
 
     @cached_property
     def positive(self) -> int:
-        return self.settings.classes.index(self.settings.positive)
+        """Place of the positive class; where masks are judged there is none, and no outcome asks."""
+        return 0 if self.settings.positive is None else self.settings.classes.index(self.settings.positive)
 
     def labels(self, test: str) -> np.ndarray:
         """Classes of the cases as positions, int (N,)."""
@@ -178,7 +182,7 @@ class _Table:
 
     def measured(self, name: str, pairs: list[tuple[str, str]]) -> Measured:
         """The outcome of several arms on one test set: their models below each other."""
-        outcome, test = OUTCOMES[name], pairs[0][1]
+        outcome, test = self.outcomes[name], pairs[0][1]
         return outcome.measure(self.values(outcome, pairs), self.labels(test), self.cases[test].patients, self.positive)
 
     def estimate(self, name: str, arm: str, test: str) -> Estimate:

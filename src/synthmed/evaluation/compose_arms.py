@@ -17,6 +17,7 @@ from synthmed.data.arm_lists import COLUMNS
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.arms import (
     AUGMENTED,
+    PAIRS,
     REAL,
     Arm,
     ArmSettings,
@@ -48,6 +49,7 @@ def compose_arms(
     table, parts = _stacked(settings, train, synthetic)
     real = dict(zip(settings.classes, np.bincount(parts[REAL].labels, minlength=len(settings.classes)), strict=True))
     arms = define_arms(settings, {label: int(count) for label, count in real.items()})
+    table = _with_draws(table, parts, arms, real)
     check_supply(arms, parts, settings.classes)
     found, described = [], {}
     for arm in arms:
@@ -62,13 +64,13 @@ def compose_arms(
         same = len(lists) == 1 or all(
             np.array_equal(a, b) for one in lists[1:] for a, b in zip(one, lists[0], strict=True)
         )
-        for seed, (rows, labels) in enumerate(lists[:1] if same else lists):
-            found.append(_frame(table, settings, arm, "" if same else str(seed), "train", rows, labels))
+        for seed, given in enumerate(lists[:1] if same else lists):
+            found.append(_frame(table, settings, arm, "" if same else str(seed), "train", *given))
         if arm.name == settings.swap:
             for part in ("validation", "test"):
                 own = table.index[(table["set"] == arm.set) & (table["part"] == part)].to_numpy()
                 labels = np.array([settings.classes.index(label) for label in table["label"][own]], dtype=int)
-                found.append(_frame(table, settings, arm, "", part, own, labels))
+                found.append(_frame(table, settings, arm, "", part, own, labels, own))
         described[arm.name] = _described(arm, parts, settings.classes, size, repeats)
     with atomic_path(out) as temporary:
         pd.concat(found)[list(COLUMNS)].to_csv(temporary, index=False, lineterminator="\n")
@@ -77,16 +79,40 @@ def compose_arms(
 
 
 def _lists(settings: ArmSettings, arm: Arm, parts: Mapping[str, Part], repeats: int) -> list[tuple]:
-    return [
-        compose(
-            arm,
-            parts,
-            settings.classes,
-            seed_of("classify", settings.seed, seed),
-            training_of(seed, settings.seeds, repeats) if repeats > 1 else None,
-        )
-        for seed in range(settings.seeds)
-    ]
+    """Of each seed (n,): rows, labels, and the rows whose masks stand with the images."""
+    found = []
+    for number in range(settings.seeds):
+        seed = seed_of("classify", settings.seed, number)
+        training = training_of(number, settings.seeds, repeats) if repeats > 1 else None
+        rows, labels = compose(arm, parts, settings.classes, seed, training)
+        masks = rows.copy()
+        if settings.masks and arm.kind == "label_shuffled":
+            masks[len(parts[REAL].rows) :] = of_another(rows[len(parts[REAL].rows) :], seed)
+        found.append((rows, labels, masks))
+    return found
+
+
+def of_another(rows: np.ndarray, seed: int) -> np.ndarray:
+    """`rows` (n,), shuffled so that none stays at its place (n > 1)."""
+    order = np.random.Generator(np.random.PCG64(seed_of("shuffled masks", seed))).permutation(len(rows))
+    found = np.empty_like(rows)
+    found[order] = rows[np.roll(order, 1)]
+    return found
+
+
+def _with_draws(
+    table: pd.DataFrame, parts: dict[str, Part], arms: Sequence[Arm], real: Mapping[str, int]
+) -> pd.DataFrame:
+    """The table with the augmented draws of real images that arms of pairs ask for, which join `parts`."""
+    for arm in arms:
+        if arm.set not in PAIRS:
+            continue
+        draws = max(-(-arm.added[label] // count) for label, count in real.items() if count)
+        whole = table.loc[parts[REAL].rows]
+        drawn = pd.concat([whole.assign(set=arm.set, draw=draw) for draw in range(1, draws + 1)])
+        parts[arm.set] = Part(np.arange(len(table), len(table) + len(drawn)), np.tile(parts[REAL].labels, draws))
+        table = pd.concat([table, drawn], ignore_index=True)
+    return table
 
 
 def _stacked(settings: ArmSettings, train: Path, synthetic: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, Part]]:
@@ -115,16 +141,29 @@ def _stacked(settings: ArmSettings, train: Path, synthetic: Sequence[Path]) -> t
 
 
 def _frame(
-    table: pd.DataFrame, settings: ArmSettings, arm: Arm, seed: str, part: str, rows: np.ndarray, labels: np.ndarray
+    table: pd.DataFrame,
+    settings: ArmSettings,
+    arm: Arm,
+    seed: str,
+    part: str,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    masks: np.ndarray,
 ) -> pd.DataFrame:
-    """The rows of arms.csv: images that stand several times in the list with one label become one row."""
-    frame = table.loc[rows, ["set", "image", "draw"]].assign(label=np.array(settings.classes)[labels])
-    counted = frame.groupby(["set", "image", "draw", "label"], sort=False).size().rename("weight").reset_index()
+    """The rows of arms.csv: images that stand several times in the list with one label and mask become one row."""
+    images = table["image"].to_numpy()
+    frame = table.loc[rows, ["set", "image", "draw"]].assign(
+        label=np.array(settings.classes)[labels], mask=np.where(masks == rows, "", images[masks])
+    )
+    keys = ["set", "image", "draw", "label", "mask"]
+    counted = frame.groupby(keys, sort=False).size().rename("weight").reset_index()
     return counted.assign(arm=arm.name, seed=seed, part=part)
 
 
 def _described(arm: Arm, parts: Mapping[str, Part], classes: Sequence[str], size: int, repeats: int) -> dict:
-    synthetic = 0 if arm.set in (None, REAL, AUGMENTED) else size - (len(parts[REAL].rows) if arm.with_real else 0)
+    synthetic = (
+        0 if arm.set in (None, REAL, AUGMENTED, *PAIRS) else size - (len(parts[REAL].rows) if arm.with_real else 0)
+    )
     supply = (
         {label: len(parts[arm.set].of_class(classes.index(label))) // repeats for label in arm.added} if arm.set else {}
     )

@@ -97,6 +97,11 @@ def read_scores(path: str | Path, columns: Sequence[str]) -> Scores:
     return Scores(tuple(columns), cases, {pair: values[pair] for pair in order})
 
 
+def score_columns(path: str | Path) -> list[str]:
+    """Names of the score columns of scores.csv."""
+    return [name for name in pd.read_csv(path, nrows=0) if name not in KEYS]
+
+
 def _table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)

@@ -61,7 +61,7 @@ class DomainOptions:
 class DomainSettings(DomainOptions):
     """Settings of `train-extractor`."""
 
-    classes: Annotated[tuple[str, ...], Meta(min_length=2, description="Labels of the experiment, in order.")]
+    classes: Annotated[tuple[str, ...], Meta(min_length=1, description="Labels of the experiment, in order.")]
 
     def __post_init__(self) -> None:
         if self.input_size - self.patch + 1 < self.windows:

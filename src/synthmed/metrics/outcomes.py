@@ -316,3 +316,16 @@ OUTCOMES: dict[str, Outcome] = {
     )
 }
 """Name -> outcome. Per-case scores are means over patients."""
+
+
+def of_columns(columns: Sequence[str]) -> dict[str, Outcome]:
+    """The outcomes that score columns are called like, in the order of OUTCOMES; `iou_lung` is the IoU of the class
+    lung of the masks. Columns that are no outcome are left out."""
+    by_case = [outcome for outcome in OUTCOMES.values() if outcome.decides_on == "column"]
+    found = {outcome.name: outcome for outcome in by_case if outcome.name in columns}
+    for outcome in by_case:
+        for name in columns:
+            if name.startswith(f"{outcome.name}_") and name not in OUTCOMES:
+                of_class = name.removeprefix(f"{outcome.name}_")
+                found[name] = replace(outcome, name=name, title=f"{outcome.title}, {of_class}")
+    return found

@@ -97,8 +97,11 @@ def confusion(arm: Mapping, test: str) -> list[list[float]] | None:
 
 
 def label_fidelity(task: Mapping, generators: Mapping[str, GeneratorEntry]) -> dict[str, dict[str, Estimate]]:
-    """Generator → class, or `all` → share of its images that models of the real arm take for the class they claim."""
+    """Generator → class, or `all` → share of its images that models of the real arm take for the class they claim; of
+    masks, `all` → IoU with what they draw."""
     tests = task["arms"][task["reference"]]["tests"]
+    if task["kind"] == "segmentation":
+        return {name: {"all": tests[name]["outcomes"]["iou"]} for name in generators if name in tests}
     return {
         name: {**tests[name]["recall"], "all": tests[name]["outcomes"]["accuracy"]}
         for name in generators

@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 
 from synthmed.data.imageset import ImageSet
 from synthmed.metrics.estimate import Estimate
+from synthmed.report.charts.masks import show_pair
 from synthmed.report.charts.style import GRID, MUTED, SERIES, interval_point, panels, plt, save
 
 
@@ -26,7 +27,8 @@ def draw_samples(path: Path, sets: Mapping[str, Path], classes: Sequence[str], *
             drawn = np.random.default_rng(seed).permutation(np.flatnonzero(labels == label))[:count]
             for place, index in enumerate(drawn):
                 extent = (left + place + 0.02, left + place + 0.98, row + 0.98, row + 0.02)
-                axis.imshow(images[int(index)].squeeze(), cmap="gray", vmin=0, vmax=255, extent=extent)
+                ((_, pixels, *mask),) = images.entries([int(index)])
+                show_pair(axis, pixels, *(mask or [None]), images.legend, extent)
             if not len(drawn):
                 axis.text(left + 0.1, row + 0.5, "none generated", color=MUTED, va="center", style="italic")
     for block, label in enumerate(classes):

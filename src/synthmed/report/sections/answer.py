@@ -27,6 +27,8 @@ from synthmed.report.words import p_value, signed, tenths
 
 MAIN_ARMS = tuple(kind for kind in KINDS if kind != "sweep")
 """Kinds of arms shown here; those of the sweep of shares stand in the task's own section."""
+MASKS = ("dice", "false_positive_pixels", "false_negative_pixels")
+"""Of masks, what stands beside the outcome that decides."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,19 @@ def binary(found: Found) -> bool:
     return found["task"]["kind"] == "classification" and len(found["task"]["classes"]) == 2
 
 
+def masks(found: Found) -> bool:
+    """Whether masks are judged."""
+    return found["task"]["kind"] == "segmentation"
+
+
 def _columns(found: Found) -> list[Column]:
     task = found["task"]
     others = [name for name in task["outcomes"] if name != task["outcome"]]
     # What a reader compares first stays in sight; the rest is in the CSV.
-    shown = {task["outcome"], *(others[:1] if binary(found) else others[:3])}
+    shown = {
+        task["outcome"],
+        *(others[:1] if binary(found) else [name for name in MASKS if name in others] or others[:3]),
+    }
     outcomes = [
         Column(name, task["outcomes"][name]["title"], interval=True, page=name in shown)
         for name in (*others, task["outcome"])
@@ -71,13 +81,13 @@ def _columns(found: Found) -> list[Column]:
         Column("difference", f"{task['decides']['title']} − real", signed, interval=True),
         Column("p_holm", "p (Holm)", p_value),
         Column("verdict", below=(("", "limit"),)),
-        Column("label_fidelity", "label fidelity", interval=True),
+        Column("label_fidelity", "mask–image agreement" if masks(found) else "label fidelity", interval=True),
         Column("equivalent", page=False),
         Column("budget_limited", page=False),
     ]
 
 
-def _keys(arm: Mapping, test: str) -> tuple[str, ...]:
+def keys_of(arm: Mapping, test: str) -> tuple[str, ...]:
     """Names by which a document may know a training set: `<arm>/<test>`, its own, `generator/<model>`, its kind."""
     entry = arm["generator"]
     return (
@@ -94,7 +104,7 @@ def _rows(found: Found) -> list[dict]:
         for test in [test for test in shown_tests(task) if test in arm["tests"]]:
             versus = arm["versus_reference"] if test == task["tests"][0] else None
             row = {
-                "keys": _keys(arm, test),
+                "keys": keys_of(arm, test),
                 "arm": arm["title"],
                 "kind": arm["kind"],
                 "test": test,
@@ -155,8 +165,10 @@ SECTION = Section(
             "Every training set, tested on the same images: mean over {{ task.seeds }} seeds with 95 % interval{{ '; "
             "false positives and negatives are means over seeds' if binary }}. The verdict follows from the "
             "comparison with the real-only training set by p, which is adjusted for the number of arms (Holm); the "
-            "interval is not, and may leave out 0 where no word is given.{% if fidelity %} Label fidelity: share of "
-            "generated images that the model trained on real ones takes for the class they claim.{% endif %}{% if "
+            "interval is not, and may leave out 0 where no word is given.{% if fidelity and masks %} Mask–image "
+            "agreement: IoU of the masks of generated images with what the model trained on real ones draws on them."
+            "{% elif fidelity %} Label fidelity: share of generated images that the model trained on real ones takes "
+            "for the class they claim.{% endif %}{% if "
             "limited %} Budget-limited: the best checkpoint lies in the last tenth of the steps in most trainings, so "
             "a longer training may change the word.{% endif %}",
             _rows,
@@ -196,5 +208,5 @@ def section(
         "wordless": None in words,
         "effect": effect,
     }
-    found["binary"] = binary(found)
+    found |= {"binary": binary(found), "masks": masks(found)}
     write_section(section, out, SECTION, found, document=document)

@@ -126,6 +126,7 @@ def _fidelity_rows(found: Found) -> list[dict]:
             "accuracy": measured,
         }
         for task in found["tasks"]
+        if task["kind"] == "classification"  # how far masks and images agree stands in the section of the task
         for name, labels in label_fidelity(task, settings.generators).items()
         for label, measured in labels.items()
     ]

@@ -37,11 +37,16 @@ def _grid_rows(found: Found) -> list[dict]:
                 "learning_rate": rate,
                 "dropout": dropout,
                 "model": chosen["backbone"],
-                **{name: float(cell[name]) for name in ("accuracy", "false_positives", "false_negatives")},
+                **{name: float(cell[name]) for name in (_chosen_by(found), "false_positives", "false_negatives")},
                 "selected": "yes" if selected else "",
             }
         )
-    return sorted(rows, key=lambda row: -row["accuracy"])
+    return sorted(rows, key=lambda row: -row[_chosen_by(found)])
+
+
+def _chosen_by(found: Found) -> str:
+    """What the validation images chose the settings by."""
+    return "iou" if found["task"]["kind"] == "segmentation" else "accuracy"
 
 
 def _outcomes(found: Found) -> list[Column]:
@@ -182,7 +187,7 @@ def _confusion(path: Path, found: Found) -> str | None:
 _MODEL = Column("model", once="Model: {}.")
 
 SECTION = Section(
-    link="{{ 'Effect on the classifier' if tasks == 1 else task.title }}",
+    link="{{ 'Effect on the model' if tasks == 1 else task.title }}",
     title="{{ task.title }}",
     each_task=True,
     exhibits=(
@@ -190,15 +195,15 @@ SECTION = Section(
             "grid",
             "Choice of learning rate and dropout by validation, real images only.",
             _grid_rows,
-            (
+            lambda found: [
                 Column("learning_rate", form="{:g}".format),
                 Column("dropout", form="{:g}".format),
                 _MODEL,
-                Column("accuracy"),
+                Column(_chosen_by(found), "IoU" if _chosen_by(found) == "iou" else "accuracy"),
                 Column("false_positives", "false pos.", tenths),
                 Column("false_negatives", "false neg.", tenths),
                 Column("selected"),
-            ),
+            ],
             empty="there was no choice of settings",
         ),
         Table(

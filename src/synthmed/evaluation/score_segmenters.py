@@ -1,0 +1,208 @@
+"""Segmenters as the models under test: how well the one of each arm draws the masks of the test images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from msgspec import Meta
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_json
+from synthmed.core.settings import BatchSize, Count, Device, Threads
+from synthmed.core.step import Output, step
+from synthmed.data.channels import nearest
+from synthmed.data.imageset import ImageSet, Legend, write_image_set
+from synthmed.evaluation.arms import REAL, TEST
+from synthmed.evaluation.scores import Cases, Scores, write_scores
+from synthmed.metrics.segmentation import mask_measures, object_measures
+from synthmed.segmenters.train import Segmenter, drawn, label_map, load
+from synthmed.training.device import choose_device
+
+logger = logging.getLogger(__name__)
+
+SMALL = "test_small"
+"""Name of the test at the network's size, beside the main one at the size of the masks."""
+BY_CLASS = ("iou", "dice", "false_positive_pixels", "false_negative_pixels", "hd95")
+"""Measures that are told of each class of the masks, where there are several: `<measure>_<class>`."""
+
+
+@dataclass(frozen=True)
+class SegmenterScoringOptions:
+    """How trained segmenters are applied to the test images."""
+
+    batch_size: BatchSize
+    threads: Threads
+    device: Device
+    examples: Annotated[Count, Meta(description="Test images whose predicted masks are kept for the report.")]
+
+
+@dataclass(frozen=True)
+class ScoreSegmentersSettings(SegmenterScoringOptions):
+    """Settings of `score-segmenters`."""
+
+    arms: Annotated[tuple[str, ...], Meta(min_length=1, description="Arms, in the order of their segmenters.")]
+    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+
+
+@step("score-segmenters")
+def score(
+    settings: ScoreSegmentersSettings,
+    *,
+    description: Path,
+    segmenters: list[Path],
+    segmenter_reports: list[Path],
+    test: Path,
+    original: Path | None,
+    synthetic: list[Path],
+    scores: Output,
+    predictions: Output,
+    summary: Output,
+) -> None:
+    """Score the real test images by the segmenter of every arm, and the synthetic sets by that of the real arm.
+
+    description: of `compose-arms`; segmenters, segmenter_reports: of `train-segmenter`, one for each of settings.arms,
+    all with equally many seeds. original: the test images with masks of their original size, None where those of `test`
+    are all there is. scores: see scores.py; columns are the measures of each image by the names of metrics.outcomes
+    (see `measures`). The test TEST is at the size of the masks; SMALL, where that is
+    another, at the network's. What the real segmenter draws on synthetic images, against their own masks, says how far
+    the two agree. predictions: image set of the first test images with the mask that the first seed of each arm draws
+    (column `arm`). summary: JSON, every arm's description and training.
+
+    Raises InputError when a test image has no mask, or segmenters differ in their number of seeds.
+    """
+    if not len(segmenters) == len(segmenter_reports) == len(settings.arms) or len(synthetic) != len(settings.sets):
+        raise InputError(
+            f"{len(segmenters)} segmenters with {len(segmenter_reports)} reports for the arms {list(settings.arms)}, "
+            f"{len(synthetic)} sets for {list(settings.sets)}; give one of each"
+        )
+    torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device)
+    trained = {arm: load(path).to(device) for arm, path in zip(settings.arms, segmenters, strict=True)}
+    seeds = {arm: len(one.models) for arm, one in trained.items()}
+    if len(set(seeds.values())) > 1:
+        raise InputError(
+            f"the segmenters of the arms have different numbers of seeds, {seeds}; train all with the same"
+        )
+    real, masks = ImageSet(test), _masks(ImageSet(test), original)
+    measured = {
+        (arm, name): found
+        for arm, one in trained.items()
+        for name, found in _tested(settings, one, real, masks).items()
+    }
+    cases = {name: _cases(real) for _, name in measured}
+    for name, path in zip(settings.sets, synthetic, strict=True):
+        images = ImageSet(path)
+        measured[REAL, name] = _tested(settings, trained[REAL], images, _masks(images, None))[TEST]
+        cases[name] = _cases(images)
+        logger.info("%s: %d images by the segmenter of the real ones", name, len(images))
+    order = {arm: number for number, arm in enumerate(settings.arms)}
+    measured = dict(sorted(measured.items(), key=lambda item: order[item[0][0]]))
+    columns = tuple(measured[REAL, TEST][0][0])
+    values = {
+        key: np.array([[[row[name] for name in columns] for row in seed] for seed in found])
+        for key, found in measured.items()
+    }
+    write_scores(scores, Scores(columns, cases, values))
+    _write_examples(settings, trained, real, predictions)
+    reports = [read_json(path) for path in segmenter_reports]
+    described = read_json(description)
+    for arm, report in zip(settings.arms, reports, strict=True):
+        described["arms"][arm] |= {"budget_limited": report["budget_limited"]}
+    empty = values[REAL, TEST][0, :, columns.index("truth_empty")]
+    names = ("architecture", "widths", "parameters", "image_shape", "learning_rate", "dropout")
+    write_json(
+        summary,
+        described
+        | {name: reports[0][name] for name in names}
+        | {
+            "model": reports[0]["architecture"],
+            "backbone": reports[0]["architecture"],
+            "seeds": seeds[REAL],
+            "selection": f"{reports[0]['selection']}.",
+            "thresholds": {},
+            "sizes": sorted({f"{mask.shape[0]}×{mask.shape[1]}" for mask in masks}),
+            "empty_masks": int(empty.sum()),
+            "trainings": {arm: report["seeds"] for arm, report in zip(settings.arms, reports, strict=True)},
+        },
+    )
+
+
+def _cases(images: ImageSet) -> Cases:
+    return Cases(*(np.array(images.column(column)) for column in ("image", "patient", "label")))
+
+
+def _masks(images: ImageSet, original: Path | None) -> list[np.ndarray]:
+    """The masks of a set, in its order, at their original size where that is given."""
+    source = images if original is None else ImageSet(original)
+    place = {row["image"]: number for number, row in enumerate(source.rows)}
+    missing = [row["image"] for row in images.rows if not source.rows[place.get(row["image"], 0)]["mask"]]
+    missing += [row["image"] for row in images.rows if row["image"] not in place]
+    if missing:
+        raise InputError(
+            f"{source.path}: {len(missing)} of {len(images)} images have no mask to be compared with, the first is "
+            f"{missing[0]!r}; add masks, or leave these images out (prepare.masks.required)"
+        )
+    return [mask for *_, mask in source.entries([place[row["image"]] for row in images.rows])]
+
+
+def _tested(
+    settings: SegmenterScoringOptions, segmenter: Segmenter, images: ImageSet, masks: Sequence[np.ndarray]
+) -> dict[str, list[list[dict[str, float]]]]:
+    """TEST, and SMALL where the network's size is another → the measures of each image by each seed."""
+    size = segmenter.image_shape[1:]
+    small = any(mask.shape != size for mask in masks)
+    found: dict[str, list[list[dict[str, float]]]] = {name: [[] for _ in segmenter.models] for name in (TEST, SMALL)}
+    for start in range(0, len(images), settings.batch_size):
+        rows = range(start, min(start + settings.batch_size, len(images)))
+        pixels = [image for _, image, *_ in images.entries(rows)]
+        for seed, model in enumerate(segmenter.models):
+            for row, channels in zip(rows, drawn(segmenter, model, pixels), strict=True):
+                truth = masks[row]
+                found[TEST][seed].append(
+                    measures(truth, label_map(segmenter, channels, truth.shape), segmenter.masks.legend)
+                )
+                if small:
+                    found[SMALL][seed].append(
+                        measures(nearest(truth, size), label_map(segmenter, channels, size), segmenter.masks.legend)
+                    )
+    return found if small else {TEST: found[TEST]}
+
+
+def measures(truth: np.ndarray, predicted: np.ndarray, legend: Legend) -> dict[str, float]:
+    """All measures of one image, two label maps (H, W), by the names of metrics.outcomes; and truth_empty, both_empty.
+
+    Of several classes the measure is their mean, and those of BY_CLASS are there for each, too. Objects are told apart
+    where the legend has instances.
+    """
+    by_class = {
+        name: mask_measures(legend.of_class(truth, name), legend.of_class(predicted, name)) for name in legend.classes
+    }
+    found = {name: float(np.mean([one[name] for one in by_class.values()])) for name in next(iter(by_class.values()))}
+    if legend.masks == "instances":
+        found |= object_measures(truth, predicted)
+    if len(by_class) > 1:
+        found |= {f"{name}_{of}": one[name] for name in BY_CLASS for of, one in by_class.items()}
+    return found | {"truth_empty": float(not truth.any())}
+
+
+def _write_examples(
+    settings: SegmenterScoringOptions, trained: Mapping[str, Segmenter], images: ImageSet, path: Path
+) -> None:
+    """The first test images with what the first seed of each arm draws."""
+    rows = range(min(settings.examples, len(images)))
+    entries = list(images.entries(rows))
+
+    def found() -> Iterator[tuple]:
+        for arm, segmenter in trained.items():
+            channels = drawn(segmenter, segmenter.models[0], [pixels for _, pixels, *_ in entries])
+            for one, (row, pixels, *_) in zip(channels, entries, strict=True):
+                name = {"image": f"{arm}.{row['image']}", "origin": row["image"], "arm": arm}
+                yield row | name, pixels, label_map(segmenter, one, pixels.shape[:2])
+
+    write_image_set(path, found(), images.legend)

@@ -1,0 +1,80 @@
+"""Charts of images with masks: pairs with the outline of the mask, predictions beside the truth, trainings."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import fill
+
+import matplotlib.colors
+import numpy as np
+
+from synthmed.data.channels import boundary
+from synthmed.data.imageset import Legend
+from synthmed.report.charts.style import MUTED, SERIES, panels, plt, save
+
+_FINE = 4
+"""Lines of an outline an image pixel: outlines are drawn this much finer than the image."""
+
+
+def show_pair(
+    axis: plt.Axes, pixels: np.ndarray, mask: np.ndarray | None, legend: Legend, extent: Sequence[float] | None = None
+) -> None:
+    """An image, uint8 (H, W, C), with the outlines of its mask (H, W), a colour a class; None: without. Of images with
+    named channels the first is shown. extent: of the axis, as of imshow."""
+    shown = pixels if pixels.shape[2] == 3 and legend.channels is None else pixels[:, :, 0]
+    axis.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=extent)
+    if mask is not None:
+        axis.imshow(outlines(mask, legend), extent=axis.images[-1].get_extent(), interpolation="nearest")
+
+
+def outlines(mask: np.ndarray, legend: Legend) -> np.ndarray:
+    """RGBA of the outlines of a label map (H, W), on a grid _FINE times as fine: float (f·H, f·W, 4)."""
+    fine = np.kron(mask, np.ones((_FINE, _FINE), mask.dtype))
+    rim, found = boundary(fine), np.zeros((*fine.shape, 4))
+    for number, name in enumerate(legend.classes):
+        found[rim & legend.of_class(fine, name)] = matplotlib.colors.to_rgba(outline_colour(number))
+    return found
+
+
+def outline_colour(number: int) -> str:
+    """Of the class with this number, from 0."""
+    return ("#F0E442", "#56B4E9", "#E69F00", "#CC79A7")[number % 4]
+
+
+def draw_predictions(
+    path: Path, rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, np.ndarray]]]], legend: Legend
+) -> None:
+    """A row of pairs (image, mask), under each other by their titles; the first is the truth."""
+    count, (height, width) = max(len(pairs) for _, pairs in rows), rows[0][1][0][0].shape[:2]
+    tall = height / width
+    figure, axis = plt.subplots(figsize=(2.8 + 1.1 * count, 1.1 * tall * len(rows)))
+    for row, (title, pairs) in enumerate(rows):
+        axis.text(-0.08, (row + 0.5) * tall, fill(title, 34), ha="right", va="center", fontsize=8.5)
+        for place, (pixels, mask) in enumerate(pairs):
+            extent = (place + 0.02, place + 0.98, (row + 0.98) * tall, (row + 0.02) * tall)
+            show_pair(axis, pixels, mask, legend, extent)
+    axis.set_xlim(0, count)
+    axis.set_ylim(len(rows) * tall, 0)
+    axis.axis("off")
+    save(figure, path)
+
+
+def draw_epochs(path: Path, trainings: Mapping[str, Sequence[Mapping]]) -> None:
+    """Loss on the left, mean IoU on the right, by epoch: of training (solid) and validation (dashed), a thin line a
+    seed. trainings: title of the arm → its seeds, each with a `history`."""
+    figure, axes = panels(2, columns=2, width=4.6, height=2.6)
+    for axis, name in zip(axes, ("loss", "iou"), strict=True):
+        for number, (title, seeds) in enumerate(trainings.items()):
+            colour = SERIES[number % len(SERIES)]
+            for place, seed in enumerate(seeds):
+                epochs = [row["epoch"] for row in seed["history"]]
+                for part, dash in (("train", "-"), ("validation", (0, (3, 1.5)))):
+                    values = [row[f"{part}_{name}"] for row in seed["history"]]
+                    label = f"{title}, {part}" if place == 0 and name == "loss" else None
+                    axis.plot(epochs, values, color=colour, ls=dash, lw=1, alpha=0.85, label=label)
+                best = seed["best_epoch"] - 1
+                axis.plot(epochs[best], seed["history"][best][f"validation_{name}"], "o", ms=3.5, color=colour)
+        axis.set_title({"loss": "Loss", "iou": "Mean IoU"}[name])
+        axis.set_xlabel("epoch", color=MUTED)
+        axis.grid(axis="y")
+    figure.legend(loc="outside lower left", ncols=2)
+    save(figure, path)

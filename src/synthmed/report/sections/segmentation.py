@@ -1,0 +1,183 @@
+"""Section "Masks", one for each task of segmentation: what the segmenters draw, by measure and by class."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from synthmed.core.files import read_json
+from synthmed.core.settings import Count
+from synthmed.core.step import Output, step
+from synthmed.data.imageset import ImageSet
+from synthmed.report.exhibits import Column, Figure, Found, Section, Table
+from synthmed.report.results import GeneratorEntry, read_task
+from synthmed.report.section import write_section
+from synthmed.report.sections.answer import keys_of
+
+TEST, SMALL, REAL = "test", "test_small", "real"
+"""Names in the scores (evaluation/score_segmenters.py)."""
+ON_PAGE = ("iou", "dice", "false_positive_pixels", "false_negative_pixels", "hd95", "object_f1", "aji")
+
+
+@dataclass(frozen=True)
+class SegmentationSettings:
+    """Settings of `section-segmentation`."""
+
+    tasks: Annotated[Count, Meta(description="How many the experiment has.")]
+    generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+    classes: Annotated[tuple[str, ...], Meta(min_length=1, description="Names of the classes of the masks, in order.")]
+
+
+def _measures(found: Found) -> list[str]:
+    """Outcomes of a mask, whichever its class."""
+    classes = found["settings"].classes
+    return [name for name in found["task"]["outcomes"] if not any(name.endswith(f"_{one}") for one in classes)]
+
+
+def _of_class(found: Found, outcomes: Mapping, name: str | None) -> dict:
+    """The measures of one class, None for their mean over the classes."""
+    return {one: outcomes.get(one if name is None else f"{one}_{name}") for one in _measures(found)}
+
+
+def _mask_rows(found: Found) -> list[dict]:
+    task, rows = found["task"], []
+    classes = found["settings"].classes
+    for arm in task["arms"].values():
+        for test in [test for test in (TEST, SMALL) if test in arm["tests"]]:
+            outcomes = arm["tests"][test]["outcomes"]
+            for name in [*(classes if len(classes) > 1 else ()), None]:
+                of = "mean" if name is None and len(classes) > 1 else name or classes[0]
+                rows.append(
+                    {
+                        "keys": tuple(f"{key}/{of}" for key in keys_of(arm, test)) + keys_of(arm, test),
+                        "arm": arm["title"],
+                        "size": found["sizes"][test],
+                        "mask": of,
+                        **_of_class(found, outcomes, name),
+                    }
+                )
+    return rows
+
+
+def _outcome_columns(found: Found) -> list[Column]:
+    outcomes = found["task"]["outcomes"]
+    return [Column(name, outcomes[name]["title"], interval=True, page=name in ON_PAGE) for name in _measures(found)]
+
+
+def _mask_columns(found: Found) -> list[Column]:
+    several = len(found["settings"].classes) > 1
+    sizes = len(set(found["sizes"].values())) > 1
+    return [
+        Column("arm", "training set"),
+        Column("size", "measured at", page=sizes),
+        Column("mask", page=several),
+        *_outcome_columns(found),
+    ]
+
+
+def _agreement_rows(found: Found) -> list[dict]:
+    tests = found["task"]["arms"][REAL]["tests"]
+    sets = {name: entry.title for name, entry in found["settings"].generators.items()} | {"oracle": "true images"}
+    shown = {TEST: "real test images"} | {name: title for name, title in sets.items() if name in tests}
+    return [
+        {"keys": (name,), "set": title, **_of_class(found, tests[name]["outcomes"], None)}
+        for name, title in shown.items()
+        if len(shown) > 1
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------ figures
+def _predictions(path: Path, found: Found) -> str | None:
+    from synthmed.report.charts.masks import draw_predictions
+
+    drawn, test = ImageSet(found["predictions"]), ImageSet(found["test"])
+    origins = list(dict.fromkeys(drawn.column("origin")))
+    names = test.column("image")
+    truth = [entry[1:] for entry in test.entries([names.index(name) for name in origins])]
+    rows = [("Truth", truth)]
+    for arm in found["task"]["arms"].values():
+        if arm["kind"] != "sweep":
+            own = [number for number, row in enumerate(drawn.rows) if row["arm"] == arm["name"]]
+            by_origin = {fields["origin"]: pair for fields, *pair in drawn.entries(own)}
+            rows.append((arm["title"], [by_origin[name] for name in origins]))
+    draw_predictions(path, rows, test.legend)
+    return None
+
+
+def _epochs(path: Path, found: Found) -> str | None:
+    from synthmed.report.charts.masks import draw_epochs
+
+    arms, trainings = found["task"]["arms"], found["chosen"]["trainings"]
+    others = [name for name, arm in arms.items() if arm["kind"] == "generator"][:2]
+    draw_epochs(path, {arms[name]["title"]: trainings[name] for name in [REAL, *others]})
+    return None
+
+
+SECTION = Section(
+    link="Masks{{ '' if tasks == 1 else ': ' ~ task.title }}",
+    title="What the segmenter draws{{ '' if tasks == 1 else ': ' ~ task.title }}",
+    each_task=True,
+    exhibits=(
+        Figure(
+            "predictions",
+            "The first test images with the outlines of their masks, and of what the first training of each training "
+            "set draws on them; they were not picked.",
+            _predictions,
+        ),
+        Table(
+            "masks",
+            "How well the masks of the test images are drawn: means over patients and {{ task.seeds }} trainings, with "
+            "95 % intervals. Pixels are those of the size that is measured at, and cannot be compared between sizes; "
+            "their shares of the image stand in the CSV.",
+            _mask_rows,
+            _mask_columns,
+        ),
+        Table(
+            "agreement",
+            "Mask–image agreement: what the segmenter trained on real images draws on the images of each set, against "
+            "the set's own masks. Images that do not follow their masks lie below the real test images.",
+            _agreement_rows,
+            lambda found: [Column("set", "images of"), *_outcome_columns(found)],
+            empty="there are no synthetic images in this task",
+        ),
+        Figure(
+            "epochs",
+            "Trainings: loss and mean IoU by epoch, of training images (solid; in training, with dropout and "
+            "augmentation where there is any) and validation images (dashed). A line a seed; dots: the epoch that is "
+            "used.",
+            _epochs,
+        ),
+    ),
+)
+
+
+@step("section-segmentation")
+def section(
+    settings: SegmentationSettings,
+    *,
+    verdicts: Path,
+    summary: Path,
+    predictions: Path,
+    test: Path,
+    document: Path | None,
+    section: Output,
+    out: list[Output],
+) -> None:
+    """The report's section on what the segmenters of a task draw.
+
+    verdicts, summary, predictions: of the task; test: the real test images.
+    """
+    chosen = read_json(summary)
+    height, width = chosen["image_shape"][1:]
+    found = {
+        "settings": settings,
+        "tasks": settings.tasks,
+        "task": read_task(verdicts, settings.generators),
+        "chosen": chosen,
+        "sizes": {TEST: " or ".join(chosen["sizes"]), SMALL: f"{height}×{width}"},
+        "predictions": predictions,
+        "test": test,
+    }
+    write_section(section, out, SECTION, found, document=document)

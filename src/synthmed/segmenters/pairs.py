@@ -1,0 +1,164 @@
+"""The images of a segmenter's training with their masks as channels: which rows of which sets, and how augmented."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synthmed.augment.pairs import augment_pairs, deform_pairs
+from synthmed.core.errors import InputError
+from synthmed.data.arm_lists import Members, read_arms
+from synthmed.data.channels import MaskChannels
+from synthmed.data.imageset import ImageSet
+from synthmed.segmenters.settings import TrainSegmenterSettings
+from synthmed.training.batches import OnDemand
+from synthmed.training.device import derived_seed
+from synthmed.training.images import to_model, to_pixels
+
+REAL, SIMPLE, ELASTIC = "real", "simple", "elastic"
+"""Sets that are no generator's: the real images, and augmented draws of them (evaluation/arms.py)."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images of one part with what is drawn for them: images uint8 (N, C, H, W); masks uint8 (N, K, H, W), 255 where it
+    is so, 0 where not; patients: N names."""
+
+    images: Tensor
+    masks: Tensor
+    patients: list[str]
+
+    def of(self, rows: Sequence[int]) -> "Pairs":
+        return Pairs(self.images[rows], self.masks[rows], [self.patients[row] for row in rows])
+
+
+def drawn_names(coded: MaskChannels) -> tuple[str, ...]:
+    """Channels that a segmenter draws: all of the coding but the distance, which is no yes or no."""
+    return tuple(name for name in coded.names if name != "distance")
+
+
+def read_set(images: ImageSet, settings: TrainSegmenterSettings, rows: Sequence[int] | None = None) -> Pairs:
+    """Images of a set with their masks, at the network's size. rows: positions, None for all.
+
+    Raises InputError on an image without a mask, one smaller than the network's size, or images of different sizes.
+    """
+    coded = MaskChannels(settings.masks, images.legend)
+    keep = np.arange(len(images)) if rows is None else np.asarray(rows)
+    reader = OnDemand(images, keep, settings.size, coded, settings.threads)
+    found = torch.cat([reader.read(chunk) for chunk in torch.arange(len(keep)).split(256)])
+    reader.threads.shutdown()
+    channels = reader.full_shape[2]
+    masks = found[:, channels : channels + len(drawn_names(coded))]
+    return Pairs(found[:, :channels], masks, [images.rows[row]["patient"] for row in keep])
+
+
+def read_arm(
+    settings: TrainSegmenterSettings, train: Path, validation: Path, arms: Path | None, synthetic: Sequence[Path]
+) -> tuple[list[Pairs], Pairs]:
+    """The training part of every seed, and the validation part, of the arm that the settings name.
+
+    arms: of `compose-arms`, None where all images of `train` are used; synthetic: image sets in the order of
+    settings.sets. Raises InputError when a part is unusable, before anything is trained.
+    """
+    if (arms is None) != (settings.arm is None) or (arms is not None and len(synthetic) != len(settings.sets)):
+        raise InputError(
+            f"setting arm is {settings.arm!r}, with {len(synthetic)} synthetic sets for {list(settings.sets)}, and the "
+            f"input arms {arms and str(arms)!r}; an arm needs its lists and the sets, in that order; else give none"
+        )
+    real = ImageSet(train)
+    if arms is None:
+        parts = [read_set(real, settings)] * settings.seeds
+    else:
+        lists = read_arms(arms, settings.seeds)
+        if settings.arm not in lists:
+            raise InputError(f"{arms}: no arm {settings.arm!r}; there are {list(lists)}")
+        sets = {REAL: real} | {name: ImageSet(path) for name, path in zip(settings.sets, synthetic, strict=True)}
+        _check_legends(sets)
+        parts = [_listed(settings, sets, members) for members in lists[settings.arm]]
+    validating = read_set(ImageSet(validation), settings)
+    for part in parts:
+        _check(settings, part, validating, (train if arms is None else arms, validation))
+    return parts, validating
+
+
+def _check_legends(sets: Mapping[str, ImageSet]) -> None:
+    """Raise InputError where masks of a synthetic set mean something else than the real ones."""
+    known = {name: (one.legend.masks, dict(one.legend.classes)) for name, one in sets.items()}
+    for name, legend in known.items():
+        if legend != known[REAL]:
+            raise InputError(
+                f"{sets[name].path}: masks are {legend}, those of the real images {known[REAL]}; sample them again, or "
+                "prepare both alike"
+            )
+
+
+def _listed(settings: TrainSegmenterSettings, sets: Mapping[str, ImageSet], members: Members) -> Pairs:
+    """The pairs of a list. Each image is decoded once, and each draw of an augmentation is made once."""
+    images, masks, patients = [], [], []
+    order = []
+    for name in dict.fromkeys(members.sets.tolist()):
+        own = np.flatnonzero(members.sets == name)
+        images_set = sets[name if name in sets else REAL]
+        place = {image: number for number, image in enumerate(images_set.column("image"))}
+        shown = [place[image] for image in members.images[own].tolist()]
+        drawn = [place[mask] if mask else row for mask, row in zip(members.masks[own].tolist(), shown, strict=True)]
+        needed = sorted({*shown, *drawn})
+        pairs, at = read_set(images_set, settings, needed), {row: number for number, row in enumerate(needed)}
+        one = pairs.of([at[row] for row in shown])
+        other = pairs.masks[[at[row] for row in drawn]]
+        one = Pairs(one.images, other, one.patients)
+        if name not in sets:
+            one = _augmented(settings, name, one, members.images[own].tolist(), members.draws[own].tolist())
+        order.append(own)
+        images.append(one.images)
+        masks.append(one.masks)
+        patients += one.patients
+    back = np.argsort(np.concatenate(order), kind="stable")
+    return Pairs(torch.cat(images)[back], torch.cat(masks)[back], [patients[place] for place in back])
+
+
+def _augmented(
+    settings: TrainSegmenterSettings, name: str, pairs: Pairs, names: Sequence[str], draws: Sequence[int]
+) -> Pairs:
+    """Augmented draws of real pairs; which one follows from the name of the image and the number of the draw."""
+    images, masks = [], []
+    for row, (image, draw) in enumerate(zip(names, draws, strict=True)):
+        generator = torch.Generator().manual_seed(derived_seed(settings.seed, f"{name} {image} {draw}"))
+        given = to_model(pairs.images[row : row + 1]), pairs.masks[row : row + 1].float()
+        if name == ELASTIC:
+            image, mask = deform_pairs(*given, settings.elastic, generator)
+        else:
+            image, mask = augment_pairs(*given, settings.augmentation, generator)
+        images.append(to_pixels(image))
+        masks.append(mask.to(torch.uint8))
+    return Pairs(torch.cat(images), torch.cat(masks), pairs.patients)
+
+
+def _check(settings: TrainSegmenterSettings, part: Pairs, validating: Pairs, paths: tuple[Path, Path]) -> None:
+    needed = settings.batch_size * settings.accumulate
+    if len(part.images) < needed:
+        raise InputError(
+            f"{paths[0]}: {len(part.images)} images in the training part, fewer than a step takes ({needed}); lower "
+            "batch_size or add images"
+        )
+    shared = sorted({*part.patients} & {*validating.patients})
+    if shared:
+        raise InputError(
+            f"{paths[0]}, {paths[1]}: {len(shared)} patients are in the training and in the validation part, the first "
+            f"is {shared[0]!r}; split by patient"
+        )
+    if part.images.shape[1:] != validating.images.shape[1:]:
+        raise InputError(
+            f"{paths[0]} has images of {tuple(part.images.shape[1:])} (channels, height, width), {paths[1]} of "
+            f"{tuple(validating.images.shape[1:])}; prepare them alike"
+        )
+    for path, one, name in zip(paths, (part, validating), ("training", "validation"), strict=True):
+        empty = [channel for channel in range(one.masks.shape[1]) if not one.masks[:, channel].any()]
+        if empty:
+            raise InputError(
+                f"{path}: in the masks of the {name} part ({len(one.images)} images) nothing is drawn in channel "
+                f"{empty[0] + 1} of {one.masks.shape[1]}; look at the masks, or make the part larger"
+            )

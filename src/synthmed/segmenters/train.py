@@ -1,0 +1,352 @@
+"""Segmenters: networks from an image to its mask, several seeds, the best epoch of each by its validation IoU."""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from synthmed import segmenters
+from synthmed.augment.pairs import augment_pairs
+from synthmed.core.errors import InputError
+from synthmed.core.files import hash_file, read_csv, write_csv, write_json
+from synthmed.core.provenance import code_hashes
+from synthmed.core.step import Output, step
+from synthmed.data.channels import MaskChannels
+from synthmed.data.imageset import ImageSet, Legend
+from synthmed.networks.blocks import count_parameters
+from synthmed.segmenters.pairs import Pairs, drawn_names, read_arm
+from synthmed.segmenters.settings import SELECTION, TrainSegmenterSettings
+from synthmed.training import checkpoint as checkpoints
+from synthmed.training import distributed
+from synthmed.training.epochs import EpochTraining, Measured, train_seeds
+from synthmed.training.history import History, TrainingError
+from synthmed.training.images import Batch, resized, to_model
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+LATE = 0.9
+"""Share of the epochs; in most seeds a later best epoch marks a training as limited by its budget."""
+SMOOTH = 1.0
+"""Added to both sides of Dice in the loss, so that an empty mask without a prediction costs nothing."""
+GRID = ("learning_rate", "dropout", "iou", "false_positives", "false_negatives", "best_epoch")
+"""Columns of the grid: validation IoU of the best epoch, and its mean false pixels, at the network's size."""
+
+
+# --------------------------------------------------------------------------------------------------- the trained result
+@dataclass(frozen=True)
+class Segmenter:
+    """A trained segmenter. image_shape: (C, H, W); masks: how what it draws is a mask; models: one network a seed, in
+    eval mode, no gradients on weights, images (N, C, H, W) in [-1, 1] → logits (N, K, H, W)."""
+
+    architecture: str
+    image_shape: tuple[int, int, int]
+    masks: MaskChannels
+    models: list[nn.Module]
+
+    def to(self, device: torch.device) -> "Segmenter":
+        """Move the networks to `device` (in place), and return the segmenter."""
+        for model in self.models:
+            model.to(device)
+        return self
+
+
+def build(
+    architecture: str, widths: Sequence[int], spectral: bool, dropout: float, image_shape: Sequence[int], outputs: int
+) -> nn.Module:
+    """A network with random weights from torch's global random numbers. image_shape: (C, H, W); spectral: whether its
+    weights are divided by their spectral norm."""
+    channels, *size = image_shape
+    network = segmenters.load(architecture).network(channels, outputs, tuple(size), widths, dropout)
+    if spectral:
+        for layer in [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.ConvTranspose2d)]:
+            spectral_norm(layer)
+    return network
+
+
+def load(path: str | Path) -> Segmenter:
+    """Read what `synthmed train-segmenter` wrote, on the CPU. Raises InputError when the file is something else."""
+    content = checkpoints.read_torch(path, "train the segmenter again")
+    if not isinstance(content, dict) or content.get("kind") != "segmenter" or content["format"] != FORMAT:
+        raise InputError(f"{path}: no segmenter of this version; give the file that `synthmed train-segmenter` wrote")
+    coded = MaskChannels(content["masks"], Legend(masks=content["legend"], classes=content["classes"]))
+    shape, models = tuple(content["image_shape"]), []
+    for state in content["states"]:
+        design = (content[name] for name in ("architecture", "widths", "spectral_norm", "dropout"))
+        model = build(*design, shape, len(drawn_names(coded)))
+        model.load_state_dict(state)
+        models.append(model.eval().requires_grad_(False))
+    return Segmenter(content["architecture"], shape, coded, models)
+
+
+@torch.no_grad()
+def drawn(segmenter: Segmenter, model: nn.Module, images: Sequence[np.ndarray]) -> Tensor:
+    """What one network of a segmenter draws on images, at its size: (N, K, h, w) in [0, 1] on the CPU.
+
+    images: uint8 (H, W, C), each reduced to the network's size as in its training. Raises InputError on other channels,
+    or fewer pixels than the network's.
+    """
+    channels, *size = segmenter.image_shape
+    reduced = []
+    for image in images:
+        if image.shape[2] != channels or min(image.shape[0] - size[0], image.shape[1] - size[1]) < 0:
+            raise InputError(
+                f"an image of {image.shape[0]}×{image.shape[1]} pixels and {image.shape[2]} channels does not fit a "
+                f"segmenter for {size[0]}×{size[1]} and {channels}; prepare them alike"
+            )
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+        reduced.append(resized(pixels.float(), tuple(size)).round().clamp(0, 255).to(torch.uint8))
+    device = next(model.parameters()).device
+    found = model(to_model(torch.cat(reduced).to(device))).float().sigmoid().cpu()
+    if not found.isfinite().all():
+        raise InputError("the segmenter draws NaN; its training failed, train it again with a lower learning rate")
+    return found
+
+
+def label_map(segmenter: Segmenter, channels: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """What was drawn on one image, (K, h, w) in [0, 1], enlarged (bilinear) to `size` and decoded: (H, W)."""
+    if tuple(channels.shape[1:]) != tuple(size):
+        channels = F.interpolate(channels[None], size, mode="bilinear")[0]
+    return segmenter.masks.decode(255 * channels.permute(1, 2, 0).numpy())
+
+
+# ------------------------------------------------------------------------------------------------------------ training
+def classes_of(channels: Tensor, instances: bool) -> Tensor:
+    """What is drawn most at each pixel: (N, K, H, W) in [0, 1] → int64 (N, H, W), 0 for the background, of instances 1
+    for every object, else the number of the class."""
+    if instances:
+        return (channels[:, :3].argmax(1) > 0).long()
+    values, places = channels.max(1)
+    return torch.where(values >= 0.5, places + 1, 0)
+
+
+def overlaps(drawn: Tensor, truth: Tensor, classes: int) -> Tensor:
+    """IoU, false-positive and false-negative pixels of each image, means over the classes: (N, H, W) twice → (N, 3).
+
+    Where neither shows a class its IoU is 1.
+    """
+    found = []
+    for number in range(1, classes + 1):
+        ours, theirs = (drawn == number).flatten(1), (truth == number).flatten(1)
+        both = (ours & theirs).sum(1).double()
+        more, less = ours.sum(1) - both, theirs.sum(1) - both
+        whole = both + more + less
+        found.append(torch.stack([torch.where(whole > 0, both / whole.clamp(min=1), 1.0), more, less], dim=1))
+    return torch.stack(found).mean(0)
+
+
+class Training(EpochTraining):
+    """The training of one seed of a segmenter."""
+
+    def __init__(
+        self,
+        settings: TrainSegmenterSettings,
+        number: int,
+        data: tuple[Pairs, Pairs],
+        device: torch.device,
+        chosen: tuple[float, float],
+    ):
+        """chosen: learning rate and dropout."""
+        self.train, self.validation = data
+        rate, dropout = chosen
+        shape, outputs = self.train.images.shape[1:], self.train.masks.shape[1]
+        design = (settings.architecture, settings.widths, settings.spectral_norm, dropout, shape, outputs)
+        super().__init__(
+            settings, number, len(self.train.images), lambda: build(*design), rate, device, settings.patience
+        )
+        self.instances = settings.masks == "instances"
+        self.classes = 1 if self.instances else outputs
+        drawn = self.train.masks.double().mean((0, 2, 3)) / 255
+        weight = (1 - drawn) / drawn if settings.class_weights == "balanced" else torch.ones_like(drawn)
+        self.weight = weight.float()[:, None, None].to(device)
+
+    def batch(self, chosen: Tensor) -> Batch:
+        images, masks = to_model(self.train.images[chosen]), self.train.masks[chosen].float() / 255
+        if self.settings.augment:
+            images, masks = augment_pairs(images, masks, self.settings.augmentation, self.rng)
+        return self._on_device(distributed.own_rows(images), distributed.own_rows(masks))
+
+    def _on_device(self, images: Tensor, masks: Tensor) -> Batch:
+        layout = {"memory_format": self.settings.memory_format}
+        images, masks = (part.to(self.device).contiguous(**layout) for part in (images, masks))
+        return Batch(images, torch.zeros(len(images), dtype=torch.int64), masks)
+
+    def _drawn(self, images: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            return self.model(images)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss of a batch, and its mean IoU, which has no gradient."""
+        logits = self._drawn(batch.images).float()
+        found = overlaps(self._classes(logits.detach().sigmoid()), self._classes(batch.masks), self.classes)
+        return {"loss": self.loss(logits, batch.masks), "iou": found[:, 0].mean().float()}
+
+    def loss(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Cross-entropy averaged over pixels and channels; with Dice (Milletari et al. 2016, of sums, not squares)."""
+        loss = F.binary_cross_entropy_with_logits(logits, masks, pos_weight=self.weight)
+        if self.settings.loss == "bce":
+            return loss
+        drawn = logits.sigmoid()
+        both, all_ = (drawn * masks).sum((2, 3)), (drawn + masks).sum((2, 3))
+        return loss + (1 - (2 * both + SMOOTH) / (all_ + SMOOTH)).mean()
+
+    def _classes(self, channels: Tensor) -> Tensor:
+        return classes_of(channels, self.instances)
+
+    @torch.no_grad()
+    def measure(self, step: int) -> Measured:
+        """Loss, mean IoU and mean false pixels of the validation part; see SELECTION."""
+        self.model.eval()
+        rows = []
+        for part in self.validation_batches(len(self.validation.images)):
+            images, masks = to_model(self.validation.images[part]), self.validation.masks[part].float() / 255
+            batch = self._on_device(images, masks)
+            logits = self._drawn(batch.images).float()
+            found = overlaps(self._classes(logits.sigmoid()), self._classes(batch.masks), self.classes).cpu()
+            losses = [self.loss(one[None], mask[None]) for one, mask in zip(logits, batch.masks, strict=True)]
+            rows.append(torch.cat([torch.stack(losses).double().cpu()[:, None], found], dim=1))
+        loss, iou, more, less = self.together(rows).mean(0).tolist()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"training step {step}: the validation loss is {loss}; lower learning_rates "
+                f"({list(self.settings.learning_rates)}) and start again"
+            )
+        kept = {"iou": iou, "loss": loss, "false_positives": more, "false_negatives": less}
+        return Measured({"validation_loss": loss, "validation_iou": iou}, (-iou, loss), kept)
+
+    def result(self, history: History) -> dict[str, Any]:
+        """Best weights and the entry of the report."""
+        entry = {
+            "seed": self.number,
+            "best_epoch": self.best["epoch"],
+            "validation_loss": self.best["loss"],
+            "validation_iou": self.best["iou"],
+            "false_positives": self.best["false_positives"],
+            "false_negatives": self.best["false_negatives"],
+            "history": self.epochs(history),
+        }
+        return {"state": self.best["state"], "entry": entry}
+
+
+@step("train-segmenter")
+def train(
+    settings: TrainSegmenterSettings,
+    *,
+    train: Path,
+    validation: Path,
+    arms: Path | None,
+    synthetic: list[Path],
+    grid: Path | None,
+    segmenter: Output,
+    report: Output,
+) -> None:
+    """Train a segmenter on images with masks.
+
+    Train the network with every seed and write the best epoch of each.
+
+    train, validation: image sets with masks. arms: of `compose-arms`, where settings.arm names one of it; synthetic:
+    the sets of settings.sets, in that order. grid: of `choose-segmenter`, where the settings leave a choice. segmenter:
+    .pt, see `load`. report: JSON: images and patients of both parts; a seed's best epoch, validation IoU and history.
+
+    Best epoch: SELECTION. After an interruption of any kind the same call goes on from `<segmenter stem>.resume.pt`, on
+    a CPU bit for bit as if nothing had happened.
+
+    Raises InputError before the first step when an image has no mask, nothing is drawn in the masks, images are too
+    few, of different sizes, or their patients in both parts; TrainingError on a loss that is not finite;
+    KeyboardInterrupt after SIGINT or SIGTERM.
+    """
+    parts, validating = read_arm(settings, Path(train), Path(validation), arms, synthetic)
+    chosen = _chosen(settings, grid)
+    made_from = asdict(settings) | {"train": hash_file(train), "validation": hash_file(validation)}
+    made_from |= {"arms": hash_file(arms) if arms else None, "synthetic": [hash_file(path) for path in synthetic]}
+    made_from |= {"chosen": chosen, "code": code_hashes(__name__, segmenters.SEGMENTERS[settings.architecture])}
+    logger.info(
+        f"training {settings.architecture}: {len(parts[0].images)} images of {tuple(parts[0].images.shape[1:])}, "
+        f"validation {len(validating.images)}, {settings.seeds} seeds"
+    )
+    results, resume = train_seeds(
+        settings,
+        Path(segmenter),
+        made_from,
+        lambda number, device: Training(settings, number, (parts[number], validating), device, chosen),
+        Training.result,
+    )
+    shape, legend = list(validating.images.shape[1:]), ImageSet(train).legend
+    design = {
+        "architecture": settings.architecture,
+        "widths": list(settings.widths),
+        "spectral_norm": settings.spectral_norm,
+        "dropout": chosen[1],
+        "image_shape": shape,
+        "masks": settings.masks,
+    }
+    content = {"kind": "segmenter", "format": FORMAT, "legend": legend.masks, "classes": dict(legend.classes)}
+    checkpoints.write_torch(segmenter, {**content, **design, "states": [result["state"] for result in results]})
+    entries = [result["entry"] for result in results]
+    write_json(
+        report,
+        {
+            **design,
+            "parameters": count_parameters(load(segmenter).models[0]),
+            "learning_rate": chosen[0],
+            "images": {
+                name: {"images": len(part.images), "patients": len(set(part.patients))}
+                for name, part in (("train", parts[0]), ("validation", validating))
+            },
+            "selection": SELECTION,
+            # A best epoch among the last says that the training might have gone on to gain.
+            "budget_limited": float(np.mean([one["best_epoch"] > LATE * settings.epochs for one in entries])) > 0.5,
+            "seeds": entries,
+        },
+    )
+    resume.remove()
+
+
+def _chosen(settings: TrainSegmenterSettings, grid: Path | None) -> tuple[float, float]:
+    """Learning rate and dropout: those of the settings, or of the row of the grid with the highest validation IoU."""
+    several = len(settings.learning_rates) * len(settings.dropouts) > 1
+    if several != (grid is not None):
+        raise InputError(
+            f"settings learning_rates {list(settings.learning_rates)} and dropouts {list(settings.dropouts)} "
+            f"{'leave a choice, which a grid makes' if several else 'leave no choice, but a grid is given'} "
+            "(step choose-segmenter)"
+        )
+    if grid is None:
+        return settings.learning_rates[0], settings.dropouts[0]
+    best = max(read_csv(grid), key=lambda row: float(row["iou"]))
+    return float(best["learning_rate"]), float(best["dropout"])
+
+
+@step("choose-segmenter")
+def choose(settings: TrainSegmenterSettings, *, train: Path, validation: Path, grid: Output) -> None:
+    """Train a segmenter at every learning rate and dropout of the settings, on the real images.
+
+    grid: CSV, see GRID: one training each, with the first seed; the settings' resume state is kept beside it.
+    """
+    parts, validating = read_arm(settings, Path(train), Path(validation), None, [])
+    points = [(rate, dropout) for rate in settings.learning_rates for dropout in settings.dropouts]
+    made_from = asdict(settings) | {"train": hash_file(train), "validation": hash_file(validation)}
+    made_from |= {"code": code_hashes(__name__, segmenters.SEGMENTERS[settings.architecture])}
+    results, resume = train_seeds(
+        settings,
+        Path(grid),
+        made_from,
+        lambda number, device: Training(settings, 0, (parts[0], validating), device, points[number]),
+        lambda training, history: {"entry": Training.result(training, history)["entry"]},
+        count=len(points),
+    )
+    rows = [
+        {"learning_rate": rate, "dropout": dropout, "iou": result["entry"]["validation_iou"]}
+        | {name: result["entry"][name] for name in GRID[3:]}
+        for (rate, dropout), result in zip(points, results, strict=True)
+    ]
+    write_csv(grid, rows, GRID)
+    resume.remove()
