@@ -31,7 +31,7 @@ CLASSES = ["normal", "abnormal"]
 LOOP = {
     "steps": 2, "batch_size": 2, "size": None, "masks": None, "accumulate": 1, "precision": "fp32", "flip": True,
     "channels_last": False, "threads": 1, "processes": 1, "log_every": 1, "sample_every": 1, "save_every": 1,
-    "device": "cpu",
+    "jitter": 1.2, "device": "cpu",
 }  # fmt: skip
 CYCLEGAN = {
     "base_channels": 4, "residual_blocks": 1, "discriminator_layers": [4, 8], "discriminator_last_stride": 2,

@@ -89,6 +89,7 @@ def train_settings(model, config, labels=("normal", "tumour"), **loop):
         "accumulate": 1,
         "precision": "fp32",
         "channels_last": False,
+        "jitter": None,
         "flip": True,
         "threads": 1,
         "processes": 1,

@@ -73,6 +73,10 @@ def test_discriminators_see_mask_and_image_smaller_and_smaller(kind):
     )
 
 
+def test_weights_are_drawn_as_the_paper_has_it():
+    assert build(generator_channels=[64, 64]).generator.down[1].weight.std().item() == pytest.approx(0.02, rel=0.02)
+
+
 def test_losses_by_hand():
     logits = [torch.tensor([[0.0, 2.0]]), torch.tensor([[-1.0]])]
     of_first, of_second = torch.sigmoid(logits[0]), torch.sigmoid(logits[1])

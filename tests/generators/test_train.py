@@ -36,6 +36,7 @@ LOOP = {
     "accumulate": 1,
     "precision": "fp32",
     "channels_last": False,
+    "jitter": None,
     "flip": True,
     "threads": 1,
     "processes": 1,

@@ -33,8 +33,8 @@ def images(tmp_path):
 
 
 def opened(path, labels=("normal",), **changes):
-    values = {"seed": 3, "batch_size": 4, "needs": NOISE, "size": None, "masks": None, "flip": False, "threads": 2}
-    return RealImages(path, ("normal", "abnormal"), labels, **values | changes)
+    values = {"seed": 3, "batch_size": 4, "needs": NOISE, "size": None, "masks": None, "jitter": None, "flip": False}
+    return RealImages(path, ("normal", "abnormal"), labels, threads=2, **values | changes)
 
 
 def test_every_epoch_shows_every_image_once():
@@ -69,6 +69,42 @@ def test_flip_mirrors_about_half(images):
     assert not {*alone} <= {0, 4}  # each image has its own draw
 
 
+def windows(image, side):
+    """Every part of (C, H, W) with such a side, by its upper left corner."""
+    places = range(image.shape[1] - side + 1)
+    return {(top, left): image[:, top : top + side, left : left + side] for top in places for left in places}
+
+
+def test_jitter_takes_parts_as_they_are_where_images_are_large_enough(images):
+    data = opened(images, size=(6, 6), masks="classes", needs=MASK, jitter=16 / 6)
+    stored = opened(images, masks="classes").read(torch.arange(10)).float() / 127.5 - 1
+    known = {part.numpy().tobytes(): place for image in stored for place, part in windows(image, 6).items()}
+    places = []
+    for _ in range(30):
+        batch = data.batch(4, *CPU)
+        places += [known[torch.cat(pair).numpy().tobytes()] for pair in zip(batch.images, batch.masks, strict=True)]
+    for corner in zip(*places, strict=True):
+        assert (min(corner), max(corner)) == (0, 10)
+    assert len({*places}) > 60  # each image has its own draw
+    assert data.shape == (1, 6, 6)
+    assert data.read(torch.arange(3)).shape == (3, 2, 6, 6)
+
+
+def test_jitter_enlarges_the_image_smoothly_and_the_mask_by_its_nearest_pixel(images):
+    data = opened(images, masks="classes", jitter=1.25)
+    assert data.shape == (2, 16, 16)
+    stored = opened(images, masks="classes").read(torch.arange(10)).float() / 127.5 - 1
+    large = torch.nn.functional.interpolate(stored, (20, 20), mode="bilinear")
+    nearest = torch.nn.functional.interpolate(stored, (20, 20), mode="nearest-exact")
+    large[:, 1] = nearest[:, 1]
+    seen = data.batch(4, *CPU).images
+    for image in seen:
+        parts = [part for one in large for part in windows(one, 16).values()]
+        assert min(float((image - part).abs().max()) for part in parts) < 1e-5
+    assert set(seen[:, 1].unique().tolist()) == {-1, 1}
+    assert torch.equal(data.read(torch.arange(10)), opened(images, masks="classes").read(torch.arange(10)))
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     "changes",
@@ -76,6 +112,8 @@ def test_flip_mirrors_about_half(images):
         {},
         {"size": (8, 12)},
         {"flip": True},
+        {"size": (8, 12), "jitter": 1.5, "masks": "classes"},
+        {"jitter": 1.2, "needs": IMAGE},
         {"needs": IMAGE},
         {"masks": "classes"},
         {"masks": "rgba", "needs": MASK, "flip": True, "size": (8, 12)},

@@ -32,6 +32,7 @@ LOOP = {
     "accumulate": 2,
     "precision": "fp32",
     "channels_last": False,
+    "jitter": None,
     "flip": True,
     "threads": 1,
     "processes": 1,
@@ -47,14 +48,14 @@ GROWTH = {"stable_kimg": 0.008, "fade_kimg": 0.016}
 def settings(name, config=None, **loop):
     model = name.split("_")[0]
     changes = {"dcgan": {"dropout": 0.0}, "pggan": GROWTH, "pix2pix": {"noise": ["channel"], "dropout": 0.0}}
-    masks = "classes" if model == "pix2pix" else None
+    masks = {"masks": "classes", "jitter": 1.25} if model == "pix2pix" else {}
     return {
         "model": model,
         "classes": ["normal", "abnormal"],
         "labels": ["normal", "abnormal"] if model == "cyclegan" else ["normal"],
         "seed": 3,
         "config": TINY[model]["config"] | {"learning_rate": 1.0e-2} | changes.get(model, {}) | (config or {}),
-        "training": LOOP | {"masks": masks} | loop,
+        "training": LOOP | masks | loop,
     }
 
 

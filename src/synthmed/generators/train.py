@@ -47,6 +47,14 @@ class TrainingOptions(LoopOptions):
             "which any other draws behind those of its images; null: without masks."
         ),
     ]
+    jitter: Annotated[
+        Annotated[float, Meta(ge=1)] | None,
+        Meta(
+            description="The real images, and their masks with them, are brought to so many times the size, and a "
+            "random part of the size is learned (Pix2Pix 1.117: 286 of 256 px); images that are larger anyway are not "
+            "reduced further, so the factor between both sizes takes parts as they are. null: whole images."
+        ),
+    ]
     flip: Annotated[bool, Meta(description="Mirror half of the real images.")]
     log_every: Annotated[
         Count,
@@ -135,6 +143,7 @@ def _real_images(settings: TrainSettings, model_class: type[Generator], images: 
         needs=model_class.needs,
         size=loop.size,
         masks=loop.masks,
+        jitter=loop.jitter,
         flip=loop.flip,
         threads=loop.threads,
     )

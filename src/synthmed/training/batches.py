@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from synthmed.core.errors import InputError
 from synthmed.data.channels import Coding, MaskChannels, nearest
@@ -112,6 +113,11 @@ def _check_counts(path: Path, counts: Mapping[str, int], batch_size: int, per_cl
             )
 
 
+def _apart(images: Tensor, last: int) -> tuple[Tensor, ...]:
+    """(N, C, H, W) without its last channels, and those; of none, the images alone."""
+    return images.split([images.shape[1] - last, last], dim=1) if last else (images,)
+
+
 class RealImages:
     """The real images of one training, given out as batches in [-1, 1]; each rank gets its part of a batch.
 
@@ -131,13 +137,15 @@ class RealImages:
         needs: frozenset[str],
         size: tuple[int, int] | None,
         masks: Coding | None,
+        jitter: float | None,
         flip: bool,
         threads: int,
     ):
         """classes: all labels in the set; labels: those that are used; batch_size: the most images a batch will have,
         of all ranks together (of every class, if the model needs images); needs: of the model; size: height and width
-        they are reduced to, None: as they are; masks: how their masks become channels, None: without; flip: mirror
-        left-right with probability 1/2; threads: for decoding."""
+        they are reduced to, None: as they are; masks: how their masks become channels, None: without; jitter: how many
+        times that size they have before a random part of the size is taken, None: the whole is; flip: mirror left-right
+        with probability 1/2; threads: for decoding."""
         unknown = [label for label in labels if label not in classes]
         if unknown or not labels:
             raise InputError(f"setting labels is {list(labels)}; choose from the classes {list(classes)}")
@@ -152,16 +160,21 @@ class RealImages:
         members = [self.labels == i for i in range(len(wanted))] if per_class else [self.labels >= 0]
         self.orders = [Shuffled(torch.nonzero(member)[:, 0]) for member in members]
         self.rng = torch.Generator().manual_seed(derived_seed(seed, "data order"))
-        self.flip = flip
+        self.flip, self.jitter = flip, jitter
 
         self.legend = image_set.legend if masks is not None else replace(PLAIN, channels=image_set.legend.channels)
         coded = None if masks is None else MaskChannels(masks, self.legend)
-        self.on_demand: OnDemand | None = OnDemand(image_set, keep, size, coded, threads)
-        channels, *size = self.on_demand.shape
-        self.apart = 0 if coded is None or "mask" not in needs else len(coded.names)
+        whole = image_set[int(keep[0])].shape[:2]
+        self.size = whole if size is None else size
+        self.enlarged = self.size if jitter is None else tuple(round(jitter * side) for side in self.size)
+        held = tuple(map(max, self.size, map(min, whole, self.enlarged)))
+        self.on_demand: OnDemand | None = OnDemand(image_set, keep, None if held == whole else held, coded, threads)
+        channels = self.on_demand.shape[0]
+        self.mask_channels = 0 if coded is None else len(coded.names)
+        self.apart = self.mask_channels if "mask" in needs else 0
         """The last channels, given as masks of their own."""
-        self.shape = (channels - self.apart, *size)
-        if len(keep) * channels * math.prod(size) <= MEMORY:
+        self.shape = (channels - self.apart, *self.size)
+        if len(keep) * channels * math.prod(held) <= MEMORY:
             self.pixels = torch.cat([self.on_demand.read(chunk) for chunk in torch.arange(len(keep)).split(256)])
             self.on_demand.threads.shutdown()
             self.on_demand = None
@@ -171,21 +184,53 @@ class RealImages:
 
     def read(self, positions: Tensor) -> Tensor:
         """The images at `positions`, with all channels of masks behind theirs: uint8 (N, C, H, W) on the CPU."""
+        return self._at(self._held(positions).float(), self.size).round().clamp(0, 255).to(torch.uint8)
+
+    def _held(self, positions: Tensor) -> Tensor:
         return self.pixels[positions] if self.on_demand is None else self.on_demand.read(positions)
+
+    def _at(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        """Floating-point images at `size`, with the channels of masks behind theirs, the nearest pixel's."""
+        if images.shape[2:] == size:
+            return images
+        images, *masks = _apart(images, self.mask_channels)
+        return torch.cat(
+            [resized(images, size), *(F.interpolate(part, size, mode="nearest-exact") for part in masks)], dim=1
+        )
+
+    def _parts(self, images: Tensor, count: int) -> Tensor:
+        """A random part of self.size of each image: (N, C, …) → (N, C, *self.size)."""
+        images, height, width = self._at(images, self.enlarged), *self.size
+        places = [
+            torch.randint(large - side + 1, (count * len(self.orders),), generator=self.rng)
+            for large, side in zip(self.enlarged, self.size, strict=True)
+        ]
+        tops, lefts = (self._own(part).tolist() for part in places)
+        return torch.stack(
+            [
+                image[:, top : top + height, left : left + width]
+                for image, top, left in zip(images, tops, lefts, strict=True)
+            ]
+        )
+
+    def _own(self, drawn: Tensor) -> Tensor:
+        """This rank's part of what was drawn for a whole batch, class by class."""
+        return torch.cat([distributed.own_rows(part) for part in drawn.chunk(len(self.orders))])
 
     def batch(self, count: int, device: torch.device, memory_format: torch.memory_format) -> Batch:
         """This rank's part of the next micro-batch of `count` images; or of `count` of every class, class by class."""
         own = torch.cat([distributed.own_rows(order.take(count, self.rng)) for order in self.orders])
-        images = to_model(self.read(own).to(device))
+        images = to_model(self._held(own).to(device))
         if self.on_demand is not None:
             # What is left of an epoch is known; after its end the next permutation is not yet drawn.
             coming = [part for order in self.orders for part in order.left.split(count)[:AHEAD] if len(part) == count]
             self.on_demand.expect(torch.cat([own[:0], *map(distributed.own_rows, coming)]))
+        if self.jitter is not None:
+            images = self._parts(images, count)
         if self.flip:
             drawn = torch.rand(count * len(self.orders), generator=self.rng) < 0.5
-            which = torch.cat([distributed.own_rows(part) for part in drawn.split(count)])
-            images = mirrored(images, which.to(device))
-        images, *masks = images.split([images.shape[1] - self.apart, self.apart][: 2 if self.apart else 1], dim=1)
+            images = mirrored(images, self._own(drawn).to(device))
+        images, *masks = _apart(images, self.apart)
         images, *masks = (part.contiguous(memory_format=memory_format) for part in (images, *masks))
         return Batch(images, self.labels[own].to(device), *masks)
 
