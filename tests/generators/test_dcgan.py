@@ -3,9 +3,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from synthmed.commands.describe import describe, layers
+from synthmed.commands.describe import describe
 from synthmed.core.errors import InputError
 from synthmed.generators.dcgan import Config, Model
+from synthmed.generators.layers import layers
 from synthmed.training.images import Batch
 
 THESIS = Config(

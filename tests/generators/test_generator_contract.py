@@ -7,9 +7,10 @@ import torch
 from tiny_configs import MASK_CHANNELS, TINY
 
 from synthmed import generators
-from synthmed.commands.describe import describe, layers
+from synthmed.commands.describe import describe
 from synthmed.core.errors import InputError
 from synthmed.core.settings import parse, schema
+from synthmed.generators.layers import layers
 from synthmed.training.checkpoint import Checkpoint, load, save
 from synthmed.training.images import Batch
 

@@ -158,6 +158,11 @@ def external(experiment):
     return {name: generator for name, generator in entries if generator["model"] == EXTERNAL}
 
 
+def trained_here(experiment):
+    """Names of the generators whose images are sampled from a training of this experiment."""
+    return [name for name in generators(experiment) if name not in external(experiment)]
+
+
 def threads_of(training):
     """CPU threads of a training, by its settings: those of all its processes."""
     return training["threads"] * training["processes"]

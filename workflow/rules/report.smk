@@ -20,6 +20,8 @@ for experiment in EXPERIMENTS:
     declare("section-data", f"{folder}/section.data.json", {**shared, **labelled, **examples, "provider": provider})
     elsewhere = [generator["title"] for generator in named.values() if generator["model"] == "external"]
     declare("section-methods", f"{folder}/section.methods.json", {"external": elsewhere})
+    trained = {name: named[name] for name in trained_here(experiment)}
+    declare("section-networks", f"{folder}/section.networks.json", {"generators": trained})
     quality = {**shared, **labelled, "domain_only": domain_only(experiment)}
     declare("section-quality", f"{folder}/section.quality.json", quality)
     declare("section-sharing", f"{folder}/section.sharing.json", shared)
@@ -121,6 +123,29 @@ rule section_methods:
         captions=captions,
     shell:
         command("section-methods")
+
+
+rule section_networks:
+    input:
+        settings="results/{experiment}/settings/section.networks.json",
+        networks=lambda w: [
+            f"results/{w.experiment}/generators/{name}/networks.json" for name in trained_here(w.experiment)
+        ],
+        document=document,
+        code=code("results/{experiment}/settings/section.networks.json"),
+    output:
+        section="results/{experiment}/sections/networks.json",
+        out=exhibits("networks"),
+    log:
+        "logs/{experiment}/section.networks.log",
+    benchmark:
+        "logs/{experiment}/section.networks.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-networks")
 
 
 rule section_quality:

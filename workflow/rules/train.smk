@@ -15,6 +15,9 @@ for experiment in EXPERIMENTS:
                     "training": {**generator["training"], "steps": training["steps"]},
                 },
             )
+    for name in trained_here(experiment):
+        model = {"model": entry["generators"][name]["model"]}
+        declare("describe-networks", f"results/{experiment}/settings/describe_networks.{name}.json", model)
 
 
 rule train:
@@ -38,3 +41,20 @@ rule train:
         gpu=lambda w: training_of(w)["processes"],
     shell:
         command("train")
+
+
+rule describe_networks:
+    input:
+        settings="results/{experiment}/settings/describe_networks.{generator}.json",
+        checkpoint=lambda w: f"results/{w.experiment}/generators/{w.generator}/{trainings(w.experiment, w.generator)[0]}.pt",
+        code=code("results/{experiment}/settings/describe_networks.{generator}.json"),
+    output:
+        out="results/{experiment}/generators/{generator}/networks.json",
+    log:
+        "logs/{experiment}/describe_networks.{generator}.log",
+    benchmark:
+        "logs/{experiment}/describe_networks.{generator}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("describe-networks")

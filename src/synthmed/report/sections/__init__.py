@@ -8,6 +8,7 @@ ORDER = (
     "data",
     "selection",
     "methods",
+    "networks",
     "quality",
     "task",
     "segmentation",

@@ -1,0 +1,123 @@
+"""Section "Networks": what each generator consists of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json
+from synthmed.core.step import Output, step
+from synthmed.report.exhibits import Column, Found, Section, Table
+from synthmed.report.results import GeneratorEntry
+from synthmed.report.section import write_section
+
+
+@dataclass(frozen=True)
+class NetworksSettings:
+    """Settings of `section-networks`."""
+
+    generators: Annotated[
+        dict[str, GeneratorEntry], Meta(description="Those that were trained here, in the order of `networks`.")
+    ]
+
+
+def _counts(found: Found) -> list[dict]:
+    rows = []
+    for name, entry, described in found["described"]:
+        for network, layers in described["networks"].items():
+            learned, statistics = (sum(layer[kind] for layer in layers) for kind in ("parameters", "statistics"))
+            rows.append(
+                {
+                    "keys": (f"{name}/{network}", *(f"{key}/{network}" for key in entry.keys)),
+                    "generator": entry.title,
+                    "network": network,
+                    "image": " × ".join(map(str, described["image_shape"])),
+                    "learned": learned,
+                    "statistics": statistics,
+                    "parameters": learned + statistics,
+                }
+            )
+    return rows
+
+
+def _layers(found: Found) -> list[dict]:
+    """The layers of every network; what several generators have alike stands once, under the names of all."""
+    alike: dict[str, list[tuple]] = {}
+    for name, entry, described in found["described"]:
+        for network, layers in described["networks"].items():
+            alike.setdefault(f"{network} {layers}", []).append((name, entry, network, layers))
+    rows = []
+    for same in alike.values():
+        _, _, network, layers = same[0]
+        title = f"{network} of {', '.join(entry.title for _, entry, _, _ in same)}"
+        for layer in layers:
+            known_as = [key for name, entry, _, _ in same for key in (name, *entry.keys)]
+            shape = layer["output"]
+            rows.append(
+                {
+                    "keys": tuple(f"{key}/{network}/{layer['name']}" for key in known_as),
+                    "network": title,
+                    "layer": layer["name"],
+                    "output": shape and " × ".join(map(str, [*shape[1:], shape[0]])),
+                    **{key: layer[key] for key in ("kind", "kernel", "stride", "parameters", "statistics")},
+                }
+            )
+    return rows
+
+
+SECTION = Section(
+    link="Networks",
+    title="What was trained",
+    exhibits=(
+        Table(
+            "parameters",
+            "Networks of each generator. Parameters: learned ones and running statistics of BatchNorm.",
+            _counts,
+            (
+                Column("generator"),
+                Column("network"),
+                Column("image", "image (channels × height × width)", once="Images of {} (channels × height × width)."),
+                Column("learned"),
+                Column("statistics", "running statistics"),
+                Column("parameters"),
+            ),
+            empty="no generator was trained in this experiment",
+        ),
+        Table(
+            "layers",
+            "Layers, with the height × width × maps that they give and the kernel and stride of convolutions.",
+            _layers,
+            (
+                Column("network", once="{}.", group=True),
+                Column("layer"),
+                Column("kind"),
+                Column("output"),
+                Column("kernel"),
+                Column("stride"),
+                Column("parameters"),
+                Column("statistics", "running statistics"),
+            ),
+            empty="no generator was trained in this experiment",
+            page="document",
+        ),
+    ),
+)
+
+
+@step("section-networks")
+def section(
+    settings: NetworksSettings, *, networks: list[Path], document: Path | None, section: Output, out: list[Output]
+) -> None:
+    """The report's section on networks.
+
+    networks: of `describe-networks`, for each generator in the order of the settings.
+    """
+    if len(networks) != len(settings.generators):
+        raise InputError(f"{len(networks)} files of networks for the generators {list(settings.generators)}")
+    described = [
+        (name, entry, read_json(path))
+        for (name, entry), path in zip(settings.generators.items(), networks, strict=True)
+    ]
+    write_section(section, out, SECTION, {"described": described}, document=document)
