@@ -23,9 +23,12 @@ SOURCES = {
     "dsb2018": "synthmed.data.sources.dsb2018",
     "folder": "synthmed.data.sources.folder",
     "image_set": "synthmed.data.sources.image_set",
+    "isic2018_task1": "synthmed.data.sources.isic2018_task1",
+    "isic2018_task3": "synthmed.data.sources.isic2018_task3",
     "medmnist": "synthmed.data.sources.medmnist",
     "montgomery_shenzhen": "synthmed.data.sources.montgomery_shenzhen",
     "nuinsseg": "synthmed.data.sources.nuinsseg",
+    "siim_isic_2020": "synthmed.data.sources.siim_isic_2020",
     "vindr_cxr": "synthmed.data.sources.vindr_cxr",
 }
 
