@@ -155,6 +155,16 @@ def test_perceptual_distance_judges_one_grey_channel_as_grey_rgb(vgg16_file):
     assert distance(a, b).item() == pytest.approx((first + second).item() / 2, rel=1e-4)
 
 
+@pytest.mark.parametrize("channels", [2, 3])
+def test_perceptual_distance_of_each_pair(vgg16_file, channels):
+    distance = PerceptualDistance(vgg16_file)
+    a, b = torch.rand(2, 3, channels, 16, 16, generator=torch.Generator().manual_seed(1))
+    single = torch.stack([distance(a[i : i + 1], b[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(distance.of_pairs(a, b), single)
+    assert single.std() > 0.01 * single.mean()
+    torch.testing.assert_close(distance(a, b), single.mean())
+
+
 def test_perceptual_distance_with_lpips_weights_by_hand(tmp_path):
     state = vgg16_weights(tmp_path / "lpips.pt", with_lin=True)  # the third and fourth stage count for nothing
     a, b = torch.rand(2, 1, 3, 16, 16, generator=torch.Generator().manual_seed(2)) * 2 - 1

@@ -87,8 +87,9 @@ class PerceptualDistance(nn.Module):
     weights: a file as VGG16Maps takes it, with `lin<k>.weight` (k = 0…4), the LPIPS weights per channel, shape
         (1, channels, 1, 1). A file of VGG16 alone gives every channel the weight 1/channels.
 
-    Maps two image batches (N, C, H, W) in [-1, 1], H and W ≥ 16, to a scalar, the mean over images. C = 3 is taken as
-    RGB; of any other number every channel is judged as a grey image and the distances are averaged.
+    Maps two image batches (N, C, H, W) in [-1, 1], H and W ≥ 16, to a scalar, the mean over images; `of_pairs` to the
+    distance of each pair, (N,). C = 3 is taken as RGB; of any other number every channel is judged as a grey image and
+    the distances are averaged.
     """
 
     def __init__(self, weights: str | Path):
@@ -99,10 +100,14 @@ class PerceptualDistance(nn.Module):
             lin = self.maps.state.get(f"lin{stage}.weight", torch.full((filters,), 1 / filters))
             self.register_buffer(f"lin{stage}", lin.float().view(1, filters, 1, 1))
 
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+    def of_pairs(self, first: Tensor, second: Tensor) -> Tensor:
         distance = first.new_zeros(())
         for stage, (a, b) in enumerate(zip(self.maps(first), self.maps(second), strict=True)):
             a, b = F.normalize(a.float(), dim=1, eps=1e-10), F.normalize(b.float(), dim=1, eps=1e-10)
             weights = getattr(self, f"lin{stage}")
-            distance = distance + ((a - b).square() * weights).sum(dim=1).mean()
-        return distance
+            distance = distance + ((a - b).square() * weights).sum(dim=1).mean(dim=(1, 2))
+        # The maps of channels that are judged one by one lie side by side.
+        return distance.view(len(first), -1).mean(dim=1)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        return self.of_pairs(first, second).mean()
