@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from synthmed.prepare import dicom
 from synthmed.prepare.anonymise import pseudonym
 from synthmed.prepare.dicom import PrepareDicomSettings, prepare
 from synthmed.prepare.dicom_file import read_film
+from synthmed.prepare.processes import in_processes
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -360,7 +362,8 @@ def test_few_films_are_in_flight(tmp_path, monkeypatch):
 
     images = [raw_image(marked(number), number) for number in range(40)]
     monkeypatch.setattr(sources, "load", lambda name: source_of(images))
-    results = dicom._in_processes(range(40), [], parse(PrepareDicomSettings, SETTINGS | {"workers": 2}), SALT.encode())
+    work = partial(dicom._prepare_one, settings=parse(PrepareDicomSettings, SETTINGS), salt=SALT.encode())
+    results = in_processes(work, range(40), "made_up", [], workers=2)
     next(results)
     results.close()
     assert len(list(tmp_path.glob("read_*"))) <= 4

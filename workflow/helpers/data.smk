@@ -1,7 +1,8 @@
 # What the rules of workflow/rules/data.smk ask.
 def prepared_by(experiment):
     """The verb that turns the raw files of an experiment into an image set."""
-    return {"images": "prepare", "dicom": "prepare-dicom"}[config["experiments"][experiment]["prepare"]["format"]]
+    verbs = {"images": "prepare", "dicom": "prepare-dicom", "volumes": "prepare-volumes"}
+    return verbs[config["experiments"][experiment]["prepare"]["format"]]
 
 
 def studied(wildcards):

@@ -49,7 +49,7 @@ for experiment in EXPERIMENTS:
     prepare = {**entry["prepare"], "source": dataset_of(experiment)["source"]}
     del prepare["format"]
     verb = prepared_by(experiment)
-    real = {} if verb == "prepare-dicom" else {"synthetic": None}
+    real = {"synthetic": None} if verb == "prepare" else {}
     declare(verb, f"{folder}/prepare.raw.json", {**prepare, **real, "prefix": ""})
     if has_pool(experiment):
         declare(verb, f"{folder}/prepare.pool.json", {**prepare, **real, "prefix": "pool_"})

@@ -44,6 +44,7 @@ from synthmed.metrics.quality import MetricOptions
 from synthmed.prepare.dicom import PrepareDicomOptions
 from synthmed.prepare.exclusions import ExcludeOptions
 from synthmed.prepare.images import PrepareOptions
+from synthmed.prepare.volumes import PrepareVolumesOptions
 from synthmed.segmenters.settings import SegmenterOptions
 
 Name = Annotated[str, Meta(pattern=f"^{NAME.pattern}$", description="lower-case letters, digits and _")]
@@ -80,6 +81,7 @@ class DataSet:
 
 
 # -------------------------------------------------------------------------------------------------------- preparation
+_FORMAT = "images: photographs, X-rays as PNG; dicom: DICOM films; volumes: CT."
 _LABELS = "The source's label -> class, null leaves these images out; null alone: labels are classes."
 
 
@@ -87,7 +89,7 @@ _LABELS = "The source's label -> class, null leaves these images out; null alone
 class Pictures(PrepareOptions):
     """From raw pictures to one image set."""
 
-    format: Annotated[Literal["images"], Meta(description="images: photographs, X-rays as PNG; dicom: DICOM films.")]
+    format: Annotated[Literal["images"], Meta(description=_FORMAT)]
     labels: Annotated[Labels | None, Meta(description=_LABELS)]
 
 
@@ -95,7 +97,15 @@ class Pictures(PrepareOptions):
 class Films(PrepareDicomOptions):
     """From raw DICOM films to one anonymised image set."""
 
-    format: Annotated[Literal["dicom"], Meta(description="images: photographs, X-rays as PNG; dicom: DICOM films.")]
+    format: Annotated[Literal["dicom"], Meta(description=_FORMAT)]
+    labels: Annotated[Labels | None, Meta(description=_LABELS)]
+
+
+@dataclass(frozen=True)
+class Volumes(PrepareVolumesOptions):
+    """From CT volumes with masks to one anonymised image set of slices."""
+
+    format: Annotated[Literal["volumes"], Meta(description=_FORMAT)]
     labels: Annotated[Labels | None, Meta(description=_LABELS)]
 
 
@@ -345,7 +355,7 @@ class Experiment:
         Meta(description="The class that sensitivity and the area under the curve refer to; null: masks are learned."),
     ]
     seed: Seed
-    prepare: Pictures | Films
+    prepare: Pictures | Films | Volumes
     split: SplitSettings
     generators: Annotated[
         dict[Name, functools.reduce(operator.or_, [*_of_every_model(Sampled), External])],

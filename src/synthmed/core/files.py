@@ -4,14 +4,18 @@ import csv
 import errno
 import hashlib
 import json
+import logging
 import math
 import os
+import shutil
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from synthmed.core.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 _SYSTEM_SAYS = {
     errno.ENOENT: "no such file",
@@ -122,6 +126,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 *(errno.ENAMETOOLONG, errno.ELOOP),
             ):
                 raise
+
+
+def link_or_copy(placed: Path, path: Path) -> None:
+    """`path` as a second name of `placed`, or as a copy where the disk has no such names."""
+    with atomic_path(path) as temporary:
+        try:
+            os.link(placed.resolve(), temporary)
+        except OSError as error:
+            # Another disk, a file system without links, or one that allows them to the owner only.
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+                raise
+            logger.info("%s: copied, the disk allows no second name (%s)", path, error.strerror)
+            shutil.copyfile(placed, temporary)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -25,6 +25,8 @@ class Client(Protocol):
 
     def competition_download_files(self, competition: str, path: str, force: bool, quiet: bool) -> None: ...
 
+    def dataset_download_files(self, dataset: str, path: str, force: bool, quiet: bool) -> None: ...
+
 
 def signed_in() -> Client:
     """Kaggle's client with the token of this user.
@@ -70,12 +72,23 @@ def download_competition(competition: str, folder: Path, sign_in: Callable[[], C
     Raises InputError: folder missing, client absent, token absent or refused, rules not accepted, no such competition,
     quota used up, server or network down, disk full, or an archive that is none; each says what to do.
     """
+    return _download(competition, f"competitions/{competition}", "competition_download_files", folder, sign_in)
+
+
+def download_dataset(dataset: str, folder: Path, sign_in: Callable[[], Client] = signed_in) -> Path:
+    """Download all files of the data set <owner>/<name> into `folder` as <name>.zip; see download_competition."""
+    return _download(dataset, f"datasets/{dataset}", "dataset_download_files", folder, sign_in)
+
+
+def _download(name: str, page: str, call: str, folder: Path, sign_in: Callable[[], Client]) -> Path:
+    """page: of the competition or data set at Kaggle; call: what the client's method is called."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(
             f"{folder}: no such folder (setting options.folder); make it on a disk with room for the download"
         )
-    path = folder / f"{competition}.zip"
+    stem = name.rpartition("/")[2]
+    path = folder / f"{stem}.zip"
     marker = path.with_name(path.name + _MARKER)
     if path.exists() and not marker.exists() and _is_zip(path):
         logger.info("%s: exists already, it is used", path)
@@ -83,11 +96,12 @@ def download_competition(competition: str, folder: Path, sign_in: Callable[[], C
     client = sign_in()
     logger.info("%s: downloading by Kaggle's client; a broken download is continued by the same command", path)
     try:
-        client.competition_download_files(competition, path=str(folder), force=False, quiet=True)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints the page and the licence of a data set
+            getattr(client, call)(name, path=str(folder), force=False, quiet=True)
     except Exception as error:
-        raise _explained(error, f"the download of {competition}", competition, path) from error
+        raise _explained(error, f"the download of {name}", page, path) from error
     if not path.exists():
-        found = sorted(other.name for other in folder.glob(f"{competition}.*"))
+        found = sorted(other.name for other in folder.glob(f"{stem}.*"))
         raise InputError(
             f"{path}: Kaggle's client did not make this file (it made {found or 'nothing'}); place it by hand"
         )
@@ -103,29 +117,30 @@ def _is_zip(path: Path) -> bool:
     return zipfile.is_zipfile(path)
 
 
-def _explained(error: Exception, what: str, competition: str = "", path: Path | None = None) -> Exception:
+def _explained(error: Exception, what: str, page: str = "", path: Path | None = None) -> Exception:
     """The InputError that says what to do about an error of the client; the error itself when it is none of these."""
     import requests  # comes with the client
 
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
+    kind = "competition" if page.startswith("competitions/") else "data set"
     kept = f" What came so far is kept at {path}: run the same command again to continue." if path else ""
     if status == 401:
         return InputError(f"Kaggle refuses the token ({error}); make a new one {_WHERE}")
-    if status == 403 and not competition:
+    if status == 403 and not page:
         return InputError(
             f"Kaggle does not allow {what} (403): the token is not allowed to do this; make a new one {_WHERE}"
         )
     if status == 403:
         return InputError(
             f"Kaggle does not allow {what} (403): the rules are not accepted. Log in, open "
-            f"https://www.kaggle.com/competitions/{competition}/rules, accept them (and verify your phone number if "
-            "asked), then run the same command again"
+            f"https://www.kaggle.com/{page}{'/rules' if kind == 'competition' else ''}, accept them (and verify your "
+            "phone number if asked), then run the same command again"
         )
     if status == 404:
         return InputError(
-            f"Kaggle knows no competition {competition!r} (404): it was renamed or withdrawn; look for it at "
-            "https://www.kaggle.com/competitions and place its archive by hand (provider: file)"
+            f"Kaggle knows no {kind} {page.partition('/')[2]!r} (404): it was renamed or withdrawn; look for it at "
+            f"https://www.kaggle.com/{page.partition('/')[0]} and place its archive by hand (provider: file)"
         )
     if status == 429:
         wait = response.headers.get("Retry-After", "")

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, TypeVar
 
 import numpy as np
 from msgspec import Meta
@@ -20,6 +20,7 @@ from synthmed.core.files import nfc
 from synthmed.data.archives import DamagedMember
 from synthmed.data.channels import nearest
 from synthmed.data.sources.raw_image import Load, RawImage
+from synthmed.data.sources.raw_volume import RawVolume
 from synthmed.prepare.deep import deep_values, tiff_values, to_8_bits, without_comments
 from synthmed.prepare.rejected import Rejected
 
@@ -60,6 +61,9 @@ _ORIENTATION = 0x0112
 """Tag Orientation of EXIF."""
 
 
+Raw = TypeVar("Raw", RawImage, RawVolume)
+
+
 class CommonSettings(Protocol):
     """Settings that every preparation has (see PrepareSettings in images.py)."""
 
@@ -71,13 +75,18 @@ class CommonSettings(Protocol):
     workers: int
 
 
-def wanted(found: Sequence[RawImage], settings: CommonSettings) -> list[RawImage]:
+def wanted(found: Sequence[Raw], settings: CommonSettings, kind: type = RawImage) -> list[Raw]:
     """The images whose label has a class, with this class as their label. What can be wrong with the list is found
     before any decoding.
 
-    Raises InputError on a label that settings.labels does not know, on two images of one name, and on a class without
-    images.
+    Raises InputError when the source gives others than of this `kind`, on a label that settings.labels does not know,
+    on two images of one name, and on a class without images.
     """
+    if not all(isinstance(image, kind) for image in found):
+        expected = ("volumes", "volumes") if kind is RawImage else ("pictures", "the format images or dicom")
+        raise InputError(
+            f"source {settings.source!r} gives {expected[0]}; setting prepare.format must be {expected[1]}"
+        )
     _refuse_masks(found)
     known = {nfc(label): name for label, name in settings.labels.items()}
     names: dict[str, str] = {}
@@ -124,12 +133,12 @@ def unknown_patient(image: RawImage) -> dict[str, str]:
     return {} if image.patient_known else {"patient_known": "no"}
 
 
-def stop_if_too_many(rejected: Sequence[dict[str, str]], total: int, limit: float) -> None:
+def stop_if_too_many(rejected: Sequence[dict[str, str]], total: int, limit: float, what: str = "images") -> None:
     """Raises InputError when all of `total` images or more than the share `limit` were rejected."""
     if len(rejected) == total or len(rejected) > limit * total:
         listed = "".join(f"\n  {reject['file']}: {reject['reason']}" for reject in rejected[:10])
         raise InputError(
-            f"{len(rejected)} of {total} images cannot be used (setting max_rejects allows a share of {limit:g}); "
+            f"{len(rejected)} of {total} {what} cannot be used (setting max_rejects allows a share of {limit:g}); "
             f"repair or remove them, or allow more:{listed}"
         )
 

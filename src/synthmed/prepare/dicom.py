@@ -6,14 +6,8 @@ manufacturer, everything else is left behind (anonymise.py). Files are spread ov
 """
 
 import logging
-import multiprocessing
-import sys
-import warnings
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -51,6 +45,7 @@ from synthmed.prepare.dicom_file import read_film, text
 from synthmed.prepare.dicom_grey import Voi, to_grey, whole_range
 from synthmed.prepare.levels import levels_of
 from synthmed.prepare.masks import MaskSettings, label_map, stop_if_all_empty
+from synthmed.prepare.processes import in_processes
 
 logger = logging.getLogger(__name__)
 
@@ -161,9 +156,11 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
         films = wanted(named, settings)
         _check_columns(films, settings)
 
+        work = partial(_prepare_one, settings=settings, salt=salt)
+
         def rows() -> Iterator[tuple]:
             nonlocal otherwise, masks, drawn
-            results = _in_processes([places[film.name] for film in films], raw, settings, salt)
+            results = in_processes(work, [places[film.name] for film in films], settings.source, raw, settings.workers)
             with Progress("prepared", len(films), "film") as progress:
                 for film, result in zip(films, results, strict=True):
                     progress.add(1)
@@ -315,75 +312,3 @@ def _boxes(cell: str, kept: tuple[int, int, int, int], size: tuple[int, int]) ->
             raise Rejected(f"wrong box: it is less than {MIN_BOX:g} pixels wide or high in the prepared image")
         moved.append(scaled)
     return format_boxes(moved)
-
-
-# -------------------------------------------------------------------------------------------------------- processes
-_worker: dict = {}
-"""Of a worker process: its own reader of the raw files, because two processes must not share an open file."""
-
-
-def _start_worker(raw: list[Path], settings: PrepareDicomSettings, salt: bytes) -> None:
-    # Warnings of pydicom and its decoders quote values of tags; what is wrong with a file stands in the rejects.
-    warnings.simplefilter("ignore")
-    for name in ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "rle"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    stack = ExitStack()
-    images = stack.enter_context(sources.load(settings.source).read(raw))
-    _worker.update(images=images, settings=settings, salt=salt, stack=stack)
-
-
-def _work(number: int) -> Prepared | Rejected:
-    try:
-        return _prepare_one(_worker["images"][number], _worker["settings"], _worker["salt"])
-    except Rejected as error:
-        return Rejected(str(error))  # without its cause, which may not travel between processes
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # of a file that nobody has thought of; its text may quote tags
-        return Rejected(f"damaged: it cannot be read ({type(error).__name__})")
-
-
-def _in_processes(
-    numbers: Sequence[int], raw: list[Path], settings: PrepareDicomSettings, salt: bytes
-) -> Iterator[Prepared | Rejected]:
-    """What becomes of the source's images `numbers`, in this order; at most 2·workers wait, to bound memory.
-
-    A file that kills its process (decoders are C and C++) is rejected like any other; the run goes on.
-    """
-
-    # Where it is safe, forked: a new Python would first import pydicom and four decoders, for more than half a second.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-
-    def start(workers: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(raw, settings, salt))
-
-    todo, waiting = deque(numbers), deque()
-    pool = start(settings.workers)
-    try:
-        while todo or waiting:
-            try:
-                while todo and len(waiting) < 2 * settings.workers:
-                    waiting.append((todo[0], pool.submit(_work, todo[0])))
-                    todo.popleft()
-                result = waiting[0][1].result()
-                waiting.popleft()
-            except BrokenProcessPool:
-                # One of those that wait did it; nobody knows which. So each goes again, in a process of its own.
-                pool.shutdown()
-                suspects = [number for number, _ in waiting]
-                waiting.clear()
-                for number in suspects:
-                    yield _alone(start(1), number)
-                pool = start(settings.workers)
-            else:
-                yield result
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _alone(pool: ProcessPoolExecutor, number: int) -> Prepared | Rejected:
-    with pool:
-        try:
-            return pool.submit(_work, number).result()
-        except BrokenProcessPool:
-            return Rejected("its decoder crashed")

@@ -48,7 +48,12 @@ IDENTIFYING_TAGS = (
     *("PerformingPhysicianName", "NameOfPhysiciansReadingStudy", "OperatorsName"),
 )
 """Read only to make sure that none of them stands in the one free text of the manifest."""
-_READ = (*PIXEL_TAGS, *MANIFEST_TAGS, *IDENTIFYING_TAGS)
+SERIES_TAGS = (
+    *("Modality", "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    "SliceThickness",
+)
+"""Tags that make a volume of slices. The UID tells series apart and is written nowhere."""
+_READ = (*PIXEL_TAGS, *MANIFEST_TAGS, *IDENTIFYING_TAGS, *SERIES_TAGS)
 
 MAX_PIXELS = 120_000_000
 """Larger pictures are rejected before anything is allocated. A film of 43 × 35 cm scanned at 50 µm has 60 million."""

@@ -28,7 +28,7 @@ def to_grey(levels: Levels, tags: Dataset, *, voi: Voi, voi_number: int, lower: 
     if len(levels.values) == 1:
         raise Rejected("no range: every pixel has the same value")
     with np.errstate(over="ignore", invalid="ignore"):  # a slope of 1e306; _refuse_infinite finds what comes of it
-        values = _modality(levels.values.astype(np.float64), tags)
+        values = modality(levels.values.astype(np.float64), tags)
         _refuse_infinite(values)
         if voi == "lut_or_window":
             values = _voi(values, tags, voi_number)
@@ -83,7 +83,7 @@ def _range(values: np.ndarray, counts: np.ndarray, percents: tuple[float, float]
 
 
 # ------------------------------------------------------------------------------------------------------------- tables
-def _modality(values: np.ndarray, tags: Dataset) -> np.ndarray:
+def modality(values: np.ndarray, tags: Dataset) -> np.ndarray:
     """Values after the modality LUT, or rescaled; unchanged when the file has neither."""
     items = _items(tags, "ModalityLUTSequence")
     if items:

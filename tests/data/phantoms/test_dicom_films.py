@@ -13,7 +13,8 @@ from pydicom.errors import InvalidDicomError
 from chest_settings import chest_settings
 from synthmed.core.files import hash_file
 from synthmed.data.phantoms.chest_findings import COMPRESSED, UNCOMPRESSED, WHITE, draw, plans
-from synthmed.data.phantoms.dicom_films import FAMILY_NAMES, person_of, write_films
+from synthmed.data.phantoms.dicom_films import person_of, write_films
+from synthmed.data.phantoms.made_up_people import FAMILY_NAMES
 
 SETTINGS = chest_settings(
     normal=14, findings={"nodule": 8, "pleural effusion": 6, "rib fracture": 4}, compressed_share=0.8, image_size=80

@@ -5,7 +5,6 @@ the picture itself), so that one can test that none of them survives the prepara
 """
 
 import datetime
-import hashlib
 import io
 import logging
 import multiprocessing
@@ -39,20 +38,10 @@ from synthmed.data.phantoms.chest_findings import (
     plans,
     stream_of_person,
 )
+from synthmed.data.phantoms.made_up_people import Person, dicom_bytes, made_up_name, uid
 
 logger = logging.getLogger(__name__)
 logging.getLogger("openjpeg").setLevel(logging.WARNING)  # it reports every tile of every film
-
-
-FAMILY_NAMES = (
-    *("Quellmarth", "Vostrikova", "Ambrosetti", "Fjeldhammer", "Okonjuwe", "Tsurugaki", "Delacourbe", "Grünspitz"),
-    *("Hrabovecky", "Ilmarintytär", "Jankaitis", "Karaköprü", "Lindqvara", "Mbekiswayo", "Nørregaardt", "Pellegrandi"),
-)
-GIVEN_NAMES = (
-    *("Ottilie", "Bartholomew", "Çağla", "Dragomir", "Eluned", "Faramund", "Gwendolen", "Hjalmar"),
-    *("Isaura", "Jørund", "Kunigunde", "Leocadio", "Mehetabel", "Nepomuk", "Ozwald", "Philippa"),
-)
-"""Names that no dictionary has, so that a search for them in the outputs finds nothing else."""
 
 
 @dataclass(frozen=True)
@@ -92,38 +81,16 @@ _ENCODERS = {"RLELossless": "pylibjpeg", "JPEG2000Lossless": "pylibjpeg", "JPEGL
 
 
 # ----------------------------------------------------------------------------------------------------------- persons
-@dataclass(frozen=True)
-class Person:
-    """The fictitious patient of a film, as the tags name them."""
-
-    name: str  # Family^Given
-    number: str  # PatientID
-    birth: datetime.date
-    study: datetime.date  # day of this film
-
-    @property
-    def age(self) -> str:
-        """PatientAge (PS3.5, 6.2: AS) on the day of the film: years, months under two years."""
-        years = int((self.study - self.birth).days / 365.25)
-        return f"{years:03d}Y" if years >= 2 else f"{int((self.study - self.birth).days / 30.44):03d}M"
-
-
 def person_of(settings: ChestSettings, plan: FilmPlan) -> Person:
     """Name, number and dates of a film's patient; visits of one patient are one to six months apart."""
     rng = stream_of_person(settings, plan)
     age = patient_of(settings, plan).age
-    name = f"{FAMILY_NAMES[rng.integers(len(FAMILY_NAMES))]}^{GIVEN_NAMES[rng.integers(len(GIVEN_NAMES))]}"
+    name = made_up_name(rng)
     first = datetime.date(2011, 1, 1) + datetime.timedelta(days=int(rng.integers(0, 2000)))
     birth = first - datetime.timedelta(days=int(age * 365.25) + int(rng.integers(10, 350)))
     days = sum(int(gap) for gap in rng.integers(30, 180, 8)[: plan.visit])
     number = f"PHM{settings.seed:03d}-{plan.patient + 1:06d}"
     return Person(name, number, birth, first + datetime.timedelta(days=days))
-
-
-def _uid(settings: ChestSettings, what: str, number: int) -> str:
-    """A UID that follows from the seed: 2.25 and 128 bits of a hash as a number (PS3.5, B.2)."""
-    digest = hashlib.sha256(f"{settings.seed} {what} {number}".encode()).digest()
-    return f"2.25.{int.from_bytes(digest[:16])}"
 
 
 # ------------------------------------------------------------------------------------------------------------- DICOM
@@ -141,7 +108,7 @@ def _dataset(settings: ChestSettings, plan: FilmPlan, film: ChestFilm, person: P
     machine = _MACHINES[plan.manufacturer]
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = machine.sop_class
-    meta.MediaStorageSOPInstanceUID = _uid(settings, "film", plan.number)
+    meta.MediaStorageSOPInstanceUID = uid(settings.seed, "film", plan.number)
     meta.TransferSyntaxUID = _SYNTAXES[
         plan.transfer_syntax if plan.transfer_syntax in UNCOMPRESSED else UNCOMPRESSED[0]
     ]
@@ -178,8 +145,8 @@ def _dataset(settings: ChestSettings, plan: FilmPlan, film: ChestFilm, person: P
     file.BodyPartExamined = "CHEST"
     if plan.missing != "view":
         file.ViewPosition = plan.view
-    file.StudyInstanceUID = _uid(settings, "study", plan.number)
-    file.SeriesInstanceUID = _uid(settings, "series", plan.number)
+    file.StudyInstanceUID = uid(settings.seed, "study", plan.number)
+    file.SeriesInstanceUID = uid(settings.seed, "series", plan.number)
     file.StudyID, file.SeriesNumber, file.InstanceNumber = f"S{plan.number:06d}", 1, 1
     file.ImageComments = f"for {person.name}, born {person.birth.isoformat()}"
     # Half of the films with a name in the picture say so in the tag; the others have no tag.
@@ -209,12 +176,6 @@ def _dataset(settings: ChestSettings, plan: FilmPlan, film: ChestFilm, person: P
     return file
 
 
-def _bytes(file: Dataset) -> bytes:
-    buffer = io.BytesIO()
-    pydicom.dcmwrite(buffer, file, enforce_file_format=True)
-    return buffer.getvalue()
-
-
 _PIXEL_TAGS = (
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PixelData"),
@@ -232,7 +193,7 @@ def _lossless_jpeg(file: Dataset) -> bytes:
         bare[name] = file[name]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.dcm"
-        path.write_bytes(_bytes(bare))
+        path.write_bytes(dicom_bytes(bare))
         coded = Path(folder) / "coded.dcm"
         reader = gdcm.ImageReader()
         reader.SetFileName(str(path))
@@ -286,7 +247,7 @@ def _damaged(file: Dataset, damage: str) -> bytes:
         return b"This is a text file that somebody named .dcm.\n"
     if damage == "no pixels":
         del file["PixelData"]
-    content = _bytes(file)
+    content = dicom_bytes(file)
     if damage == "cut off":
         return content[: int(0.6 * len(content))]
     if damage == "unknown transfer syntax":
@@ -303,7 +264,7 @@ def _entry(settings: ChestSettings, plan: FilmPlan) -> FilmEntry:
     film = draw(settings, plan, shown)
     name, mask = f"films/film_{plan.number:05d}.dcm", f"masks/film_{plan.number:05d}.png"
     file = _dataset(settings, plan, film, person)
-    content = _damaged(file, plan.damage) if plan.damage else _bytes(_compressed(file, plan))
+    content = _damaged(file, plan.damage) if plan.damage else dicom_bytes(_compressed(file, plan))
     files = {name: content}
     if film.findings:
         buffer = io.BytesIO()

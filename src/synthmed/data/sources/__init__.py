@@ -7,7 +7,7 @@ A source is a module with
 - `OPTIONS`: dict provider -> `module:dataclass` of its options;
 - `raw_files(settings) -> list[str]`: names of the raw files, from the fetch section as plain values;
 - `fetch(provider, options, raw)`: make these files at the paths `raw`; `options` are plain values, checked there;
-- `read(raw)`: context manager that gives a `list[RawImage]` (see raw_image.py).
+- `read(raw)`: context manager that gives a `list[RawImage]` (see raw_image.py), or of volumes a `list[RawVolume]`.
 
 Nothing here imports torch: the Snakefile asks for `raw_files`.
 """
@@ -20,6 +20,8 @@ from synthmed.core.errors import InputError
 
 SOURCES = {
     "chest_dicom": "synthmed.data.sources.chest_dicom",
+    "ct_folder": "synthmed.data.sources.ct_folder",
+    "ct_slices": "synthmed.data.sources.ct_slices",
     "dsb2018": "synthmed.data.sources.dsb2018",
     "folder": "synthmed.data.sources.folder",
     "image_set": "synthmed.data.sources.image_set",
@@ -28,6 +30,7 @@ SOURCES = {
     "medmnist": "synthmed.data.sources.medmnist",
     "montgomery_shenzhen": "synthmed.data.sources.montgomery_shenzhen",
     "nuinsseg": "synthmed.data.sources.nuinsseg",
+    "osic_ct": "synthmed.data.sources.osic_ct",
     "siim_isic_2020": "synthmed.data.sources.siim_isic_2020",
     "vindr_cxr": "synthmed.data.sources.vindr_cxr",
 }

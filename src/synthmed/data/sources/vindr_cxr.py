@@ -7,10 +7,7 @@ finding" for a reader who saw none. There is no patient number and no manufactur
 Raw files: the archive as it is published, and the settings of the labels, because a reader knows raw files only.
 """
 
-import errno
 import logging
-import os
-import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +19,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, read_json, user_path, write_json
+from synthmed.core.files import link_or_copy, read_json, user_path, write_json
 from synthmed.core.settings import parse
 from synthmed.data import kaggle
 from synthmed.data.archives import Archive, DamagedMember, Limits
@@ -155,21 +152,8 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
         "come into different parts of the split; and it has no manufacturer, so no film can be excluded by it",
         placed.name,
     )
-    _link(placed, raw[0])
+    link_or_copy(placed, raw[0])
     write_json(raw[1], asdict(settings.labels))
-
-
-def _link(placed: Path, path: Path) -> None:
-    """`path` as a second name of `placed`, or as a copy where the disk has no such names."""
-    with atomic_path(path) as temporary:
-        try:
-            os.link(placed.resolve(), temporary)
-        except OSError as error:
-            # Another disk, a file system without links, or one that allows them to the owner only.
-            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
-                raise
-            logger.info("%s: copied, the disk allows no second name (%s)", path, error.strerror)
-            shutil.copyfile(placed, temporary)
 
 
 # ------------------------------------------------------------------------------------------------------------ labels

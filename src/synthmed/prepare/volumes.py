@@ -1,0 +1,386 @@
+"""Step `prepare-volumes`: CT volumes with masks to one anonymised image set of slices, and a table of the rejected.
+
+Each volume, in this order: read it as Hounsfield units (volume_file.py), turn it into the one orientation
+(orientation.py), lay its masks on it and refuse those that do not fit, choose slices, window them, resize. A volume is
+taken whole or rejected whole.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from msgspec import Meta
+from pydicom import Dataset
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import write_csv
+from synthmed.core.progress import Progress
+from synthmed.core.settings import Count, Share
+from synthmed.core.step import Output, step
+from synthmed.data import sources
+from synthmed.data.archives import DamagedMember
+from synthmed.data.imageset import encode_mask, encode_png, write_image_set
+from synthmed.data.patients import cleaned, spelling
+from synthmed.data.sources.raw_volume import File, RawVolume
+from synthmed.prepare.anonymise import age, manufacturer, pseudonym, read_salt, sex
+from synthmed.prepare.common import (
+    Prefix,
+    Rejected,
+    Resample,
+    SourceName,
+    kept_box,
+    refuse_small,
+    resized,
+    resized_mask,
+    stop_if_too_many,
+    wanted,
+)
+from synthmed.prepare.dicom_file import text
+from synthmed.prepare.masks import MaskSettings
+from synthmed.prepare.orientation import Volume, canonical, refuse_other_grid
+from synthmed.prepare.processes import in_processes
+from synthmed.prepare.volume_file import read_mask, read_series, read_volume
+
+logger = logging.getLogger(__name__)
+
+WINDOWS = {"lung": (-600.0, 1500.0), "mediastinum": (40.0, 400.0)}
+"""Centre and width in HU of the usual windows of the chest."""
+_AIR = -500
+"""HU that some voxel of every chest CT lies below."""
+
+
+@dataclass(frozen=True)
+class SliceSettings:
+    """Which slices of a volume are taken."""
+
+    showing: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Classes of the masks that a slice must show; [] for none.",
+            extra_json_schema={"uniqueItems": True},
+        ),
+    ]
+    min_share: Annotated[Share, Meta(description="Of the slice's pixels, that each of these must have at least.")]
+    distance: (
+        Annotated[
+            float,
+            Meta(gt=0, description="Between two slices at least; null: no limit.", extra_json_schema={"unit": "mm"}),
+        ]
+        | None
+    )
+    most: Annotated[Count | None, Meta(description="Slices of a volume at most, evenly spread; null: all.")]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What Hounsfield units an organ has; a mask over others does not fit its volume."""
+
+    low: Annotated[float, Meta(description="From.", extra_json_schema={"unit": "HU"})]
+    high: Annotated[float, Meta(description="To.", extra_json_schema={"unit": "HU"})]
+    share: Annotated[Share, Meta(description="Of the organ's voxels, that must lie between them at least.")]
+
+
+@dataclass(frozen=True)
+class PrepareVolumesOptions:
+    """From CT volumes with masks to one anonymised image set of slices."""
+
+    labels: Annotated[
+        dict[str, str | None], Meta(description="The source's label (slices) -> class; null leaves these volumes out.")
+    ]
+    window: Annotated[
+        Annotated[Literal["lung", "mediastinum"], Meta(description="lung: -600, 1500 HU; mediastinum: 40, 400 HU.")]
+        | dict[Literal["center", "width"], float],
+        Meta(description="Which Hounsfield units become 0 and 255: lung, mediastinum, or {center, width} in HU."),
+    ]
+    slices: SliceSettings
+    masks: Annotated[
+        MaskSettings | None,
+        Meta(
+            description="The organs that are kept, as classes of one label map (where two overlap the later one); "
+            "others of the source are left out. null: no masks."
+        ),
+    ]
+    expected_hu: Annotated[
+        dict[str, Expected],
+        Meta(description="Organ -> what it must be made of; a mask that fails lies wrong, and its volume is rejected."),
+    ]
+    size: Annotated[
+        tuple[Annotated[int, Meta(ge=8)], Annotated[int, Meta(ge=8)]],
+        Meta(description="Height and width of the images; aspect ratio is not kept.", extra_json_schema={"unit": "px"}),
+    ]
+    crop_black_borders: Annotated[
+        bool, Meta(description="Cut what is black in the window at the rims, slice by slice.")
+    ]
+    resample: Annotated[Resample, Meta(description="Filter of the resize.")]
+    min_size: Annotated[
+        Count, Meta(description="Volumes with a shorter side of slices are rejected.", extra_json_schema={"unit": "px"})
+    ]
+    salt: (
+        Annotated[
+            str,
+            Meta(
+                min_length=16,
+                description="Salt of all hashes as a text, for data that are no secret (phantoms): it stands in every "
+                "record.",
+            ),
+        ]
+        | None
+    )
+    salt_file: Annotated[
+        str | None,
+        Meta(
+            description="File that holds the salt, outside of the project; only its path is recorded. Exactly one "
+            "of the two."
+        ),
+    ]
+    file_names: Annotated[
+        Literal["hidden", "shown"],
+        Meta(description="How the table of rejects names volumes: by number and hash, or as the source does."),
+    ]
+    max_rejects: Annotated[Share, Meta(description="Share of rejected volumes beyond which the run stops.")]
+    workers: Annotated[Count, Meta(description="Processes; each holds a volume.")]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.window, Mapping) and not (
+            set(self.window) == {"center", "width"} and self.window["width"] > 0
+        ):
+            raise InputError(f"setting window is {dict(self.window)}; it needs center and width in HU, width above 0")
+        if self.masks is not None and self.masks.kind != "semantic":
+            raise InputError("setting masks.kind is 'instances'; organs are classes: use 'semantic'")
+        for setting, names in {"slices.showing": self.slices.showing, "expected_hu": self.expected_hu}.items():
+            if unknown := sorted(set(names) - set(self.organs)):
+                raise InputError(f"setting {setting} names {unknown[0]!r}; masks.classes are {list(self.organs)}")
+
+    @property
+    def organs(self) -> Mapping[str, int]:
+        """Organ → value in the label maps."""
+        return {} if self.masks is None else self.masks.classes
+
+    @property
+    def center_and_width(self) -> tuple[float, float]:
+        """Of the window, HU."""
+        return WINDOWS[self.window] if isinstance(self.window, str) else (self.window["center"], self.window["width"])
+
+
+@dataclass(frozen=True)
+class PrepareVolumesSettings(PrepareVolumesOptions):
+    """Settings of `prepare-volumes`."""
+
+    source: SourceName
+    prefix: Prefix
+
+
+@step("prepare-volumes")
+def prepare(settings: PrepareVolumesSettings, *, raw: list[Path], images: Output, rejects: Output) -> None:
+    """Turn CT volumes with masks into one image set of slices, anonymised.
+
+    Write the image set `images` of the slices of all usable volumes, and the table `rejects` (file, reason) of the
+    other volumes.
+
+    raw: files of the step fetch, in its order. Slices are named volume_<number>_<hash>_<number of the slice, from the
+    feet> and stay in the source's order, so equal raw files give equal bytes whatever the number of workers. Columns
+    beside those of every image set: volume; height (mm above the lowest slice of the volume), pixel and distance (mm);
+    age, sex, manufacturer of DICOM. patient: salted hash.
+
+    Raises InputError on settings out of range, more rejects than settings.max_rejects, no slice at all, and a class
+    that no mask marks.
+    """
+    salt = read_salt(settings.salt, settings.salt_file)
+    raw = [Path(path) for path in raw]
+    rejected: list[dict[str, str]] = []
+    drawn, patients, taken = set(), {}, 0
+    with sources.load(settings.source).read(raw) as found:
+        names = [f"volume_{number:04d}_{pseudonym(salt, 'file', one.file, 8)}" for number, one in enumerate(found, 1)]
+        named = [replace(one, file=name, name=name) for name, one in zip(names, found, strict=True)]
+        volumes = wanted(named, settings, RawVolume)
+        places = [names.index(volume.name) for volume in volumes]
+
+        def rows() -> Iterator[tuple]:
+            nonlocal taken
+            work = partial(prepare_one, settings=settings, salt=salt)
+            results = in_processes(work, places, settings.source, raw, settings.workers)
+            with Progress("prepared", len(volumes), "volume") as progress:
+                for place, volume, result in zip(places, volumes, results, strict=True):
+                    progress.add(1)
+                    if isinstance(result, Rejected):
+                        shown = found[place].file if settings.file_names == "shown" else volume.name
+                        rejected.append({"file": shown, "reason": str(result)})
+                        continue
+                    patient = patients.setdefault(result.spelling, result.fields["patient"])
+                    drawn.update(result.drawn)
+                    for fields, *pictures in result.slices:
+                        taken += 1
+                        own = {
+                            "image": f"{settings.prefix}{volume.name}_{fields.pop('slice')}.png",
+                            "volume": volume.name,
+                        }
+                        named = {**result.fields, "patient": patient, "label": volume.label}
+                        yield {**named, **fields, **own, "split": volume.split, "source": volume.source}, *pictures
+            # Raised inside write_image_set, which then leaves no image set behind.
+            stop_if_too_many(rejected, len(volumes), settings.max_rejects, "volumes")
+            if not taken:
+                raise InputError(f"no volume has a slice that shows {list(settings.slices.showing)} (setting slices)")
+            if unmarked := set(settings.organs) - drawn:
+                raise InputError(
+                    f"no mask marks {min(unmarked)!r}; look at the masks, or leave it out of masks.classes"
+                )
+
+        write_image_set(images, rows(), *([] if settings.masks is None else [settings.masks.legend]))
+    write_csv(rejects, rejected, ["file", "reason"])
+    logger.info(
+        "%s: %d slices of %d volumes, %d patients; %d volumes rejected",
+        *(images, taken, len(volumes) - len(rejected), len(patients), len(rejected)),
+    )
+    for reject in rejected:
+        logger.warning("rejected %s: %s", reject["file"], reject["reason"])
+
+
+# ------------------------------------------------------------------------------------------------------- one volume
+@dataclass(frozen=True)
+class Prepared:
+    """fields: columns of all its slices; spelling: a hash of what all spellings of the patient's number share; slices:
+    own columns, picture as PNG and, where there are masks, label map as PNG; drawn: the organs that they mark."""
+
+    fields: dict[str, str]
+    spelling: str
+    slices: list[tuple]
+    drawn: set[str]
+
+
+def prepare_one(raw: RawVolume, settings: PrepareVolumesSettings, salt: bytes) -> Prepared:
+    """The chosen slices of a volume. Raises Rejected with the reason."""
+    volume, order, tags = _read(raw)
+    patient = raw.patient or cleaned(text(tags, "PatientID"))
+    known = {} if patient else {"patient_known": "no"}
+    lying = canonical(volume)
+    refuse_small(lying.values.shape[1:], settings.min_size)
+    if lying.values.min() > _AIR:
+        raise Rejected(f"no Hounsfield units: its lowest value is {lying.values.min()}, and air has -1000")
+    organs = _organs(raw, volume, order, lying, settings)
+    chosen = _chosen(lying, organs, settings.slices)
+    whole = _label_map(organs, settings.organs, lying.values.shape)
+    slices = [_slice(lying, whole if organs else None, number, settings) for number in chosen]
+    fields = {
+        "age": age(tags),
+        "sex": sex(tags),
+        "manufacturer": manufacturer(tags),
+        "distance": f"{lying.spacing[0]:.4g}",
+        "pixel": f"{lying.spacing[2]:.4g}",
+        "patient": f"{settings.prefix}{pseudonym(salt, 'patient', patient or raw.file, 16)}",
+        **known,
+    }
+    drawn = {organ for organ, value in settings.organs.items() if organs and (whole[chosen] == value).any()}
+    return Prepared(fields, pseudonym(salt, "spelling", spelling(patient or raw.file), 16), slices, drawn)
+
+
+def _content(file: File) -> bytes:
+    try:
+        return file.load()
+    except DamagedMember as error:  # whose words may hold the name of the member
+        raise Rejected("damaged inside its archive") from error
+
+
+def _read(raw: RawVolume) -> tuple[Volume, np.ndarray, Dataset]:
+    """The volume as its files have it, the place of each of its slices among them, and tags."""
+    if len(raw.files) == 1 and raw.files[0].name.lower().endswith((".nii", ".nii.gz", ".nrrd")):
+        volume = read_volume(raw.files[0], _content(raw.files[0]))
+        return volume, np.arange(volume.values.shape[0]), Dataset()
+    return read_series([_content(file) for file in raw.files])
+
+
+def _organs(
+    raw: RawVolume, volume: Volume, order: np.ndarray, lying: Volume, settings: PrepareVolumesOptions
+) -> dict[str, np.ndarray]:
+    """Organ → bool like the values of `lying`; empty where there are no masks and none are needed."""
+    found: dict[str, np.ndarray] = {}
+    for mask in raw.masks if settings.masks is not None else ():
+        if not set(mask.organs) & set(settings.organs):
+            continue
+        try:
+            values = _laid(
+                read_mask(mask.file, _content(mask.file), oriented=raw.alignment == "affine"), raw, volume, order
+            )
+            refuse_other_grid(values, lying)
+        except Rejected as error:
+            raise Rejected(f"its mask of {', '.join(mask.organs)}: {error}") from error
+        for organ in set(mask.organs) & set(settings.organs):
+            here = np.isin(values.values, mask.organs[organ]) if mask.organs[organ] else values.values != 0
+            found[organ] = found.get(organ, False) | here
+    missing = [organ for organ in settings.organs if organ not in found]
+    if missing and (found or settings.masks.required or settings.slices.showing):
+        raise Rejected(f"no mask of {', '.join(missing)}")
+    for organ, expected in settings.expected_hu.items():
+        if organ in found:
+            _refuse_other_tissue(organ, lying.values[found[organ]], expected)
+    return found
+
+
+def _laid(mask: Volume, raw: RawVolume, volume: Volume, order: np.ndarray) -> Volume:
+    """The mask in the orientation of canonical."""
+    if raw.alignment == "affine":
+        return canonical(mask)
+    values = mask.values.transpose(2, 1, 0)[::-1]  # (z, y, x) in the order of file names
+    if values.shape != volume.values.shape:
+        raise Rejected(f"does not fit: it has {_size(values)} voxels, the volume {_size(volume.values)}")
+    return canonical(Volume(values[order], volume.affine))
+
+
+def _size(values: np.ndarray) -> str:
+    return "×".join(map(str, values.shape[::-1]))
+
+
+def _refuse_other_tissue(organ: str, values: np.ndarray, expected: Expected) -> None:
+    share = float(((values >= expected.low) & (values <= expected.high)).mean()) if len(values) else 0.0
+    if share < expected.share:
+        said = f"{share:.0%} of it has {expected.low:g} to {expected.high:g} HU" if len(values) else "it is empty"
+        raise Rejected(f"its mask of {organ} does not fit: {said}, expected are at least {expected.share:.0%}")
+
+
+def _label_map(organs: Mapping[str, np.ndarray], values: Mapping[str, int], shape: tuple[int, ...]) -> np.ndarray:
+    whole = np.zeros(shape, np.uint16)
+    for organ, value in values.items():
+        if organ in organs:
+            whole[organs[organ]] = value
+    return whole
+
+
+def _chosen(volume: Volume, organs: Mapping[str, np.ndarray], settings: SliceSettings) -> list[int]:
+    """Numbers of the slices that are taken, ascending."""
+    able = np.ones(len(volume.values), bool)
+    for organ in settings.showing:
+        share = organs[organ].mean(axis=(1, 2))
+        able &= (share >= settings.min_share) & (share > 0)
+    numbers = np.flatnonzero(able).tolist()
+    if settings.distance is not None:
+        numbers = _apart(numbers, settings.distance / volume.spacing[0])
+    if settings.most is not None and len(numbers) > settings.most:
+        places = (np.arange(settings.most) + 0.5) * len(numbers) / settings.most
+        numbers = [numbers[int(place)] for place in places]
+    return numbers
+
+
+def _apart(numbers: list[int], least: float) -> list[int]:
+    kept: list[int] = []
+    for number in numbers:
+        if not kept or number - kept[-1] >= least - 1e-6:
+            kept.append(number)
+    return kept
+
+
+def _slice(volume: Volume, whole: np.ndarray | None, number: int, settings: PrepareVolumesOptions) -> tuple:
+    pixels = windowed(volume.values[number], *settings.center_and_width)
+    box = kept_box(pixels, settings.crop_black_borders, settings.min_size)
+    picture = encode_png(resized(pixels, box, settings.size, settings.resample))
+    fields = {"slice": f"{number + 1:04d}", "height": f"{number * volume.spacing[0]:.6g}"}
+    if whole is None:
+        return fields, picture
+    return fields, picture, encode_mask(resized_mask(whole[number], box, settings.size), settings.masks.legend)
+
+
+def windowed(values: np.ndarray, center: float, width: float) -> np.ndarray:
+    """Hounsfield units → uint8: center - width/2 and less is 0, center + width/2 and more is 255, linear between."""
+    return np.rint(np.clip((values - center) / width + 0.5, 0, 1) * 255).astype(np.uint8)
