@@ -14,12 +14,10 @@ from synthmed.generators.pggan import (
     Discriminator,
     FirstConvolution,
     GeneratorNetwork,
-    MinibatchDeviation,
     Model,
-    PixelNorm,
     UpsamplingConvolution,
 )
-from synthmed.networks.blocks import count_parameters
+from synthmed.networks.blocks import MinibatchDeviation, PixelNorm, count_parameters
 from synthmed.training.images import Batch
 
 PAPER = Model.paper_config((3, 1024, 1024))

@@ -88,4 +88,24 @@ TINY = {
             "ema_decay": 0.99,
         },
     },
+    "stylegan2": {
+        "shape": (3, 16, 16),
+        "config": {
+            "latent_size": 8,
+            "mapping_layers": 2,
+            "channel_base": 64,
+            "channel_max": 8,
+            "minibatch_group": 2,
+            "style_mixing": 0.5,
+            "r1_gamma": 10.0,
+            "r1_interval": 2,
+            "path_weight": 0.1,
+            "path_interval": 2,
+            "learning_rate": 2.0e-3,
+            "ema_kimg": 0.1,
+            "ema_rampup": 0.5,
+            # With 4 images a step p is 0.5 after 2 steps and 1 after 4, or 0 where the scores are negative.
+            "augmentation": {"target": -0.9, "interval": 2, "kimg": 0.016},
+        },
+    },
 }

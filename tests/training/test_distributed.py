@@ -52,7 +52,7 @@ def settings(name, config=None, **loop):
     return {
         "model": model,
         "classes": ["normal", "abnormal"],
-        "labels": ["normal", "abnormal"] if model == "cyclegan" else ["normal"],
+        "labels": ["normal", "abnormal"] if model in ("cyclegan", "stylegan2") else ["normal"],
         "seed": 3,
         "config": TINY[model]["config"] | {"learning_rate": 1.0e-2} | changes.get(model, {}) | (config or {}),
         "training": LOOP | masks | loop,

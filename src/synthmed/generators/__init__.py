@@ -13,6 +13,7 @@ GENERATORS = {
     "fastgan": "synthmed.generators.fastgan",
     "pggan": "synthmed.generators.pggan",
     "pix2pix": "synthmed.generators.pix2pix",
+    "stylegan2": "synthmed.generators.stylegan2",
 }
 """Name in the settings → module with `Config` and `Model`."""
 

@@ -59,6 +59,16 @@ class Generator(nn.Module):
     latent_size: int | None = None
     """Length of the latent vector z, set in __init__; None: there is none (CycleGAN), and no synthesise()."""
 
+    spaces: ClassVar[tuple[str, ...]] = ("z",)
+    """Where images can be searched and moved, of a model with a latent vector: "z"; "w": what z is mapped to first, see
+    w_of() and synthesise_w()."""
+
+    label: str | None = None
+    """Which of its classes synthesise() and w_of() make, of a model that needs "label" and was trained on several."""
+
+    truncation: float = 1.0
+    """How far samples lie from the mean of w, as a share (Karras et al. 2019, appendix B); of a model with w."""
+
     optimizers: dict[str, Adam]
 
     def __init__(
@@ -141,6 +151,16 @@ class Generator(nn.Module):
         """
         raise InputError(f"{type(self).__module__} has no latent vector, so nothing can be searched or moved in it")
 
+    def w_of(self, z: Tensor) -> Tensor:
+        """z (N, latent_size) → w (N, size of w), float32, differentiable, truncated by `truncation`. Raises
+        InputError when the model has no w."""
+        raise InputError(f"{type(self).__module__} has no space w; its latent spaces are {list(self.spaces)}")
+
+    def synthesise_w(self, w: Tensor) -> Tensor:
+        """Images of w (N, size of w): as synthesise() of the z that it comes from. Raises InputError when the model has
+        no w."""
+        raise InputError(f"{type(self).__module__} has no space w; its latent spaces are {list(self.spaces)}")
+
     @torch.no_grad()
     def sample(self, count: int, label: str, noise: torch.Generator, source: Tensor | None) -> Tensor:
         """`count` synthetic images of class `label`: (count, C, H, W) float32 in [-1, 1], no gradient, EMA weights in
@@ -211,7 +231,12 @@ class Generator(nn.Module):
         Early in training the decay is min(decay, (1 + step) / (10 + step)), so that the average forgets the random
         initial weights also in a short training.
         """
-        decay = min(decay, (1 + self.step) / (10 + self.step))
+        self.move_average(ema, module, min(decay, (1 + self.step) / (10 + self.step)))
+
+    @staticmethod
+    @torch.no_grad()
+    def move_average(ema: nn.Module, module: nn.Module, decay: float) -> None:
+        """ema_update with a decay that the caller has reckoned for this step."""
         for average, current in zip(
             (*ema.parameters(), *ema.buffers()), (*module.parameters(), *module.buffers()), strict=True
         ):

@@ -34,7 +34,7 @@ class Layer:
 def layers(model: Generator) -> list[Layer]:
     """The layers of all networks of `model` that a training step runs, in the order in which they first run.
 
-    A layer is a module without children or with parameters of its own. The model runs on noise, as in a training step,
+    A layer is a module without children or with numbers of its own. The model runs on noise, as in a training step,
     so what is listed is what runs; EMA copies do not run and are left out.
     """
     found: dict[str, Layer] = {}
@@ -60,7 +60,7 @@ def layers(model: Generator) -> list[Layer]:
     hooks = [
         watch(name, module)
         for name, module in model.named_modules()
-        if name and (not list(module.children()) or list(module.parameters(recurse=False)))
+        if name and (not list(module.children()) or [*module.parameters(recurse=False), *module.buffers(recurse=False)])
     ]
     generator = torch.Generator().manual_seed(derived_seed(0, "describe"))
     count = BATCH * len(model.classes) if "image" in model.needs else BATCH

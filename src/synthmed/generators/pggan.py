@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from synthmed.core.errors import InputError
 from synthmed.core.settings import Count
 from synthmed.generators.base import EmaDecay, Generator
-from synthmed.networks.blocks import upsampling_convolution
+from synthmed.networks.blocks import MinibatchDeviation, PixelNorm, group_size, upsampling_convolution
 from synthmed.training import distributed
 from synthmed.training.images import Batch
 from synthmed.training.optimizer import Adam
@@ -134,35 +134,6 @@ class FirstConvolution(Convolution):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv_transpose2d(x, (self.weight * self.scale).transpose(0, 1), self.bias)
-
-
-class PixelNorm(nn.Module):
-    """x / √(mean of x² over channels + 10⁻⁸), in every pixel (section 4.2). (N, C, …) → the same."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        squares = x.square().mean(dim=1, keepdim=True, dtype=torch.float32)
-        return x * (squares + 1e-8).rsqrt().to(x.dtype)
-
-
-class MinibatchDeviation(nn.Module):
-    """One more channel: the standard deviation over a group of images, averaged over channels and pixels (section 3).
-
-    group: the most images of one group. Groups are of consecutive images and all of one size, the largest that divides
-    the batch. Where that is 1 the channel is constant; Model._check_groups refuses such a training. (N, C, H, W) →
-    (N, C + 1, H, W).
-    """
-
-    def __init__(self, group: int):
-        super().__init__()
-        self.group = group
-
-    def forward(self, x: Tensor) -> Tensor:
-        count, _, height, width = x.shape
-        size = next(size for size in range(min(self.group, count), 0, -1) if count % size == 0)
-        groups = x.float().reshape(count // size, size, -1)
-        deviation = (groups.var(dim=1, unbiased=False) + 1e-8).sqrt().mean(dim=1)
-        channel = deviation.repeat_interleave(size)[:, None, None, None].expand(count, 1, height, width)
-        return torch.cat([x, channel.to(x.dtype)], dim=1)
 
 
 def _activation() -> nn.Module:
@@ -320,7 +291,7 @@ class Model(Generator):
             share, left = divmod(images, processes)
             if left:  # refused by distributed.own_rows
                 continue
-            if not any(share % size == 0 for size in range(2, min(group, share) + 1)):
+            if group_size(share, group) == 1:
                 raise InputError(
                     f"setting {name} is {images}, which gives each process {share} images at {resolution} pixels; "
                     f"they cannot be parted into equal groups of 2 to {group} (minibatch_group), so the minibatch "

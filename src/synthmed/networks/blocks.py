@@ -1,4 +1,4 @@
-"""Blocks that networks share: PatchGAN, residual block, skip-layer excitation, noise injection, LPIPS distance."""
+"""Blocks that networks share: residual block, skip-layer excitation, noise injection, norm, minibatch deviation."""
 
 import torch
 from torch import Tensor, nn
@@ -100,3 +100,40 @@ class NoiseInjection(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         return x + self.weight * noise
+
+
+class PixelNorm(nn.Module):
+    """x / √(mean of x² over channels + 10⁻⁸), in every pixel (Karras et al. 2018, section 4.2).
+
+    (N, C, …) → the same.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        squares = x.square().mean(dim=1, keepdim=True, dtype=torch.float32)
+        return x * (squares + 1e-8).rsqrt().to(x.dtype)
+
+
+def group_size(images: int, most: int) -> int:
+    """Size of the groups that MinibatchDeviation parts a batch into: the largest up to `most` that divides it."""
+    return next(size for size in range(min(most, images), 0, -1) if images % size == 0)
+
+
+class MinibatchDeviation(nn.Module):
+    """One more channel: the standard deviation over a group of images, averaged over channels and pixels
+    (Karras et al. 2018, section 3).
+
+    group: the most images of one group. Groups are of consecutive images and all of one size, see group_size. Where
+    that is 1 the channel is constant; models refuse such a training. (N, C, H, W) → (N, C + 1, H, W).
+    """
+
+    def __init__(self, group: int):
+        super().__init__()
+        self.group = group
+
+    def forward(self, x: Tensor) -> Tensor:
+        count, _, height, width = x.shape
+        size = group_size(count, self.group)
+        groups = x.float().reshape(count // size, size, -1)
+        deviation = (groups.var(dim=1, unbiased=False) + 1e-8).sqrt().mean(dim=1)
+        channel = deviation.repeat_interleave(size)[:, None, None, None].expand(count, 1, height, width)
+        return torch.cat([x, channel.to(x.dtype)], dim=1)

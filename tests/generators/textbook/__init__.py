@@ -56,24 +56,27 @@ class Textbook:
 
     def __init__(self, model: nn.Module, moments: dict[str, dict]):
         self.model, self.config, self.moments = model, model.config, moments
-        self.gradients: dict[str, list[Tensor | None]] = {}
+        self.gradients: dict[str, list[list[Tensor | None]]] = {}
         self.adams: dict[str, Adam] = {}
-        self.averages: dict[str, str] = {}
+        self.trials: dict[str, Adam] = {}
+        self.averages: dict[str, tuple[str, float | None]] = {}
 
     def descend(
         self, name: str, networks: list[nn.Module], loss: Tensor, *, rate: float, betas: tuple[float, float]
     ) -> None:
-        """One step of Adam (`name`: of the model's optimiser) down the gradient of `loss` in `networks`."""
+        """One more step of Adam (`name`: of the model's optimiser) down the gradient of `loss` in `networks`."""
         parameters = [parameter for network in networks for parameter in network.parameters()]
-        self.gradients[name] = list(torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True))
+        gradients = list(torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True))
+        self.gradients.setdefault(name, []).append(gradients)
         self.adams[name] = Adam(rate, betas, self.moments.setdefault(name, {}))
-        trial = Adam(rate, betas, dict(self.moments[name]))
-        for parameter, value in zip(parameters, trial.moved(parameters, self.gradients[name]), strict=True):
+        trial = self.trials.setdefault(name, Adam(rate, betas, dict(self.moments[name])))
+        for parameter, value in zip(parameters, trial.moved(parameters, gradients), strict=True):
             parameter.data = value
 
-    def average(self, ema: str, of: str) -> None:
-        """Say that the module named `ema` is the moving average of the one named `of`."""
-        self.averages[ema] = of
+    def average(self, ema: str, of: str, share: float | None = None) -> None:
+        """Say that the module named `ema` is the moving average of the one named `of`, of which a `share` stays in this
+        step; None: what the setting ema_decay says, less in the first steps."""
+        self.averages[ema] = of, share
 
 
 def mean(losses: list[Tensor]) -> Tensor:
