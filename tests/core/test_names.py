@@ -71,7 +71,7 @@ ENTRY = {
             "outcome": "auroc",
             "arms": {"sweep": {"dcgan": [0.5]}, "swap": None, "added_counts": {"normal": 1, "abnormal": 1}} | NOTHING,
             "model": {"kind": "head", "backbone": "domain", "training": {"seeds": 6}},
-            "validation": {"train": 9},
+            "validation": {"train": 9, "method": "heads"},
         },
         "networks": {
             "kind": "classification",
@@ -145,7 +145,11 @@ def test_settings_that_name_what_there_is_pass():
         ("tasks.main.arms.sweep", {"classic": [{"norml": 1}]}, "sweep.classic names 'norml'"),
         ("tasks.main.arms.oracle_sweep", ["balance", {"norml": 1}], "oracle_sweep names 'norml'"),
         ("tasks.networks.arms.class_weights", True, "a network has class_weights of its own"),
-        ("tasks.networks.validation", {"train": 9}, r"tasks\.networks\.validation .* a model of kind head"),
+        (
+            "tasks.networks.validation",
+            {"train": 9, "method": "heads"},
+            r"tasks\.networks\.validation .* a model of kind head",
+        ),
         ("tasks.main.model.backbone", "vgg16", "backbone names 'vgg16', but the extractors are"),
         ("tasks.networks.model.training.targets", ["ill"], "targets names 'ill'"),
         ("tasks.networks.model.training.pretrained", "vgg", "pretrained names 'vgg'"),

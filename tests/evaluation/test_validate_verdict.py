@@ -7,12 +7,13 @@ from made_up_features import CLASSES, write_features
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.data.features import read_features
-from synthmed.evaluation import validate_verdict
+from synthmed.evaluation import known_truth
 from synthmed.evaluation.validate_verdict import ValidateSettings, validate
 from synthmed.metrics.verdict import HELPS, Verdict
 
 SETTINGS = ValidateSettings(
-    classes=CLASSES, positive="abnormal", train=15, validation=30, test=200, added_share=12.0, shuffled_share=12.0,
+    method="heads", classes=CLASSES, positive="abnormal", train=15, validation=30,
+    test=200, added_share=12.0, shuffled_share=12.0,
     repetitions=12, bound=0.3, seeds=6, seed=1, learning_rate=1e-2, dropout=0.3, steps=200, batch_size=16,
     check_every=20, alpha=0.05, margin=0.03, level=0.95, threads=1,
 )  # fmt: skip
@@ -55,24 +56,24 @@ def test_rates_are_exact_binomial_intervals(result):
 
 def test_the_parts_of_a_repetition_share_no_patient(pool):
     file = read_features(pool)
-    groups = validate_verdict._patients_by_class(file, file.classes(CLASSES), 2)
+    groups = known_truth.patients_by_class(file.path, file.patients, file.classes(CLASSES), 2)
     sizes = {"real": 21, "validation": 20, "test": 31, "extra": 40}
-    parts = validate_verdict._draw(groups, sizes, np.random.default_rng(0))
+    parts = known_truth.draw_parts(groups, sizes, np.random.default_rng(0))
     patients = {name: set(file.patients[part.rows]) for name, part in parts.items()}
     for first in patients:
         assert np.bincount(parts[first].labels).tolist() == [sizes[first]] * 2
         np.testing.assert_array_equal(file.classes(CLASSES)[parts[first].rows], parts[first].labels)
         for second in patients:
             assert first == second or not patients[first] & patients[second]
-    again = validate_verdict._draw(groups, sizes, np.random.default_rng(1))
+    again = known_truth.draw_parts(groups, sizes, np.random.default_rng(1))
     assert set(again["real"].rows) != set(parts["real"].rows)
 
 
 def test_a_rule_that_always_says_helps_is_caught(pool, tmp_path, monkeypatch):
-    def gullible(tests, families, *, alpha, margin, seeds):
+    def gullible(tests, families, *, alpha, margin, seeds, higher_is_better):
         return {name: Verdict(HELPS, None, test.p, 1.0, equivalent=False) for name, test in tests.items()}
 
-    monkeypatch.setattr(validate_verdict, "decide", gullible)
+    monkeypatch.setattr(known_truth, "decide", gullible)
     validate(dataclasses.replace(SETTINGS, repetitions=6, steps=10), pool=pool, out=tmp_path / "v.json")
     false = read_json(tmp_path / "v.json")["false_helps"]
     assert false["count"] == 6

@@ -352,7 +352,8 @@ def write_all(folder: Path) -> dict:
                 "seeds": 5,
                 "repeats": 40,
                 "images_per_class": {"real": 50, "test": 60},
-                "real_auroc": {"mean": 0.81, "standard_deviation": 0.03},
+                "outcome": "AUROC",
+                "real": {"mean": 0.81, "standard_deviation": 0.03},
                 "false_helps": {
                     "nominal": 0.025,
                     "arms": ["duplicates", "null"],

@@ -44,8 +44,12 @@ for experiment in EXPERIMENTS:
         )
         if settings["validation"] is not None:
             statistics = {name: settings["statistics"][name] for name in ("alpha", "margin")}
-            content = {**classes, **settings["validation"], **statistics, **seed}
-            declare("validate-verdict", f"{folder}/validate_verdict.{task}.json", content)
+            content = {"classes": entry["classes"], **settings["validation"], **statistics, **seed}
+            if settings["kind"] == "segmentation":
+                declare("validate-segmentation", f"{folder}/validate_segmentation.{task}.json", content)
+            else:
+                content["positive"] = entry["positive"]
+                declare("validate-verdict", f"{folder}/validate_verdict.{task}.json", content)
 
 
 rule compose_arms:
@@ -260,8 +264,30 @@ rule validate_verdict:
         "logs/{experiment}/validate_verdict.{task}.log",
     benchmark:
         "logs/{experiment}/validate_verdict.{task}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=of_model("head"),
     conda:
         ENVIRONMENT
     threads: lambda w: task_of(w)["validation"]["threads"]
     shell:
         command("validate-verdict")
+
+
+rule validate_segmentation:
+    input:
+        settings="results/{experiment}/settings/validate_segmentation.{task}.json",
+        pool="results/{experiment}/images/pool.zip",
+        code=code("results/{experiment}/settings/validate_segmentation.{task}.json"),
+    output:
+        out="results/{experiment}/tasks/{task}/validation.json",
+    log:
+        "logs/{experiment}/validate_segmentation.{task}.log",
+    benchmark:
+        "logs/{experiment}/validate_segmentation.{task}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=of_model("segmenter"),
+    conda:
+        ENVIRONMENT
+    threads: lambda w: task_of(w)["validation"]["threads"]
+    shell:
+        command("validate-segmentation")

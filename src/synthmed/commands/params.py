@@ -31,6 +31,7 @@ from synthmed.evaluation.plant_copies import PlantCopiesOptions
 from synthmed.evaluation.pseudo_labels import PseudoLabelOptions
 from synthmed.evaluation.score_networks import ScoringOptions
 from synthmed.evaluation.score_segmenters import SegmenterScoringOptions
+from synthmed.evaluation.validate_segmentation import PixelValidationOptions
 from synthmed.evaluation.validate_verdict import ValidationOptions
 from synthmed.extractors.domain import DomainOptions
 from synthmed.extractors.features import FeatureOptions
@@ -232,7 +233,8 @@ class Task:
     arms: ArmOptions
     statistics: StatisticsOptions
     validation: Annotated[
-        ValidationOptions | None, Meta(description="Of the verdict, on a pool of phantoms; null: none.")
+        ValidationOptions | PixelValidationOptions | None,
+        Meta(description="Of the verdict, on a pool of phantoms; null: none."),
     ]
 
 

@@ -208,10 +208,13 @@ def _check_tasks(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> 
                     f"setting {where}.arms.class_weights is for heads; a network has class_weights of its own, under "
                     f"{where}.model.training, for all arms"
                 )
-        if content["validation"] is not None and (model["kind"] != "head" or dataset["pool"] is None):
+        methods = {"head": "heads", "segmenter": "pixels"}
+        if content["validation"] is not None and (
+            content["validation"]["method"] != methods.get(model["kind"]) or dataset["pool"] is None
+        ):
             raise InputError(
                 f"setting {where}.validation tries the verdict where the truth is known: that needs a pool of the data "
-                "set and a model of kind head; set it to null"
+                "set, and a model of kind head (method heads) or segmenter (method pixels); set it to null"
             )
     for method in ("pseudo_labels", "grad_cam"):
         _known(f"{method}.task", [entry[method]["task"]] if method in entry else [], entry["tasks"], "tasks")

@@ -83,4 +83,5 @@ def section(settings: TrustSettings, *, validation: Path | None, section: Output
         "tasks": settings.tasks,
         "validation": read_result(validation) if validation else None,
     }
+    found["masks"] = bool(validation) and found["validation"]["outcome"] != "AUROC"
     write_section(section, out, SECTION, found, document=None)
