@@ -275,3 +275,10 @@ def test_trainings_follow_from_the_classes():
 )
 def test_findings_that_a_data_set_can_have(options, found):
     assert findings_of({"options": options}) == found
+
+
+def test_classes_of_masks_that_are_null_are_left_out():
+    entry = {**ENTRY, "prepare": {**ENTRY["prepare"], "masks": {"classes": {"nucleus": 1, "podocyte": None}}}}
+    entry |= {"fidelity": {"floor_counts": 5}}
+    assert spread(entry)["prepare"]["masks"] == {"classes": {"nucleus": 1}}
+    assert entry["prepare"]["masks"]["classes"] == {"nucleus": 1, "podocyte": None}

@@ -40,6 +40,13 @@ def read(settings, *contents):
 
 
 # -------------------------------------------------------------------------------------------------------- what is read
+def test_a_class_that_is_null_is_none():
+    without = MaskSettings("instances", {"nucleus": 1, "podocyte": None}, False)
+    assert without.legend == NUCLEI.legend
+    mask = values((1, 2, 1), (4, 4, 12000), dtype=np.uint16)
+    assert np.array_equal(read(without, encoded(mask)), mask)
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -94,11 +94,14 @@ def check_names(
 
 def spread(entry: Mapping) -> dict:
     """The settings of an experiment with what follows from its classes written out: a count of each class where one
-    number was given for all, a training of each class where `trainings` was a number of steps, and the classes
-    themselves where `labels` was null."""
+    number was given for all, a training of each class where `trainings` was a number of steps, the classes
+    themselves where `labels` was null, masks without the classes that are null."""
     classes = entry["classes"]
     labels = entry["prepare"]["labels"]
     prepare = {**entry["prepare"], "labels": {label: label for label in classes} if labels is None else labels}
+    if prepare["masks"] is not None:
+        drawn = {name: value for name, value in prepare["masks"]["classes"].items() if value is not None}
+        prepare["masks"] = {**prepare["masks"], "classes": drawn}
     fidelity = {**entry["fidelity"], "floor_counts": _of_each(entry["fidelity"]["floor_counts"], classes)}
     generators = {name: _spread_generator(one, classes) for name, one in entry["generators"].items()}
     whole = {**entry, "prepare": prepare, "fidelity": fidelity, "generators": generators}

@@ -30,8 +30,11 @@ class MaskSettings:
         ),
     ]
     classes: Annotated[
-        dict[str, Annotated[int, Meta(ge=1, le=65535)]],
-        Meta(description="Name -> value, ascending; of instances the value of the first object of the class."),
+        dict[str, Annotated[int, Meta(ge=1, le=65535)] | None],
+        Meta(
+            description="Name -> value, ascending; of instances the value of the first object of the class; null: the "
+            "masks do not have it (over a settings file that names it)."
+        ),
     ]
     required: Annotated[bool, Meta(description="Reject images without a mask.")]
 
@@ -41,7 +44,7 @@ class MaskSettings:
     @property
     def legend(self) -> Legend:
         """What the masks of the image set mean."""
-        return Legend(masks=self.kind, classes=self.classes)
+        return Legend(masks=self.kind, classes={name: one for name, one in self.classes.items() if one is not None})
 
 
 def label_map(masks: Sequence[Load], shape: tuple[int, int], settings: MaskSettings | None) -> np.ndarray | None:
@@ -54,7 +57,8 @@ def label_map(masks: Sequence[Load], shape: tuple[int, int], settings: MaskSetti
         if settings is not None and settings.required:
             raise Rejected("no mask")
         return None
-    (first, *_), single = settings.classes.values(), len(settings.classes) == 1
+    classes = settings.legend.classes
+    (first, *_), single = classes.values(), len(classes) == 1
     if len(masks) > 1 and not single:
         raise Rejected(f"{len(masks)} mask files, where one with all classes is expected")
     marks = single and (settings.kind == "semantic" or len(masks) > 1)  # a file says where, not which

@@ -10,8 +10,8 @@ from synthmed.core.errors import InputError
 from synthmed.data.phantoms.histology import CLASS_OF_INTEREST, PhantomSettings, draws
 
 SETTINGS = PhantomSettings(
+    nuclei=6,
     slides=2,
-    patches=3,
     seed=3,
     image_size=96,
     field=64.0,
@@ -40,10 +40,12 @@ def podocytes(patch):
 
 
 def test_a_larger_set_contains_the_smaller_one(drawn):
-    larger = {(slide, number): patch for slide, number, patch in draws(replace(SETTINGS, slides=3, patches=4))}
-    for (slide, number), patch in zip([(s, n) for s in range(2) for n in range(3)], drawn, strict=True):
-        assert np.array_equal(larger[slide, number].pixels, patch.pixels)
-        assert np.array_equal(larger[slide, number].labels, patch.labels)
+    larger = {(slide, number): patch for slide, number, patch in draws(replace(SETTINGS, nuclei=9))}
+    more_slides = {(slide, number): patch for slide, number, patch in draws(replace(SETTINGS, nuclei=9, slides=3))}
+    for (slide, number), patch in zip([(n % 2, n // 2) for n in range(6)], drawn, strict=True):
+        for other in (larger, more_slides):
+            assert np.array_equal(other[slide, number].pixels, patch.pixels)
+            assert np.array_equal(other[slide, number].labels, patch.labels)
 
 
 def test_another_seed_gives_other_patches(drawn):
@@ -83,7 +85,7 @@ def test_podocytes_come_with_glomeruli_and_are_large(drawn):
 
 
 def test_crowding_grades_how_many_and_how_near():
-    sparse, dense = (patches(crowding=(level, level), slides=1) for level in (0.0, 1.0))
+    sparse, dense = (patches(crowding=(level, level), slides=1, nuclei=3) for level in (0.0, 1.0))
     assert sum(len(nuclei(patch)) for patch in dense) > 1.6 * sum(len(nuclei(patch)) for patch in sparse)
 
     def touching(patch):
@@ -95,8 +97,10 @@ def test_crowding_grades_how_many_and_how_near():
 
 def test_slides_differ_in_stain_as_much_as_is_asked_for():
     def colours(spread):
-        means = np.array([patch.pixels.mean(axis=(0, 1)) for patch in patches(slides=5, stain_spread=spread)])
-        return means.reshape(5, 3, 3).mean(axis=1)  # by slide
+        means = np.array(
+            [patch.pixels.mean(axis=(0, 1)) for patch in patches(nuclei=15, slides=5, stain_spread=spread)]
+        )
+        return means.reshape(3, 5, 3).mean(axis=0)  # by slide
 
     alike, different = colours(0.0), colours(1.0)
     assert different.std(axis=0).mean() > 2 * alike.std(axis=0).mean()
@@ -104,10 +108,15 @@ def test_slides_differ_in_stain_as_much_as_is_asked_for():
 
 def test_difficulty_makes_nuclei_pale_and_soft():
     def contrast(difficulty):
-        found = patches(difficulty=difficulty, slides=1)
+        found = patches(difficulty=difficulty, slides=1, nuclei=3)
         return np.mean([p.pixels[p.labels == 0].mean() - p.pixels[p.labels > 0].mean() for p in found])
 
     assert contrast(1.0) < 0.75 * contrast(0.0)
+
+
+def test_more_slides_than_patches_are_refused():
+    with pytest.raises(InputError, match=r"slides is 9, but there are 6 patches"):
+        replace(SETTINGS, slides=9)
 
 
 def test_crowding_the_wrong_way_round_is_refused():

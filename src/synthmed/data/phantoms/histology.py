@@ -34,8 +34,8 @@ _VISIBLE = 0.25
 class PhantomSettings:
     """Phantom patches of several slides, each a patient with a stain of its own."""
 
+    nuclei: Annotated[Count, Meta(description="Patches, which show nuclei, of all slides in turn.")]
     slides: Annotated[Count, Meta(description="Slides; each is a patient.")]
-    patches: Annotated[Count, Meta(description="Patches of each slide.")]
     seed: Seed
     image_size: Annotated[
         int, Meta(ge=32, description="Height and width of a patch.", extra_json_schema={"unit": "px"})
@@ -58,6 +58,8 @@ class PhantomSettings:
     def __post_init__(self) -> None:
         if self.crowding[0] > self.crowding[1]:
             raise InputError(f"setting crowding is {list(self.crowding)}: the least crowded slide comes first")
+        if self.slides > self.nuclei:
+            raise InputError(f"setting slides is {self.slides}, but there are {self.nuclei} patches (setting nuclei)")
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,8 @@ def _photograph(rng: np.random.Generator, grid: Grid, tissue: Tissue, slide: Sli
 
 
 def draws(settings: PhantomSettings) -> Iterator[tuple[int, int, Patch]]:
-    """All patches, slide by slide: number of the slide, number of the patch on it, the patch."""
-    for number in range(settings.slides):
-        slide = draw_slide(settings, settings.seed, number)
-        for patch in range(settings.patches):
-            yield number, patch, draw_patch(np.random.default_rng([settings.seed, number, patch]), settings, slide)
+    """All patches, one of each slide in turn: number of the slide, number of the patch on it, the patch."""
+    slides = [draw_slide(settings, settings.seed, number) for number in range(settings.slides)]
+    for patch in range(settings.nuclei):
+        number, slide = divmod(patch, settings.slides)
+        yield slide, number, draw_patch(np.random.default_rng([settings.seed, slide, number]), settings, slides[slide])
