@@ -43,7 +43,7 @@ def write_dsb2018(settings: PhantomSettings, path: Path) -> None:
 
 
 def _all(settings: PhantomSettings):
-    with Progress("drawn", settings.nuclei, "patch") as progress:
+    with Progress("drawn", settings.nuclei, "image") as progress:
         for drawn in draws(settings):
             yield drawn
             progress.add(1)
