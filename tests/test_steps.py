@@ -111,7 +111,7 @@ def test_no_step_depends_on_the_command_line_or_the_table(verb):
     ]
 
 
-SHARED = {f"generators/{name}.py" for name in ("base", "train", "snapshots")}
+SHARED = {f"generators/{name}.py" for name in ("base", "train", "snapshots", "transfer")}
 
 
 @pytest.mark.parametrize("model", GENERATORS)

@@ -176,6 +176,35 @@ def test_names_that_there_are_not_are_refused_before_anything_runs(path, value, 
         check_names(with_change(path, value), DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 
 
+TRAINED = {"trainings": {"normal": {"labels": ["normal"]}}, "repeats": 1, "sampling": {"samples": {"normal": 2}}}
+NETWORK = {"model": "stylegan2", "training": {"size": None, "masks": None}}
+
+
+@pytest.mark.parametrize(
+    ("named", "changes", "message"),
+    [
+        ("first.normal", {}, None),
+        ("frist.normal", {}, "initialise_from names 'frist'.*did you mean 'first'"),
+        ("first.norml", {}, "initialise_from names 'norml'"),
+        ("second.normal", {}, "cannot begin with its own weights"),
+        ("elsewhere.normal", {}, "initialise_from names 'elsewhere'"),
+        ("first.normal", {"model": "pggan"}, "model is 'stylegan2' here and 'pggan' there"),
+        ("first.normal", {"repeats": 2}, "repeats is 1 here and 2 there"),
+        ("first.normal", {"training": {"size": [8, 8], "masks": None}}, "training.size is None here"),
+    ],
+)
+def test_a_training_begins_only_with_weights_that_there_are(named, changes, message):
+    entry = copy.deepcopy(ENTRY)
+    entry["generators"]["first"] = copy.deepcopy(TRAINED) | NETWORK | changes
+    entry["generators"]["second"] = copy.deepcopy(TRAINED) | NETWORK
+    entry["generators"]["second"]["trainings"]["normal"]["initialise_from"] = named
+    if message is None:
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+        return
+    with pytest.raises(InputError, match=message):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
 def test_a_pool_has_every_class_whatever_its_source_calls_it():
     assert pool_count(ENTRY, {"0": 5, "2": 9, "seed": 1}, "normal") == 5
     datasets = {**DATASETS, "films": {"options": {}, "pool": {"0": 9, "seed": 1}}}

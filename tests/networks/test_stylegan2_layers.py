@@ -114,7 +114,7 @@ def test_dense_layers_learn_at_their_rate():
     with torch.no_grad():
         layer.bias.fill_(2.0)
     assert torch.allclose(layer(x), x @ layer.weight.T * 0.01 / 3 + 0.02, atol=1e-5)
-    assert float(FullyConnected(400, 400, rate=0.01).weight.std()) == pytest.approx(100, rel=0.02)
+    assert FullyConnected(400, 400, rate=0.01).weight.std().item() == pytest.approx(100, rel=0.02)
 
 
 def test_the_mapping_does_not_see_the_length_of_z():

@@ -2,3 +2,15 @@
 def training_of(w):
     """Settings of the training loop of the rule's generator."""
     return trained_generators(w.experiment)[w.generator]["training"]
+
+
+def initial_checkpoint(w):
+    """The checkpoint whose weights a training begins with, of the same repeat, or []."""
+    parts = {
+        part: (training, repeat) for part, training, repeat in repeated(trained_generators(w.experiment)[w.generator])
+    }
+    training, repeat = parts[w.part]
+    if training.get("initialise_from") is None:
+        return []
+    generator, _, part = training["initialise_from"].partition(".")
+    return f"results/{w.experiment}/generators/{generator}/{part}{f'_r{repeat + 1}' if repeat else ''}.pt"

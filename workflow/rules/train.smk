@@ -24,6 +24,7 @@ rule train:
     input:
         settings="results/{experiment}/settings/train.{generator}.{part}.json",
         images="results/{experiment}/images/train.zip",
+        initial=initial_checkpoint,
         perceptual_weights=lambda w: perceptual_weights(w.experiment, w.generator),
         code=code("results/{experiment}/settings/train.{generator}.{part}.json"),
     output:

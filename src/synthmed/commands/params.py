@@ -117,6 +117,14 @@ class Part:
 
     labels: Annotated[Names | None, Meta(description="Classes of its training images; null: all.")]
     steps: Annotated[Count, Meta(description="Optimiser steps.")]
+    initialise_from: Annotated[
+        str | None,
+        Meta(
+            pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$",
+            description="<generator>.<training> of this experiment, of the same model and networks, perhaps of other "
+            "classes: its weights are the first ones (transfer). Without it they are drawn.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

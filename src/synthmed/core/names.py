@@ -156,7 +156,7 @@ def _check_generators(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:
             labels = [label for label in (generator["labels"] or {}).values() if label is not None]
             _known(f"{where}.labels", labels, classes, "classes")
             continue
-        trained = _check_trainings(where, generator, classes)
+        trained = _check_trainings(where, generator, classes, entry)
         samples = generator["sampling"]["samples"]
         _known(f"{where}.sampling.samples", samples, [*classes, UNLABELLED], "classes")
         for label in samples:
@@ -183,11 +183,36 @@ def _check_repeats(where: str, generator: Mapping, tasks: Mapping[str, Mapping])
             )
 
 
-def _check_trainings(where: str, generator: Mapping, classes: Sequence[str]) -> list[str]:
+def _check_trainings(where: str, generator: Mapping, classes: Sequence[str], entry: Mapping) -> list[str]:
     """The labels of all trainings, one after the other."""
     for training, content in generator["trainings"].items():
         _known(f"{where}.trainings.{training}.labels", content["labels"], classes, "classes")
+        _check_initial(f"{where}.trainings.{training}.initialise_from", generator, content, entry)
     return [label for content in generator["trainings"].values() for label in content["labels"]]
+
+
+def _check_initial(where: str, generator: Mapping, training: Mapping, entry: Mapping) -> None:
+    """Whether a training can begin with the weights of the one that it names."""
+    named = training.get("initialise_from")
+    if named is None:
+        return
+    name, _, part = named.partition(".")
+    _known(where, [name], [name for name, other in entry["generators"].items() if "dataset" not in other], "generators")
+    other = entry["generators"][name]
+    _known(where, [part], other["trainings"], f"trainings of {name}")
+    if other["trainings"][part].get("initialise_from") == named or other["trainings"][part] is training:
+        raise InputError(f"setting {where} is {named!r}: a training cannot begin with its own weights")
+    for setting, ours, theirs in (
+        ("model", generator["model"], other["model"]),
+        ("training.size", generator["training"]["size"], other["training"]["size"]),
+        ("training.masks", generator["training"]["masks"], other["training"]["masks"]),
+        ("repeats", generator.get("repeats", 1), other["repeats"]),
+    ):
+        if ours != theirs:
+            raise InputError(
+                f"setting {where} is {named!r}, but {setting} is {ours!r} here and {theirs!r} there; only the same "
+                "networks can take over weights, each repeat those of its own repeat"
+            )
 
 
 def _check_tasks(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> None:
@@ -292,7 +317,7 @@ def _check_axes(entry: Mapping) -> None:
 
 def _check_anomaly(entry: Mapping) -> None:
     anomaly, classifiers = entry["anomaly"], entry.get("classifiers", {})
-    labels = _check_trainings("anomaly.generator", anomaly["generator"], entry["classes"])
+    labels = _check_trainings("anomaly.generator", anomaly["generator"], entry["classes"], entry)
     if len(labels) != 1:
         raise InputError(
             f"setting anomaly.generator.trainings is of {labels}; one training on one label, the normal one"

@@ -263,6 +263,29 @@ class Generator(nn.Module):
             except RuntimeError as error:
                 raise InputError(f"these weights do not fit {name}: {error}") from error
 
+    @torch.no_grad()
+    def initialise_from(self, other: Generator) -> list[str]:
+        """Begin with the weights of `other`, a trained generator of this model: those that its checkpoint holds, an
+        average also for the network that it is the average of. Optimisers begin anew.
+
+        Returns the names of the tensors that stay as they were drawn, because they are not there or are of another
+        number of classes; where such a tensor is in a module that the checkpoint lacks, the module's name.
+        """
+        held = {name: getattr(other, name) for name in self.inference_modules}
+        held |= {name.removesuffix("_ema"): module for name, module in held.items()}
+        anew = []
+        for name, module in self.named_children():
+            if name not in held:
+                anew += [name] * bool(list(module.parameters()))
+                continue
+            theirs = held[name].state_dict()
+            for key, tensor in module.state_dict().items():
+                if key in theirs and theirs[key].shape == tensor.shape:
+                    tensor.copy_(theirs[key])
+                else:
+                    anew.append(f"{name}.{key}")
+        return anew
+
     def training_state(self) -> dict[str, Any]:
         """Everything a training needs to go on bit for bit: networks, EMA, optimisers, noise generator, step."""
         return {

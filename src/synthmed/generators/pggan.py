@@ -432,6 +432,10 @@ class Model(Generator):
             raise InputError("these weights do not say how far the networks had grown (images_seen)")
         self.images_seen = int(state["images_seen"])
 
+    def initialise_from(self, other: "Model") -> list[str]:
+        self.images_seen = other.images_seen  # grown as far as it was
+        return super().initialise_from(other)
+
     def training_state(self) -> dict[str, Any]:
         return super().training_state() | {"images_seen": self.images_seen}
 

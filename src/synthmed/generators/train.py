@@ -16,6 +16,7 @@ from synthmed.core.step import Output, step
 from synthmed.data.channels import Coding
 from synthmed.generators.base import Generator
 from synthmed.generators.snapshots import Samples
+from synthmed.generators.transfer import transfer
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
 from synthmed.training.batches import RealImages
@@ -92,14 +93,23 @@ class TrainSettings:
 
 # ------------------------------------------------------------------------------------------------------- the training
 @step("train")
-def train(settings: TrainSettings, *, images: Path, checkpoint: Output, history: Output, samples: Output) -> None:
+def train(
+    settings: TrainSettings,
+    *,
+    images: Path,
+    initial: Path | None = None,
+    checkpoint: Output,
+    history: Output,
+    samples: Output,
+) -> None:
     """Train one generator.
 
-    images: image set of the training part. Writes checkpoint (.pt, see checkpoint.py), history (.csv: step, mean losses
-    since the row before, diversity) and samples (.png: snapshots from fixed noise, then the final grid). While it runs,
-    `<checkpoint stem>.resume.pt` beside the checkpoint holds everything; after an interruption of any kind the same
-    call goes on from there, on a CPU bit for bit as if nothing had happened. It is removed when the checkpoint is
-    written.
+    images: image set of the training part; initial: checkpoint of the same model and networks whose weights it begins
+    with (transfer), perhaps of other classes, or of another number of them: the log says what then begins anew. Writes
+    checkpoint (.pt, see checkpoint.py), history (.csv: step, mean losses since the row before, diversity) and samples
+    (.png: snapshots from fixed noise, then the final grid). While it runs, `<checkpoint stem>.resume.pt` beside the
+    checkpoint holds everything; after an interruption of any kind the same call goes on from there, on a CPU bit for
+    bit as if nothing had happened. It is removed when the checkpoint is written.
 
     Raises InputError before the first step on unusable input, TrainingError on NaN, infinity or collapse, and
     KeyboardInterrupt (message: how to continue) after SIGINT or SIGTERM. Of the processes of torchrun only rank 0
@@ -108,11 +118,12 @@ def train(settings: TrainSettings, *, images: Path, checkpoint: Output, history:
     model_class = generators.load(settings.model)
     config = parse(model_class.Config, settings.config, "settings.config")
     code = code_hashes(__name__, generators.GENERATORS[settings.model])
-    resume = ResumeState(checkpoint, asdict(settings) | {"images": hash_file(images), "code": code})
+    begun = {} if initial is None else {"initial": hash_file(initial)}
+    resume = ResumeState(checkpoint, asdict(settings) | {"images": hash_file(images), "code": code} | begun)
     record = History(history)
     with workers(settings.training) as device:
         data = _real_images(settings, model_class, Path(images))
-        model = _build(model_class, config, data, settings, device)
+        model = _build(model_class, config, data, settings, initial, device)
         pictures = Samples(model, data.read, data.labels, settings.seed)
         _fit(settings, model, data, record, pictures, Path(samples), resume)
     # Again, in case somebody removed them when the training was stopped after its last step.
@@ -194,11 +205,14 @@ def _build(
     config: Any,
     data: RealImages,
     settings: TrainSettings,
+    initial: Path | None,
     device: torch.device,
 ) -> Generator:
     """The untrained generator, and the random numbers of its training seeded."""
     torch.manual_seed(derived_seed(settings.seed, "weights"))
     model = model_class.build(config, data.shape, settings.labels, data.legend, settings.training.masks)
+    if initial is not None:
+        transfer(model, initial, settings.model)
     distributed.synchronise_batch_norm(model)
     model.to(device=device, memory_format=settings.training.memory_format)
     model.rng.manual_seed(derived_seed(settings.seed, "noise"))
