@@ -18,6 +18,7 @@ from synthmed.data.imageset import PLAIN, ImageSet, Legend, write_image_set
 from synthmed.generators.base import Generator
 from synthmed.generators.sampling import SampleSettings, load_generator, sample
 from synthmed.generators.train import TrainSettings, train
+from synthmed.metrics.leakage import leakage
 from synthmed.training.optimizer import Adam
 
 NUCLEI = Legend(channels=("stain", "inverse"), masks="instances", classes={"nucleus": 1})
@@ -191,6 +192,17 @@ def test_a_generator_of_noise_draws_images_with_masks(tmp_path, legend, coding):
     masks = [MaskChannels(coding, legend).decode(one[..., channels:]) for one in coded]
     assert np.array_equal(synthetic.pixels, coded[..., :channels])
     assert np.array_equal(synthetic.masks, masks)
+    found = [leakage(one[..., :channels], exclusive(coding, one[..., channels:])) for one in coded]
+    assert ("mask_overlap" in synthetic.rows[0]) == (coding == "instances")
+    for name in found[0]:
+        values = [float(value) for value in synthetic.column(f"mask_{name}")]
+        assert values == pytest.approx([mixed[name] for mixed in found], abs=1e-5)
+    assert max(map(float, synthetic.column("mask_grey"))) > 0
+
+
+def exclusive(coding, channels):
+    """Of classes all, of instances those that share no pixel, of four equal ones one."""
+    return {"classes": channels, "instances": channels[..., :3]}.get(coding, channels.mean(-1, keepdims=True).round())
 
 
 def plain(tmp_path, legend):

@@ -83,6 +83,13 @@ class MaskChannels:
                 count, chosen = count + found, [*chosen, *[number - 1] * found]
         return _smallest(np.array([0, *self._numbers(chosen)])[objects])
 
+    def exclusive(self, channels: np.ndarray) -> np.ndarray:
+        """Those of channels (H, W, K), as encode or a network made them, that are to be 0 or 255 and share no pixel:
+        classes; background, interior and boundary; the mean of "rgba". (H, W, K'), uint8."""
+        if self.coding == "rgba":
+            return channels.mean(axis=2, keepdims=True).round().astype(np.uint8)
+        return channels[:, :, :3] if self.coding == "instances" else channels
+
     def _classes_of(self, objects: np.ndarray, count: int, further: np.ndarray) -> list[int]:
         """The class of each object, as its position in the legend: of the further channels the highest above half."""
         if len(self.legend.classes) == 1:

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +20,7 @@ from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.generators.base import Generator
+from synthmed.metrics.leakage import COLUMN, leakage
 from synthmed.training import checkpoint
 from synthmed.training.device import choose_device, derived_seed
 from synthmed.training.images import to_model, to_pixels
@@ -194,7 +195,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
             again = f"_r{repeat + 1}" if repeat else ""
             model = models[repeat, trainings[label]].to(device)
             drawn = _drawn(settings, label, again, model, real, sources.get(label))
-            for made, (origin, *content) in enumerate(drawn, start=1):
+            for made, (found, *content) in enumerate(drawn, start=1):
                 number += 1
                 fields: dict[str, object] = {
                     "image": f"{settings.generator}_{names[label]}{again}_{made:05d}.png",
@@ -205,7 +206,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
                 }
                 if settings.repeats > 1:
                     fields["training"] = str(repeat + 1)
-                yield fields | ({"origin": origin} if origin else {}), *content
+                yield fields | found, *content
             logger.info(f"drew {settings.samples[label]} images of {label}{again}")
 
     write_image_set(synthetic, rows(), legends[0])
@@ -219,7 +220,7 @@ def _drawn(
     real: ImageSet | None,
     sources: np.ndarray | None,
 ) -> Iterator[tuple]:
-    """(name of the real image that it was made from or "", pixels) or (…, mask) of each sample of a label.
+    """(further columns, pixels) or (…, mask) of each sample of a label.
 
     again: "" for the first repeat, another text for each of the others, whose noise is another; sources: positions in
     `real` of what they are made from, where the model needs such.
@@ -227,19 +228,19 @@ def _drawn(
     noise = torch.Generator().manual_seed(derived_seed(settings.seed, f"samples of {label}{again}"))
     for start in range(0, settings.samples[label], settings.batch_size):
         count = min(settings.batch_size, settings.samples[label] - start)
-        source, origins, masks = None, [""] * count, [()] * count
+        source, found, masks = None, [{}] * count, [()] * count
         if real is not None:
             chosen = sources[start : start + count]
             source, masks = _read(real, chosen, model)
-            source, origins = source.to(model.device), [real.rows[i]["image"] for i in chosen]
+            source, found = source.to(model.device), [{"origin": real.rows[i]["image"]} for i in chosen]
         drawn = model.sample(count, label, noise, source)
         if not torch.isfinite(drawn).all():
             raise InputError(
                 f"the samples of {label!r} are not finite; train {settings.generator} again with a lower learning rate"
             )
         drawn = to_pixels(drawn).cpu().permute(0, 2, 3, 1).numpy()
-        for pixels, origin, mask in zip(drawn, origins, masks, strict=True):
-            yield origin, *_with_mask(pixels, mask, model)
+        for pixels, columns, mask in zip(drawn, found, masks, strict=True):
+            yield _with_mask(columns, pixels, mask, model)
 
 
 def _read(real: ImageSet, chosen: Sequence[int], model: Generator) -> tuple[torch.Tensor, list[tuple[np.ndarray, ...]]]:
@@ -261,12 +262,20 @@ def _read(real: ImageSet, chosen: Sequence[int], model: Generator) -> tuple[torc
     return to_model(torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2))), masks
 
 
-def _with_mask(pixels: np.ndarray, mask: tuple[np.ndarray, ...], model: Generator) -> tuple[np.ndarray, ...]:
-    """The image (H, W, C) and its mask, where there is one: the one it was made from, or its own last channels."""
+def _with_mask(
+    columns: Mapping[str, object], pixels: np.ndarray, mask: tuple[np.ndarray, ...], model: Generator
+) -> tuple:
+    """Columns, the image (H, W, C) and its mask, where there is one: the one it was made from, or its own last
+    channels, whose leakage (metrics/leakage.py) becomes columns: binarised masks do not show it any more."""
     if model.masks is None or "mask" in model.needs:
-        return pixels, *mask
-    channels = model.image_shape[0] - len(model.masks.names)
-    return pixels[:, :, :channels], model.masks.decode(pixels[:, :, channels:])
+        return columns, pixels, *mask
+    image, channels = np.split(pixels, [model.image_shape[0] - len(model.masks.names)], axis=2)
+    mixed = leakage(image, model.masks.exclusive(channels))
+    return (
+        columns | {COLUMN.format(name): f"{value:.5f}" for name, value in mixed.items()},
+        image,
+        model.masks.decode(channels),
+    )
 
 
 def _file_names(labels: Sequence[str]) -> dict[str, str]:

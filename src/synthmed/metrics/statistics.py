@@ -188,7 +188,7 @@ def case_mean(
         return Estimate.missing("there is no such case", 0)
     if len(np.unique(patients)) < 2:
         return Estimate(float(values.mean()), n=len(values), reason="one patient only, who has no spread")
-    decisions = bool(np.isin(values, (0, 1)).all())
+    decisions = bounds == UNIT_INTERVAL and bool(np.isin(values, (0, 1)).all())
     measured = replace(mean_of_cases(values[None], patients, decisions=decisions), bounds=bounds)
     return mean_estimate(measured, level=level)
 

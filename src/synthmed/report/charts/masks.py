@@ -8,8 +8,8 @@ import matplotlib.colors
 import numpy as np
 
 from synthmed.data.channels import boundary
-from synthmed.data.imageset import Legend
-from synthmed.report.charts.style import MUTED, SERIES, panels, plt, save
+from synthmed.data.imageset import ImageSet, Legend
+from synthmed.report.charts.style import INK, MUTED, SERIES, panels, plt, save
 
 _FINE = 4
 """Lines of an outline an image pixel: outlines are drawn this much finer than the image."""
@@ -77,4 +77,59 @@ def draw_epochs(path: Path, trainings: Mapping[str, Sequence[Mapping]]) -> None:
         axis.set_xlabel("epoch", color=MUTED)
         axis.grid(axis="y")
     figure.legend(loc="outside lower left", ncols=2)
+    save(figure, path)
+
+
+def draw_forms(path: Path, results: Mapping[str, Mapping], statistics: Mapping[str, str]) -> None:
+    """A row of panels a class, a panel a statistic: the share of masks up to each value, of real and held-out ones and
+    of every generator. results: title → what compare-masks found; statistics: name → words; shares of empty and full
+    masks are left out."""
+    shown = {name: words for name, words in statistics.items() if name not in ("empty", "full")}
+    first = next(iter(results.values()))
+    classes = list(first["classes"])
+    figure, axes = panels(len(shown) * len(classes), columns=len(shown), width=2.3, height=2.3, sharey=True)
+    for place, axis in enumerate(axes):
+        of, name = classes[place // len(shown)], list(shown)[place % len(shown)]
+        lines = [("real", first, "real", INK, "-"), ("held-out real", first, "held_out", MUTED, (0, (3, 1.5)))]
+        lines += [
+            (title, one, "generated", SERIES[k % len(SERIES)], "-") for k, (title, one) in enumerate(results.items())
+        ]
+        for title, one, which, colour, dash in lines:
+            values = np.sort(one["classes"][of][name]["values"][which])
+            if len(values):
+                axis.step(
+                    values,
+                    np.arange(1, len(values) + 1) / len(values),
+                    where="post",
+                    color=colour,
+                    ls=dash,
+                    lw=1.2,
+                    label=title,
+                )
+        axis.set_title(of if len(classes) > 1 else "", fontsize=9)
+        axis.set_ylabel("share of masks" if place % len(shown) == 0 else "", fontsize=8.5, color=MUTED)
+        axis.set_xlabel(shown[name], fontsize=8.5, color=MUTED)
+        axis.locator_params(axis="x", nbins=4)
+        axis.grid()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=5)
+    save(figure, path)
+
+
+def draw_mixed(path: Path, rows: Mapping[str, tuple[Path, Sequence[Mapping]]], criteria: Mapping[str, str]) -> None:
+    """A row a generator: the samples that mix their channels most, with the criteria by which they do. rows: title →
+    its image set and the samples, each with `image` and `by`."""
+    count = max(len(samples) for _, samples in rows.values())
+    figure, axes = plt.subplots(len(rows), count, figsize=(1.5 * count + 1.2, 1.9 * len(rows)), squeeze=False)
+    for line, (title, (images, samples)) in zip(axes, rows.items(), strict=True):
+        opened = ImageSet(images)
+        names = opened.column("image")
+        entries = opened.entries([names.index(sample["image"]) for sample in samples])
+        for axis in line:
+            axis.axis("off")
+        for axis, sample, (_, pixels, mask) in zip(line, samples, entries, strict=False):
+            show_pair(axis, pixels, mask, opened.legend)
+            axis.set_title(
+                "\n".join(criteria[name] for name in sample["by"]), fontsize=7, weight="normal", loc="center"
+            )
+        line[0].text(-0.06, 0.5, fill(title, 16), transform=line[0].transAxes, ha="right", va="center", fontsize=8.5)
     save(figure, path)

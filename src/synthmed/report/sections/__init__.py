@@ -10,6 +10,7 @@ ORDER = (
     "methods",
     "networks",
     "quality",
+    "mask_quality",
     "task",
     "segmentation",
     "three_steps",

@@ -1,0 +1,159 @@
+"""Section "Mask quality": the form of masks that generators draw, and whether they mix them with their images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from synthmed.core.step import Output, step
+from synthmed.metrics.estimate import Estimate
+from synthmed.report.exhibits import Column, Figure, Found, Section, Table
+from synthmed.report.results import read_result
+from synthmed.report.section import write_section
+from synthmed.report.words import percent
+
+STATISTICS = {
+    "objects": "objects in a mask",
+    "area": "area, share of the image",
+    "compactness": "compactness (disc 1)",
+    "holes": "holes",
+    "roughness": "roughness of the border",
+    "empty": "share of empty masks",
+    "full": "share of full masks",
+}
+SETS = {"real": "real, training", "held_out": "real, held out", "generated": "generated"}
+CRITERIA = {"grey": "neither in nor out", "texture": "image inside the mask", "overlap": "masks overlap", "any": "any"}
+
+
+@dataclass(frozen=True)
+class MaskQualitySettings:
+    """Settings of `section-mask-quality`."""
+
+    generators: Annotated[
+        dict[str, str],
+        Meta(min_length=1, description="Those that draw masks: name → title, in the order of the files."),
+    ]
+
+
+def _rows(found: Found) -> list[dict]:
+    return [
+        {
+            "keys": (f"{name}/{of}/{statistic}",),
+            "generator": title,
+            "mask": of,
+            "statistic": words,
+            **{column: result["classes"][of][statistic][column] for column in (*SETS, "difference")},
+        }
+        for (name, title), result in zip(found["titles"].items(), found["compared"], strict=True)
+        for of in result["classes"]
+        for statistic, words in STATISTICS.items()
+    ]
+
+
+def _columns(found: Found) -> list[Column]:
+    several = len(found["compared"][0]["classes"]) > 1
+    return [
+        Column("generator", once="Generator: {}.", group=True),
+        Column("mask", page=several),
+        Column("statistic", "mean of"),
+        *(Column(name, title, interval=True) for name, title in SETS.items()),
+        Column("difference", "generated − real", interval=True),
+    ]
+
+
+def _leakage_rows(found: Found) -> list[dict]:
+    none = dict.fromkeys(CRITERIA, Estimate(0.0))  # label maps
+    rows = [{"keys": ("real",), "images": "real ones", "n": found["compared"][0]["n_real"], **none}]
+    single = Estimate.missing("there is one mask only")
+    rows += [
+        {"keys": (name,), "images": title, "n": result["n_generated"], "overlap": single, **result["leakage"]["rates"]}
+        for (name, title), result in zip(found["titles"].items(), found["compared"], strict=True)
+        if result["leakage"]
+    ]
+    return rows if len(rows) > 1 else []
+
+
+# ------------------------------------------------------------------------------------------------------------ figures
+def _forms(path: Path, found: Found) -> None:
+    from synthmed.report.charts.masks import draw_forms
+
+    draw_forms(path, dict(zip(found["titles"].values(), found["compared"], strict=True)), STATISTICS)
+
+
+def _mixed(path: Path, found: Found) -> str | None:
+    from synthmed.report.charts.masks import draw_mixed
+
+    rows = {
+        title: (images, result["leakage"]["worst"])
+        for title, images, result in zip(found["titles"].values(), found["synthetics"], found["compared"], strict=True)
+        if result["leakage"] and result["leakage"]["worst"]
+    }
+    if not rows:
+        return "No sample mixes its image with its masks, by any of the three criteria."
+    draw_mixed(path, rows, CRITERIA)
+    return None
+
+
+SECTION = Section(
+    link="Mask quality",
+    title="Do the masks look like real ones?",
+    exhibits=(
+        Figure(
+            "forms",
+            "Forms of single masks: the share of masks up to each value, of real training images (black), held-out "
+            "real ones (grey) and each generator. A line above the black one means smaller values, a steep one masks "
+            "that look alike.",
+            _forms,
+        ),
+        Table(
+            "statistics",
+            "Forms of masks, means with 95 % intervals over patients or samples. Compactness is 4π · area / perimeter² "
+            "of the objects, weighted by their area; roughness how much longer the border is than after smoothing. "
+            "Compactness and roughness are of masks that are not empty.",
+            _rows,
+            _columns,
+        ),
+        Table(
+            "leakage",
+            "Share of samples that mix their channels, by each criterion, with 95 % intervals.",
+            _leakage_rows,
+            (
+                Column("images"),
+                Column("n"),
+                *(Column(name, title, form=percent, interval=True) for name, title in CRITERIA.items()),
+            ),
+            empty="no generator draws its masks as channels",
+        ),
+        Figure(
+            "mixed",
+            "Samples that mix their channels most, with the outlines of their masks after binarisation, and by which "
+            "criterion. These were picked for being bad.",
+            _mixed,
+        ),
+    ),
+)
+
+
+@step("section-mask-quality")
+def section(
+    settings: MaskQualitySettings,
+    *,
+    compared: list[Path],
+    synthetics: list[Path],
+    document: Path | None,
+    section: Output,
+    out: list[Output],
+) -> None:
+    """The report's section on generated masks.
+
+    compared: of `compare-masks`, synthetics: the image sets, one for each of settings.generators.
+    """
+    results = [read_result(path) for path in compared]
+    found = {
+        "titles": settings.generators,
+        "compared": results,
+        "synthetics": synthetics,
+        "leaking": any(result["leakage"] for result in results),
+    }
+    write_section(section, out, SECTION, found, document=document)
