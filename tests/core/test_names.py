@@ -216,13 +216,13 @@ SEGMENTATION = {
     "kind": "segmentation",
     "outcome": "iou",
     "arms": {"sweep": {}, "swap": None, "added_counts": None} | NOTHING | {"augmented_draws": 0},
-    "model": {"kind": "segmenter", "training": {"seeds": 4}},
+    "model": {"kind": "segmenter", "training": {"seeds": 4}, "scoring": {"original_size": True}},
     "validation": None,
 }
 DRAWN = copy.deepcopy(ENTRY) | {
     "positive": None,
     "tasks": {"masks": SEGMENTATION},
-    "prepare": {"labels": {"0": "normal", "1": "abnormal"}, "masks": {"required": True}},
+    "prepare": {"labels": {"0": "normal", "1": "abnormal"}, "masks": {"required": True}, "format": "images"},
 }
 for _generator in ("dcgan", "pggan"):
     DRAWN["generators"][_generator]["training"] = {"masks": "classes"}
@@ -236,6 +236,7 @@ for _method in ("grad_cam", "disease_axes", "anomaly"):
         ("tasks.masks.outcome", "auroc", "a segmenter is judged by one of"),
         ("tasks.masks.kind", "classification", "a classification task cannot have a model of kind 'segmenter'"),
         ("tasks.masks.model.kind", "network", "segmentation task cannot have a model of kind 'network'"),
+        ("prepare.format", "volumes", "original_size is true, which only pictures have"),
         ("prepare.masks", None, "prepare.masks must be given, with required: true"),
         ("prepare.masks.required", False, "prepare.masks must be given, with required: true"),
         ("tasks.masks.arms.swap", "pggan", "has no swap, no augmented_draws"),

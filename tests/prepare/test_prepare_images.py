@@ -12,7 +12,7 @@ from PIL import Image
 from synthmed.core.errors import InputError
 from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.prepare.images import PrepareSettings, prepare
+from synthmed.prepare.images import PrepareSettings, original_masks, prepare
 from synthmed.prepare.masks import MaskSettings
 
 
@@ -274,3 +274,37 @@ def test_an_image_set_comes_out_as_it_was_with_its_masks(tmp_path, channels):
     write_image_set(tmp_path / "channels.zip", stack, replace(chosen.legend, channels=("a", "b")))
     with pytest.raises(InputError, match="2 channels, where grey or RGB is expected"):
         prepare(chosen_settings, raw=[tmp_path / "channels.zip"], **files)
+
+
+# ------------------------------------------------------------------------------------------------------ original masks
+def test_masks_of_their_original_size_are_cut_as_the_images_were(tmp_path):
+    rng = np.random.default_rng(0)
+    files = {}
+    for number in range(3):
+        height, width = 40 + number, 60
+        pixels = rng.integers(60, 255, (height, width), dtype=np.uint8)
+        pixels[:, :10] = 0  # a black border, which is cut
+        mask = np.zeros((height, width), np.uint8)
+        mask[5:25, 8:31] = 255
+        files[f"sick/{number}.png"] = encoded(Image.fromarray(pixels))
+        files[f"mask/{number}.png"] = encoded(Image.fromarray(mask))
+        files[f"well/w{number}.png"] = files[f"sick/{number}.png"]
+        files[f"mask/w{number}.png"] = files[f"mask/{number}.png"]
+    raw, chosen = raw_of(tmp_path, files), settings()
+    prepare(chosen, raw=raw, images=tmp_path / "images.zip", rejects=tmp_path / "rejects.csv")
+    images = ImageSet(tmp_path / "images.zip")
+    write_image_set(tmp_path / "test.zip", images.entries([0, 2]), images.legend)
+    original_masks(chosen, raw=raw, test=tmp_path / "test.zip", originals=tmp_path / "masks.zip")
+    found = ImageSet(tmp_path / "masks.zip")
+    assert found.column("image") == [images.rows[row]["image"] for row in (0, 2)]
+    assert found.column("patient") == [images.rows[row]["patient"] for row in (0, 2)]
+    for (_, shown, mask), row in zip(found.entries(), (0, 2), strict=True):
+        assert mask.shape == (40 + row, 50)
+        expected = np.zeros_like(mask)
+        expected[5:25, :21] = 255
+        assert np.array_equal(mask, expected)
+        assert np.array_equal(shown[:, :, 0], mask)
+    ((fields, pixels, mask),) = images.entries([0])
+    write_image_set(tmp_path / "other.zip", [({**fields, "image": "other.png"}, pixels, mask)], images.legend)
+    with pytest.raises(InputError, match=r"'other\.png' is not among the raw images"):
+        original_masks(chosen, raw=raw, test=tmp_path / "other.zip", originals=tmp_path / "m.zip")

@@ -11,6 +11,12 @@ def studied(wildcards):
     return f"results/{wildcards.experiment}/images/{chosen}.zip"
 
 
+def original_masks_of(experiment):
+    """Whether a segmenter of an experiment is judged at the size of the raw images."""
+    tasks = config["experiments"][experiment]["tasks"].values()
+    return any(task["model"].get("scoring", {}).get("original_size") for task in tasks)
+
+
 def needs(experiment):
     """How many synthetic images there will be, and what the arms of every task take of them."""
     entry = config["experiments"][experiment]

@@ -107,3 +107,9 @@ def chosen_by_grid(experiment, task):
 def segmenter_grid(wildcards):
     several = chosen_by_grid(wildcards.experiment, wildcards.task)
     return f"results/{wildcards.experiment}/tasks/{wildcards.task}/grid.csv" if several else []
+
+
+def scored_masks(wildcards):
+    """The masks that segmenters are judged by, where these are not the prepared ones."""
+    original = task_of(wildcards)["model"]["scoring"]["original_size"]
+    return f"results/{wildcards.experiment}/images/test_masks.zip" if original else []

@@ -65,6 +65,8 @@ for experiment in EXPERIMENTS:
             "synthetic": name,
         }
         declare("prepare", f"{folder}/prepare.{name}.json", content)
+    if original_masks_of(experiment):
+        declare("original-masks", f"{folder}/original_masks.json", {**prepare, **real, "prefix": ""})
     declare("split", f"{folder}/split.json", entry["split"])
     declare("check-needs", f"{folder}/check_needs.json", needs(experiment))
 
@@ -128,6 +130,25 @@ rule split:
         ENVIRONMENT
     shell:
         command("split")
+
+
+# The masks of the test images at their original size, where segmenters are judged there.
+rule original_masks:
+    input:
+        settings="results/{experiment}/settings/original_masks.json",
+        raw=lambda w: raw(config["experiments"][w.experiment]["dataset"], "raw"),
+        test="results/{experiment}/images/test.zip",
+        code=code("results/{experiment}/settings/original_masks.json"),
+    output:
+        originals="results/{experiment}/images/test_masks.zip",
+    log:
+        "logs/{experiment}/original_masks.log",
+    benchmark:
+        "logs/{experiment}/original_masks.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("original-masks")
 
 
 # Whether the arms can have the images that they ask for, and the test part the patients. First of all that is ready and,

@@ -157,7 +157,7 @@ rule score_segmenters:
         segmenters=arm_models("pt"),
         segmenter_reports=arm_models("report.json"),
         test="results/{experiment}/images/test.zip",
-        original=[],
+        original=scored_masks,
         synthetic=task_images,
         code=code("results/{experiment}/settings/score_segmenters.{task}.json"),
     output:

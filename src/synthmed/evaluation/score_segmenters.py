@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -39,6 +39,12 @@ class SegmenterScoringOptions:
     batch_size: BatchSize
     threads: Threads
     device: Device
+    original_size: Annotated[
+        bool,
+        Meta(
+            description="Whether masks are compared at the size of the raw images, else at that of the prepared ones."
+        ),
+    ]
     examples: Annotated[Count, Meta(description="Test images whose predicted masks are kept for the report.")]
 
 
@@ -89,7 +95,13 @@ def score(
         raise InputError(
             f"the segmenters of the arms have different numbers of seeds, {seeds}; train all with the same"
         )
-    real, masks = ImageSet(test), _masks(ImageSet(test), original)
+    if settings.original_size != (original is not None):
+        raise InputError(
+            f"setting original_size is {settings.original_size}, and the input original {original and str(original)!r}"
+            "; give the masks of the step original-masks, or set it to false"
+        )
+    real = ImageSet(test)
+    masks = Masks(real, original)
     measured = {
         (arm, name): found
         for arm, one in trained.items()
@@ -98,7 +110,7 @@ def score(
     cases = {name: _cases(real) for _, name in measured}
     for name, path in zip(settings.sets, synthetic, strict=True):
         images = ImageSet(path)
-        measured[REAL, name] = _tested(settings, trained[REAL], images, _masks(images, None))[TEST]
+        measured[REAL, name] = _tested(settings, trained[REAL], images, Masks(images, None))[TEST]
         cases[name] = _cases(images)
         logger.info("%s: %d images by the segmenter of the real ones", name, len(images))
     order = {arm: number for number, arm in enumerate(settings.arms)}
@@ -126,7 +138,7 @@ def score(
             "seeds": seeds[REAL],
             "selection": f"{reports[0]['selection']}.",
             "thresholds": {},
-            "sizes": sorted({f"{mask.shape[0]}×{mask.shape[1]}" for mask in masks}),
+            "sizes": sorted(f"{height}×{width}" for height, width in masks.sizes),
             "empty_masks": int(empty.sum()),
             "trainings": {arm: report["seeds"] for arm, report in zip(settings.arms, reports, strict=True)},
         },
@@ -137,41 +149,49 @@ def _cases(images: ImageSet) -> Cases:
     return Cases(*(np.array(images.column(column)) for column in ("image", "patient", "label")))
 
 
-def _masks(images: ImageSet, original: Path | None) -> list[np.ndarray]:
-    """The masks of a set, in its order, at their original size where that is given."""
-    source = images if original is None else ImageSet(original)
-    place = {row["image"]: number for number, row in enumerate(source.rows)}
-    missing = [row["image"] for row in images.rows if not source.rows[place.get(row["image"], 0)]["mask"]]
-    missing += [row["image"] for row in images.rows if row["image"] not in place]
-    if missing:
-        raise InputError(
-            f"{source.path}: {len(missing)} of {len(images)} images have no mask to be compared with, the first is "
-            f"{missing[0]!r}; add masks, or leave these images out (prepare.masks.required)"
-        )
-    return [mask for *_, mask in source.entries([place[row["image"]] for row in images.rows])]
+class Masks:
+    """The masks of an image set in its order, decoded when they are asked for; original: image set of the same names
+    with those that count instead, None: its own. sizes: (height, width) of those seen so far.
+
+    Raises InputError where an image has no mask.
+    """
+
+    def __init__(self, images: ImageSet, original: Path | None):
+        source = images if original is None else ImageSet(original)
+        place = {row["image"]: number for number, row in enumerate(source.rows) if row["mask"]}
+        missing = [row["image"] for row in images.rows if row["image"] not in place]
+        if missing:
+            raise InputError(
+                f"{source.path}: {len(missing)} of {len(images)} images have no mask to be compared with, the first is "
+                f"{missing[0]!r}; add masks, or leave these images out (prepare.masks.required)"
+            )
+        self.decode, self.rows = source.decoder(), [place[row["image"]] for row in images.rows]
+        self.sizes: set[tuple[int, int]] = set()
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        _, mask = self.decode(self.rows[number])
+        self.sizes.add(mask.shape)
+        return mask
 
 
 def _tested(
-    settings: SegmenterScoringOptions, segmenter: Segmenter, images: ImageSet, masks: Sequence[np.ndarray]
+    settings: SegmenterScoringOptions, segmenter: Segmenter, images: ImageSet, masks: Masks
 ) -> dict[str, list[list[dict[str, float]]]]:
     """TEST, and SMALL where the network's size is another → the measures of each image by each seed."""
-    size = segmenter.image_shape[1:]
-    small = any(mask.shape != size for mask in masks)
+    size, legend = segmenter.image_shape[1:], segmenter.masks.legend
     found: dict[str, list[list[dict[str, float]]]] = {name: [[] for _ in segmenter.models] for name in (TEST, SMALL)}
     for start in range(0, len(images), settings.batch_size):
         rows = range(start, min(start + settings.batch_size, len(images)))
-        pixels = [image for _, image, *_ in images.entries(rows)]
+        entries, truths = list(images.entries(rows)), [masks[row] for row in rows]
         for seed, model in enumerate(segmenter.models):
-            for row, channels in zip(rows, drawn(segmenter, model, pixels), strict=True):
-                truth = masks[row]
-                found[TEST][seed].append(
-                    measures(truth, label_map(segmenter, channels, truth.shape), segmenter.masks.legend)
-                )
-                if small:
-                    found[SMALL][seed].append(
-                        measures(nearest(truth, size), label_map(segmenter, channels, size), segmenter.masks.legend)
-                    )
-    return found if small else {TEST: found[TEST]}
+            channels = drawn(segmenter, model, [pixels for _, pixels, *_ in entries])
+            for (*_, own), truth, one in zip(entries, truths, channels, strict=True):
+                row = measures(truth, label_map(segmenter, one, truth.shape), legend)
+                found[TEST][seed].append(row)
+                if truth.shape != size:
+                    row = measures(nearest(own, size), label_map(segmenter, one, size), legend)
+                found[SMALL][seed].append(row)
+    return found if masks.sizes != {size} else {TEST: found[TEST]}
 
 
 def measures(truth: np.ndarray, predicted: np.ndarray, legend: Legend) -> dict[str, float]:

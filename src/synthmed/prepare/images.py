@@ -16,12 +16,13 @@ from typing import Annotated, Literal
 import numpy as np
 from msgspec import Meta
 
+from synthmed.core.errors import InputError
 from synthmed.core.files import write_csv
 from synthmed.core.progress import Progress
 from synthmed.core.settings import Count, Share
 from synthmed.core.step import Output, step
 from synthmed.data import sources
-from synthmed.data.imageset import PLAIN, write_image_set
+from synthmed.data.imageset import PLAIN, ImageSet, write_image_set
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.prepare.common import (
     Prefix,
@@ -81,11 +82,16 @@ class PrepareSettings(PrepareOptions):
 Prepared = tuple[np.ndarray, np.ndarray | None]
 
 
-def _prepare_one(image: RawImage, settings: PrepareSettings) -> Prepared:
+def _decoded(image: RawImage, settings: PrepareSettings) -> tuple[np.ndarray, np.ndarray | None, tuple]:
+    """Pixels and mask at their own size, and the box of them that is kept."""
     pixels = decode(loaded(image.load), settings.channels)
     refuse_small(pixels.shape, settings.min_size)
     mask = label_map(image.masks, pixels.shape[:2], settings.masks)
-    box = kept_box(pixels, settings.crop_black_borders, settings.min_size)
+    return pixels, mask, kept_box(pixels, settings.crop_black_borders, settings.min_size)
+
+
+def _prepare_one(image: RawImage, settings: PrepareSettings) -> Prepared:
+    pixels, mask, box = _decoded(image, settings)
     pixels = resized(pixels, box, settings.size, settings.resample)
     return pixels, None if mask is None else resized_mask(mask, box, settings.size)
 
@@ -162,3 +168,30 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
     logger.info("%s: %d images, %d rejected", images, len(chosen) - len(rejected), len(rejected))
     for reject in rejected:
         logger.warning("rejected %s: %s", reject["file"], reject["reason"])
+
+
+@step("original-masks")
+def original_masks(settings: PrepareSettings, *, raw: list[Path], test: Path, originals: Output) -> None:
+    """The masks of the test images at their original size.
+
+    raw: files of the step fetch; test: image set that `prepare` and `split` made of them with these settings.
+    originals: image set of the same names with the masks as they were before the resize, cut as the images were; what
+    it shows as images are the masks, because nothing else is asked of it.
+
+    Raises InputError when an image of `test` is not among the raw ones, or has no mask.
+    """
+    rows = {row["image"]: row for row in ImageSet(test).rows}
+    with sources.load(settings.source).read([Path(path) for path in raw]) as found:
+        named = {f"{settings.prefix}{image.name}.png": image for image in wanted(found, settings)}
+        if missing := sorted(set(rows) - set(named)):
+            raise InputError(f"{test}: {missing[0]!r} is not among the raw images; prepare and split them again")
+
+        def entries() -> Iterator[tuple]:
+            for name, row in rows.items():
+                _, mask, (top, bottom, left, right) = _decoded(named[name], settings)
+                if mask is None:
+                    raise InputError(f"{test}: {name!r} has no mask; set prepare.masks.required to true")
+                mask = np.ascontiguousarray(mask[top:bottom, left:right])
+                yield row, np.where(mask > 0, np.uint8(255), np.uint8(0)), mask
+
+        write_image_set(originals, entries(), settings.masks.legend)
