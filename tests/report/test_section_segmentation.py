@@ -1,0 +1,105 @@
+"""The section on what segmenters draw, of several classes and of objects."""
+
+import numpy as np
+import pytest
+from fabricated_results import ARMS, GENERATORS, verdicts
+
+from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.core.settings import parse
+from synthmed.data.imageset import Legend, write_image_set
+from synthmed.report.charts.masks import outline_colour, outlines
+from synthmed.report.results import GeneratorEntry
+from synthmed.report.sections.segmentation import SECTION, SegmentationSettings, section
+
+CLASSES = ("lung", "heart")
+ORGANS = Legend(classes={"lung": 1, "heart": 2})
+SHOWN = ("iou", "dice", "false_positive_pixels", "hd95")
+OUTCOMES = {
+    name: {"title": name.replace("_", " "), "unit": "", "higher_is_better": True}
+    for base in SHOWN
+    for name in (base, f"{base}_lung", f"{base}_heart")
+}
+HISTORY = [
+    {"epoch": epoch, "train_loss": 1 / epoch, "train_iou": 0.1 * epoch, "validation_loss": 1.2 / epoch}
+    | {"validation_iou": 0.09 * epoch, "learning_rate": 0.1}
+    for epoch in (1, 2, 3)
+]
+CHOSEN = {
+    "architecture": "unet", "widths": [8, 16], "parameters": 6425, "image_shape": [1, 16, 16], "learning_rate": 0.005,
+    "dropout": 0.1, "selection": "the epoch.", "sizes": ["32×48"], "empty_masks": 1,
+    "trainings": {arm: [{"seed": 0, "best_epoch": 3, "history": HISTORY}] * 2 for arm in ARMS},
+}  # fmt: skip
+
+
+@pytest.fixture
+def written(tmp_path):
+    rng = np.random.default_rng(0)
+    mask = np.zeros((16, 16), np.uint8)
+    mask[2:8, 2:8], mask[9:14, 9:14] = 1, 2
+    images = [
+        ({"image": f"t{n}.png", "label": "x", "patient": f"p{n}"}, rng.integers(0, 255, (16, 16), np.uint8), mask)
+        for n in range(3)
+    ]
+    write_image_set(tmp_path / "test.zip", images, ORGANS)
+    drawn = [
+        ({**fields, "image": f"{arm}.{fields['image']}", "origin": fields["image"], "arm": arm}, pixels, mask)
+        for arm in ARMS
+        for fields, pixels, mask in images[:2]
+    ]
+    write_image_set(tmp_path / "predictions.zip", drawn, ORGANS)
+    task = verdicts(rng, OUTCOMES, classes=())
+    for arm in task["arms"].values():
+        arm["tests"]["test_small"] = arm["tests"]["test"]
+    write_json(tmp_path / "verdicts.json", task)
+    write_json(tmp_path / "summary.json", CHOSEN)
+    section(
+        SegmentationSettings(1, {name: parse(GeneratorEntry, entry) for name, entry in GENERATORS.items()}, CLASSES),
+        **{name: tmp_path / f"{name}.json" for name in ("verdicts", "summary")},
+        **{name: tmp_path / f"{name}.zip" for name in ("predictions", "test")},
+        document=None,
+        section=tmp_path / "segmentation.masks.json",
+        out=[tmp_path / path for path in SECTION.files("segmentation.masks")],
+    )
+    return tmp_path
+
+
+def test_classes_and_sizes_have_rows_of_their_own(written):
+    rows = read_csv(written / "tables" / "segmentation.masks.masks.csv")
+    assert len(rows) == len(ARMS) * 2 * 3
+    assert [(row["size"], row["mask"]) for row in rows[:6]] == [
+        (size, mask) for size in ("32×48", "16×16") for mask in ("lung", "heart", "mean")
+    ]
+    task = read_json(written / "verdicts.json")
+    outcomes = task["arms"]["real"]["tests"]["test"]["outcomes"]
+    assert float(rows[1]["iou"]) == outcomes["iou_heart"]["value"]
+    assert float(rows[2]["hd95"]) == outcomes["hd95"]["value"]
+    assert "iou_lung" not in rows[0]
+
+
+def test_agreement_stands_beside_the_real_test_images(written):
+    rows = read_csv(written / "tables" / "segmentation.masks.agreement.csv")
+    assert [row["set"] for row in rows] == ["real test images", *(entry["title"] for entry in GENERATORS.values())]
+
+
+def test_the_words_say_how_masks_were_compared(written):
+    html = " ".join(read_json(written / "segmentation.masks.json")["html"].split())
+    assert "a unet with the widths 8, 16 (6,425 parameters) for images of 16×16 pixels" in html
+    assert "compared with masks of 32×48 pixels" in html
+    assert "1 test image has an empty mask" in html
+    for name in ("predictions", "epochs"):
+        assert (written / "figures" / f"segmentation.masks.{name}.png").stat().st_size > 5000
+
+
+def test_outlines_have_the_colour_of_their_class():
+    mask = np.zeros((6, 6), np.uint8)
+    mask[1:3, 1:3], mask[4:, 4:] = 1, 2
+    found = outlines(mask, ORGANS)
+    assert found.shape == (24, 24, 4)
+    drawn = found[:, :, 3] > 0
+    assert drawn[4:12, 4].all(), "the left edge of the first object"
+    assert not drawn[6:10, 6:10].any(), "its inside"
+    assert not drawn[:4].any()
+    from matplotlib.colors import to_rgba
+
+    assert tuple(found[4, 4]) == to_rgba(outline_colour(0))
+    assert tuple(found[16, 16]) == to_rgba(outline_colour(1))

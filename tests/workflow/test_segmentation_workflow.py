@@ -1,0 +1,16 @@
+"""A task of segmentation in the whole graph, dry: what runs, and from what."""
+
+import pytest
+from checkout import new_checkout
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("segmentation")]
+
+
+def test_the_graph_of_a_segmentation_is_whole(tmp_path):
+    checkout = new_checkout(tmp_path / "project", "tiny_segmentation.yaml")
+    planned = checkout.planned()
+    assert {
+        *("compose_arms", "choose_segmenter", "train_segmenter", "original_masks", "score_segmenters", "compare"),
+        *("validate_segmentation", "section_segmentation", "section_task", "page"),
+    } <= planned
+    assert not planned & {"train_arm", "classify", "validate_verdict", "score_networks"}
