@@ -71,7 +71,7 @@ def test_a_quarter_turn_of_a_picture_that_is_not_square_keeps_shapes():
     settings = PairAugmentation(**NONE | {"rotation": 180.0})
     _, turned = augment_pairs(2 * masks - 1, masks, settings, torch.Generator().manual_seed(0))
     assert (turned.sum((1, 2, 3)) - 80).abs().max() <= 14
-    heights = turned.any(3).sum((1, 2))
+    heights = turned[:, :, 20:44].any(3).sum((1, 2))  # near the centre, where nothing mirrored comes in
     assert heights.max() <= 13, "a diagonal, not more"
     assert heights.min() >= 8
 

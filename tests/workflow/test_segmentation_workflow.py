@@ -1,14 +1,14 @@
 """A task of segmentation in the whole graph, dry: what runs, and from what."""
 
 import pytest
-from checkout import new_checkout
+from checkout import ROOT, new_checkout
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("segmentation")]
 
 
 def test_the_graph_of_a_segmentation_is_whole(tmp_path):
-    checkout = new_checkout(tmp_path / "project", "tiny_segmentation.yaml")
-    planned = checkout.planned()
+    checkout = new_checkout(tmp_path / "project", overlay=None)
+    planned = checkout.planned("--configfile", str(ROOT / "tests" / "workflow" / "tiny_segmentation.yaml"))
     assert {
         *("compose_arms", "choose_segmenter", "train_segmenter", "original_masks", "score_segmenters", "compare"),
         *("validate_segmentation", "section_segmentation", "section_task", "page"),
