@@ -103,7 +103,7 @@ def test_a_generator_that_takes_them_trains_and_translates(parts, tmp_path):
         "repeats": 1,
         "seed": 1,
     }
-    chosen |= {"samples": {"normal": 3}, "batch_size": 2, "threads": 1, "device": "cpu"}
+    chosen |= {"samples": {"normal": 3}, "batch_size": 2, "threads": 1, "device": "cpu", "truncation": None}
     sample(
         parse(SampleSettings, chosen),
         checkpoints=[tmp_path / "c.pt"],
@@ -113,7 +113,7 @@ def test_a_generator_that_takes_them_trains_and_translates(parts, tmp_path):
     assert ImageSet(tmp_path / "f.zip").pixels.shape == (3, height, width, 1)
 
 
-@pytest.mark.parametrize("model", ["dcgan", "fastgan", "pggan"])
+@pytest.mark.parametrize("model", ["dcgan", "fastgan", "pggan", "stylegan2"])
 @pytest.mark.parametrize("size", SIZES)
 def test_a_generator_that_needs_squares_says_so(model, size):
     model_class = generators.load(model)

@@ -105,7 +105,15 @@ def train_settings(model, config, labels=("normal", "tumour"), **loop):
 
 def sample_settings(model, samples, labels=("normal", "tumour")):
     values = {"model": model, "generator": model, "classes": ["normal", "tumour"], "trainings": {"all": labels}}
-    more = {"samples": samples, "repeats": 1, "seed": 1, "batch_size": 3, "threads": 1, "device": "cpu"}
+    more = {
+        "samples": samples,
+        "repeats": 1,
+        "seed": 1,
+        "batch_size": 3,
+        "threads": 1,
+        "device": "cpu",
+        "truncation": None,
+    }
     return parse(SampleSettings, values | more)
 
 

@@ -82,6 +82,7 @@ def settings(**changes):
         "repeats": 1,
         "samples": {"normal": 5, "abnormal": 3},
         "seed": 1,
+        "truncation": None,
         "batch_size": 2,
         "threads": 1,
         "device": "cpu",
@@ -207,6 +208,7 @@ def test_images_of_another_size_are_refused(tmp_path):
             {"trainings": {"a": ["abnormal"], "n": ["normal"]}},
             "trained on .'normal'., but the settings say .'abnormal'.",
         ),
+        ({"truncation": 0.7}, "truncation is 0.7, but dcgan has no space w"),
         ({"model": "inverter"}, "checkpoint of 'dcgan', but the setting model is 'inverter'"),
     ],
 )
@@ -222,6 +224,15 @@ def test_weights_that_do_not_fit_the_config_name_the_file(tmp_path, images, pair
     torch.save(content, pair[0])
     with pytest.raises(InputError, match=r"n\.pt: these weights do not fit"):
         sample(settings(), checkpoints=pair, images=images, synthetic=tmp_path / "s.zip")
+
+
+@pytest.mark.parametrize("truncation", [None, 0.0, 0.5])
+def test_the_truncation_is_the_models(tmp_path, images, pair, monkeypatch, truncation):
+    monkeypatch.setattr(Model, "spaces", ("z", "w"))
+    monkeypatch.setattr(Model, "sample", lambda self, count, *rest: torch.full((count, 1, 16, 16), self.truncation))
+    sample(settings(truncation=truncation), checkpoints=pair, images=images, synthetic=tmp_path / "s.zip")
+    share = 1.0 if truncation is None else truncation
+    assert set(ImageSet(tmp_path / "s.zip").pixels.ravel().tolist()) == {round((share + 1) * 127.5)}
 
 
 def test_samples_that_are_not_finite_are_refused(tmp_path, images, pair, monkeypatch):

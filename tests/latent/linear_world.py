@@ -23,6 +23,7 @@ class ToyGAN(nn.Module):
 
     latent_size = D
     image_shape = (1, 8, 8)
+    spaces = ("z",)
 
     def __init__(self):
         super().__init__()
@@ -65,7 +66,7 @@ def in_the_linear_world(monkeypatch, folder) -> ToyGAN:
     """Let the steps load the toys whatever files they are given; writes the two files into `folder`."""
     gan = ToyGAN()
     for module in ("samples", "paths"):
-        monkeypatch.setattr(f"synthmed.latent.{module}.restore", lambda path, model, device: gan)
+        monkeypatch.setattr(f"synthmed.latent.{module}.restore", lambda path, model, device, label=None: gan)
     monkeypatch.setattr("synthmed.classifiers.network.load", lambda path: toy_classifier())
     (folder / "generator.pt").write_bytes(b"generator")
     (folder / "classifier.pt").write_bytes(b"classifier")

@@ -16,7 +16,8 @@ from synthmed.training import checkpoint
 from synthmed.training.checkpoint import Checkpoint, write_torch
 
 SETTINGS = LatentSamplesSettings(
-    model="dcgan", generator="toy", space="z", count=50, seed=3, batch_size=8, save_every=16, threads=1, device="cpu"
+    model="dcgan", generator="toy", space="z", count=50, seed=3, batch_size=8, save_every=16, threads=1, device="cpu",
+    label=None,
 )  # fmt: skip
 
 

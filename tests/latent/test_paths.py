@@ -17,7 +17,7 @@ from synthmed.report.sections.disease_axes import SECTION, DiseaseAxesSectionSet
 
 SAMPLES = LatentSamplesSettings(
     model="dcgan", generator="toy", space="z", count=3000, seed=3, batch_size=500, save_every=3000, threads=1,
-    device="cpu",
+    device="cpu", label=None,
 )  # fmt: skip
 AXES = DiseaseAxesSettings(
     normal="normal", at_least=0.9, at_most=0.1, min_samples=20, against="normal", ridge=0.01, orthogonalise="none",

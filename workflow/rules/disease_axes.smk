@@ -6,7 +6,7 @@ for experiment in having("disease_axes"):
     model = entry["generators"][axes["generator"]]["model"]
     seed = {"seed": entry["seed"]}
     generator = {**seed, "generator": axes["generator"], "model": model}
-    declare("latent-samples", f"{folder}/latent_samples.json", {**axes["samples"], **generator})
+    declare("latent-samples", f"{folder}/latent_samples.json", {**axes["samples"], **generator, "label": None})
     declare("disease-axes", f"{folder}/disease_axes.json", {**axes["axes"], **seed})
     declare("move-along-axes", f"{folder}/move_along_axes.json", {**axes["paths"], **generator})
     declare(

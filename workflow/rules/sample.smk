@@ -15,6 +15,7 @@ for experiment in EXPERIMENTS:
                 "trainings": {part: training["labels"] for part, training in generator["trainings"].items()},
                 "repeats": repeats_of(generator),
                 "seed": entry["seed"],
+                "truncation": None,
                 **generator["sampling"],
             },
         )

@@ -35,7 +35,7 @@ from synthmed.evaluation.validate_segmentation import PixelValidationOptions
 from synthmed.evaluation.validate_verdict import ValidationOptions
 from synthmed.extractors.domain import DomainOptions
 from synthmed.extractors.features import FeatureOptions
-from synthmed.generators.sampling import SamplingOptions
+from synthmed.generators.sampling import SamplingOptions, Truncation
 from synthmed.generators.train import TrainingOptions
 from synthmed.latent.axes import AxesOptions
 from synthmed.latent.paths import PathsOptions
@@ -155,6 +155,7 @@ class Sampling(SamplingOptions):
             "one of each training image of another class."
         ),
     ]
+    truncation: Truncation = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,17 @@ from synthmed.training.images import to_model, to_pixels
 logger = logging.getLogger(__name__)
 
 
+Truncation = Annotated[
+    float | None,
+    Meta(
+        ge=0,
+        le=1,
+        description="How far samples lie from the mean of w, as a share (psi): less variety, fewer odd images. Of a "
+        "generator with a space w. Without it, or 1: as it was trained.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class SamplingOptions:
     """Drawing the synthetic images."""
@@ -55,6 +66,7 @@ class SampleSettings(SamplingOptions):
     ]
     repeats: Annotated[Count, Meta(description="Checkpoints of each training, each with a seed of its own.")]
     seed: Seed
+    truncation: Truncation
 
 
 def restore(path: Path, model: str, labels: tuple[str, ...]) -> Generator:
@@ -173,6 +185,10 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
     device = choose_device(settings.device)
     model_class = generators.load(settings.model)
     trainings = find_trainings(settings, model_class)
+    if settings.truncation is not None and "w" not in model_class.spaces:
+        raise InputError(
+            f"setting sampling.truncation is {settings.truncation}, but {settings.model} has no space w; leave it out"
+        )
     named = [(repeat, *training) for repeat in range(settings.repeats) for training in settings.trainings.items()]
     models = {
         (repeat, name): restore(Path(path), settings.model, labels)
@@ -194,6 +210,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
         for repeat, label in itertools.product(range(settings.repeats), sorted(settings.samples)):
             again = f"_r{repeat + 1}" if repeat else ""
             model = models[repeat, trainings[label]].to(device)
+            model.truncation = 1.0 if settings.truncation is None else settings.truncation
             drawn = _drawn(settings, label, again, model, real, sources.get(label))
             for made, (found, *content) in enumerate(drawn, start=1):
                 number += 1

@@ -19,7 +19,7 @@ from synthmed.core.settings import Count, Device, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.generators.base import Generator
 from synthmed.latent.sample_file import LatentSamples, write_samples
-from synthmed.latent.space import SpaceName, draw_codes, images_of, restore
+from synthmed.latent.space import SpaceName, check_space, draw_codes, images_of, restore
 from synthmed.training.device import choose_device, derived_seed
 from synthmed.training.images import to_pixels
 from synthmed.training.resume import ResumeState, catch_interruption
@@ -31,7 +31,10 @@ logger = logging.getLogger(__name__)
 class LatentSamplesOptions:
     """Latent vectors whose images a classifier looks at."""
 
-    space: Annotated[SpaceName, Meta(description="Latent space: z, the noise the generator starts from.")]
+    space: Annotated[
+        SpaceName,
+        Meta(description="Latent space: z, the noise the generator starts from; w, what StyleGAN maps it to."),
+    ]
     count: Annotated[Count, Meta(description="Samples that are drawn and judged (the document: 30,000).")]
     batch_size: Annotated[Count, Meta(description="Images made and judged at once; bounds the memory.")]
     save_every: Annotated[Count, Meta(description="Images between two savings of an unfinished run.")]
@@ -46,6 +49,7 @@ class LatentSamplesSettings(LatentSamplesOptions):
     model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
     generator: Annotated[str, Meta(description="Its name in the experiment.")]
     seed: Seed
+    label: Annotated[str | None, Meta(description="The class it makes; null where it was trained on one.")]
 
 
 @step("latent-samples")
@@ -62,7 +66,8 @@ def latent_samples(settings: LatentSamplesSettings, *, checkpoint: Path, classif
     """
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
-    gan = restore(checkpoint, settings.model, device)
+    gan = restore(checkpoint, settings.model, device, settings.label)
+    check_space(gan, settings.space, checkpoint)
     judge = network.load(classifier).to(device)
     check_fit(gan, judge, checkpoint, classifier)
     codes = draw_codes(gan, settings.space, settings.count, derived_seed(settings.seed, "latent samples"))
