@@ -43,6 +43,8 @@ for topic in (
     "masks",
     "classifiers",
     "disease_axes",
+    "states",
+    "mask_diversity",
     "anomaly",
 ):
 
@@ -61,6 +63,8 @@ for rules in (
     "masks",
     "classifiers",
     "disease_axes",
+    "states",
+    "mask_diversity",
     "anomaly",
 ):
 

@@ -61,10 +61,12 @@ GENERATOR = {
         "accumulate": 1,
         "precision": "fp32",
         "channels_last": True,
+        "jitter": None,
         "flip": False,
         "threads": 1,
         "log_every": 400,
         "sample_every": 400,
+        "keep_every": None,
         "save_every": 400,
         "device": "cpu",
     },
@@ -114,7 +116,8 @@ def measure(folder: Path, arguments: argparse.Namespace, device: torch.device) -
         training, queries = write_phantoms(folder / "train.zip", 1, 400), write_phantoms(folder / "queries.zip", 2, 200)
         checkpoint = folder / "generator.pt"
         settings = parse(TrainSettings, GENERATOR)
-        train(settings, images=training, checkpoint=checkpoint, history=folder / "h.csv", samples=folder / "s.png")
+        files = {"history": folder / "h.csv", "samples": folder / "s.png", "states": folder / "states.zip"}
+        train(settings, images=training, checkpoint=checkpoint, **files)
     model = load_generator(checkpoint).to(device)
     image_set = ImageSet(queries)
     chosen = choose_images(image_set, ("normal",), arguments.images, seed=1)

@@ -31,7 +31,7 @@ CLASSES = ["normal", "abnormal"]
 LOOP = {
     "steps": 2, "batch_size": 2, "size": None, "masks": None, "accumulate": 1, "precision": "fp32", "flip": True,
     "channels_last": False, "threads": 1, "processes": 1, "log_every": 1, "sample_every": 1, "save_every": 1,
-    "jitter": 1.2, "device": "cpu",
+    "jitter": 1.2, "keep_every": None, "device": "cpu",
 }  # fmt: skip
 CYCLEGAN = {
     "base_channels": 4, "residual_blocks": 1, "discriminator_layers": [4, 8], "discriminator_last_stride": 2,
@@ -94,6 +94,7 @@ def test_a_generator_that_takes_them_trains_and_translates(parts, tmp_path):
         "training": LOOP,
     }
     files = {"checkpoint": tmp_path / "c.pt", "history": tmp_path / "h.csv", "samples": tmp_path / "s.png"}
+    files["states"] = tmp_path / "states.zip"
     train(parse(TrainSettings, values), images=paths["train"], **files)
     chosen = {
         "model": "cyclegan",

@@ -35,15 +35,15 @@ class Painter(Generator):
 
     Config = PainterConfig
     needs = frozenset({"mask", "noise"})
-    inference_modules = ("paint",)
+    inference_modules = ("brush",)
 
     def __init__(self, config, image_shape, classes, mask_channels):
         super().__init__(config, image_shape, classes, mask_channels)
-        self.paint = nn.Conv2d(mask_channels, image_shape[0], 1)
-        self.optimizers = {"painter": Adam(self.paint.parameters(), 0.05, (0.9, 0.999))}
+        self.brush = nn.Conv2d(mask_channels, image_shape[0], 1)
+        self.optimizers = {"painter": Adam(self.brush.parameters(), 0.05, (0.9, 0.999))}
 
     def painted(self, masks, noise):
-        return (self.paint(masks) + self.config.noise * noise).tanh()
+        return (self.brush(masks) + self.config.noise * noise).tanh()
 
     def train_step(self, batches):
         def loss(batch):
@@ -96,6 +96,7 @@ def train_settings(model, config, labels=("normal", "tumour"), **loop):
         "processes": 1,
         "log_every": 60,
         "sample_every": 60,
+        "keep_every": None,
         "save_every": 60,
         "device": "cpu",
     }
@@ -118,7 +119,12 @@ def sample_settings(model, samples, labels=("normal", "tumour")):
 
 
 def trained(tmp_path, images, settings, name="made"):
-    files = {"checkpoint": f"{name}.pt", "history": f"{name}.csv", "samples": f"{name}.png"}
+    files = {
+        "checkpoint": f"{name}.pt",
+        "history": f"{name}.csv",
+        "samples": f"{name}.png",
+        "states": f"{name}.states.zip",
+    }
     train(settings, images=images, **{key: tmp_path / file for key, file in files.items()})
     return tmp_path / f"{name}.pt"
 

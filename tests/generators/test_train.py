@@ -44,6 +44,7 @@ LOOP = {
     "size": None,
     "masks": None,
     "sample_every": 4,
+    "keep_every": None,
     "save_every": 3,
     "device": "cpu",
 }
@@ -82,7 +83,12 @@ def image_set(path, counts, size=16):
 
 def outputs(folder):
     folder.mkdir(exist_ok=True)
-    return {"checkpoint": folder / "c.pt", "history": folder / "h.csv", "samples": folder / "s.png"}
+    return {
+        "checkpoint": folder / "c.pt",
+        "history": folder / "h.csv",
+        "samples": folder / "s.png",
+        "states": folder / "z",
+    }
 
 
 def files(folder):
@@ -98,7 +104,7 @@ def run(folder, images, chosen=None):
 def test_outputs(tmp_path, images, caplog):
     caplog.set_level(logging.INFO)
     made = run(tmp_path / "a", images)
-    assert set(made) == {"c.pt", "h.csv", "s.png"}  # and no resume state is left
+    assert set(made) == {"c.pt", "h.csv", "s.png", "z"}  # and no resume state is left
     rows = list(csv.DictReader(made["h.csv"].decode().splitlines()))
     assert list(rows[0]) == ["step", "discriminator_real", "discriminator_fake", "generator", "diversity"]
     assert [int(row["step"]) for row in rows] == [4, 5, 8, 10, 12]

@@ -38,9 +38,11 @@ LOOP = {
     "processes": 1,
     "log_every": 1,
     "sample_every": 3,
+    "keep_every": 4,
     "save_every": 100,
     "device": "cpu",
 }
+FILES = ("c.pt", "h.csv", "s.png", "states.zip")
 # PGGAN grows at steps 1 and 4 (8 images a step), so what is compared goes across both.
 GROWTH = {"stable_kimg": 0.008, "fade_kimg": 0.016}
 
@@ -105,7 +107,7 @@ for name in names:
         "encoder": ("train-encoder", {"checkpoint": folder / "generator.pt", "images": folder / "images.zip",
                                       "encoder": made / "c.pt", "history": made / "h.csv"}),
     }.get(model, ("train", {"images": folder / f"{model}.zip", "checkpoint": made / "c.pt", "history": made / "h.csv",
-                            "samples": made / "s.png"}))
+                            "samples": made / "s.png", "states": made / "states.zip"}))
     files["settings"] = made.with_suffix(".json")
     try:
         cli.main([verb, *(str(word) for argument, path in files.items() for word in (f"--{argument}", path))])
@@ -159,6 +161,7 @@ def made(tmp_path_factory):
             checkpoint=out / "c.pt",
             history=out / "h.csv",
             samples=out / "s.png",
+            states=out / "states.zip",
         )
     for name, values in NETWORKS.items():
         (folder / "one" / name).mkdir()
@@ -205,7 +208,7 @@ def test_two_processes_make_the_encoder_of_one(made):
 def test_the_first_process_writes_every_file_and_the_provenance(made):
     for name in generators.GENERATORS:
         written = sorted(path.name for path in (made / "two" / name).iterdir())
-        assert written == sorted([*("c.pt", "h.csv", "s.png"), *(f"{x}{SUFFIX}" for x in ("c.pt", "h.csv", "s.png"))])
+        assert written == sorted([*FILES, *(f"{x}{SUFFIX}" for x in FILES)])
     log = (made / "log").read_text()
     assert log.count("training fastgan on cpu: 10 images of (1, 32, 32), 8 a step, 2 processes") == 1
 
@@ -225,19 +228,24 @@ def test_the_verb_starts_the_processes_that_the_settings_ask_for(made):
     command += ["--images", made / "dcgan.zip", "--checkpoint", out / "c.pt", "--history", out / "h.csv"]
     environment = os.environ | {"PYTHONPATH": str(Path(synthmed.__file__).parents[1])}
     done = subprocess.run(
-        [*command, "--samples", out / "s.png"], env=environment, capture_output=True, text=True, timeout=300
+        [*command, "--samples", out / "s.png", "--states", out / "states.zip"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert "8 a step, 2 processes" in (out / "log").read_text()
-    for file in ("c.pt", "h.csv", "s.png"):
+    for file in FILES:
         assert (out / file).read_bytes() == (made / "two" / "dcgan" / file).read_bytes(), file
-    for file in ("c.pt", "h.csv", "s.png"):
+    for file in FILES:
         assert json.loads((out / f"{file}{SUFFIX}").read_text())["settings"]["training"]["processes"] == 2
 
 
 def test_processes_that_nobody_started_are_refused(made, tmp_path):
     values = json.loads((made / "two" / "dcgan.json").read_text())
-    outputs = {"checkpoint": tmp_path / "c.pt", "history": tmp_path / "h.csv", "samples": tmp_path / "s.png"}
+    files = {"checkpoint": "c.pt", "history": "h.csv", "samples": "s.png", "states": "states.zip"}
+    outputs = {name: tmp_path / file for name, file in files.items()}
     with pytest.raises(InputError, match="setting processes is 2, but 1 work on this training"):
         train(parse(TrainSettings, values), images=made / "dcgan.zip", **outputs)
     assert not any(tmp_path.iterdir())
@@ -253,7 +261,7 @@ def test_a_signal_to_one_process_stops_both_after_the_same_step_and_both_continu
     assert log.count("training stopped after step 3 of 6") == 2
     assert log.count("resume.pt after step 3") == 1  # said by rank 0 only
     whole, stopped = (made / "two" / name for name in ("dcgan_whole", "dcgan_stopped"))
-    for file in ("c.pt", "h.csv", "s.png"):
+    for file in FILES:
         assert (whole / file).read_bytes() == (stopped / file).read_bytes(), file
     assert not (stopped / "c.resume.pt").exists()
 

@@ -39,6 +39,7 @@ LOOP = {
     "processes": 1,
     "log_every": 3,
     "sample_every": 2,
+    "keep_every": 3,
     "save_every": 3,
     "device": "cpu",
 }
@@ -122,6 +123,7 @@ class Kind:
 def train_generator(values, inputs, out):
     settings = parse(generator.TrainSettings, values)
     outputs = {"checkpoint": out / "made.pt", "history": out / "h.csv", "samples": out / "s.png"}
+    outputs["states"] = out / "states.zip"
     generator.train(settings, images=inputs / "images.zip", **outputs)
 
 
@@ -200,7 +202,7 @@ def _ctrl_c(inputs, out):
     before_steps(dcgan.Model, _signal_before(5, signal.SIGINT))
     (out / "settings.json").write_text(json.dumps(KINDS["dcgan"].values))
     paths = {"settings": out / "settings.json", "images": inputs / "images.zip", "checkpoint": out / "made.pt"}
-    paths |= {"history": out / "h.csv", "samples": out / "s.png"}
+    paths |= {"history": out / "h.csv", "samples": out / "s.png", "states": out / "states.zip"}
     try:
         cli.main(["train", *(str(word) for name, path in paths.items() for word in (f"--{name}", path))])
     finally:

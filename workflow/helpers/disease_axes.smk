@@ -3,4 +3,4 @@ def axes_checkpoint(wildcards):
     """The one training, or its first repeat, of the generator whose latent space is searched for axes."""
     generator = config["experiments"][wildcards.experiment]["disease_axes"]["generator"]
     (part,) = trained_generators(wildcards.experiment)[generator]["trainings"]
-    return f"results/{wildcards.experiment}/generators/{generator}/{part}.pt"
+    return checkpoint_of(wildcards.experiment, generator, part)

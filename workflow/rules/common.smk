@@ -102,9 +102,16 @@ def stand_in():
                         "`domain` to stand in; add it under extractors, or give the weights under weights.files"
                     )
                 del entry["extractors"][name]
+                if entry.get("states", {}).get("extractor") == name:
+                    entry["states"]["extractor"] = "domain"
                 for task in entry["tasks"].values():
                     if task["model"].get("backbone") == name:
                         task["model"]["backbone"] = "domain"
+        if lpips := entry.get("mask_diversity", {}).get("lpips"):
+            source, reasons = available(lpips)
+            if source is None and not entry["weights"]["download"] and lpips not in entry["weights"]["files"]:
+                print(f"{experiment}: no weights of LPIPS ({'; '.join(reasons)}); it is not measured", file=sys.stderr)
+                entry["mask_diversity"]["lpips"] = None
 
 
 def write_settings():
@@ -187,6 +194,12 @@ def trainings(experiment, generator):
     return [part for part, _, _ in repeated(trained_generators(experiment).get(generator, {"trainings": {}}))]
 
 
+def checkpoint_of(experiment, generator, part):
+    """The state of a generator that everything after the training uses: the last one, or the one that was chosen."""
+    chosen = generator in config["experiments"][experiment].get("states", {}).get("choose", ())
+    return f"results/{experiment}/generators/{generator}/{part}{'.chosen' if chosen else ''}.pt"
+
+
 def generators(experiment):
     """Names of the generators of an experiment, in the order of params.yaml."""
     return list(config["experiments"][experiment]["generators"])
@@ -231,6 +244,7 @@ def pretrained(experiment):
         *config["experiments"][experiment]["extractors"],
         *(Path(path).stem for path in losses if path),
         *starts,
+        config["experiments"][experiment].get("mask_diversity", {}).get("lpips"),
     ]
     return [name for name in dict.fromkeys(names) if name not in ("domain", None)]
 

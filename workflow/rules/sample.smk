@@ -25,8 +25,7 @@ rule sample:
     input:
         settings="results/{experiment}/settings/sample.{generator}.json",
         checkpoints=lambda w: [
-            f"results/{w.experiment}/generators/{w.generator}/{part}.pt"
-            for part in trainings(w.experiment, w.generator)
+            checkpoint_of(w.experiment, w.generator, part) for part in trainings(w.experiment, w.generator)
         ],
         images="results/{experiment}/images/train.zip",
         code=code("results/{experiment}/settings/sample.{generator}.json"),

@@ -31,6 +31,7 @@ rule train:
         checkpoint="results/{experiment}/generators/{generator}/{part}.pt",
         history="results/{experiment}/generators/{generator}/{part}.history.csv",
         samples="results/{experiment}/generators/{generator}/{part}.samples.png",
+        states="results/{experiment}/generators/{generator}/{part}.states.zip",
     log:
         "logs/{experiment}/train.{generator}.{part}.log",
     benchmark:

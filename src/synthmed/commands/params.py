@@ -27,10 +27,12 @@ from synthmed.evaluation.classify import HeadOptions
 from synthmed.evaluation.compare import StatisticsOptions
 from synthmed.evaluation.copies import CopiesOptions
 from synthmed.evaluation.grad_cam import GradCamOptions
+from synthmed.evaluation.mask_diversity import DiversityOptions
 from synthmed.evaluation.plant_copies import PlantCopiesOptions
 from synthmed.evaluation.pseudo_labels import PseudoLabelOptions
 from synthmed.evaluation.score_networks import ScoringOptions
 from synthmed.evaluation.score_segmenters import SegmenterScoringOptions
+from synthmed.evaluation.states import StateOptions
 from synthmed.evaluation.validate_segmentation import PixelValidationOptions
 from synthmed.evaluation.validate_verdict import ValidationOptions
 from synthmed.extractors.domain import DomainOptions
@@ -273,6 +275,39 @@ class GradCam(GradCamOptions):
 
 
 @dataclass(frozen=True)
+class States(StateOptions):
+    """Quality of images over the training of generators whose states are kept."""
+
+    generators: Annotated[Names, Meta(description="Generators whose states are scored; keep_every of each is set.")]
+    extractor: Annotated[
+        Literal[tuple(extractors.EXTRACTORS)],
+        Meta(description="The network that distances are measured with, a key of `extractors`."),
+    ]
+    choose: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Those of them whose state with the lowest FID against the training images is used; of all "
+            "others the last one is."
+        ),
+    ]
+    marks: Annotated[tuple[Count, ...], Meta(description="Steps that the figures mark, as a document names them.")]
+    steps_shown: Annotated[
+        tuple[Count, ...],
+        Meta(
+            min_length=1,
+            description="Steps whose images are shown, each by the nearest state (seed 002: 50, 450, 850, 1250).",
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class MaskDiversity(DiversityOptions):
+    """Images of one mask: how they differ, and by what."""
+
+    generators: Annotated[Names, Meta(description="Generators that paint images for masks.")]
+
+
+@dataclass(frozen=True)
 class DiseaseAxes:
     """Directions of findings in latent space, and what moving along them does."""
 
@@ -394,6 +429,8 @@ class Experiment:
     prediction: Annotated[PredictSettings | None, Meta(description="Use of the classifier of devices.")] = None
     pseudo_labels: PseudoLabels | None = None
     grad_cam: GradCam | None = None
+    states: States | None = None
+    mask_diversity: MaskDiversity | None = None
     disease_axes: DiseaseAxes | None = None
     anomaly: Anomaly | None = None
 

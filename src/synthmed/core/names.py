@@ -86,6 +86,8 @@ def check_names(
     for task, content in entry["tasks"].items():
         _check_kind(f"tasks.{task}", content, entry, of_masks)
     _check_classifiers(entry, datasets[entry["dataset"]], weights)
+    _check_states(entry)
+    _check_diversity(entry)
     if "disease_axes" in entry:
         _check_axes(entry)
     if "anomaly" in entry:
@@ -166,6 +168,26 @@ def _check_generators(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:
                     f"among their labels; name it in one of {where}.trainings"
                 )
         _check_repeats(where, generator, entry["tasks"])
+
+
+def _check_states(entry: Mapping) -> None:
+    if "states" not in entry:
+        return
+    states, known = entry["states"], entry["generators"]
+    _known("states.generators", states["generators"], known, "generators")
+    _known("states.choose", states["choose"], states["generators"], "generators whose states are scored")
+    _known("states.extractor", [states["extractor"]], entry["extractors"], "extractors")
+    for name in states["generators"]:
+        if known[name].get("training", {}).get("keep_every") is None:
+            raise InputError(
+                f"setting states.generators names {name!r}, of which no state is kept; set "
+                f"generators.{name}.training.keep_every, or take it out"
+            )
+
+
+def _check_diversity(entry: Mapping) -> None:
+    if "mask_diversity" in entry:
+        _known("mask_diversity.generators", entry["mask_diversity"]["generators"], entry["generators"], "generators")
 
 
 def _check_repeats(where: str, generator: Mapping, tasks: Mapping[str, Mapping]) -> None:

@@ -171,6 +171,12 @@ class Generator(nn.Module):
             raise NotImplementedError
         return self.synthesise(torch.randn(count, self.latent_size, generator=noise).to(self.device))
 
+    def paint(self, masks: Tensor, noise: Tensor | None, dropout: torch.Generator | None) -> Tensor:
+        """Images of masks with what makes them differ given apart, for models that need masks: (N, C, H, W) float32 in
+        [-1, 1] of masks (N, K, H, W), differentiable in masks and noise. noise: (N, 1, H, W), None where the model has
+        no such channel; dropout: a CPU generator that draws what is dropped, None: nothing is."""
+        raise NotImplementedError
+
     def discriminator_features(self, images: Tensor) -> Tensor:
         """What the discriminator sees in each image, for losses that match features (AnoGAN): (N, D) float32 of images
         (N, C, H, W) in [-1, 1], differentiable in the images.

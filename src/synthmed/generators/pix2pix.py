@@ -308,12 +308,7 @@ class Model(Generator):
         return torch.tanh(generator(masks if noise is None else torch.cat([masks, noise], dim=1), dropout))
 
     def paint(self, masks: Tensor, noise: Tensor | None, dropout: torch.Generator | None) -> Tensor:
-        """Images of masks, by the EMA generator and running statistics: (N, C, H, W) float32 in [-1, 1] of masks
-        (N, K, H, W), differentiable in masks and noise.
-
-        noise: (N, 1, H, W), where the settings name the channel, else None; dropout: a CPU generator that draws what
-        is dropped, None: nothing is.
-        """
+        """By the EMA generator and running statistics."""
         with self.autocast():
             return self._paint(self.generator_ema, masks, noise, dropout).float()
 

@@ -77,7 +77,7 @@ def restore(path: Path, model: str, labels: tuple[str, ...]) -> Generator:
     saved = checkpoint.load(path, model=model)
     if saved.classes != labels:
         raise InputError(f"{path}: trained on {list(saved.classes)}, but the settings say {list(labels)}")
-    return _build(path, saved)
+    return from_checkpoint(saved, path)
 
 
 def load_generator(path: Path) -> Generator:
@@ -87,10 +87,12 @@ def load_generator(path: Path) -> Generator:
     `.latent_size`, `.synthesise(z)`, `.discriminator_features(images)`, `.image_shape` and `.classes` are what it is
     for. Raises InputError when the checkpoint is unreadable or its model unknown.
     """
-    return _build(path, checkpoint.load(path, model=None)).eval().requires_grad_(False)
+    return from_checkpoint(checkpoint.load(path, model=None), path).eval().requires_grad_(False)
 
 
-def _build(path: Path, saved: checkpoint.Checkpoint) -> Generator:
+def from_checkpoint(saved: checkpoint.Checkpoint, path: Path) -> Generator:
+    """The generator that was saved in the file `path`, ready to sample, on the CPU. Raises InputError when it does not
+    fit its model."""
     model_class = generators.load(saved.model)
     config = parse(model_class.Config, saved.config, f"{path}: config")
     restored = model_class.build(config, saved.image_shape, saved.classes, saved.legend, saved.masks)
@@ -211,7 +213,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
             again = f"_r{repeat + 1}" if repeat else ""
             model = models[repeat, trainings[label]].to(device)
             model.truncation = 1.0 if settings.truncation is None else settings.truncation
-            drawn = _drawn(settings, label, again, model, real, sources.get(label))
+            drawn = draw_images(settings, label, again, model, real, sources.get(label))
             for made, (found, *content) in enumerate(drawn, start=1):
                 number += 1
                 fields: dict[str, object] = {
@@ -229,7 +231,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
     write_image_set(synthetic, rows(), legends[0])
 
 
-def _drawn(
+def draw_images(
     settings: SampleSettings,
     label: str,
     again: str,

@@ -16,6 +16,7 @@ from synthmed.core.step import Output, step
 from synthmed.data.channels import Coding
 from synthmed.generators.base import Generator
 from synthmed.generators.snapshots import Samples
+from synthmed.generators.states import KeptStates
 from synthmed.generators.transfer import transfer
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
@@ -71,6 +72,14 @@ class TrainingOptions(LoopOptions):
         ),
     ]
 
+    keep_every: Annotated[
+        Count | None,
+        Meta(
+            description="Steps between states that are kept, the last one among them, to draw quality over the "
+            "training and to choose one; each has the size of the checkpoint. null: none."
+        ),
+    ]
+
 
 @dataclass(frozen=True)
 class LoopSettings(TrainingOptions):
@@ -101,15 +110,17 @@ def train(
     checkpoint: Output,
     history: Output,
     samples: Output,
+    states: Output,
 ) -> None:
     """Train one generator.
 
     images: image set of the training part; initial: checkpoint of the same model and networks whose weights it begins
     with (transfer), perhaps of other classes, or of another number of them: the log says what then begins anew. Writes
-    checkpoint (.pt, see checkpoint.py), history (.csv: step, mean losses since the row before, diversity) and samples
-    (.png: snapshots from fixed noise, then the final grid). While it runs, `<checkpoint stem>.resume.pt` beside the
-    checkpoint holds everything; after an interruption of any kind the same call goes on from there, on a CPU bit for
-    bit as if nothing had happened. It is removed when the checkpoint is written.
+    checkpoint (.pt, see checkpoint.py), history (.csv: step, mean losses since the row before, diversity), samples
+    (.png: snapshots from fixed noise, then the final grid) and states (.zip, see states.py). While it runs,
+    `<checkpoint stem>.resume.pt` and `<checkpoint stem>.states` beside the checkpoint hold everything; after an
+    interruption of any kind the same call goes on from there, on a CPU bit for bit as if nothing had happened. They are
+    removed when the outputs are written.
 
     Raises InputError before the first step on unusable input, TrainingError on NaN, infinity or collapse, and
     KeyboardInterrupt (message: how to continue) after SIGINT or SIGTERM. Of the processes of torchrun only rank 0
@@ -120,27 +131,32 @@ def train(
     code = code_hashes(__name__, generators.GENERATORS[settings.model])
     begun = {} if initial is None else {"initial": hash_file(initial)}
     resume = ResumeState(checkpoint, asdict(settings) | {"images": hash_file(images), "code": code} | begun)
-    record = History(history)
+    record, kept = History(history), KeptStates(checkpoint, settings.training.keep_every, settings.training.steps)
     with workers(settings.training) as device:
         data = _real_images(settings, model_class, Path(images))
         model = _build(model_class, config, data, settings, initial, device)
         pictures = Samples(model, data.read, data.labels, settings.seed)
-        _fit(settings, model, data, record, pictures, Path(samples), resume)
+        _fit(settings, model, data, record, pictures, Path(samples), resume, kept)
     # Again, in case somebody removed them when the training was stopped after its last step.
     record.write()
     pictures.write(samples)
-    finished = checkpoints.Checkpoint(
+    kept.pack(states)
+    checkpoints.save(checkpoint, _state(settings, model, model.step))
+    resume.remove()
+    kept.remove()
+
+
+def _state(settings: TrainSettings, model: Generator, step: int) -> checkpoints.Checkpoint:
+    return checkpoints.Checkpoint(
         settings.model,
-        asdict(config),
+        asdict(model.config),
         model.image_shape,
         model.classes,
-        model.step,
+        step,
         model.inference_state(),
         model.legend,
         settings.training.masks,
     )
-    checkpoints.save(checkpoint, finished)
-    resume.remove()
 
 
 def _real_images(settings: TrainSettings, model_class: type[Generator], images: Path) -> RealImages:
@@ -168,6 +184,7 @@ def _fit(
     pictures: Samples,
     samples: Path,
     resume: ResumeState,
+    kept: KeptStates,
 ) -> None:
     loop, device = settings.training, model.device
     logger.info(
@@ -185,6 +202,13 @@ def _fit(
         pictures.write(samples)
         return {"diversity": found}
 
+    def keep_state(step: int) -> dict[str, float]:
+        kept.keep(_state(settings, model, step))
+        return {}
+
+    checks = [Check(loop.sample_every, draw_samples)]
+    if loop.keep_every is not None:
+        checks.append(Check(loop.keep_every, keep_state))
     fit(
         model,
         next_batches,
@@ -196,7 +220,7 @@ def _fit(
         resume=resume,
         device=device,
         parts={"data": data, "samples": pictures},
-        checks=[Check(loop.sample_every, draw_samples)],
+        checks=checks,
     )
 
 

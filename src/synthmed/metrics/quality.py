@@ -3,7 +3,7 @@
 `METRICS` lists them. To add one: a function of a Pair and its entry there; results, tables and figures follow.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
@@ -271,11 +271,11 @@ METRICS: dict[str, Metric] = {
 
 
 # ----------------------------------------------------------------------------------------------------------- intervals
-def measure_all(pair: Pair, settings: MetricSettings) -> dict[str, Estimate]:
-    """Every metric of METRICS; one that the images do not suffice for is None and says why."""
+def measure_all(pair: Pair, settings: MetricSettings, names: Collection[str] = METRICS) -> dict[str, Estimate]:
+    """The metrics of these names; one that the images do not suffice for is None and says why."""
     results: dict[str, Estimate] = {}
     halved: dict[str, float] = {}
-    for metric in METRICS.values():
+    for metric in (METRICS[name] for name in names):
         reason = metric.lacks(pair, settings)
         if reason:
             results[metric.name] = Estimate.missing(reason, len(pair.fake))
@@ -287,7 +287,7 @@ def measure_all(pair: Pair, settings: MetricSettings) -> dict[str, Estimate]:
         else:
             results[metric.name] = _cut(metric, found.value, _interval(metric, found, pair, settings, rng), pair)
     results |= _halved(halved, pair, settings)
-    return {name: results[name] for name in METRICS}
+    return {name: results[name] for name in names}
 
 
 def _own_numbers(seed: int, name: str) -> np.random.Generator:

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +74,7 @@ def write_torch(path: str | Path, content: Any) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def read_torch(path: str | Path, remedy: str) -> Any:
+def read_torch(path: str | Path | BinaryIO, remedy: str) -> Any:
     """torch.load with weights_only=True. Raises InputError, ending in `remedy`, when the file is missing or broken."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -101,7 +101,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     write_torch(path, content)
 
 
-def load(path: str | Path, *, model: str | None, config: Mapping[str, Any] | None = None) -> Checkpoint:
+def load(path: str | Path | BinaryIO, *, model: str | None, config: Mapping[str, Any] | None = None) -> Checkpoint:
     """Read a checkpoint. `model` and `config`, where given, are what it must be of and have been trained with.
 
     Raises InputError when the file is missing, corrupt, of another format, of another model or of another config.

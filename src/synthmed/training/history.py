@@ -83,7 +83,8 @@ class History:
         """Note what was measured after `step`. Raises TrainingError when it is not finite."""
         _check_finite(step, "measured", values)
         self.names += [name for name in values if name not in self.names]
-        self._row(step).update(values)
+        if values:
+            self._row(step).update(values)
 
     def _row(self, step: int) -> dict[str, float]:
         if not self.rows or self.rows[-1]["step"] != step:

@@ -81,7 +81,7 @@ class Stateful(Protocol):
 @dataclass(frozen=True)
 class Check:
     """A measurement every `every` steps and after the last one. measure(step) → numbers for the history's row of that
-    step, the same in every rank; one that is not finite ends the training."""
+    step, the same in every rank, or none; one that is not finite ends the training."""
 
     every: int
     measure: Callable[[int], Mapping[str, float]]

@@ -9,6 +9,8 @@ ORDER = (
     "selection",
     "methods",
     "networks",
+    "states",
+    "mask_diversity",
     "quality",
     "mask_quality",
     "task",

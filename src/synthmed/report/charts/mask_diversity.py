@@ -1,0 +1,70 @@
+"""Charts of images of one mask."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from synthmed.report.charts.states import picture_grid, show
+from synthmed.report.charts.style import GRID, MUTED, SERIES, panels, save
+
+TITLES = {"deviation": "deviation (grey levels)", "ms_ssim": "MS-SSIM of pairs", "lpips": "LPIPS of pairs"}
+EACH = 3
+"""Images of each source in a row."""
+
+
+def draw_samples(path: Path, shown: Sequence[tuple[str, Mapping[str, np.ndarray]]], sources: Mapping[str, str]) -> None:
+    """Rows of real image, mask and images of it. shown: title and arrays of `mask-diversity`; sources: in words."""
+    rows = sum(len(arrays["real"]) for _, arrays in shown)
+    width = 2 + EACH * len(sources)
+    figure, grid = picture_grid(rows, width, 1.1)
+    row = 0
+    for title, arrays in shown:
+        for place in range(len(arrays["real"])):
+            show(grid[row][0], arrays["real"][place])
+            show(grid[row][1], arrays["masks"][place])
+            for number, source in enumerate(sources):
+                column = 2 + EACH * number
+                if source in arrays["sources"].tolist():
+                    images = arrays["images"][arrays["sources"].tolist().index(source)][place]
+                    for axis, image in zip(grid[row][column : column + EACH], images, strict=False):
+                        show(axis, image)
+            if place == 0:
+                grid[row][0].text(
+                    -0.08,
+                    0.5,
+                    title.replace(", ", ",\n"),
+                    transform=grid[row][0].transAxes,
+                    ha="right",
+                    va="center",
+                    fontsize=7.5,
+                )
+            row += 1
+    for column, words in enumerate(["real", "mask", *(word for word in sources.values() for _ in range(EACH))]):
+        grid[0][column].set_title(words, fontsize=7.5, loc="center", weight="normal")
+    save(figure, path)
+
+
+def draw_measures(path: Path, results: Sequence[tuple[str, Mapping]], sources: Mapping[str, str]) -> None:
+    """A panel for each measure: a row for each generator, a mark for each source; dashed: real images."""
+    measured = [name for name in TITLES if any(result["real"][name].value is not None for _, result in results)]
+    figure, axes = panels(len(measured), columns=3, width=3.3, height=0.42 * len(results) + 1.0, sharey=True)
+    for axis, name in zip(axes, measured, strict=True):
+        axis.set_title(TITLES[name])
+        axis.grid(axis="x", color=GRID)
+        real = [result["real"][name].value for _, result in results]
+        axis.axvline(float(np.mean(real)), color=MUTED, ls="--", lw=1.2, label="real images of different masks")
+        for number, (source, words) in enumerate(sources.items()):
+            colour, shift = SERIES[number], 0.22 * (number - (len(sources) - 1) / 2)
+            for row, (_, result) in enumerate(results):
+                found = result["sources"][source][name]
+                if found.value is None:
+                    continue
+                axis.plot(found.value, row + shift, "os^"[number], color=colour, ms=5, label=f"{words} varies")
+                if found.low is not None:
+                    axis.plot([found.low, found.high], [row + shift] * 2, color=colour, lw=1.3)
+        axis.set_yticks(range(len(results)), [title for title, _ in results])
+        axis.set_ylim(len(results) - 0.5, -0.5)
+    handles = {label: handle for handle, label in zip(*axes[0].get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    save(figure, path)

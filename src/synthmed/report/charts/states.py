@@ -1,0 +1,123 @@
+"""Charts over the training of generators: distances by step, and images of one mask at several steps."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
+
+from synthmed.report.charts.style import GRID, MUTED, SERIES, panels, plt, save
+
+PANELS = (("fid", "FID of all images"), ("fid_few", "FID of {few} images"), ("kid", "KID of all images"))
+
+
+def draw_curves(path: Path, groups: Mapping[str, Sequence[Mapping]], part: str, marks: Sequence[int]) -> None:
+    """A panel for each of PANELS: distance by step, a line for each generator.
+
+    groups: title → results of `score-states`, one for each training; several are drawn as their mean, with a band from
+    the lowest to the highest. part: "train" or "test"; marks: steps that get a vertical line. Dashed: the floor.
+    """
+    figure, axes = panels(len(PANELS), columns=3, width=3.4, height=2.9)
+    first = next(iter(groups.values()))[0]
+    for axis, (name, title) in zip(axes, PANELS, strict=True):
+        axis.set_title(title.format(few=first["few"]))
+        axis.set_xlabel("training step")
+        axis.grid(color=GRID)
+        _curves(axis, groups, part, name)
+        for mark in marks:
+            axis.axvline(mark, color=MUTED, ls=":", lw=1)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
+    save(figure, path)
+
+
+def _curves(axis: Axes, groups: Mapping[str, Sequence[Mapping]], part: str, name: str) -> None:
+    lowest = np.inf
+    for number, (title, results) in enumerate(groups.items()):
+        steps, values = curve(results, part, name)
+        if not np.isfinite(values).any():
+            continue
+        colour, marker = SERIES[number % len(SERIES)], "os^Dv"[number % 5]
+        lowest = min(lowest, np.nanmin(values))
+        axis.plot(steps, values.mean(axis=0), color=colour, marker=marker, ms=4, label=title)
+        if len(values) > 1:
+            axis.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, lw=0)
+    if not np.isfinite(lowest):
+        axis.text(0.5, 0.5, "too few images", transform=axis.transAxes, ha="center", color=MUTED)
+        axis.set_yticks([])
+        return
+    floors = {results[0]["floor"][part][name].value for results in groups.values()} - {None}
+    for place, floor in enumerate(sorted(floors)):
+        axis.axhline(floor, color=MUTED, ls="--", lw=1.2, label="" if place else "real images")
+    if name != "kid":  # which is about 0 for real images, and below it by chance
+        axis.set_yscale("log")
+        for which in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+            which(LogFormatter(minor_thresholds=(1.5, 0.7)))
+
+
+def curve(results: Sequence[Mapping], part: str, name: str) -> tuple[list[int], np.ndarray]:
+    """Steps (S,) and values (trainings, S) of one distance; NaN where it could not be measured."""
+    values = [
+        [np.nan if state[part][name].value is None else state[part][name].value for state in result["states"]]
+        for result in results
+    ]
+    return [state["step"] for state in results[0]["states"]], np.array(values)
+
+
+def draw_progress(path: Path, shown: Sequence[tuple[str, Mapping[str, np.ndarray]]], steps: Sequence[int]) -> None:
+    """Rows of images of one mask (or one draw of noise) at several steps; before them the real image and its mask.
+
+    shown: title and arrays of `score-states` of each generator; steps: those that are asked for, of which the nearest
+    that were kept are drawn.
+    """
+    columns = [_columns(arrays, steps) for _, arrays in shown]
+    rows, width = sum(len(one[0][1]) for one in columns), max(map(len, columns))
+    figure, grid = picture_grid(rows, width, 1.35)
+    row = 0
+    for (title, _), own in zip(shown, columns, strict=True):
+        for place in range(len(own[0][1])):
+            for axis, (words, images) in zip(grid[row], own, strict=False):
+                show(axis, images[place])
+                if place == 0:
+                    axis.set_title(words, fontsize=7.5, loc="center", weight="normal")
+            if place == 0:
+                grid[row][0].text(
+                    -0.08, 0.5, title, transform=grid[row][0].transAxes, ha="right", va="center", fontsize=8
+                )
+            row += 1
+    save(figure, path)
+
+
+def picture_grid(rows: int, columns: int, side: float) -> tuple[Figure, np.ndarray]:
+    """A figure of pictures side by side, `side` inches each, and its axes (rows, columns). No layout is fitted to the
+    words: with so many axes that takes seconds."""
+    sizes = {"figsize": (side * columns, side * rows), "gridspec_kw": {"wspace": 0.04, "hspace": 0.04}}
+    figure, grid = plt.subplots(rows, columns, squeeze=False, layout="none", **sizes)
+    for axis in grid.flat:
+        axis.axis("off")
+    return figure, grid
+
+
+def _columns(arrays: Mapping[str, np.ndarray], steps: Sequence[int]) -> list[tuple[str, np.ndarray]]:
+    kept = arrays["steps"]
+    chosen = sorted({int(np.abs(kept - step).argmin()) for step in steps})
+    given = [("real image", arrays["real"]), ("its mask", arrays["masks"])] if "masks" in arrays else []
+    return given + [(f"step {kept[place]}", arrays["images"][place]) for place in chosen]
+
+
+def show(axis: Axes, pixels: np.ndarray) -> None:
+    """An image (H, W, 1 or 3), the first channel of other numbers, or a label map (H, W)."""
+    if pixels.ndim == 2:
+        axis.imshow(pixels > 0 if len(np.unique(pixels)) <= 2 else _mixed(pixels), cmap="gray", interpolation="nearest")
+    elif pixels.shape[2] == 3:
+        axis.imshow(pixels)
+    else:
+        axis.imshow(pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)
+
+
+def _mixed(mask: np.ndarray) -> np.ndarray:
+    """Label maps of many objects: touching ones in different greys, the background black."""
+    shades = 0.45 + 0.55 * ((np.arange(int(mask.max()) + 1) * 0.618) % 1)
+    return np.where(mask > 0, shades[mask], 0)

@@ -1,0 +1,132 @@
+"""Section "One mask, many images": mode collapse, and what makes images of one mask differ."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+
+from synthmed.core.errors import InputError
+from synthmed.core.step import Output, step
+from synthmed.report.exhibits import Column, Figure, Found, Section, Table
+from synthmed.report.results import GeneratorEntry, read_result
+from synthmed.report.section import write_section
+
+SOURCES = {"channel": "noise", "dropout": "dropout", "both": "both"}
+"""What varies → in words."""
+MEASURES = ("deviation", "ms_ssim", "lpips")
+
+
+@dataclass(frozen=True)
+class MaskDiversitySettings:
+    """Settings of `section-mask-diversity`."""
+
+    generators: Annotated[dict[str, GeneratorEntry], Meta(description="In the order of `diversity`.")]
+
+
+def _results(found: Found) -> list[tuple[str, GeneratorEntry, dict]]:
+    return list(zip(found["generators"], found["generators"].values(), found["diversity"], strict=True))
+
+
+def _rows(found: Found) -> list[dict]:
+    rows = []
+    for name, entry, result in _results(found):
+        about = {
+            "generator": entry.title,
+            "discriminator": result["config"].get("discriminator"),
+            "l1_weight": result["config"].get("l1_weight"),
+            "masks": result["masks"],
+            "samples": result["samples"],
+        }
+        for source, words in SOURCES.items():
+            measured = result["sources"][source]
+            rows.append(
+                {
+                    "keys": tuple(f"{key}/{source}" for key in (name, *entry.keys)),
+                    **about,
+                    "varies": words,
+                    **measured,
+                    **{f"real_{measure}": result["real"][measure].value for measure in MEASURES},
+                    **({"sensitivity": result["sensitivity"]} if source == "channel" else {}),
+                }
+            )
+    return rows
+
+
+def _draw_samples(path: Path, found: Found) -> None:
+    from synthmed.report.charts.mask_diversity import draw_samples
+
+    draw_samples(path, found["pictures"], SOURCES)
+
+
+def _draw_measures(path: Path, found: Found) -> None:
+    from synthmed.report.charts.mask_diversity import draw_measures
+
+    draw_measures(path, [(entry.title, result) for _, entry, result in _results(found)], SOURCES)
+
+
+SECTION = Section(
+    link="One mask, many images",
+    title="Does one mask give different images?",
+    exhibits=(
+        Figure(
+            "samples",
+            "Real image, its mask, and images that were painted for this mask: of other noise beside it, of other "
+            "dropout, of both.",
+            _draw_samples,
+        ),
+        Figure(
+            "measures",
+            "How different images of one mask are, by what varies between them, with 95 % intervals over patients. "
+            "Dashed: the same between real images of different masks.",
+            _draw_measures,
+        ),
+        Table(
+            "diversity",
+            "Images of one mask, by what varies between them: standard deviation of a pixel in grey levels, mean "
+            "MS-SSIM of pairs (1: all are equal), mean LPIPS of pairs; below them the same between real images of "
+            "different masks. Sensitivity: root mean square change of an image, in its range, per standard deviation "
+            "of small noise that is added to the noise beside the mask.",
+            _rows,
+            (
+                Column("generator"),
+                Column("discriminator", "discriminator judges", once="All discriminators judge: {}."),
+                Column("l1_weight", "L1 weight", once="L1 weight {}."),
+                Column("varies"),
+                Column("masks", once="Masks: {}."),
+                Column("samples", "images of a mask", once="Images of each mask: {}."),
+                Column("deviation", interval=True, below=(("real", "real_deviation"),)),
+                Column("ms_ssim", "MS-SSIM", interval=True, below=(("real", "real_ms_ssim"),)),
+                Column("lpips", "LPIPS", interval=True, below=(("real", "real_lpips"),)),
+                Column("sensitivity", interval=True),
+                *(Column(f"real_{measure}", page=False) for measure in MEASURES),
+            ),
+        ),
+    ),
+)
+
+
+@step("section-mask-diversity")
+def section(
+    settings: MaskDiversitySettings,
+    *,
+    diversity: list[Path],
+    pictures: list[Path],
+    document: Path | None,
+    section: Output,
+    out: list[Output],
+) -> None:
+    """The report's section on images of one mask. diversity, pictures: of `mask-diversity`, in the settings' order."""
+    if not len(diversity) == len(pictures) == len(settings.generators):
+        raise InputError(f"{len(diversity)} results, {len(pictures)} pictures for {list(settings.generators)}")
+    found = {
+        "generators": settings.generators,
+        "diversity": [read_result(path) for path in diversity],
+        "pictures": [
+            (entry.title, dict(np.load(path)))
+            for entry, path in zip(settings.generators.values(), pictures, strict=True)
+        ],
+    }
+    found["part"] = {"train": "training", "test": "test"}[found["diversity"][0]["part"]]
+    write_section(section, out, SECTION, found, document=document)

@@ -1,0 +1,189 @@
+"""Section "Over the training": distances by step, how far trainings differ, images of one mask at several steps."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+
+from synthmed.core.errors import InputError
+from synthmed.core.settings import Count
+from synthmed.core.step import Output, step
+from synthmed.metrics.estimate import Estimate
+from synthmed.report.exhibits import Column, Figure, Found, Section, Table
+from synthmed.report.results import GeneratorEntry, check_generators, read_result
+from synthmed.report.section import write_section
+
+
+@dataclass(frozen=True)
+class StatesSettings:
+    """Settings of `section-states`."""
+
+    generators: Annotated[dict[str, GeneratorEntry], Meta(description="Those whose states were scored, in order.")]
+    choose: Annotated[
+        tuple[str, ...],
+        Meta(description="Generators whose state with the lowest FID against the training images is used."),
+    ]
+    marks: Annotated[tuple[Count, ...], Meta(description="Steps that the figures mark, as a document names them.")]
+    steps_shown: Annotated[
+        tuple[Count, ...], Meta(min_length=1, description="Steps whose images are shown, each by the nearest state.")
+    ]
+
+
+def _grouped(settings: StatesSettings, results: list[dict]) -> dict[str, list[dict]]:
+    """Title → results of the trainings that differ by their seed only; with their classes where those differ too."""
+    several = len({tuple(result["labels"]) for result in results}) > 1
+    groups: dict[str, list[dict]] = {}
+    for result in results:
+        title = settings.generators[result["generator"]].title
+        if several:
+            title += f" ({', '.join(result['labels'])})"
+        groups.setdefault(title, []).append(result)
+    return groups
+
+
+def _curves(part: str):
+    def draw(path: Path, found: Found) -> None:
+        from synthmed.report.charts.states import draw_curves
+
+        draw_curves(path, found["groups"], part, found["settings"].marks)
+
+    return draw
+
+
+def _draw_progress(path: Path, found: Found) -> None:
+    from synthmed.report.charts.states import draw_progress
+
+    draw_progress(path, found["pictures"], found["settings"].steps_shown)
+
+
+def _second_half(results: list[dict]) -> np.ndarray:
+    """FID against the training images (trainings, states) of the second half of the training."""
+    values = np.array([[state["train"]["fid"].value for state in result["states"]] for result in results])
+    return values[:, values.shape[1] // 2 :]
+
+
+def _spread(results: list[dict]) -> Estimate:
+    """How far trainings of one generator lie apart, in FID: the mean over states of their standard deviation."""
+    if len(results) < 2:
+        return Estimate.missing("one training; set repeats")
+    return Estimate(float(_second_half(results).std(axis=0, ddof=1).mean()), None, None, len(results))
+
+
+def _swing(results: list[dict]) -> Estimate:
+    """How far one state lies from the next, in FID: the mean of the absolute differences."""
+    values = _second_half(results)
+    if values.shape[1] < 2:
+        return Estimate.missing("one state in the second half; lower keep_every")
+    return Estimate(float(np.abs(np.diff(values, axis=1)).mean()), None, None, values.shape[1])
+
+
+def _rows(found: Found) -> list[dict]:
+    rows, settings = [], found["settings"]
+    for title, results in found["groups"].items():
+        first, entry = results[0], settings.generators[results[0]["generator"]]
+        best = min(first["states"], key=lambda state: state["train"]["fid"].value)
+        for part, words in (("train", "training"), ("test", "test")):
+            rows.append(
+                {
+                    "keys": tuple(f"{key}/{part}" for key in (first["generator"], *entry.keys)),
+                    "generator": title,
+                    "part": words,
+                    "extractor": first["extractor"],
+                    "n": first["n"],
+                    "trainings": len(results),
+                    "best": best["step"],
+                    "used": "the best" if first["generator"] in settings.choose else "the last",
+                    "last": first["states"][-1]["step"],
+                    **{f"best_{name}": best[part][name] for name in ("fid", "fid_few", "kid")},
+                    **{f"last_{name}": first["states"][-1][part][name] for name in ("fid", "fid_few", "kid")},
+                    **{f"floor_{name}": first["floor"][part][name] for name in ("fid", "fid_few", "kid")},
+                    **({"spread": _spread(results), "swing": _swing(results)} if part == "train" else {}),
+                }
+            )
+    return rows
+
+
+def _columns(found: Found) -> list[Column]:
+    few = next(iter(found["groups"].values()))[0]["few"]
+    names = (("fid", "FID"), ("fid_few", f"FID of {few}"), ("kid", "KID"))
+    return [
+        Column("generator"),
+        Column("part", "masks and real images of"),
+        Column("extractor", once="Features of {}."),
+        Column("n", "images of a state", once="Images of a state: {}."),
+        Column("trainings"),
+        Column("best", "best step"),
+        Column("last", "last step", page=False),
+        Column("used", "state used"),
+        *(
+            Column(f"last_{name}", title, interval=True, below=(("best", f"best_{name}"), ("floor", f"floor_{name}")))
+            for name, title in names
+        ),
+        *(Column(f"{kind}_{name}", interval=True, page=False) for kind in ("best", "floor") for name, _ in names),
+        Column("spread", "between trainings", interval=True),
+        Column("swing", "between states", interval=True),
+    ]
+
+
+_WHAT = (
+    "Distances of the images of each kept state from the real {part} images{masks}. "
+    "Dashed: the same between real images of both parts, as many. Bands: from the lowest to the highest of several "
+    "trainings. {{% if marks %}}Dotted: {{{{ marks | joined }}}} steps.{{% endif %}}"
+)
+
+SECTION = Section(
+    link="Over the training",
+    title="How good are the images after how many steps?",
+    exhibits=(
+        Figure("train", _WHAT.format(part="training", masks=", of their masks where it needs such"), _curves("train")),
+        Figure("test", _WHAT.format(part="test", masks=", of masks that it has not seen"), _curves("test")),
+        Figure(
+            "progress",
+            "Images of one mask of the test part, or of one draw of noise, at several steps of the first training.",
+            _draw_progress,
+        ),
+        Table(
+            "states",
+            "Distances after the last step; below them those of the state that is nearest to the training images "
+            "(best), and the floor. Between trainings: the standard deviation of the FID over trainings; between "
+            "states: the mean difference of one state from the next; both of the second half of the training, by the "
+            "FID against the training images.",
+            _rows,
+            _columns,
+        ),
+    ),
+)
+
+
+@step("section-states")
+def section(
+    settings: StatesSettings,
+    *,
+    scores: list[Path],
+    pictures: list[Path],
+    document: Path | None,
+    section: Output,
+    out: list[Output],
+) -> None:
+    """The report's section on the training.
+
+    scores: of `score-states`, for each training; pictures: of the first training of each generator, in their order.
+    """
+    if len(pictures) != len(settings.generators):
+        raise InputError(f"{len(pictures)} pictures for the generators {list(settings.generators)}")
+    results = check_generators([read_result(path) for path in scores], settings.generators)
+    shown = [
+        (entry.title, dict(np.load(path))) for entry, path in zip(settings.generators.values(), pictures, strict=True)
+    ]
+    found = {
+        "settings": settings,
+        "groups": _grouped(settings, results),
+        "pictures": shown,
+        "marks": [f"{mark:,}" for mark in settings.marks],
+        "chosen": [settings.generators[name].title for name in settings.choose],
+        "few": results[0]["few"],
+        "n": results[0]["n"],
+    }
+    write_section(section, out, SECTION, found, document=document)

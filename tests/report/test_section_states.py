@@ -1,0 +1,135 @@
+"""The sections over the training and on images of one mask, from made-up results; no number in them was measured."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_json
+from synthmed.core.settings import parse
+from synthmed.metrics.estimate import Estimate
+from synthmed.report.sections import mask_diversity, states
+
+ENTRY = {"model": "pix2pix", "receptive_field": None}
+
+
+def near(value, n=64):
+    return Estimate(value, value * 0.9, value * 1.1, n).to_json()
+
+
+def scored(folder, name, fids, part="nuclei", labels=("nuclei",)):
+    """A file of `score-states`; fids: against the training images, of the test part one more."""
+    rows = []
+    for step, fid in zip(range(100, 100 * len(fids) + 1, 100), fids, strict=True):
+        of = {part: {"fid": near(fid + more), "kid": near(0.01), "fid_few": near(2 * fid)} for part, more in PARTS}
+        rows.append({"step": step, **of})
+    floor = {part: {"fid": near(1.0), "kid": near(0.0), "fid_few": near(4.0)} for part, _ in PARTS}
+    about = {"generator": name, "part": part, "labels": list(labels), "extractor": "colours", "few": 64, "n": 80}
+    path = folder / f"{name}.{part}.json"
+    write_json(path, {**about, "states": rows, "floor": floor})
+    return path
+
+
+PARTS = (("train", 0.0), ("test", 1.0))
+
+
+def pictures(path, masked=True):
+    arrays = {"steps": np.array([100, 200, 300, 400]), "images": np.zeros((4, 2, 16, 16, 3), np.uint8)}
+    if masked:
+        mask = np.zeros((2, 16, 16), np.uint16)
+        mask[:, 4:8, 4:8], mask[:, 8:12, 8:12] = 1, 10001
+        arrays |= {"masks": mask, "real": np.zeros((2, 16, 16, 3), np.uint8)}
+    np.savez(path, **arrays)
+    return path
+
+
+def write_states(folder, scores, names=("patches", "image"), **changes):
+    settings = {
+        "generators": {name: ENTRY | {"title": name.capitalize()} for name in names},
+        "choose": ["image"], "marks": [200], "steps_shown": [50, 390],
+    }  # fmt: skip
+    out = [folder / name for name in states.SECTION.files("states")]
+    shown = [pictures(folder / f"{name}.npz", masked=name == "patches") for name in names]
+    states.section(
+        parse(states.StatesSettings, settings | changes), scores=scores, pictures=shown, document=None,
+        section=folder / "sections" / "states.json", out=out,
+    )  # fmt: skip
+    table = next(path for path in out if path.suffix == ".csv")
+    return list(csv.DictReader(table.open())), read_json(folder / "sections" / "states.json"), out
+
+
+def test_best_last_floor_and_how_far_trainings_and_states_lie_apart(tmp_path):
+    scores = [
+        scored(tmp_path, "patches", [9.0, 3.0, 4.0, 6.0]),
+        scored(tmp_path, "patches", [9.0, 5.0, 6.0, 6.0], "nuclei_r2"),
+        scored(tmp_path, "image", [8.0, 7.0, 2.0, 2.5]),
+    ]
+    rows, section, out = write_states(tmp_path, scores)
+    assert [(row["generator"], row["part"]) for row in rows] == [
+        ("Patches", "training"), ("Patches", "test"), ("Image", "training"), ("Image", "test"),
+    ]  # fmt: skip
+    first, _, image, _ = rows
+    assert (first["best"], first["trainings"], first["used"]) == ("200", "2", "the last")
+    assert (image["best"], image["trainings"], image["used"]) == ("300", "1", "the best")
+    assert [float(first[key]) for key in ("best_fid", "last_fid", "floor_fid")] == [3.0, 6.0, 1.0]
+    assert [float(row["best_fid"]) for row in rows] == [3.0, 4.0, 2.0, 3.0]  # the best by the training images
+    # Second half: 4, 6 and 6, 6: deviations √2 and 0; differences 2 and 0.
+    assert float(first["spread"]) == pytest.approx(np.sqrt(2) / 2)
+    assert float(first["swing"]) == pytest.approx(1)
+    assert image["spread"] == ""
+    assert "set repeats" in image["note"]
+    assert "Of Image the state with the lowest FID" in section["html"].replace("\n", " ")
+    assert all(path.stat().st_size > 5000 for path in out if path.suffix == ".png")
+
+
+def test_trainings_of_different_classes_are_told_apart(tmp_path):
+    scores = [scored(tmp_path, "patches", [2.0, 1.0], label, (label,)) for label in ("normal", "sick")]
+    rows, _, _ = write_states(tmp_path, scores, names=("patches",), choose=[])
+    assert [row["generator"] for row in rows[::2]] == ["Patches (normal)", "Patches (sick)"]
+
+
+def test_files_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(InputError, match="'stranger' is not in the settings"):
+        write_states(tmp_path, [scored(tmp_path, "stranger", [1.0])])
+
+
+def diverse(folder, name, deviation, noise=("channel", "dropout"), **config):
+    def measures(value):
+        return {"deviation": near(value, 6), "ms_ssim": near(0.9, 6), "lpips": Estimate.missing("no weights").to_json()}
+
+    lacking = {key: Estimate.missing("no noise beside the mask").to_json() for key in mask_diversity.MEASURES}
+    sources = {"channel": measures(deviation) if "channel" in noise else lacking, "dropout": measures(3.0)}
+    sources["both"] = measures(deviation + 1) if "channel" in noise else lacking
+    content = {"generator": name, "config": config, "part": "test", "masks": 6, "samples": 4, "step": 10}
+    sensitivity = near(0.02, 6) if "channel" in noise else Estimate.missing("no noise beside the mask").to_json()
+    write_json(
+        folder / f"{name}.json", {**content, "sources": sources, "real": measures(60.0), "sensitivity": sensitivity}
+    )
+    own = [source for source in sources if source == "dropout" or "channel" in noise]
+    images = np.zeros((len(own), 2, 4, 16, 16, 3), np.uint8)
+    of_real = {"real": np.zeros((2, 16, 16, 3), np.uint8), "masks": np.zeros((2, 16, 16), np.uint8)}
+    np.savez(folder / f"{name}.npz", images=images, sources=np.array(own), **of_real)
+
+
+def test_images_of_one_mask_by_what_varies(tmp_path):
+    diverse(tmp_path, "patches", 5.0, discriminator="patches", l1_weight=100.0)
+    diverse(tmp_path, "plain", 0.0, noise=("dropout",), discriminator="patches", l1_weight=0.0)
+    names = ("patches", "plain")
+    settings = {"generators": {name: ENTRY | {"title": name.capitalize()} for name in names}}
+    out = [tmp_path / name for name in mask_diversity.SECTION.files("mask_diversity")]
+    mask_diversity.section(
+        parse(mask_diversity.MaskDiversitySettings, settings),
+        diversity=[tmp_path / f"{name}.json" for name in names], pictures=[tmp_path / f"{name}.npz" for name in names],
+        document=None, section=tmp_path / "sections" / "mask_diversity.json", out=out,
+    )  # fmt: skip
+    rows = list(csv.DictReader(next(path for path in out if path.suffix == ".csv").open()))
+    assert [(row["generator"], row["varies"], row["l1_weight"]) for row in rows] == [
+        (name, varies, weight) for name, weight in (("Patches", "100.0"), ("Plain", "0.0"))
+        for varies in ("noise", "dropout", "both")
+    ]  # fmt: skip
+    assert [row["deviation"] for row in rows] == ["5.0", "3.0", "6.0", "", "3.0", ""]
+    assert [row["sensitivity"] for row in rows] == ["0.02", "", "", "", "", ""]
+    assert float(rows[0]["real_deviation"]) == 60
+    assert "no noise beside the mask" in rows[3]["note"]
+    assert all(path.stat().st_size > 5000 for path in out if path.suffix == ".png")
