@@ -32,7 +32,8 @@ def plain_step(name: str, model: Generator) -> Step:
     optimizers = {
         key: Adam(ours.parameters, ours.param_groups[0]["lr"], ours.betas) for key, ours in model.optimizers.items()
     }
-    return {"dcgan": _dcgan, "cyclegan": _cyclegan, "fastgan": _fastgan, "pggan": _pggan}[name](model, optimizers)
+    steps = {"dcgan": _dcgan, "cyclegan": _cyclegan, "fastgan": _fastgan, "pggan": _pggan, "pix2pix": _pix2pix}
+    return steps[name](model, optimizers)
 
 
 def _two_layers(layer: UpsamplingConvolution, x: Tensor) -> Tensor:
@@ -62,6 +63,39 @@ def _dcgan(model: Generator, optimizers: dict[str, Adam]) -> Step:
         optimizers["generator"].step()
         model.ema_update(model.generator_ema, model.generator, model.config.ema_decay)
         return {"discriminator_real": on_real, "discriminator_fake": on_fake, "generator": generator}
+
+    return step
+
+
+def _pix2pix(model: Generator, optimizers: dict[str, Adam]) -> Step:
+    def against(masks: Tensor, images: Tensor, target: float) -> Tensor:
+        logits = model.discriminator(masks, images)
+        return sum(F.binary_cross_entropy_with_logits(one, torch.full_like(one, target)) for one in logits)
+
+    def step(batch: Batch) -> dict[str, Tensor]:
+        masks, noise = batch.masks, []
+        if "channel" in model.config.noise:
+            noise = [model.noise(len(masks), 1, *masks.shape[2:])]
+        fake = torch.tanh(model.generator(torch.cat([masks, *noise], dim=1)))
+        model.discriminator.requires_grad_(True)
+        optimizers["discriminator"].zero_grad()
+        on_real = against(masks, batch.images, 1.0)
+        on_real.backward()
+        on_fake = against(masks, fake.detach(), 0.0)
+        on_fake.backward()
+        optimizers["discriminator"].step()
+
+        model.discriminator.requires_grad_(False)
+        optimizers["generator"].zero_grad()
+        losses = {"adversarial": against(masks, fake, 1.0)}
+        if model.config.l1_weight > 0:
+            losses["l1"] = model.config.l1_weight * F.l1_loss(fake, batch.images)
+        if model.config.perceptual_layers:
+            losses["perceptual"] = model._perceptual[0](fake, batch.images)
+        sum(losses.values()).backward()
+        optimizers["generator"].step()
+        model.ema_update(model.generator_ema, model.generator, model.config.ema_decay)
+        return {"discriminator_real": on_real, "discriminator_fake": on_fake, **losses}
 
     return step
 

@@ -8,10 +8,12 @@ measured at its full size. The reference is the textbook step (plain_steps.py) i
 in both precisions and memory formats, on the CPU. The repeats are interleaved and CPU seconds are counted, so other
 load on the machine hits all alike. With more than one thread the numbers are images a CPU second, not a second. The
 losses of our first step in fp32, contiguous, must agree with the reference's to 1e-3, else the benchmark fails: both do
-the same work.
+the same work. Pix2Pix is measured with one, two and three discriminators, and with a perceptual loss on VGG16's layers
+with random weights, which take as long as trained ones.
 """
 
 import argparse
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,8 +24,11 @@ from plain_steps import plain_step
 
 from synthmed import generators
 from synthmed.core.settings import parse
+from synthmed.data.channels import MaskChannels
+from synthmed.data.imageset import Legend
 from synthmed.generators import pggan
 from synthmed.generators.base import Generator
+from synthmed.networks import vgg16
 from synthmed.training.device import choose_device
 from synthmed.training.images import Batch, to_model
 
@@ -59,7 +64,21 @@ def main() -> None:
     configured = {entry["model"] for entry in experiment["generators"].values() if entry is not None}
     for model in arguments.models or [model for model in generators.GENERATORS if model in configured]:
         name, entry = entry_of(model, experiment)
-        measure(name, entry, experiment, arguments)
+        with tempfile.TemporaryDirectory() as folder:
+            for words, changes in variations(model, Path(folder)).items():
+                measure(name + words, entry | {"config": entry["config"] | changes}, experiment, arguments)
+
+
+def variations(model: str, folder: Path) -> dict[str, dict]:
+    """Words → changes of the configuration with which a generator is measured too."""
+    if model != "pix2pix":
+        return {"": {}}
+    weights = folder / "vgg16.pt"
+    torch.save({f"features.{name}": value for name, value in vgg16.convolutions().state_dict().items()}, weights)
+    layers = {"relu1_2": 100.0, "relu2_2": 200.0, "relu3_3": 300.0}
+    perceptual = {"l1_weight": 0.0, "perceptual_layers": layers, "perceptual_weights": str(weights)}
+    several = {f", {count} discriminators": {"scales": count} for count in (2, 3)}
+    return {"": {}, **several, ", perceptual loss": perceptual}
 
 
 def measure(name: str, entry: dict, experiment: dict, arguments: argparse.Namespace) -> None:
@@ -77,15 +96,22 @@ def measure(name: str, entry: dict, experiment: dict, arguments: argparse.Namesp
     pixels = torch.randint(0, 256, drawn, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pixels = pixels.permute(0, 3, 1, 2)
     labels = torch.arange(len(classes)).repeat_interleave(per_step // len(classes))
+    given, masks = [], None
+    if "mask" in model_class.needs:
+        prepared = experiment["prepare"]["masks"]
+        legend = Legend(masks=prepared["kind"], classes=prepared["classes"])
+        given = [len(MaskChannels(training["masks"], legend).names)]
+        masks = torch.rand(per_step, *given, *size, generator=torch.Generator().manual_seed(1)).round() * 2 - 1
 
     def built(precision: str, memory_format: torch.memory_format) -> tuple[Generator, Batch]:
         torch.manual_seed(0)
-        model = model_class(config, shape, classes).to(memory_format=memory_format)
+        model = model_class(config, shape, classes, *given).to(memory_format=memory_format)
         model.rng.manual_seed(0)
         model.precision, model.total_steps = precision, 10**9
         if isinstance(model, pggan.Model):
             model.images_seen = 10**9
-        return model, Batch(to_model(pixels).contiguous(memory_format=memory_format), labels)
+        of_masks = None if masks is None else masks.contiguous(memory_format=memory_format)
+        return model, Batch(to_model(pixels).contiguous(memory_format=memory_format), labels, of_masks)
 
     def several(step: Callable[[], dict]) -> None:
         for _ in range(arguments.steps):
