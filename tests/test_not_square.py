@@ -144,7 +144,16 @@ def test_a_classifier_learns_maps_and_says_where(parts, tmp_path):
 
 def test_features_and_the_copy_audit(parts, tmp_path):
     _, _, paths = parts
-    options = {"seed": 0, "input_size": 32, "patch": 4, "filters": 5, "windows": 2, "patches": 300, "iterations": 3}
+    options = {
+        "view": "image",
+        "seed": 0,
+        "input_size": 32,
+        "patch": 4,
+        "filters": 5,
+        "windows": 2,
+        "patches": 300,
+        "iterations": 3,
+    }
     chosen = domain.DomainSettings(**options, whitening=0.1, threshold=0.5, threads=1, classes=tuple(CLASSES))
     domain.train(chosen, train=paths["train"], validation=paths["validation"], weights=tmp_path / "d.pt")
     images = ImageSet(paths["train"])
@@ -159,7 +168,7 @@ def test_features_and_the_copy_audit(parts, tmp_path):
         features.FeatureSettings,
         {
             "extractor": "domain", "input_size": None, "draws": 1, "augmentation": dataclasses.asdict(augmentation),
-            "seed": 3, "batch_size": 3, "threads": 1, "device": "cpu", "precision": "fp32",
+            "seed": 3, "batch_size": 3, "threads": 1, "device": "cpu", "precision": "fp32", "view": "image",
         },
     )  # fmt: skip
     made = {}

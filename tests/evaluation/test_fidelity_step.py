@@ -60,7 +60,7 @@ def run(files, settings=SETTINGS, counts=None):
     floor = step.FloorSettings(counts or {"normal": 40, "abnormal": 20}, settings)
     step.fidelity_floor(floor, real=files["real"], held_out=files["held_out"], out=files["floor"])
     step.fidelity(
-        step.FidelitySettings("dcgan", settings),
+        step.FidelitySettings("dcgan", "image", settings),
         real=files["real"],
         fake=files["fake"],
         floor=files["floor"],
@@ -71,6 +71,7 @@ def run(files, settings=SETTINGS, counts=None):
 
 def test_every_metric_with_its_interval_beside_the_floor(files):
     result = run(files)
+    assert result["view"] == "image"
     assert (result["generator"], result["extractor"], result["n_real"], result["n_fake"]) == ("dcgan", "toy", 110, 100)
     for part in ("groups", "matched", "floor", "duplicate"):
         assert set(result[part]) == {"all", "normal", "abnormal", MEAN}

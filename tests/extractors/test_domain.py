@@ -12,7 +12,7 @@ from synthmed.extractors import domain
 
 SETTINGS = domain.DomainSettings(
     classes=("plain", "striped"), seed=0, input_size=16, patch=5, filters=6, windows=2, patches=2000, iterations=5,
-    whitening=0.1, threshold=0.5, threads=1,
+    whitening=0.1, threshold=0.5, threads=1, view="image",
 )  # fmt: skip
 
 

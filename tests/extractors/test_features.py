@@ -17,6 +17,7 @@ NAMES = [f"film_{number:02d}.png" for number in range(7)]
 def settings(**changes):
     values = {
         "extractor": "domain",
+        "view": "image",
         "input_size": None,
         "draws": 0,
         "augmentation": {"horizontal_flip": True, "rotation": 36.0, "zoom": 0.1, "padding": "reflection"},
@@ -48,7 +49,7 @@ def images(tmp_path):
 def weights(tmp_path, images):
     config = domain.DomainSettings(
         classes=("a", "b"), seed=0, input_size=12, patch=4, filters=5, windows=2, patches=300, iterations=3,
-        whitening=0.1, threshold=0.5, threads=1,
+        whitening=0.1, threshold=0.5, threads=1, view="image",
     )  # fmt: skip
     domain.train(config, train=images, validation=images, weights=tmp_path / "domain.pt")
     return tmp_path / "domain.pt"

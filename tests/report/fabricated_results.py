@@ -88,6 +88,7 @@ def fidelity(rng, generator, extractor, scale):
 
     result = {
         "generator": generator,
+        "view": "image",
         "extractor": extractor,
         "n_real": 240,
         "n_fake": 360,

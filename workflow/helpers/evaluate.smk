@@ -9,3 +9,29 @@ def copies_features(images):
     """Input function: features of an image set, for the copy audit."""
     path = f"results/{{experiment}}/features/{{extractor}}/plain/{images}.npz"
     return lambda w: path.format(extractor=copies_extractor(w.experiment), **w)
+
+
+def views_of(experiment):
+    """What fidelity is measured of, as suffix of file names -> view: images and, where all have masks, the masks of each
+    class and both together."""
+    masks = config["experiments"][experiment]["prepare"]["masks"]
+    if masks is None or not masks["required"]:
+        return {"": "image"}
+    own = {f".mask_{number}": name for number, name in enumerate(masks["classes"], start=1)}
+    return {"": "image", **own, ".both": "both"}
+
+
+def extractor_weights(wildcards):
+    """The weights of an extractor; `domain` learns its own of every view."""
+    view = wildcards.view if wildcards.extractor == "domain" else ""
+    return f"results/{wildcards.experiment}/extractors/{wildcards.extractor}{view}.pt"
+
+
+def fidelity_of_views(wildcards):
+    """Fidelity of images, masks and both, by extractor, view and generator."""
+    return [
+        path
+        for name in config["experiments"][wildcards.experiment]["extractors"]
+        for suffix in views_of(wildcards.experiment)
+        for path in synthetic(wildcards.experiment, f"fidelity/{name}{suffix}", "json")
+    ]

@@ -1,5 +1,6 @@
 # What the rules of workflow/rules/leaderboard.smk ask.
 def fidelity_files(wildcards):
+    """Of the images, by extractor and generator."""
     extractors = config["experiments"][wildcards.experiment]["extractors"]
     return [path for name in extractors for path in synthetic(wildcards.experiment, f"fidelity/{name}", "json")]
 

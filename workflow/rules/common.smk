@@ -34,6 +34,7 @@ wildcard_constraints:
     extractor="[a-z0-9_]+",
     generator="[a-z0-9_]+",
     part="[a-z0-9_]+",
+    view="(|[.][a-z0-9_]+)",
 
 
 def declare(verb, path, content):

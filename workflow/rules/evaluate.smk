@@ -8,11 +8,6 @@ for experiment in EXPERIMENTS:
             "download": entry["weights"]["download"],
         }
         declare("fetch-weights", f"{folder}/weights.{name}.json", {"name": name, **source})
-    declare(
-        "train-extractor",
-        f"{folder}/train_extractor.json",
-        {**entry["domain_extractor"], "classes": entry["classes"]},
-    )
     for extractor, settings in entry["extractors"].items():
         shared = {
             **settings,
@@ -20,22 +15,21 @@ for experiment in EXPERIMENTS:
             "seed": entry["seed"],
             "augmentation": entry["classic_augmentation"],
         }
-        declare(
-            "features",
-            f"{folder}/features.{extractor}.plain.json",
-            {**shared, "draws": 0},
-        )
         if draws := augmented_draws(experiment, extractor):
-            declare("features", f"{folder}/features.{extractor}.augmented.json", {**shared, "draws": draws})
+            content = {**shared, "view": "image", "draws": draws}
+            declare("features", f"{folder}/features.{extractor}.augmented.json", content)
         metrics = {**entry["fidelity"]["metrics"], "seed": entry["seed"]}
         floor = {"counts": entry["fidelity"]["floor_counts"], "metrics": metrics}
-        declare("fidelity-floor", f"{folder}/fidelity_floor.{extractor}.json", floor)
-        for name in generators(experiment):
-            declare(
-                "fidelity",
-                f"{folder}/fidelity.{extractor}.{name}.json",
-                {"generator": name, "metrics": metrics},
-            )
+        for suffix, view in views_of(experiment).items():
+            content = {**shared, "view": view, "draws": 0}
+            declare("features", f"{folder}/features.{extractor}{suffix}.plain.json", content)
+            declare("fidelity-floor", f"{folder}/fidelity_floor.{extractor}{suffix}.json", floor)
+            for name in generators(experiment):
+                content = {"generator": name, "view": view, "metrics": metrics}
+                declare("fidelity", f"{folder}/fidelity.{extractor}{suffix}.{name}.json", content)
+    for suffix, view in views_of(experiment).items():
+        content = {**entry["domain_extractor"], "classes": entry["classes"], "view": view}
+        declare("train-extractor", f"{folder}/train_extractor{suffix}.json", content)
     planted = {**entry["planted_copies"], "seed": entry["seed"]}
     declare("plant-copies", f"{folder}/plant_copies.json", planted)
     fitted = copies_extractor(experiment) == "domain"
@@ -64,16 +58,16 @@ rule fetch_weights:
 
 rule train_extractor:
     input:
-        settings="results/{experiment}/settings/train_extractor.json",
+        settings="results/{experiment}/settings/train_extractor{view}.json",
         train="results/{experiment}/images/train.zip",
         validation="results/{experiment}/images/validation.zip",
-        code=code("results/{experiment}/settings/train_extractor.json"),
+        code=code("results/{experiment}/settings/train_extractor{view}.json"),
     output:
-        weights="results/{experiment}/extractors/domain.pt",
+        weights="results/{experiment}/extractors/domain{view}.pt",
     log:
-        "logs/{experiment}/train_extractor.log",
+        "logs/{experiment}/train_extractor{view}.log",
     benchmark:
-        "logs/{experiment}/train_extractor.benchmark.tsv"
+        "logs/{experiment}/train_extractor{view}.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: lambda w: config["experiments"][w.experiment]["domain_extractor"]["threads"]
@@ -83,16 +77,16 @@ rule train_extractor:
 
 rule features:
     input:
-        settings="results/{experiment}/settings/features.{extractor}.{variant}.json",
+        settings="results/{experiment}/settings/features.{extractor}{view}.{variant}.json",
         images="results/{experiment}/images/{images}.zip",
-        weights="results/{experiment}/extractors/{extractor}.pt",
-        code=code("results/{experiment}/settings/features.{extractor}.{variant}.json"),
+        weights=extractor_weights,
+        code=code("results/{experiment}/settings/features.{extractor}{view}.{variant}.json"),
     output:
-        out="results/{experiment}/features/{extractor}/{variant,plain|augmented}/{images}.npz",
+        out="results/{experiment}/features/{extractor}{view}/{variant,plain|augmented}/{images}.npz",
     log:
-        "logs/{experiment}/features.{extractor}.{variant}/{images}.log",
+        "logs/{experiment}/features.{extractor}{view}.{variant}/{images}.log",
     benchmark:
-        "logs/{experiment}/features.{extractor}.{variant}/{images}.benchmark.tsv"
+        "logs/{experiment}/features.{extractor}{view}.{variant}/{images}.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: lambda w: config["experiments"][w.experiment]["extractors"][w.extractor]["threads"]
@@ -104,16 +98,16 @@ rule features:
 
 rule fidelity_floor:
     input:
-        settings="results/{experiment}/settings/fidelity_floor.{extractor}.json",
-        real="results/{experiment}/features/{extractor}/plain/train.npz",
-        held_out="results/{experiment}/features/{extractor}/plain/test.npz",
-        code=code("results/{experiment}/settings/fidelity_floor.{extractor}.json"),
+        settings="results/{experiment}/settings/fidelity_floor.{extractor}{view}.json",
+        real="results/{experiment}/features/{extractor}{view}/plain/train.npz",
+        held_out="results/{experiment}/features/{extractor}{view}/plain/test.npz",
+        code=code("results/{experiment}/settings/fidelity_floor.{extractor}{view}.json"),
     output:
-        out="results/{experiment}/fidelity/{extractor}/floor.json",
+        out="results/{experiment}/fidelity/{extractor}{view}/floor.json",
     log:
-        "logs/{experiment}/fidelity_floor.{extractor}.log",
+        "logs/{experiment}/fidelity_floor.{extractor}{view}.log",
     benchmark:
-        "logs/{experiment}/fidelity_floor.{extractor}.benchmark.tsv"
+        "logs/{experiment}/fidelity_floor.{extractor}{view}.benchmark.tsv"
     conda:
         ENVIRONMENT
     shell:
@@ -122,17 +116,17 @@ rule fidelity_floor:
 
 rule fidelity:
     input:
-        settings="results/{experiment}/settings/fidelity.{extractor}.{generator}.json",
-        real="results/{experiment}/features/{extractor}/plain/train.npz",
-        fake="results/{experiment}/features/{extractor}/plain/synthetic/{generator}.npz",
-        floor="results/{experiment}/fidelity/{extractor}/floor.json",
-        code=code("results/{experiment}/settings/fidelity.{extractor}.{generator}.json"),
+        settings="results/{experiment}/settings/fidelity.{extractor}{view}.{generator}.json",
+        real="results/{experiment}/features/{extractor}{view}/plain/train.npz",
+        fake="results/{experiment}/features/{extractor}{view}/plain/synthetic/{generator}.npz",
+        floor="results/{experiment}/fidelity/{extractor}{view}/floor.json",
+        code=code("results/{experiment}/settings/fidelity.{extractor}{view}.{generator}.json"),
     output:
-        out="results/{experiment}/fidelity/{extractor}/synthetic/{generator}.json",
+        out="results/{experiment}/fidelity/{extractor}{view}/synthetic/{generator}.json",
     log:
-        "logs/{experiment}/fidelity.{extractor}.{generator}.log",
+        "logs/{experiment}/fidelity.{extractor}{view}.{generator}.log",
     benchmark:
-        "logs/{experiment}/fidelity.{extractor}.{generator}.benchmark.tsv"
+        "logs/{experiment}/fidelity.{extractor}{view}.{generator}.benchmark.tsv"
     conda:
         ENVIRONMENT
     shell:

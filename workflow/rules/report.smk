@@ -151,7 +151,7 @@ rule section_networks:
 rule section_quality:
     input:
         settings="results/{experiment}/settings/section.quality.json",
-        fidelity=fidelity_files,
+        fidelity=fidelity_of_views,
         verdicts=of_tasks("verdicts.json"),
         document=document,
         code=code("results/{experiment}/settings/section.quality.json"),

@@ -41,6 +41,7 @@ class FidelitySettings:
     """Settings of `fidelity`."""
 
     generator: Annotated[str, Meta(description="Its name in the results.")]
+    view: Annotated[str, Meta(description="What the features are of: image, both, or a class of the masks.")]
     metrics: MetricSettings
 
 
@@ -107,6 +108,7 @@ def fidelity(settings: FidelitySettings, *, real: Path, fake: Path, floor: Path,
         out,
         {
             "generator": settings.generator,
+            "view": settings.view,
             "extractor": train.extractor,
             "n_real": len(train),
             "n_fake": len(generated),

@@ -31,6 +31,7 @@ from synthmed.core.settings import Count, Seed, Threads, parse
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.extractors.extractor import Extractor, Pooled, to_pixels
+from synthmed.extractors.views import View, views
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class DomainSettings(DomainOptions):
     """Settings of `train-extractor`."""
 
     classes: Annotated[tuple[str, ...], Meta(min_length=1, description="Labels of the experiment, in order.")]
+    view: View
 
     def __post_init__(self) -> None:
         if self.input_size - self.patch + 1 < self.windows:
@@ -208,10 +210,13 @@ def _fit_classifier(
     return found.x[: classes * width].reshape(classes, width), found.x[classes * width :]
 
 
-def _pixels(images: ImageSet, size: int) -> Tensor:
-    """All images of the set at the working size, decoded one at a time: float32 (N, C, size, size)."""
+def _pixels(images: ImageSet, view: str, size: int) -> Tensor:
+    """All images of the set, as `view` shows them, at the working size: float32 (N, C, size, size).
+
+    They are decoded one at a time.
+    """
     return torch.cat(
-        [bring_to_size(torch.from_numpy(np.array(entry[1])).permute(2, 0, 1)[None], size) for entry in images.entries()]
+        [bring_to_size(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None], size) for image in views(images, view)]
     )
 
 
@@ -235,7 +240,9 @@ def train(settings: DomainSettings, *, train: Path, validation: Path, weights: O
     torch.set_num_threads(settings.threads)
     train_set, validation_set = ImageSet(train), ImageSet(validation)
     train_labels, validation_labels = _labels(train_set, settings.classes), _labels(validation_set, settings.classes)
-    images, validation_images = _pixels(train_set, settings.input_size), _pixels(validation_set, settings.input_size)
+    images, validation_images = (
+        _pixels(part, settings.view, settings.input_size) for part in (train_set, validation_set)
+    )
 
     rng = np.random.default_rng(settings.seed)
     patches = _draw_patches(images, settings.patch, settings.patches, rng)

@@ -21,6 +21,7 @@ from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.extractors import EXTRACTORS
 from synthmed.extractors.extractor import Extractor
+from synthmed.extractors.views import View, views
 from synthmed.training.device import choose_device
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class FeatureSettings(FeatureOptions):
         Literal["inception", "vgg16", "efficientnet_lite0", "domain"],
         Meta(description="The network, a file of src/synthmed/extractors/."),
     ]
+    view: View
     draws: Annotated[int, Meta(ge=0, description="Augmented versions of each image on top of the image as it is.")]
     augmentation: Annotated[ClassicAugmentation, Meta(description="How they are augmented.")]
     seed: Seed
@@ -62,14 +64,14 @@ def load_extractor(settings: FeatureSettings, weights: Path | None) -> Extractor
     return module.load(weights, settings.input_size, settings.precision, device)
 
 
-def _batches(images: ImageSet, size: int) -> Iterator[tuple[list[int], Tensor]]:
+def _batches(images: ImageSet, view: str, size: int) -> Iterator[tuple[list[int], Tensor]]:
     """Positions and pixels (n, C, H, W), uint8, of at most `size` consecutive images of one shape.
 
     Images are decoded as they are needed, so memory stays bounded by the batch.
     """
     positions: list[int] = []
     pixels: list[np.ndarray] = []
-    for position, (_fields, image, *_mask) in enumerate(images.entries()):
+    for position, image in enumerate(views(images, view)):
         if pixels and (len(pixels) == size or image.shape != pixels[0].shape):
             yield positions, _stack(pixels)
             positions, pixels = [], []
@@ -96,7 +98,7 @@ def _augmented(pixels: Tensor, positions: list[int], draw: int, settings: Featur
 
 @step("features")
 def features(settings: FeatureSettings, *, images: Path, weights: Path | None, out: Output) -> None:
-    """Compute the features of the image set `images` and write them to `out` (.npz).
+    """Compute the features of the image set `images`, or of its masks, and write them to `out` (.npz).
 
     Arrays: names, labels, patients (M,) text; features, squares (M, D) float32, the spatial mean of the last map and
     of its square; probabilities (M, K) float32 where the extractor has a classifier; draw (M,) int64, 0 for the image
@@ -111,7 +113,7 @@ def features(settings: FeatureSettings, *, images: Path, weights: Path | None, o
     arrays: dict[str, np.ndarray] = {}
     progress = tqdm(total=count * rounds, unit="image", desc=extractor.human, disable=None)
     with torch.inference_mode(), progress:
-        for positions, pixels in _batches(image_set, settings.batch_size):
+        for positions, pixels in _batches(image_set, settings.view, settings.batch_size):
             for draw in range(rounds):
                 batch = pixels if draw == 0 else _augmented(pixels, positions, draw, settings)
                 pooled = extractor(batch.to(device))

@@ -16,6 +16,9 @@ from synthmed.report.section import write_section
 MEAN = "mean of classes"
 """Group of the fidelity JSON: the mean of what every class has by itself."""
 
+VIEWS = {"image": "images", "both": "images with masks"}
+"""What fidelity is measured of, in words; any other view is a class of the masks."""
+
 
 def _metrics() -> Mapping:
     from synthmed.metrics.quality import METRICS  # with scipy, which the workflow need not import
@@ -59,6 +62,7 @@ def _columns(found: Found) -> list[Column]:
     return [
         Column("generator"),
         Column("receptive_field", "receptive field (px)"),
+        Column("view", "of", page=found["several_views"]),
         Column("label"),
         Column("extractor", once="Features of {}.", group=True),
         *(Column(name, page=False) for name in ("n_real", "n_floor")),
@@ -83,9 +87,10 @@ def _rows(found: Found) -> list[dict]:
             }
             rows.append(
                 {
-                    "keys": tuple(f"{key}/{label}" for key in entry.keys),
+                    "keys": tuple(f"{key}/{label}{_suffix(result['view'])}" for key in entry.keys),
                     "generator": entry.title,
                     "receptive_field": entry.receptive_field,
+                    "view": VIEWS.get(result["view"], f"masks of {result['view']}"),
                     "label": label,
                     "extractor": result["extractor"],
                     "n_real": group["n_real"],
@@ -98,6 +103,11 @@ def _rows(found: Found) -> list[dict]:
     return rows
 
 
+def _suffix(view: str) -> str:
+    """Behind the key of a document's row, for other views than the images."""
+    return "" if view == "image" else f"/{view}"
+
+
 def _draw(path: Path, found: Found) -> str | None:
     if not found["quality"]:
         return "No generator was compared with the real images in this experiment."
@@ -106,7 +116,7 @@ def _draw(path: Path, found: Found) -> str | None:
     titles = {name: entry.title for name, entry in found["settings"].generators.items()}
     draw_fidelity(
         path,
-        found["quality"],
+        [result for result in found["quality"] if result["view"] == "image"],
         titles,
         MEAN,
         {metric.name: (metric.title, metric.direction) for metric in _metrics().values()},
@@ -147,7 +157,9 @@ SECTION = Section(
             "fidelity_by_class",
             "Quality of the generated images. Each value with its 95 % interval; below it the value of only as many "
             "generated images as the floor has, and the floor: the same measure between the training images and "
-            "held-out real ones.",
+            "held-out real ones.{% if several_views %} Masks are shown to the network white on black, images with "
+            "masks as three channels: the image and its two masks, or twice the image, grey, and its mask. Networks "
+            "that learnt photographs know little of masks; their form stands in a section of its own.{% endif %}",
             _rows,
             _columns,
             empty="no generator was compared with the real images",
@@ -183,12 +195,14 @@ def section(
 ) -> None:
     """The report's section on the quality of the images.
 
-    fidelity: of `fidelity`, by extractor and generator; verdicts: of the tasks, which say how often a model trained on
-    real images sees in generated ones what they claim.
+    fidelity: of `fidelity`, by extractor, view and generator; verdicts: of the tasks, which say how often a model
+    trained on real images sees in generated ones what they claim.
     """
+    quality = check_generators([read_result(path) for path in fidelity], settings.generators)
     found = {
         "settings": settings,
-        "quality": check_generators([read_result(path) for path in fidelity], settings.generators),
+        "quality": quality,
+        "several_views": len({result["view"] for result in quality}) > 1,
         "tasks": [read_task(path, settings.generators) for path in verdicts],
         "floors": _floors(),
         "labelled": [settings.generators[name].title for name in settings.pseudo_labelled],

@@ -1,0 +1,55 @@
+"""Rows for images, masks and both in the section on image quality."""
+
+import fabricated_results as made_up
+import numpy as np
+import pytest
+
+from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.core.settings import parse
+from synthmed.report.charts import quality
+from synthmed.report.sections.quality import SECTION, QualitySettings, section
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(quality, "draw_fidelity", lambda path, results, *_: (path.touch(), drawn.extend(results)))
+    for name in ("tables", "figures"):
+        (tmp_path / name).mkdir()
+
+    def do(*views):
+        rng, paths = np.random.default_rng(0), []
+        for number, view in enumerate(views):
+            content = made_up.fidelity(rng, "fastgan", made_up.EXTRACTORS[0], 1 + number) | {"view": view}
+            paths.append(tmp_path / f"{number}.json")
+            write_json(paths[-1], content)
+        settings = {"classes": made_up.CLASSES, "pseudo_labelled": [], "domain_only": False}
+        section(
+            parse(QualitySettings, settings | {"generators": {"fastgan": made_up.GENERATORS["fastgan"]}}),
+            fidelity=paths,
+            verdicts=[],
+            document=None,
+            section=tmp_path / "quality.json",
+            out=[tmp_path / path for path in SECTION.files("quality")],
+        )
+        rows = read_csv(tmp_path / "tables/quality.fidelity_by_class.csv")
+        return (
+            rows,
+            read_json(tmp_path / "quality.json")["html"],
+            [result["view"] for result in drawn],
+        )
+
+    return do
+
+
+def test_every_view_has_rows_of_its_own_and_the_figure_is_of_the_images(run):
+    alone, html, _ = run("image")
+    assert {row["view"] for row in alone} == {"images"}
+    assert "white on black" not in html
+    rows, html, drawn = run("image", "lung", "both")
+    assert list(dict.fromkeys(row["view"] for row in rows)) == ["images", "masks of lung", "images with masks"]
+    assert len(rows) == 3 * len(alone)
+    assert rows[: len(alone)] == alone
+    assert len({row["fid"] for row in rows}) == len(rows)
+    assert "white on black" in html
+    assert drawn == ["image", "image"]
