@@ -114,6 +114,7 @@ FREE |= {
     "added_counts",
     "findings",
     "classes",
+    "expected_hu",
 }
 
 

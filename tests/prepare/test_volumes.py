@@ -304,6 +304,15 @@ def test_a_volume_that_cannot_be_used_is_rejected_with_the_reason(reason):
     assert str(caught.value).startswith(reason)
 
 
+def test_a_map_without_one_of_its_organs_is_never_made_and_one_without_any_only_if_allowed():
+    free = {"masks": SETTINGS["masks"] | {"required": False}, "slices": SETTINGS["slices"] | {"showing": []}}
+    with pytest.raises(Rejected, match="no mask of heart"):
+        one(volume(series(), {"lung": masks_of(nifti)["lung"]}), **free)
+    assert [len(found) for found in one(volume(series()), **free)] == [2] * 6  # number and pixels alone
+    with pytest.raises(Rejected, match="no mask of lung, heart"):
+        one(volume(series()), slices=free["slices"])
+
+
 def test_rejects_are_counted_and_too_many_stop_the_run(tmp_path, monkeypatch):
     bad = volume(series((0, 1, 3, 4, 5)), masks_of(nifti), file="Quellmarth")
     raw = [volume(series(), masks_of(nifti)), bad]

@@ -322,6 +322,8 @@ def _meant(error: typing.Any) -> typing.Any:
     if error.validator != "anyOf":
         return error
     inside = [found for found in error.context if not (found.validator == "type" and not found.relative_path)]
+    # A mapping is none of some words either.
+    inside = [found for found in inside if not (found.validator == "enum" and isinstance(found.instance, Mapping))]
     return _meant(inside[0]) if inside else error
 
 

@@ -162,7 +162,7 @@ def write_archives(settings: ThoraxSettings, competition: Path, masks: Path) -> 
         atomic_path(masks) as second,
         zipfile.ZipFile(first, "w", zipfile.ZIP_STORED) as series,
         zipfile.ZipFile(second, "w", zipfile.ZIP_STORED) as marked,
-        Progress(competition.name, settings.patients, "series") as progress,
+        Progress(competition.name, settings.patients, "patient") as progress,
     ):
         for number in range(settings.patients):
             for archive, files in zip((series, marked), _files_of(settings, number), strict=True):
