@@ -236,7 +236,7 @@ for _method in ("grad_cam", "disease_axes", "anomaly"):
         ("tasks.masks.outcome", "auroc", "a segmenter is judged by one of"),
         ("tasks.masks.kind", "classification", "a classification task cannot have a model of kind 'segmenter'"),
         ("tasks.masks.model.kind", "network", "segmentation task cannot have a model of kind 'network'"),
-        ("prepare.format", "volumes", "original_size is true, which only pictures have"),
+        ("prepare.format", "dicom", "original_size is true, which masks of DICOM films have not"),
         ("prepare.masks", None, "prepare.masks must be given, with required: true"),
         ("prepare.masks.required", False, "prepare.masks must be given, with required: true"),
         ("tasks.masks.arms.swap", "pggan", "has no swap, no augmented_draws"),

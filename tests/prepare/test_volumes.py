@@ -30,13 +30,14 @@ from synthmed.core.errors import InputError
 from synthmed.core.settings import parse
 from synthmed.data import sources
 from synthmed.data.archives import DamagedMember
-from synthmed.data.imageset import ImageSet
+from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.data.phantoms.osic_archives import patient_id, person_of
 from synthmed.data.phantoms.thorax_ct import ThoraxSettings, draw
 from synthmed.data.sources import osic_ct
 from synthmed.data.sources.raw_volume import File, MaskFile
+from synthmed.prepare.common import resized_mask
 from synthmed.prepare.rejected import Rejected
-from synthmed.prepare.volumes import PrepareVolumesSettings, prepare, prepare_one, windowed
+from synthmed.prepare.volumes import PrepareVolumesSettings, original_masks, prepare, prepare_one, windowed
 
 SALT = "a salt for tests only"
 SETTINGS = {
@@ -395,6 +396,25 @@ def test_phantoms_come_out_as_they_were_drawn(archives, tmp_path, alignment):
     assert rejects[0].startswith("its mask of heart: does not fit: it has 64×64×")
     assert all("of it has -1100 to -300 HU" in reason for reason in rejects[1:3])
     assert rejects[3] == "no mask of lung, heart"
+
+
+def test_the_masks_of_the_test_slices_at_their_original_size(archives, tmp_path):
+    small, _ = prepared(archives, tmp_path, size=[32, 32], min_size=32, crop_black_borders=True)
+    changes = {"source": "osic_ct", "size": [32, 32], "min_size": 32, "crop_black_borders": True}
+    chosen = small.entries([number for number in range(len(small)) if number % 3])
+    write_image_set(tmp_path / "test.zip", chosen, small.legend)
+    settings = parse(PrepareVolumesSettings, SETTINGS | changes)
+    original_masks(settings, raw=archives, test=tmp_path / "test.zip", originals=tmp_path / "originals.zip")
+    found, rows = ImageSet(tmp_path / "originals.zip"), ImageSet(tmp_path / "test.zip").rows
+    assert found.column("image") == [row["image"] for row in rows]
+    for (row, _, mask), (_, _, reduced) in zip(found.entries(), ImageSet(tmp_path / "test.zip").entries(), strict=True):
+        series = draw(PHANTOM, int(row["volume"][7:11]) - 1)
+        position = len(series.hu) - int(row["image"][-8:-4])
+        truth = series.masks["lung"][position] + 2 * series.masks["heart"][position]
+        assert min(mask.shape) > 32
+        assert mask.shape != (64, 64)
+        assert [np.sum(mask == value) for value in (1, 2)] == [np.sum(truth == value) for value in (1, 2)]
+        assert np.array_equal(resized_mask(mask, (0, mask.shape[0], 0, mask.shape[1]), (32, 32)), reduced)
 
 
 def test_nothing_that_identifies_anybody_survives_into_any_output(archives, tmp_path, caplog):

@@ -11,6 +11,12 @@ def studied(wildcards):
     return f"results/{wildcards.experiment}/images/{chosen}.zip"
 
 
+def original_masks_by(experiment):
+    """The verb that gives the masks of the test images at their original size."""
+    volumes = config["experiments"][experiment]["prepare"]["format"] == "volumes"
+    return "original-volume-masks" if volumes else "original-masks"
+
+
 def original_masks_of(experiment):
     """Whether a segmenter of an experiment is judged at the size of the raw images."""
     tasks = config["experiments"][experiment]["tasks"].values()

@@ -66,7 +66,8 @@ for experiment in EXPERIMENTS:
         }
         declare("prepare", f"{folder}/prepare.{name}.json", content)
     if original_masks_of(experiment):
-        declare("original-masks", f"{folder}/original_masks.json", {**prepare, **real, "prefix": ""})
+        content = {**prepare, **real, "prefix": ""}
+        declare(original_masks_by(experiment), f"{folder}/original_masks.json", content)
     declare("split", f"{folder}/split.json", entry["split"])
     declare("check-needs", f"{folder}/check_needs.json", needs(experiment))
 
@@ -147,8 +148,10 @@ rule original_masks:
         "logs/{experiment}/original_masks.benchmark.tsv"
     conda:
         ENVIRONMENT
+    params:
+        verb=lambda w: original_masks_by(w.experiment),
     shell:
-        command("original-masks")
+        command("original-masks", run="{params.verb}")
 
 
 # Whether the arms can have the images that they ask for, and the test part the patients. First of all that is ready and,

@@ -290,10 +290,10 @@ def _check_kind(where: str, task: Mapping, entry: Mapping, of_masks: Collection[
             f"setting {where}.arms: a segmenter has no swap, no augmented_draws and no arm class_weights; set them to "
             "null, 0 and false, and name augmented arms under pairs"
         )
-    if task["model"]["scoring"]["original_size"] and entry["prepare"]["format"] != "images":
+    if task["model"]["scoring"]["original_size"] and entry["prepare"]["format"] == "dicom":
         raise InputError(
-            f"setting {where}.model.scoring.original_size is true, which only pictures have (prepare.format images); "
-            "set it to false"
+            f"setting {where}.model.scoring.original_size is true, which masks of DICOM films have not "
+            "(prepare.format dicom); set it to false"
         )
     for name, generator in entry["generators"].items():
         if "training" in generator and generator["training"]["masks"] is None:

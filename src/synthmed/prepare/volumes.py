@@ -6,7 +6,7 @@ taken whole or rejected whole.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from synthmed.core.settings import Count, Share
 from synthmed.core.step import Output, step
 from synthmed.data import sources
 from synthmed.data.archives import DamagedMember
-from synthmed.data.imageset import encode_mask, encode_png, write_image_set
+from synthmed.data.imageset import ImageSet, encode_mask, encode_png, write_image_set
 from synthmed.data.patients import cleaned, spelling
 from synthmed.data.sources.raw_volume import File, RawVolume
 from synthmed.prepare.anonymise import age, manufacturer, pseudonym, read_salt, sex
@@ -194,7 +194,7 @@ def prepare(settings: PrepareVolumesSettings, *, raw: list[Path], images: Output
     rejected: list[dict[str, str]] = []
     drawn, patients, taken = set(), {}, 0
     with sources.load(settings.source).read(raw) as found:
-        names = [f"volume_{number:04d}_{pseudonym(salt, 'file', one.file, 8)}" for number, one in enumerate(found, 1)]
+        names = _names(found, salt)
         named = [replace(one, file=name, name=name) for name, one in zip(names, found, strict=True)]
         volumes = wanted(named, settings, RawVolume)
         places = [names.index(volume.name) for volume in volumes]
@@ -218,8 +218,8 @@ def prepare(settings: PrepareVolumesSettings, *, raw: list[Path], images: Output
                             "image": f"{settings.prefix}{volume.name}_{fields.pop('slice')}.png",
                             "volume": volume.name,
                         }
-                        named = {**result.fields, "patient": patient, "label": volume.label}
-                        yield {**named, **fields, **own, "split": volume.split, "source": volume.source}, *pictures
+                        shared = {**result.fields, "patient": patient, "label": volume.label}
+                        yield {**shared, **fields, **own, "split": volume.split, "source": volume.source}, *pictures
             # Raised inside write_image_set, which then leaves no image set behind.
             stop_if_too_many(rejected, len(volumes), settings.max_rejects, "volumes")
             if not taken:
@@ -239,6 +239,41 @@ def prepare(settings: PrepareVolumesSettings, *, raw: list[Path], images: Output
         logger.warning("rejected %s: %s", reject["file"], reject["reason"])
 
 
+@step("original-volume-masks")
+def original_masks(settings: PrepareVolumesSettings, *, raw: list[Path], test: Path, originals: Output) -> None:
+    """The masks of the test slices at their original size.
+
+    raw: files of the step fetch; test: image set that `prepare-volumes` and `split` made of them with these settings.
+    originals: image set of the same names with the masks as they were before the resize, cut as the images were; what
+    it shows as images are the masks, because nothing else is asked of it.
+
+    Raises InputError when a volume of `test` is not among the raw ones, or has no mask.
+    """
+    salt = read_salt(settings.salt, settings.salt_file)
+    rows = ImageSet(test).rows
+    of_volume = {row["volume"]: [other for other in rows if other["volume"] == row["volume"]] for row in rows}
+    with sources.load(settings.source).read([Path(path) for path in raw]) as found:
+        named = dict(zip(_names(found, salt), found, strict=True))
+        if missing := sorted(set(of_volume) - set(named)):
+            raise InputError(f"{test}: {missing[0]!r} is not among the raw volumes; prepare and split them again")
+
+        def entries() -> Iterator[tuple]:
+            for name, slices in of_volume.items():
+                laid = _lay(named[name], settings)
+                for row in slices:
+                    _, mask = _cut(laid, int(row["image"].removesuffix(".png").rpartition("_")[2]) - 1, settings)
+                    if mask is None:
+                        raise InputError(f"{test}: {row['image']!r} has no mask; set prepare.masks.required to true")
+                    yield row, np.where(mask > 0, np.uint8(255), np.uint8(0)), mask
+
+        write_image_set(originals, entries(), settings.masks.legend)
+
+
+def _names(found: Sequence[RawVolume], salt: bytes) -> list[str]:
+    """Names that say nothing: those of files, too, carry names and numbers of patients."""
+    return [f"volume_{number:04d}_{pseudonym(salt, 'file', one.file, 8)}" for number, one in enumerate(found, start=1)]
+
+
 # ------------------------------------------------------------------------------------------------------- one volume
 @dataclass(frozen=True)
 class Prepared:
@@ -253,28 +288,44 @@ class Prepared:
 
 def prepare_one(raw: RawVolume, settings: PrepareVolumesSettings, salt: bytes) -> Prepared:
     """The chosen slices of a volume. Raises Rejected with the reason."""
-    volume, order, tags = _read(raw)
-    patient = raw.patient or cleaned(text(tags, "PatientID"))
+    laid = _lay(raw, settings)
+    patient = raw.patient or cleaned(text(laid.tags, "PatientID"))
     known = {} if patient else {"patient_known": "no"}
+    slices = [_slice(laid, number, settings) for number in laid.chosen]
+    fields = {
+        "age": age(laid.tags),
+        "sex": sex(laid.tags),
+        "manufacturer": manufacturer(laid.tags),
+        "distance": f"{laid.volume.spacing[0]:.4g}",
+        "pixel": f"{laid.volume.spacing[2]:.4g}",
+        "patient": f"{settings.prefix}{pseudonym(salt, 'patient', patient or raw.file, 16)}",
+        **known,
+    }
+    drawn = set()
+    if laid.mask is not None:
+        drawn = {organ for organ, value in settings.organs.items() if (laid.mask[laid.chosen] == value).any()}
+    return Prepared(fields, pseudonym(salt, "spelling", spelling(patient or raw.file), 16), slices, drawn)
+
+
+@dataclass(frozen=True)
+class Laid:
+    """A volume in the one orientation, its label map (z, y, x), None without, the slices that are taken, and tags."""
+
+    volume: Volume
+    mask: np.ndarray | None
+    chosen: list[int]
+    tags: Dataset
+
+
+def _lay(raw: RawVolume, settings: PrepareVolumesOptions) -> Laid:
+    volume, order, tags = _read(raw)
     lying = canonical(volume)
     refuse_small(lying.values.shape[1:], settings.min_size)
     if lying.values.min() > _AIR:
         raise Rejected(f"no Hounsfield units: its lowest value is {lying.values.min()}, and air has -1000")
     organs = _organs(raw, volume, order, lying, settings)
-    chosen = _chosen(lying, organs, settings.slices)
-    whole = _label_map(organs, settings.organs, lying.values.shape)
-    slices = [_slice(lying, whole if organs else None, number, settings) for number in chosen]
-    fields = {
-        "age": age(tags),
-        "sex": sex(tags),
-        "manufacturer": manufacturer(tags),
-        "distance": f"{lying.spacing[0]:.4g}",
-        "pixel": f"{lying.spacing[2]:.4g}",
-        "patient": f"{settings.prefix}{pseudonym(salt, 'patient', patient or raw.file, 16)}",
-        **known,
-    }
-    drawn = {organ for organ, value in settings.organs.items() if organs and (whole[chosen] == value).any()}
-    return Prepared(fields, pseudonym(salt, "spelling", spelling(patient or raw.file), 16), slices, drawn)
+    mask = _label_map(organs, settings.organs, lying.values.shape) if organs else None
+    return Laid(lying, mask, _chosen(lying, organs, settings.slices), tags)
 
 
 def _content(file: File) -> bytes:
@@ -371,14 +422,22 @@ def _apart(numbers: list[int], least: float) -> list[int]:
     return kept
 
 
-def _slice(volume: Volume, whole: np.ndarray | None, number: int, settings: PrepareVolumesOptions) -> tuple:
-    pixels = windowed(volume.values[number], *settings.center_and_width)
-    box = kept_box(pixels, settings.crop_black_borders, settings.min_size)
-    picture = encode_png(resized(pixels, box, settings.size, settings.resample))
-    fields = {"slice": f"{number + 1:04d}", "height": f"{number * volume.spacing[0]:.6g}"}
-    if whole is None:
+def _slice(laid: Laid, number: int, settings: PrepareVolumesOptions) -> tuple:
+    pixels, mask = _cut(laid, number, settings)
+    whole = 0, pixels.shape[0], 0, pixels.shape[1]
+    picture = encode_png(resized(pixels, whole, settings.size, settings.resample))
+    fields = {"slice": f"{number + 1:04d}", "height": f"{number * laid.volume.spacing[0]:.6g}"}
+    if mask is None:
         return fields, picture
-    return fields, picture, encode_mask(resized_mask(whole[number], box, settings.size), settings.masks.legend)
+    return fields, picture, encode_mask(resized_mask(mask, whole, settings.size), settings.masks.legend)
+
+
+def _cut(laid: Laid, number: int, settings: PrepareVolumesOptions) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels and label map of a slice at their own size, without black borders where these are cut."""
+    pixels = windowed(laid.volume.values[number], *settings.center_and_width)
+    top, bottom, left, right = kept_box(pixels, settings.crop_black_borders, settings.min_size)
+    mask = None if laid.mask is None else laid.mask[number, top:bottom, left:right]
+    return pixels[top:bottom, left:right], mask
 
 
 def windowed(values: np.ndarray, center: float, width: float) -> np.ndarray:
