@@ -176,6 +176,36 @@ def test_names_that_there_are_not_are_refused_before_anything_runs(path, value, 
         check_names(with_change(path, value), DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 
 
+EDITING = {
+    "generator": "dcgan",
+    "training": "normal",
+    "label": None,
+    "classifier": "findings",
+    "editing": {"remove": "nodule", "keep": None},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, None),
+        ({"generator": "elsewhere"}, "latent_editing.generator names 'elsewhere'"),
+        ({"training": "norml"}, "latent_editing.training names 'norml'"),
+        ({"label": "abnormal"}, "latent_editing.label names 'abnormal'"),
+        ({"classifier": "finding"}, "latent_editing.classifier names 'finding'"),
+        ({"editing": {"remove": "noodle", "keep": None}}, "latent_editing.editing names 'noodle'"),
+        ({"editing": {"remove": "nodule", "keep": "noraml"}}, "latent_editing.editing names 'noraml'"),
+    ],
+)
+def test_editing_is_of_what_there_is(changes, message):
+    entry = copy.deepcopy(ENTRY) | {"latent_editing": EDITING | changes}
+    if message is None:
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+        return
+    with pytest.raises(InputError, match=message):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
 TRAINED = {"trainings": {"normal": {"labels": ["normal"]}}, "repeats": 1, "sampling": {"samples": {"normal": 2}}}
 NETWORK = {"model": "stylegan2", "training": {"size": None, "masks": None}}
 

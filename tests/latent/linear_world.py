@@ -35,6 +35,9 @@ class ToyGAN(nn.Module):
     def device(self) -> torch.device:
         return self.directions.device
 
+    def first_weights(self, space: str) -> Tensor:
+        return self.directions
+
     def synthesise(self, z: Tensor) -> Tensor:
         self.calls.append(len(z))
         quarters = (GAIN * z @ self.directions.T).view(-1, 1, 2, 2)
@@ -65,7 +68,7 @@ def toy_classifier() -> Classifier:
 def in_the_linear_world(monkeypatch, folder) -> ToyGAN:
     """Let the steps load the toys whatever files they are given; writes the two files into `folder`."""
     gan = ToyGAN()
-    for module in ("samples", "paths"):
+    for module in ("samples", "paths", "editing"):
         monkeypatch.setattr(f"synthmed.latent.{module}.restore", lambda path, model, device, label=None: gan)
     monkeypatch.setattr("synthmed.classifiers.network.load", lambda path: toy_classifier())
     (folder / "generator.pt").write_bytes(b"generator")

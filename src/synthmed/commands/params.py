@@ -40,6 +40,7 @@ from synthmed.extractors.features import FeatureOptions
 from synthmed.generators.sampling import SamplingOptions, Truncation
 from synthmed.generators.train import TrainingOptions
 from synthmed.latent.axes import AxesOptions
+from synthmed.latent.editing import EditingOptions
 from synthmed.latent.paths import PathsOptions
 from synthmed.latent.samples import LatentSamplesOptions
 from synthmed.metrics.outcomes import OUTCOMES
@@ -319,6 +320,20 @@ class DiseaseAxes:
 
 
 @dataclass(frozen=True)
+class LatentEditing:
+    """Something is edited out of generated images, by every method."""
+
+    generator: Annotated[str, Meta(description="Name of the generator, one with a latent vector.")]
+    training: Annotated[str, Meta(description="Name of its training whose first repeat is edited.")]
+    label: Annotated[
+        str | None, Meta(description="The class it makes; null where that training is of one class or cannot be asked.")
+    ]
+    classifier: Annotated[str, Meta(description="Name of the classifier whose outputs are removed and kept.")]
+    samples: LatentSamplesOptions
+    editing: EditingOptions
+
+
+@dataclass(frozen=True)
 class Search(SearchOptions):
     """A search in latent space."""
 
@@ -432,6 +447,7 @@ class Experiment:
     states: States | None = None
     mask_diversity: MaskDiversity | None = None
     disease_axes: DiseaseAxes | None = None
+    latent_editing: LatentEditing | None = None
     anomaly: Anomaly | None = None
 
 

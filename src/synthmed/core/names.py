@@ -90,6 +90,8 @@ def check_names(
     _check_diversity(entry)
     if "disease_axes" in entry:
         _check_axes(entry)
+    if "latent_editing" in entry:
+        _check_editing(entry)
     if "anomaly" in entry:
         _check_anomaly(entry)
 
@@ -340,6 +342,20 @@ def _check_axes(entry: Mapping) -> None:
     targets = classifiers[axes["classifier"]]["targets"]
     _known("disease_axes.axes.normal", [axes["axes"]["normal"]], targets, "targets of its classifier")
     _known("disease_axes.axes.order", axes["axes"]["order"], targets, "targets of its classifier")
+
+
+def _check_editing(entry: Mapping) -> None:
+    editing, classifiers = entry["latent_editing"], entry.get("classifiers", {})
+    trained = {name: one["trainings"] for name, one in entry["generators"].items() if "trainings" in one}
+    _known("latent_editing.generator", [editing["generator"]], trained, "generators")
+    trainings = trained[editing["generator"]]
+    _known("latent_editing.training", [editing["training"]], trainings, "trainings of its generator")
+    if editing["label"] is not None:
+        labels = trainings[editing["training"]]["labels"]
+        _known("latent_editing.label", [editing["label"]], labels, "labels of its training")
+    _known("latent_editing.classifier", [editing["classifier"]], classifiers, "classifiers")
+    named = [editing["editing"][key] for key in ("remove", "keep") if editing["editing"][key] is not None]
+    _known("latent_editing.editing", named, classifiers[editing["classifier"]]["targets"], "targets of its classifier")
 
 
 def _check_anomaly(entry: Mapping) -> None:

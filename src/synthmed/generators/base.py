@@ -161,6 +161,11 @@ class Generator(nn.Module):
         no w."""
         raise InputError(f"{type(self).__module__} has no space w; its latent spaces are {list(self.spaces)}")
 
+    def first_weights(self, space: str) -> Tensor:
+        """What codes of a latent space are multiplied by first: (M, size of the code), of the averaged weights. Raises
+        InputError when the model does not say."""
+        raise InputError(f"{type(self).__module__} does not say which weights its codes meet first (first_weights)")
+
     @torch.no_grad()
     def sample(self, count: int, label: str, noise: torch.Generator, source: Tensor | None) -> Tensor:
         """`count` synthetic images of class `label`: (count, C, H, W) float32 in [-1, 1], no gradient, EMA weights in

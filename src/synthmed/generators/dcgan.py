@@ -216,5 +216,8 @@ class Model(Generator):
         self.ema_update(self.generator_ema, self.generator, self.config.ema_decay)
         return losses
 
+    def first_weights(self, space: str) -> Tensor:
+        return self.generator_ema.project.weight
+
     def synthesise(self, z: Tensor) -> Tensor:
         return self.generator_ema(z).float()

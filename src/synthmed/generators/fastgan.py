@@ -408,6 +408,9 @@ class Model(Generator):
 
         return losses | self.update(self.optimizers["discriminator"], discriminator_loss, batches)
 
+    def first_weights(self, space: str) -> Tensor:
+        return self.generator_ema.start[0].weight.flatten(1).T
+
     def synthesise(self, z: Tensor) -> Tensor:
         """The injected noise is always the same, so that an image depends on z alone; sample() draws it afresh."""
         fixed = torch.Generator().manual_seed(0)

@@ -409,6 +409,9 @@ class Model(Generator):
             self.discriminator(images[:1], resolution, alpha)
 
     # ----------------------------------------------------------------------------------------------------------- use
+    def first_weights(self, space: str) -> Tensor:
+        return self.generator_ema.blocks["4"][0].weight.movedim(1, 3).flatten(0, 2)
+
     def synthesise(self, z: Tensor) -> Tensor:
         """Before the full size is reached the images are enlarged to it. Values beyond [-1, 1] are clipped."""
         with self.autocast():

@@ -315,6 +315,13 @@ class Model(Generator):
         beyond [-1, 1] are clipped."""
         return self._images(w, None)
 
+    def first_weights(self, space: str) -> Tensor:
+        """Of z the first mapping layer; of w the affine functions of all layers, as SeFa takes them."""
+        if space == "z":
+            return self.generator_ema.mapping.fc0.weight[:, : self.config.latent_size]
+        named = self.generator_ema.synthesis.named_parameters()
+        return torch.cat([weight for name, weight in named if name.endswith("affine_weight")])
+
     def synthesise(self, z: Tensor) -> Tensor:
         return self.synthesise_w(self.w_of(z))
 

@@ -288,7 +288,8 @@ _UNSAID = {
 }
 
 
-def _interval(value: float, spread: np.ndarray, level: float) -> dict:
+def interval_of(value: float, spread: np.ndarray, level: float) -> dict:
+    """`value` with the central `level` of `spread`, as JSON."""
     low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(float(value), float(low), float(high)).to_json()
 
@@ -311,10 +312,10 @@ def _scores(
         if values is None:
             scores[name] = scores[f"random_{name}"] = Estimate.missing(_UNSAID[name]).to_json()
             continue
-        scores[name] = _interval(values.mean(), values[resampled].mean(axis=1), settings.level)
+        scores[name] = interval_of(values.mean(), values[resampled].mean(axis=1), settings.level)
         # Over directions, not starts: where an axis without any meaning would come to lie.
         means = np.array([changes[name].mean() for changes in control])
-        scores[f"random_{name}"] = _interval(means.mean(), means, settings.level)
+        scores[f"random_{name}"] = interval_of(means.mean(), means, settings.level)
     bands = np.array([random.likelihoods[:, :, target].mean(axis=1) for random in randoms])
     path = []
     for step, distance in enumerate(settings.distances):
@@ -324,9 +325,9 @@ def _scores(
             {
                 "distance": distance,
                 "likelihoods": {
-                    name: _interval(seen[:, t].mean(), spread[:, t], settings.level) for t, name in enumerate(targets)
+                    name: interval_of(seen[:, t].mean(), spread[:, t], settings.level) for t, name in enumerate(targets)
                 },
-                "random": _interval(bands[:, step].mean(), bands[:, step], settings.level),
+                "random": interval_of(bands[:, step].mean(), bands[:, step], settings.level),
             }
         )
     return {"scores": scores, "path": path}

@@ -17,6 +17,7 @@ ORDER = (
     "segmentation",
     "three_steps",
     "disease_axes",
+    "latent_editing",
     "anomaly",
     "sharing",
     "trust",

@@ -1,0 +1,66 @@
+"""Charts of latent editing: the trade-off of each method, and one sample edited by all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from synthmed.report.charts.style import MUTED, SERIES, plt, save
+
+_TILE = 128  # longest side of an image in a figure, pixels
+
+
+def _look(method: str) -> dict:
+    """Colour by the method, dashed where it is orthogonal to the class, grey for the control."""
+    if method == "random":
+        return {"color": MUTED, "ls": (0, (1, 1.5))}
+    kind = method.removesuffix("_orthogonal")
+    colour = SERIES[("svm", "regression", "pca", "sefa").index(kind)]
+    return {"color": colour, "ls": "--" if method != kind else "-"}
+
+
+def draw_trade_off(path: Path, found: Mapping) -> None:
+    """found: what the section read."""
+    outcome = "removed" if found["editing"]["keep"] is None else "in_time"
+    figure, (by_distance, by_identity) = plt.subplots(1, 2, figsize=(9.2, 4.1), sharey=True)
+    for entry in found["methods"]:
+        share = [point[outcome].value for point in entry["path"]]
+        look = _look(entry["method"]) | {"marker": "o", "ms": 3.5, "label": found["names"][entry["method"]]}
+        by_distance.plot([point["distance"] for point in entry["path"]], share, **look)
+        by_identity.plot([point["identity"].value for point in entry["path"]], share, **look)
+    by_distance.set_xlabel("distance (standard deviations of the codes)")
+    by_distance.set_ylabel("removed" if outcome == "removed" else "removed before the class flips")
+    by_identity.set_xlabel("distance of the image to its start (1: two samples)")
+    for axis in (by_distance, by_identity):
+        axis.set_ylim(-0.03, 1.03)
+        axis.grid()
+    figure.legend(*by_distance.get_legend_handles_labels(), loc="outside lower left", ncols=3)
+    save(figure, path)
+
+
+def _small(pixels: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    image.thumbnail((_TILE, _TILE), Image.Resampling.BOX)
+    return np.asarray(image)
+
+
+def draw_images(path: Path, found: Mapping) -> None:
+    """A row a method, a column a step. found: what the section read."""
+    images, methods = found["images"], [entry["method"] for entry in found["methods"]]
+    steps = found["editing"]["distances"]
+    figure, axes = plt.subplots(
+        len(methods), len(steps), figsize=(2.3 + 1.05 * len(steps), 0.3 + 1.2 * len(methods)), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for position, row in enumerate(images.rows):
+        if int(row["start"]) == 0:
+            axis = axes[methods.index(row["method"]), int(row["step"])]
+            pixels = _small(images[position])
+            axis.imshow(pixels, **({"cmap": "gray", "vmin": 0, "vmax": 255} if pixels.ndim == 2 else {}))
+            axis.set_title(f"{float(row['likelihood']):.2f}", fontsize=8, weight="normal", loc="center", pad=2)
+    for axis, method in zip(axes[:, 0], methods, strict=True):
+        words = found["names"][method].replace(", ", ",\n")
+        axis.text(-0.12, 0.5, words, transform=axis.transAxes, ha="right", va="center", fontsize=8.5)
+    save(figure, path)

@@ -1,0 +1,155 @@
+"""Editing in a world where what does what is known (linear_world)."""
+
+import dataclasses
+
+import linear_world
+import numpy as np
+import pytest
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json
+from synthmed.data.imageset import ImageSet
+from synthmed.latent.editing import EditingSettings, edit_latents, fall, outcomes
+from synthmed.latent.eye import Walk
+from synthmed.latent.samples import LatentSamplesSettings, latent_samples
+
+SAMPLES = LatentSamplesSettings(
+    model="dcgan", generator="toy", space="z", count=1200, seed=3, batch_size=400, save_every=3000, threads=1,
+    device="cpu", label=None,
+)  # fmt: skip
+SETTINGS = EditingSettings(
+    model="dcgan", generator="toy", label=None, seed=1, remove="left", keep="right", candidates=12, penalty=1.0,
+    ridge=0.01, distances=(0.0, 1.0, 2.0, 3.0), keep_length=False, choosing=8, starts=16, shown=2, level=0.95,
+    resamples=200, batch_size=400, threads=1, device="cpu",
+)  # fmt: skip
+
+
+@pytest.fixture
+def world(monkeypatch, tmp_path):
+    gan = linear_world.in_the_linear_world(monkeypatch, tmp_path)
+    latent_samples(
+        SAMPLES,
+        checkpoint=tmp_path / "generator.pt",
+        classifier=tmp_path / "classifier.pt",
+        samples=tmp_path / "samples.npz",
+    )
+    return gan
+
+
+def edited(folder, **changes):
+    edit_latents(
+        dataclasses.replace(SETTINGS, **changes),
+        checkpoint=folder / "generator.pt",
+        classifier=folder / "classifier.pt",
+        samples=folder / "samples.npz",
+        images=folder / "images.zip",
+        out=folder / "out.json",
+    )
+    return read_json(folder / "out.json")
+
+
+def curves(result):
+    return {entry["method"]: entry["path"] for entry in result["methods"]}
+
+
+# ------------------------------------------------------------------------------------------------------- the measures
+def test_outcomes_by_hand():
+    # Two starts, four steps. The first loses the thing at step 1, its class flips at step 2; the second flips first.
+    likelihoods = np.zeros((4, 2, 2))
+    likelihoods[:, 0, 0], likelihoods[:, 1, 0] = [0.9, 0.4, 0.2, 0.1], [0.8, 0.7, 0.3, 0.6]
+    likelihoods[:, 0, 1], likelihoods[:, 1, 1] = [0.9, 0.8, 0.3, 0.9], [0.2, 0.6, 0.7, 0.1]
+    walk = Walk(likelihoods, np.zeros((4, 2)), np.array([[0, 0], [1, 2], [2, 4], [4, 8]]))
+    found = outcomes(walk, 0, 1, apart=4.0)
+    assert found["removed"].tolist() == [[False, False], [True, False], [True, True], [True, False]]
+    assert found["kept"].tolist() == [[True, True], [True, False], [False, False], [True, True]]
+    assert found["in_time"].tolist() == [[False, False], [True, False], [True, False], [True, False]]
+    assert np.allclose(found["class_change"][2], [0.6, 0.5])
+    assert found["identity"][:, 0].tolist() == [0, 0.25, 0.5, 1.0]
+    assert outcomes(walk, 0, None, 4.0)["in_time"].tolist() == [
+        [False, False], [True, False], [True, True], [True, True]
+    ]  # fmt: skip
+    assert fall(likelihoods[:, :, 0]) == pytest.approx(np.mean([0.5, 0.7, 0.8, 0.1, 0.5, 0.2]))
+
+
+# ------------------------------------------------------------------------------------------------------------ the step
+def test_methods_that_know_the_labels_find_the_way(world, tmp_path):
+    result = edited(tmp_path)
+    assert result["reason"] is None
+    assert result["starts"] == 16
+    found = curves(result)
+    for name in ("svm", "regression"):
+        assert found[name][0]["removed"]["value"] == 0
+        assert found[name][-1]["removed"]["value"] > 0.95
+    (svm,) = [entry for entry in result["methods"] if entry["method"] == "svm"]
+    assert (svm["sign"], svm["candidate"], svm["of"]) == (-1, 1, 1)
+    assert svm["cosine_to_svm"] == pytest.approx(-1)
+    assert result["boundary"]["auroc"] > 0.95
+    near = {name: path[1]["likelihood"]["value"] for name, path in found.items()}
+    assert near["svm"] < near["random"] - 0.1
+    # SeFa's first weights are the four directions that are seen, so one of 12 candidates is better than chance.
+    assert near["sefa"] < near["random"]
+
+
+def test_orthogonal_directions_leave_the_class_alone(world, tmp_path):
+    found = curves(edited(tmp_path))
+    plain, apart = (found[name][-1] for name in ("regression", "regression_orthogonal"))
+    assert apart["class_change"]["value"] < 0.5 * plain["class_change"]["value"]
+    assert apart["kept"]["value"] > plain["kept"]["value"]
+    assert apart["removed"]["value"] > 0.9
+    # LEFT and RIGHT share half: without it, moving a standard deviation moves left by √3/2 only.
+    (entry,) = [e for e in edited(tmp_path)["methods"] if e["method"] == "svm_orthogonal"]
+    assert abs(entry["cosine_to_svm"]) == pytest.approx(np.sqrt(0.75), abs=0.05)
+
+
+def test_without_a_class_nothing_is_projected_or_said_of_it(world, tmp_path):
+    result = edited(tmp_path, keep=None)
+    assert {entry["method"] for entry in result["methods"]} == {"svm", "regression", "pca", "sefa", "random"}
+    assert set(result["methods"][0]["path"][0]) == {"distance", "likelihood", "removed", "identity"}
+    assert set(result["rejection"]) == {"accepted", "before", "after"}
+
+
+def test_rejection_leaves_what_the_boundary_accepts(world, tmp_path):
+    rejection = edited(tmp_path)["rejection"]
+    assert rejection["after"]["value"] < 0.3 * rejection["before"]["value"]
+    assert rejection["accepted"] == pytest.approx(1 - rejection["before"]["value"], abs=0.15)
+    assert (
+        rejection["class_after"]["value"] < rejection["class_before"]["value"]
+    )  # they share an axis, so it goes with it
+
+
+def test_the_images_are_the_first_starts_of_every_method(world, tmp_path):
+    result = edited(tmp_path)
+    images = ImageSet(tmp_path / "images.zip")
+    assert len(images.rows) == len(result["methods"]) * 2 * 4
+    rows = [row for row in images.rows if row["method"] == "svm" and row["start"] == "0"]
+    assert [row["distance"] for row in rows] == ["0", "1", "2", "3"]
+    likelihoods = [float(row["likelihood"]) for row in rows]
+    assert likelihoods[0] >= 0.5 > likelihoods[-1]
+    starts = {row["likelihood"] for row in images.rows if row["step"] == "0" and row["start"] == "1"}
+    assert len(starts) == 1  # all methods begin with the same image
+
+
+def test_where_nothing_shows_it_the_reason_is_said(world, tmp_path):
+    result = edited(tmp_path, remove="never")
+    assert result["reason"].startswith("0 of the 600 samples to find directions by show it")
+    assert result["methods"] == []
+    assert len(ImageSet(tmp_path / "images.zip").rows) == 1
+
+
+def test_equal_settings_give_equal_bytes(world, tmp_path):
+    edited(tmp_path)
+    before = [(tmp_path / name).read_bytes() for name in ("out.json", "images.zip")]
+    edited(tmp_path)
+    assert before == [(tmp_path / name).read_bytes() for name in ("out.json", "images.zip")]
+
+
+def test_files_and_settings_that_do_not_fit_are_refused(world, tmp_path):
+    with pytest.raises(InputError, match="no output 'frame'"):
+        edited(tmp_path, remove="frame")
+    (tmp_path / "classifier.pt").write_bytes(b"another")
+    with pytest.raises(InputError, match=r"not the file that .* was made with"):
+        edited(tmp_path)
+    with pytest.raises(InputError, match="must begin with 0 and rise"):
+        dataclasses.replace(SETTINGS, distances=(0.0, 2.0, 1.0))
+    with pytest.raises(InputError, match="what is removed cannot stay"):
+        dataclasses.replace(SETTINGS, keep="left")

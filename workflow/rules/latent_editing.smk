@@ -1,0 +1,82 @@
+# Editing something out of the images of a generator, by every method.
+for experiment in having("latent_editing"):
+    entry = config["experiments"][experiment]
+    folder = f"results/{experiment}/settings"
+    editing = entry["latent_editing"]
+    generator = {
+        "seed": entry["seed"],
+        "generator": editing["generator"],
+        "model": entry["generators"][editing["generator"]]["model"],
+        "label": editing["label"],
+    }
+    declare("latent-samples", f"{folder}/latent_editing_samples.json", {**editing["samples"], **generator})
+    declare("edit-latents", f"{folder}/edit_latents.json", {**editing["editing"], **generator})
+    declare(
+        "section-latent-editing",
+        f"{folder}/section.latent_editing.json",
+        {"generator": entry["generators"][editing["generator"]]["title"]},
+    )
+
+
+rule latent_editing_samples:
+    input:
+        settings="results/{experiment}/settings/latent_editing_samples.json",
+        checkpoint=edited_checkpoint,
+        classifier=classifier_of("latent_editing"),
+        code=code("results/{experiment}/settings/latent_editing_samples.json"),
+    output:
+        samples="results/{experiment}/latent_editing/samples.npz",
+    log:
+        "logs/{experiment}/latent_editing_samples.log",
+    benchmark:
+        "logs/{experiment}/latent_editing_samples.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=1,
+    shell:
+        command("latent-samples")
+
+
+rule edit_latents:
+    input:
+        settings="results/{experiment}/settings/edit_latents.json",
+        checkpoint=edited_checkpoint,
+        classifier=classifier_of("latent_editing"),
+        samples="results/{experiment}/latent_editing/samples.npz",
+        code=code("results/{experiment}/settings/edit_latents.json"),
+    output:
+        images="results/{experiment}/latent_editing/edited.zip",
+        out="results/{experiment}/latent_editing/editing.json",
+    log:
+        "logs/{experiment}/edit_latents.log",
+    benchmark:
+        "logs/{experiment}/edit_latents.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=1,
+    shell:
+        command("edit-latents")
+
+
+rule section_latent_editing:
+    input:
+        settings="results/{experiment}/settings/section.latent_editing.json",
+        editing="results/{experiment}/latent_editing/editing.json",
+        images="results/{experiment}/latent_editing/edited.zip",
+        document=document,
+        code=code("results/{experiment}/settings/section.latent_editing.json"),
+    output:
+        section="results/{experiment}/sections/latent_editing.json",
+        out=exhibits("latent_editing"),
+    log:
+        "logs/{experiment}/section.latent_editing.log",
+    benchmark:
+        "logs/{experiment}/section.latent_editing.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-latent-editing")
