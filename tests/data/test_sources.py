@@ -324,6 +324,17 @@ def test_images_without_a_line_are_told(tmp_path, caplog):
     assert "labels.csv: 2 images of the same folders have no line and are left out, e.g. 3.png" in caplog.text
 
 
+def test_masks_without_an_image_are_refused(tmp_path):
+    clinic = write_csv(tmp_path / "clinic", "file,finding,person,mask\n1.png,a,1,masks/1.png\n2.png,b,2,masks/2.png\n")
+    (clinic / "masks").mkdir()
+    for number in range(1, 5):
+        (clinic / "masks" / f"{number}.png").write_bytes(png(255))
+    with pytest.raises(
+        InputError, match=r"labels\.csv: 2 masks belong to no image of the table, the first is masks/3\.png"
+    ):
+        fetch_folder(tmp_path, options(clinic, CSV | {"mask": "mask"}))
+
+
 def test_names_are_found_however_their_accents_are_written(tmp_path):
     apart = unicodedata.normalize("NFD", "Müller.png")
     path = write_csv(tmp_path / "clinic", "file,finding,person\nMüller.png,a,1\n2.png,b,2\n")

@@ -9,7 +9,7 @@ from synthmed.core.settings import parse
 from synthmed.data.imageset import Legend, write_image_set
 from synthmed.report.charts.masks import outline_colour, outlines
 from synthmed.report.results import GeneratorEntry
-from synthmed.report.sections.segmentation import SECTION, SegmentationSettings, section
+from synthmed.report.sections.segmentation import SECTION, SegmentationSettings, _spoken, section
 
 CLASSES = ("lung", "heart")
 ORGANS = Legend(classes={"lung": 1, "heart": 2})
@@ -84,10 +84,18 @@ def test_agreement_stands_beside_the_real_test_images(written):
 def test_the_words_say_how_masks_were_compared(written):
     html = " ".join(read_json(written / "segmentation.masks.json")["html"].split())
     assert "a unet with the widths 8, 16 (6,425 parameters) for images of 16×16 pixels" in html
-    assert "compared with masks of 32×48 pixels" in html
+    assert "enlarged to the size of the mask that it is compared with (32×48)." in html
     assert "1 test image has an empty mask" in html
     for name in ("predictions", "epochs"):
         assert (written / "figures" / f"segmentation.masks.{name}.png").stat().st_size > 5000
+
+
+def test_many_sizes_are_counted():
+    assert [_spoken(sizes) for sizes in (["8×8"], ["8×8", "8×9"], ["8×8", "8×9", "9×9"])] == [
+        "8×8",
+        "8×8 and 8×9",
+        "3 sizes of raw masks",
+    ]
 
 
 def test_outlines_have_the_colour_of_their_class():

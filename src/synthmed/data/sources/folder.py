@@ -250,14 +250,19 @@ def _image_file(text: str, folder: UserFolder, where: str) -> str:
 
 
 def _tell_unlisted(folder: UserFolder, table: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Say which images beside those of the table have no line in it."""
+    """Say which images beside those of the table have no line in it. Raises InputError on masks, in folders of their
+    own, that belong to no image."""
     listed = {row[column] for row in rows for column in ("file", "mask")}
+    unlisted = [file for file in folder.files if file not in listed and file.lower().endswith(ENDINGS)]
     places = {PurePosixPath(row["file"]).parent for row in rows}
-    without = [
-        file
-        for file in folder.files
-        if file not in listed and file.lower().endswith(ENDINGS) and PurePosixPath(file).parent in places
-    ]
+    of_masks = {PurePosixPath(row["mask"]).parent for row in rows if row["mask"]} - places
+    lonely = [file for file in unlisted if PurePosixPath(file).parent in of_masks]
+    if lonely:
+        raise InputError(
+            f"{table}: {len(lonely)} masks belong to no image of the table, the first is {printable(lonely[0])}; list "
+            "their images, or move the masks out of the folder"
+        )
+    without = [file for file in unlisted if PurePosixPath(file).parent in places]
     if without:
         logger.warning(
             "%s: %d images of the same folders have no line and are left out, e.g. %s",

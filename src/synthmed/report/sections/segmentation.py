@@ -1,6 +1,6 @@
 """Section "Masks", one for each task of segmentation: what the segmenters draw, by measure and by class."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,7 @@ from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry, read_task
 from synthmed.report.section import write_section
 from synthmed.report.sections.answer import keys_of
+from synthmed.report.words import joined
 
 TEST, SMALL, REAL = "test", "test_small", "real"
 """Names in the scores (evaluation/score_segmenters.py)."""
@@ -34,6 +35,11 @@ def _measures(found: Found) -> list[str]:
     """Outcomes of a mask, whichever its class."""
     classes = found["settings"].classes
     return [name for name in found["task"]["outcomes"] if not any(name.endswith(f"_{one}") for one in classes)]
+
+
+def _spoken(sizes: Sequence[str]) -> str:
+    """The sizes of the masks that are compared, in words."""
+    return joined(sizes) if len(sizes) <= 2 else f"{len(sizes)} sizes of raw masks"
 
 
 def _of_class(found: Found, outcomes: Mapping, name: str | None) -> dict:
@@ -176,7 +182,7 @@ def section(
         "tasks": settings.tasks,
         "task": read_task(verdicts, settings.generators),
         "chosen": chosen,
-        "sizes": {TEST: " or ".join(chosen["sizes"]), SMALL: f"{height}×{width}"},
+        "sizes": {TEST: _spoken(chosen["sizes"]), SMALL: f"{height}×{width}"},
         "predictions": predictions,
         "test": test,
     }
