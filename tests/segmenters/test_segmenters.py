@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from made_up_pairs import INSTANCES, SIDE, pair_set, rows
 from synthmed import segmenters
+from synthmed.augment.pairs import augment_pairs, deform_pairs
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_csv
 from synthmed.core.settings import parse
@@ -17,8 +18,9 @@ from synthmed.segmenters import train as module
 from synthmed.segmenters.pairs import read_arm, read_set
 from synthmed.segmenters.settings import TrainSegmenterSettings
 from synthmed.segmenters.train import build, choose, classes_of, drawn, label_map, load, overlaps, train
+from synthmed.training.device import derived_seed
 from synthmed.training.history import TrainingError
-from synthmed.training.images import to_model
+from synthmed.training.images import to_model, to_pixels
 
 AUGMENTATION = {"horizontal_flip": True, "vertical_flip": True, "rotation": 90.0, "zoom": 0.1, "shift": 0.1}
 VALUES = {
@@ -85,6 +87,30 @@ def test_every_segmenter_draws_maps_of_the_images_size_that_every_weight_moves(n
                 for _ in range(50):  # the power iteration of training
                     weight = layer.weight.detach()
                 assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)
+
+
+def test_the_u_net_is_the_papers():
+    """Figure 1 of the paper by hand: down, up, and the map of the same size in front of what comes from below."""
+    torch.manual_seed(0)
+    made = build("unet", [4, 6, 8], False, 0.0, (3, 16, 24), 2).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape))  # biases too
+    weights, images = dict(made.named_parameters()), torch.randn(2, 3, 16, 24)
+
+    def twice(x, name):
+        for layer in (0, 2):
+            x = F.relu(F.conv2d(x, weights[f"{name}.{layer}.weight"], weights[f"{name}.{layer}.bias"], padding=1))
+        return x
+
+    first = twice(images, "down.0")
+    second = twice(F.max_pool2d(first, 2), "down.1")
+    x = twice(F.max_pool2d(second, 2), "down.2")
+    for number, beside in enumerate((second, first)):
+        x = F.conv_transpose2d(x, weights[f"up.{number}.weight"], weights[f"up.{number}.bias"], stride=2)
+        x = twice(torch.cat([beside, x], dim=1), f"join.{number}")
+    expected = F.conv2d(x, weights["last.weight"], weights["last.bias"])
+    assert torch.allclose(made(images), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", segmenters.SEGMENTERS)
@@ -306,6 +332,14 @@ def test_an_arm_is_trained_on_its_lists(tmp_path, sets):
         assert part.images[place][inside].float().mean() > part.images[place][~inside].float().mean() + 30
         assert set(part.masks[place].unique().tolist()) <= {0, 255}
     assert part.patients[4] == real.patients[5]
+    for place, kind, move, how in (
+        (4, "simple", augment_pairs, chosen.augmentation),
+        (6, "elastic", deform_pairs, chosen.elastic),
+    ):
+        draws = torch.Generator().manual_seed(derived_seed(1, f"{kind} train005.png 1"))
+        image, mask = move(to_model(real.images[5:6]), real.masks[5:6].float(), how, draws)
+        assert torch.equal(part.images[place], to_pixels(image)[0])
+        assert torch.equal(part.masks[place], mask[0].to(torch.uint8))
     run(tmp_path, sets, settings(arm="a", sets=["gan"], epochs=1, seeds=1), arms=arms, synthetic=[made])
 
 
