@@ -8,7 +8,12 @@ import numpy as np
 from synthmed.report.charts.states import picture_grid, show
 from synthmed.report.charts.style import GRID, MUTED, SERIES, panels, save
 
-TITLES = {"deviation": "deviation (grey levels)", "ms_ssim": "MS-SSIM of pairs", "lpips": "LPIPS of pairs"}
+MEASURES = {
+    "deviation": ("deviation (grey levels)", 0.1, lambda value: value),
+    "ms_ssim": ("1 − MS-SSIM of pairs", 1e-3, lambda value: 1 - value),
+    "lpips": ("LPIPS of pairs", 1e-3, lambda value: value),
+}
+"""Name → title, where the axis turns from linear to logarithmic, and what is drawn: more is more varied."""
 EACH = 3
 """Images of each source in a row."""
 
@@ -47,22 +52,25 @@ def draw_samples(path: Path, shown: Sequence[tuple[str, Mapping[str, np.ndarray]
 
 def draw_measures(path: Path, results: Sequence[tuple[str, Mapping]], sources: Mapping[str, str]) -> None:
     """A panel for each measure: a row for each generator, a mark for each source; dashed: real images."""
-    measured = [name for name in TITLES if any(result["real"][name].value is not None for _, result in results)]
-    figure, axes = panels(len(measured), columns=3, width=3.3, height=0.42 * len(results) + 1.0, sharey=True)
+    measured = [name for name in MEASURES if any(result["real"][name].value is not None for _, result in results)]
+    figure, axes = panels(len(measured), columns=3, width=3.7, height=0.42 * len(results) + 1.0, sharey=True)
     for axis, name in zip(axes, measured, strict=True):
-        axis.set_title(TITLES[name])
+        title, linear, drawn = MEASURES[name]
+        axis.set_title(title)
         axis.grid(axis="x", color=GRID)
         real = [result["real"][name].value for _, result in results]
-        axis.axvline(float(np.mean(real)), color=MUTED, ls="--", lw=1.2, label="real images of different masks")
+        axis.axvline(drawn(float(np.mean(real))), color=MUTED, ls="--", lw=1.2, label="real images of different masks")
         for number, (source, words) in enumerate(sources.items()):
             colour, shift = SERIES[number], 0.22 * (number - (len(sources) - 1) / 2)
             for row, (_, result) in enumerate(results):
                 found = result["sources"][source][name]
                 if found.value is None:
                     continue
-                axis.plot(found.value, row + shift, "os^"[number], color=colour, ms=5, label=f"{words} varies")
+                axis.plot(drawn(found.value), row + shift, "os^"[number], color=colour, ms=5, label=f"{words} varies")
                 if found.low is not None:
-                    axis.plot([found.low, found.high], [row + shift] * 2, color=colour, lw=1.3)
+                    axis.plot([drawn(found.low), drawn(found.high)], [row + shift] * 2, color=colour, lw=1.3)
+        axis.set_xscale("symlog", linthresh=linear, linscale=0.5)
+        axis.set_xlim(left=0)
         axis.set_yticks(range(len(results)), [title for title, _ in results])
         axis.set_ylim(len(results) - 0.5, -0.5)
     handles = {label: handle for handle, label in zip(*axes[0].get_legend_handles_labels(), strict=True)}
