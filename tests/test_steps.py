@@ -173,7 +173,7 @@ def test_metrics_and_reports_run_without_torch():
     heavy = {"train", "sample", "train-extractor", "features", "classify", "validate-verdict", "fetch-weights"}
     heavy |= {"train-classifier", "predict", "pseudo-label", "score-networks", "grad-cam", "check-needs"}
     heavy |= {"train-segmenter", "choose-segmenter", "score-segmenters", "validate-segmentation"}
-    heavy |= {"describe-networks", "score-states", "choose-state", "mask-diversity", "edit-latents"}
+    heavy |= {"describe-networks", "score-states", "choose-state", "mask-diversity", "edit-latents", "path-length"}
     heavy |= {"latent-samples", "move-along-axes", "train-encoder", "anomaly-search", "anomaly-evaluate"}
     for verb in set(STEPS) - heavy:
         for path in step_code(verb, NAMING.get(verb, {})):

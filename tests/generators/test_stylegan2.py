@@ -239,12 +239,14 @@ def test_reals_and_fakes_are_augmented_for_every_loss_but_path_length(monkeypatc
 
 
 def test_signs_of_reals_move_the_probability(monkeypatch):
-    model = build(augmentation={"target": 0.6, "interval": 2, "kimg": 1.0})
-    monkeypatch.setattr(
-        model, "scores", lambda images, labels: images.sum((1, 2, 3)) * 0 + 1 + model.discriminator(images, labels) * 0
-    )
+    model, real = build(augmentation={"target": 0.6, "interval": 2, "kimg": 1.0}), batch()
+
+    def scores(images, labels):
+        return (1 if torch.equal(images, real.images) else -1) + 0 * model.discriminator(images, labels)
+
+    monkeypatch.setattr(model, "scores", scores)
     for step, expected in enumerate([0.0, 0.008, 0.008, 0.016]):
-        losses = model.train_step([batch()])
+        losses = model.train_step([real])
         model.step = step + 1
         assert float(model.probability.p) == pytest.approx(expected)
         assert float(losses["augmentation"]) == pytest.approx(expected)

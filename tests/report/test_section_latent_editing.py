@@ -70,10 +70,21 @@ EDITING = {
 }
 
 
+PATH_LENGTH = {
+    "generator": "cgan",
+    "label": "melanoma",
+    "pairs": 50000,
+    "epsilon": 1e-4,
+    "level": 0.95,
+    "spaces": {"w": {"end": spread(77.2), "full": spread(80.5)}, "z": {"end": spread(150.0), "full": spread(160.0)}},
+}
+
+
 @pytest.fixture
 def run(tmp_path):
     def do(editing):
         write_json(tmp_path / "editing.json", editing)
+        write_json(tmp_path / "path_length.json", PATH_LENGTH)
         pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)
         rows = [
             (
@@ -89,6 +100,7 @@ def run(tmp_path):
         section(
             LatentEditingSectionSettings("cGAN"),
             editing=tmp_path / "editing.json",
+            path_length=tmp_path / "path_length.json",
             images=tmp_path / "images.zip",
             document=None,
             section=tmp_path / "latent_editing.json",
@@ -118,6 +130,12 @@ def test_rejection_stands_beside_editing(run):
         ("samples with frame", "0.38", "0.02"),
         ("samples of melanoma", "0.5", ""),
     ]
+
+
+def test_path_lengths_of_every_space_are_printed(run):
+    _, files = run(EDITING)
+    rows = read_csv(files["path_length"])
+    assert [(row["space"], row["end"], row["full"]) for row in rows] == [("w", "77.2", "80.5"), ("z", "150.0", "160.0")]
 
 
 def test_without_a_class_nothing_is_said_of_one(run):

@@ -13,4 +13,4 @@ def initial_checkpoint(w):
     if training.get("initialise_from") is None:
         return []
     generator, _, part = training["initialise_from"].partition(".")
-    return f"results/{w.experiment}/generators/{generator}/{part}{f'_r{repeat + 1}' if repeat else ''}.pt"
+    return checkpoint_of(w.experiment, generator, f"{part}_r{repeat + 1}" if repeat else part)

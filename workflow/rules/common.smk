@@ -108,11 +108,12 @@ def stand_in():
                 for task in entry["tasks"].values():
                     if task["model"].get("backbone") == name:
                         task["model"]["backbone"] = "domain"
-        if lpips := entry.get("mask_diversity", {}).get("lpips"):
+        for part in [part for part in with_lpips(entry) if part["lpips"]]:
+            lpips = part["lpips"]
             source, reasons = available(lpips)
             if source is None and not entry["weights"]["download"] and lpips not in entry["weights"]["files"]:
                 print(f"{experiment}: no weights of LPIPS ({'; '.join(reasons)}); it is not measured", file=sys.stderr)
-                entry["mask_diversity"]["lpips"] = None
+                part["lpips"] = None
 
 
 def write_settings():
@@ -235,6 +236,14 @@ def perceptual_weights(experiment, generator):
     return trained_generators(experiment)[generator]["config"].get("perceptual_weights") or []
 
 
+def with_lpips(entry):
+    """The methods of an experiment that measure by LPIPS: their settings."""
+    return [
+        *([entry["mask_diversity"]] if "mask_diversity" in entry else []),
+        *([entry["latent_editing"]["path_length"]] if "latent_editing" in entry else []),
+    ]
+
+
 def pretrained(experiment):
     """Names of the pretrained weights that an experiment uses."""
     losses = [perceptual_weights(experiment, name) for name in trained_generators(experiment)]
@@ -245,7 +254,7 @@ def pretrained(experiment):
         *config["experiments"][experiment]["extractors"],
         *(Path(path).stem for path in losses if path),
         *starts,
-        config["experiments"][experiment].get("mask_diversity", {}).get("lpips"),
+        *(part["lpips"] for part in with_lpips(config["experiments"][experiment])),
     ]
     return [name for name in dict.fromkeys(names) if name not in ("domain", None)]
 

@@ -11,6 +11,7 @@ for experiment in having("latent_editing"):
     }
     declare("latent-samples", f"{folder}/latent_editing_samples.json", {**editing["samples"], **generator})
     declare("edit-latents", f"{folder}/edit_latents.json", {**editing["editing"], **generator})
+    declare("path-length", f"{folder}/path_length.json", {**editing["path_length"], **generator})
     declare(
         "section-latent-editing",
         f"{folder}/section.latent_editing.json",
@@ -60,10 +61,31 @@ rule edit_latents:
         command("edit-latents")
 
 
+rule path_length:
+    input:
+        settings="results/{experiment}/settings/path_length.json",
+        checkpoint=edited_checkpoint,
+        weights=path_length_weights,
+        code=code("results/{experiment}/settings/path_length.json"),
+    output:
+        out="results/{experiment}/latent_editing/path_length.json",
+    log:
+        "logs/{experiment}/path_length.log",
+    benchmark:
+        "logs/{experiment}/path_length.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=1,
+    shell:
+        command("path-length")
+
+
 rule section_latent_editing:
     input:
         settings="results/{experiment}/settings/section.latent_editing.json",
         editing="results/{experiment}/latent_editing/editing.json",
+        path_length="results/{experiment}/latent_editing/path_length.json",
         images="results/{experiment}/latent_editing/edited.zip",
         document=document,
         code=code("results/{experiment}/settings/section.latent_editing.json"),

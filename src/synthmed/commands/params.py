@@ -41,6 +41,7 @@ from synthmed.generators.sampling import SamplingOptions, Truncation
 from synthmed.generators.train import TrainingOptions
 from synthmed.latent.axes import AxesOptions
 from synthmed.latent.editing import EditingOptions
+from synthmed.latent.path_length import PathLengthOptions
 from synthmed.latent.paths import PathsOptions
 from synthmed.latent.samples import LatentSamplesOptions
 from synthmed.metrics.outcomes import OUTCOMES
@@ -331,6 +332,7 @@ class LatentEditing:
     classifier: Annotated[str, Meta(description="Name of the classifier whose outputs are removed and kept.")]
     samples: LatentSamplesOptions
     editing: EditingOptions
+    path_length: PathLengthOptions
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,13 @@ def _two(rejection: Mapping, before: str, after: str) -> dict:
     return {"drawn": rejection[before], "accepted": rejection[after]}
 
 
+def _length_rows(found: Found) -> list[dict]:
+    return [
+        {"space": space, "keys": (found["settings"].generator, space), **lengths}
+        for space, lengths in found["path_length"]["spaces"].items()
+    ]
+
+
 def _drawn(name: str):
     """Drawing function: `charts.latent_editing.<name>`, where something was edited."""
 
@@ -126,6 +133,15 @@ SECTION = Section(
             (Column("what"), Column("drawn", interval=True), Column("accepted", interval=True)),
             empty="{{ none }}",
         ),
+        Table(
+            "path_length",
+            "Perceptual path length (LPIPS on VGG16, steps of {{ '%g' % path_length.epsilon }} of the way between two "
+            "random codes, {{ counted(path_length.pairs, 'path', 'paths') }}): lower is smoother, easier to edit. End: "
+            "at the ends of the paths; full: anywhere on them. Not to be compared across sizes of images. With "
+            f"{_LEVEL} interval over paths.",
+            _length_rows,
+            (Column("space"), Column("end", interval=True), Column("full", interval=True)),
+        ),
         Figure(
             "trade_off",
             "Left: share of samples that have lost {{ editing.remove }}"
@@ -147,6 +163,7 @@ def section(
     settings: LatentEditingSectionSettings,
     *,
     editing: Path,
+    path_length: Path,
     images: Path,
     document: Path | None,
     section: Output,
@@ -154,7 +171,7 @@ def section(
 ) -> None:
     """The report's section on editing something out of generated images.
 
-    editing, images: outputs `out` and `images` of `edit-latents`.
+    editing, images: outputs `out` and `images` of `edit-latents`; path_length: of `path-length`.
     """
     result = read_result(editing)
     order = list(NAMES)
@@ -162,6 +179,7 @@ def section(
         "settings": settings,
         "editing": result,
         "methods": sorted(result["methods"], key=lambda entry: order.index(entry["method"])),
+        "path_length": read_result(path_length),
         "best": best_step,
         "names": NAMES,
         "none": f"Nothing was edited: {result['reason']}.",
