@@ -34,8 +34,9 @@ from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.data.phantoms.osic_archives import patient_id, person_of
 from synthmed.data.phantoms.thorax_ct import ThoraxSettings, draw
 from synthmed.data.sources import osic_ct
+from synthmed.data.sources.raw_image import RawImage
 from synthmed.data.sources.raw_volume import File, MaskFile
-from synthmed.prepare.common import resized_mask
+from synthmed.prepare.common import resized_mask, wanted
 from synthmed.prepare.rejected import Rejected
 from synthmed.prepare.volumes import PrepareVolumesSettings, original_masks, prepare, prepare_one, windowed
 
@@ -276,6 +277,18 @@ BAD = {
     "truncated or damaged: no nrrd that can be read": volume(
         one_file(b"NRRD0004\nsizes: 1", "v.nrrd"), masks_of(nifti)
     ),
+    "its mask of lung: truncated: its compressed data have no end": volume(
+        series(), {"lung": nrrd_file(MASKS["lung"].astype(np.uint8), affine())[:-9]}, ending=".nrrd"
+    ),
+    "its mask of lung: truncated or damaged: no nrrd that can be read": volume(
+        series(), {"lung": nrrd_file(MASKS["lung"].astype(np.uint8), affine(), encoding="raw")[:-9]}, ending=".nrrd"
+    ),
+    "its data lie in another file; save it as one .nrrd": volume(
+        one_file(nrrd_file(HU, affine()).replace(b"\n\n", b"\ndata file: x.raw\n\n", 1), "v.nrrd"), masks_of(nifti)
+    ),
+    "4 dimensions, where three are expected": volume(
+        one_file(nifti(np.stack([HU, HU], axis=-1), affine())), masks_of(nifti)
+    ),
     "no Hounsfield units: its lowest value is 24": volume(one_file(nifti(HU + 1024, affine())), masks_of(nifti)),
     "its mask of lung: does not fit: it has 24×20×5 voxels": volume(
         series(), masks_of(nifti) | {"lung": nifti(MASKS["lung"][:5].astype(np.uint8), affine())}
@@ -335,6 +348,14 @@ def test_a_class_that_no_mask_marks_and_slices_that_there_are_not(tmp_path, monk
         run(tmp_path, monkeypatch, raw, expected_hu=plain)
     with pytest.raises(InputError, match="no mask marks 'heart'"):
         run(tmp_path, monkeypatch, raw, expected_hu=plain, slices=SETTINGS["slices"] | {"showing": ["lung"]})
+
+
+def test_a_source_of_pictures_is_no_source_of_volumes_and_the_other_way_round(tmp_path, monkeypatch):
+    picture = RawImage("a.png", "a", "slices", "1", "", "", lambda: b"", (), {})
+    with pytest.raises(InputError, match=r"gives pictures; setting prepare.format must be images or dicom"):
+        run(tmp_path, monkeypatch, [picture])
+    with pytest.raises(InputError, match=r"gives volumes; setting prepare.format must be volumes"):
+        wanted([volume(series())], parse(PrepareVolumesSettings, SETTINGS))
 
 
 @pytest.mark.parametrize(

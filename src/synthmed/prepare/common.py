@@ -83,7 +83,7 @@ def wanted(found: Sequence[Raw], settings: CommonSettings, kind: type = RawImage
     on two images of one name, and on a class without images.
     """
     if not all(isinstance(image, kind) for image in found):
-        expected = ("volumes", "volumes") if kind is RawImage else ("pictures", "the format images or dicom")
+        expected = ("volumes", "volumes") if kind is RawImage else ("pictures", "images or dicom")
         raise InputError(
             f"source {settings.source!r} gives {expected[0]}; setting prepare.format must be {expected[1]}"
         )
