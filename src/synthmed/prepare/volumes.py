@@ -7,7 +7,7 @@ taken whole or rejected whole.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -190,53 +190,65 @@ def prepare(settings: PrepareVolumesSettings, *, raw: list[Path], images: Output
     that no mask marks.
     """
     salt = read_salt(settings.salt, settings.salt_file)
-    raw = [Path(path) for path in raw]
-    rejected: list[dict[str, str]] = []
-    drawn, patients, taken = set(), {}, 0
+    raw, tally = [Path(path) for path in raw], _Tally()
     with sources.load(settings.source).read(raw) as found:
         names = _names(found, salt)
         named = [replace(one, file=name, name=name) for name, one in zip(names, found, strict=True)]
         volumes = wanted(named, settings, RawVolume)
         places = [names.index(volume.name) for volume in volumes]
-
-        def rows() -> Iterator[tuple]:
-            nonlocal taken
-            work = partial(prepare_one, settings=settings, salt=salt)
-            results = in_processes(work, places, settings.source, raw, settings.workers)
-            with Progress("prepared", len(volumes), "volume") as progress:
-                for place, volume, result in zip(places, volumes, results, strict=True):
-                    progress.add(1)
-                    if isinstance(result, Rejected):
-                        shown = found[place].file if settings.file_names == "shown" else volume.name
-                        rejected.append({"file": shown, "reason": str(result)})
-                        continue
-                    patient = patients.setdefault(result.spelling, result.fields["patient"])
-                    drawn.update(result.drawn)
-                    for fields, *pictures in result.slices:
-                        taken += 1
-                        own = {
-                            "image": f"{settings.prefix}{volume.name}_{fields.pop('slice')}.png",
-                            "volume": volume.name,
-                        }
-                        shared = {**result.fields, "patient": patient, "label": volume.label}
-                        yield {**shared, **fields, **own, "split": volume.split, "source": volume.source}, *pictures
-            # Raised inside write_image_set, which then leaves no image set behind.
-            stop_if_too_many(rejected, len(volumes), settings.max_rejects, "volumes")
-            if not taken:
-                raise InputError(f"no volume has a slice that shows {list(settings.slices.showing)} (setting slices)")
-            if unmarked := set(settings.organs) - drawn:
-                raise InputError(
-                    f"no mask marks {min(unmarked)!r}; look at the masks, or leave it out of masks.classes"
-                )
-
-        write_image_set(images, rows(), *([] if settings.masks is None else [settings.masks.legend]))
-    write_csv(rejects, rejected, ["file", "reason"])
+        work = partial(prepare_one, settings=settings, salt=salt)
+        results = in_processes(work, places, settings.source, raw, settings.workers)
+        files = [found[place].file if settings.file_names == "shown" else names[place] for place in places]
+        rows = _rows(volumes, files, results, settings, tally)
+        write_image_set(images, rows, *([] if settings.masks is None else [settings.masks.legend]))
+    write_csv(rejects, tally.rejected, ["file", "reason"])
     logger.info(
         "%s: %d slices of %d volumes, %d patients; %d volumes rejected",
-        *(images, taken, len(volumes) - len(rejected), len(patients), len(rejected)),
+        *(images, tally.taken, len(volumes) - len(tally.rejected), len(tally.patients), len(tally.rejected)),
     )
-    for reject in rejected:
+    for reject in tally.rejected:
         logger.warning("rejected %s: %s", reject["file"], reject["reason"])
+
+
+@dataclass
+class _Tally:
+    """rejected: rows of the table; drawn: organs that some slice shows; patients: hash of what all spellings of a
+    patient's number share → patient; taken: slices."""
+
+    rejected: list[dict[str, str]] = field(default_factory=list)
+    drawn: set[str] = field(default_factory=set)
+    patients: dict[str, str] = field(default_factory=dict)
+    taken: int = 0
+
+
+def _rows(
+    volumes: Sequence[RawVolume],
+    files: Sequence[str],
+    results: Iterator,
+    settings: PrepareVolumesSettings,
+    tally: _Tally,
+) -> Iterator[tuple]:
+    """Rows of the image set. What is wrong with all of them is raised inside write_image_set, which then leaves none
+    behind."""
+    with Progress("prepared", len(volumes), "volume") as progress:
+        for volume, file, result in zip(volumes, files, results, strict=True):
+            progress.add(1)
+            if isinstance(result, Rejected):
+                tally.rejected.append({"file": file, "reason": str(result)})
+                continue
+            patient = tally.patients.setdefault(result.spelling, result.fields["patient"])
+            shared = {**result.fields, "patient": patient, "label": volume.label, "volume": volume.name}
+            shared |= {"split": volume.split, "source": volume.source}
+            tally.drawn |= result.drawn
+            for fields, *pictures in result.slices:
+                tally.taken += 1
+                name = f"{settings.prefix}{volume.name}_{fields.pop('slice')}.png"
+                yield {**shared, **fields, "image": name}, *pictures
+    stop_if_too_many(tally.rejected, len(volumes), settings.max_rejects, "volumes")
+    if not tally.taken:
+        raise InputError(f"no volume has a slice that shows {list(settings.slices.showing)} (setting slices)")
+    if unmarked := set(settings.organs) - tally.drawn:
+        raise InputError(f"no mask marks {min(unmarked)!r}; look at the masks, or leave it out of masks.classes")
 
 
 @step("original-volume-masks")
