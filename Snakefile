@@ -47,6 +47,8 @@ for topic in (
     "states",
     "mask_diversity",
     "anomaly",
+    "background",
+    "costs",
 ):
 
     include: f"workflow/helpers/{topic}.smk"
@@ -68,6 +70,7 @@ for rules in (
     "states",
     "mask_diversity",
     "anomaly",
+    "background",
 ):
 
     include: f"workflow/rules/{rules}.smk"
@@ -83,3 +86,7 @@ rule all:
         expand("metrics/{experiment}.json", experiment=EXPERIMENTS),
         "results/leaderboard.csv",
     localrule: True
+
+
+onsuccess:
+    write_costs()

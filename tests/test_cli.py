@@ -216,6 +216,7 @@ def test_a_step_logs_to_the_terminal_and_to_its_file(tmp_path, images, capsys):
     command, _ = split_command(tmp_path, images, SPLIT)
     assert run(*command, "--log", tmp_path / "logs" / "split.log") == 0
     written = (tmp_path / "logs" / "split.log").read_text()
+    assert read_json(tmp_path / "logs" / "split.cost.json")["seconds"] >= 0, "what it took, beside its log"
     assert " split: " in written
     assert written == capsys.readouterr().err
 

@@ -113,6 +113,7 @@ FREE |= {
     "shared",
     "added_counts",
     "findings",
+    "children",
     "classes",
     "expected_hu",
 }

@@ -117,6 +117,7 @@ def _log_to(path: Path | None, name: str) -> None:
 
 def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from synthmed.core import provenance
+    from synthmed.core.cost import Stopwatch
     from synthmed.core.files import read_json
     from synthmed.core.settings import parse
 
@@ -136,7 +137,10 @@ def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> 
         if not distributed.launched():
             distributed.launch(argv, processes)
     made_from = provenance.made_from(inputs, step_code(verb, values))
+    stopwatch = Stopwatch()
     function(settings, **given)
+    if arguments.log is not None and arguments.log.is_file():  # no device
+        stopwatch.write(arguments.log)
     provenance.record(_paths(given, step.outputs), step=verb, made_from=made_from, settings=values)
 
 

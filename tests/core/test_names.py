@@ -38,7 +38,7 @@ ENTRY = {
     "references": "tuberculosis",
     "classes": ["normal", "abnormal"],
     "positive": "abnormal",
-    "prepare": {"labels": {"0": "normal", "1": "abnormal", "2": None}, "masks": None},
+    "prepare": {"labels": {"0": "normal", "1": "abnormal", "2": None}, "masks": {"classes": {"lungs": 255}}},
     "fidelity": {"floor_counts": {"normal": 9, "abnormal": 9}},
     "weights": {"files": {"vgg16": "vgg16.pt"}},
     "extractors": {"domain": {}},
@@ -82,6 +82,7 @@ ENTRY = {
         },
     },
     "grad_cam": {"task": "main"},
+    "background": {"task": "main"},
     "disease_axes": {"generator": "pggan", "classifier": "findings", "axes": {"normal": "normal", "order": ["nodule"]}},
     "anomaly": {
         "generator": {"trainings": {"normal": {"labels": ["normal"]}}},
@@ -144,6 +145,9 @@ def test_settings_that_name_what_there_is_pass():
         ("tasks.main.arms.added_counts", {"norml": 1}, "added_counts names 'norml'"),
         ("tasks.main.arms.sweep", {"classic": [{"norml": 1}]}, "sweep.classic names 'norml'"),
         ("tasks.main.arms.oracle_sweep", ["balance", {"norml": 1}], "oracle_sweep names 'norml'"),
+        ("background.task", "mian", "background.task names 'mian'"),
+        ("background.task", "networks", "whose model is a network; name a task of heads"),
+        ("prepare.masks", None, "but prepare.masks is null"),
         ("tasks.networks.arms.class_weights", True, "a network has class_weights of its own"),
         (
             "tasks.networks.validation",
@@ -256,7 +260,7 @@ DRAWN = copy.deepcopy(ENTRY) | {
 }
 for _generator in ("dcgan", "pggan"):
     DRAWN["generators"][_generator]["training"] = {"masks": "classes"}
-for _method in ("grad_cam", "disease_axes", "anomaly"):
+for _method in ("grad_cam", "disease_axes", "anomaly", "background"):
     del DRAWN[_method]
 
 

@@ -46,7 +46,10 @@ def networks(tmp_path):
 
 def write(tmp_path, networks, document=None):
     entry = {"model": "dcgan", "receptive_field": None}
-    settings = {"generators": {"first": entry | {"title": "First"}, "second": entry | {"title": "Second"}}}
+    settings = {
+        "costs": "../costs.html",
+        "generators": {"first": entry | {"title": "First"}, "second": entry | {"title": "Second"}},
+    }
     out = [tmp_path / name for name in SECTION.files("networks")]
     section(
         parse(NetworksSettings, settings),
@@ -108,7 +111,7 @@ def test_a_missing_file_of_networks_is_refused(tmp_path, networks):
         section(
             parse(
                 NetworksSettings,
-                {"generators": {n: {"model": "dcgan", "title": n, "receptive_field": None} for n in "ab"}},
+                {"costs": "", "generators": {n: {"model": "dcgan", "title": n, "receptive_field": None} for n in "ab"}},
             ),
             networks=[networks],
             document=None,

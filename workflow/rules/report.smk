@@ -21,7 +21,8 @@ for experiment in EXPERIMENTS:
     elsewhere = [generator["title"] for generator in named.values() if generator["model"] == "external"]
     declare("section-methods", f"{folder}/section.methods.json", {"external": elsewhere})
     trained = {name: named[name] for name in trained_here(experiment)}
-    declare("section-networks", f"{folder}/section.networks.json", {"generators": trained})
+    beside = {"costs": f"../../logs/{experiment}/costs.html"}
+    declare("section-networks", f"{folder}/section.networks.json", {"generators": trained, **beside})
     quality = {**shared, **labelled, "domain_only": domain_only(experiment)}
     declare("section-quality", f"{folder}/section.quality.json", quality)
     declare("section-sharing", f"{folder}/section.sharing.json", shared)

@@ -49,6 +49,7 @@ from synthmed.metrics.quality import MetricOptions
 from synthmed.prepare.dicom import PrepareDicomOptions
 from synthmed.prepare.exclusions import ExcludeOptions
 from synthmed.prepare.images import PrepareOptions
+from synthmed.prepare.mask_out import MaskOutOptions, Region
 from synthmed.prepare.volumes import PrepareVolumesOptions
 from synthmed.segmenters.settings import SegmenterOptions
 
@@ -367,6 +368,21 @@ class Anomaly:
     evaluation: EvaluateOptions
 
 
+@dataclass(frozen=True)
+class Background(MaskOutOptions):
+    """What classifiers find in a part of the image, beside those of the whole image."""
+
+    task: Annotated[str, Meta(description="The task, of heads on frozen features, whose classifier is asked.")]
+    regions: Annotated[
+        tuple[Region, ...],
+        Meta(
+            min_length=1,
+            description="outside: the masked part is covered; inside: all but it.",
+            extra_json_schema={"uniqueItems": True},
+        ),
+    ]
+
+
 # --------------------------------------------------------------------------------------------------------- experiments
 @dataclass(frozen=True)
 class Weights:
@@ -451,6 +467,7 @@ class Experiment:
     disease_axes: DiseaseAxes | None = None
     latent_editing: LatentEditing | None = None
     anomaly: Anomaly | None = None
+    background: Background | None = None
 
 
 @dataclass(frozen=True)

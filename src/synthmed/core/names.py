@@ -94,6 +94,8 @@ def check_names(
         _check_editing(entry)
     if "anomaly" in entry:
         _check_anomaly(entry)
+    if "background" in entry:
+        _check_background(entry)
 
 
 def spread(entry: Mapping) -> dict:
@@ -367,6 +369,16 @@ def _check_anomaly(entry: Mapping) -> None:
         )
     _known("anomaly.classifier", [anomaly["classifier"]], classifiers, "classifiers")
     _known("anomaly.evaluation.search", [anomaly["evaluation"]["search"]], anomaly["searches"], "searches")
+
+
+def _check_background(entry: Mapping) -> None:
+    task = entry["background"]["task"]
+    _known("background.task", [task], entry["tasks"], "tasks")
+    model = entry["tasks"][task]["model"]["kind"]
+    if model != "head":
+        raise InputError(f"setting background.task is {task!r}, whose model is a {model}; name a task of heads")
+    if entry["prepare"].get("masks") is None:
+        raise InputError("setting background asks for what lies outside of the masks, but prepare.masks is null")
 
 
 def _known(setting: str, names: Iterable[str], known: Iterable[str], what: str) -> None:

@@ -20,6 +20,7 @@ from synthmed.core.errors import InputError
 
 SOURCES = {
     "chest_dicom": "synthmed.data.sources.chest_dicom",
+    "covid_radiography": "synthmed.data.sources.covid_radiography",
     "ct_folder": "synthmed.data.sources.ct_folder",
     "ct_slices": "synthmed.data.sources.ct_slices",
     "dsb2018": "synthmed.data.sources.dsb2018",

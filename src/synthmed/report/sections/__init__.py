@@ -15,6 +15,7 @@ ORDER = (
     "mask_quality",
     "task",
     "segmentation",
+    "background",
     "three_steps",
     "disease_axes",
     "latent_editing",

@@ -21,6 +21,7 @@ class NetworksSettings:
     generators: Annotated[
         dict[str, GeneratorEntry], Meta(description="Those that were trained here, in the order of `networks`.")
     ]
+    costs: Annotated[str, Meta(description="Where the page of their time and memory lies, as the report sees it.")]
 
 
 def _counts(found: Found) -> list[dict]:
@@ -120,4 +121,4 @@ def section(
         (name, entry, read_json(path))
         for (name, entry), path in zip(settings.generators.items(), networks, strict=True)
     ]
-    write_section(section, out, SECTION, {"described": described}, document=document)
+    write_section(section, out, SECTION, {"described": described, "costs": settings.costs}, document=document)

@@ -110,7 +110,7 @@ def _columns(found: Found) -> list[Column]:
     names = (("fid", "FID"), ("fid_few", f"FID of {few}"), ("kid", "KID"))
     return [
         Column("generator"),
-        Column("part", "masks and real images of"),
+        Column("part", "real images (and masks) of"),
         Column("extractor", once="Features of {}."),
         Column("n", "images of a state", once="Images of a state: {}."),
         Column("trainings"),

@@ -78,11 +78,20 @@ def swept(task: Mapping) -> dict[str, list[Mapping]]:
     }
 
 
+_CONTROLS = {"duplicates": "Real images again", "classic": "Classic augmentation", "oracle": "True draws"}
+"""Curves of the sweep that are of no generator."""
+
+
+def _curves(found: Found) -> dict[str, str]:
+    """Set → its name for people."""
+    return {**_CONTROLS, **{name: entry.title for name, entry in found["settings"].generators.items()}}
+
+
 def _sweep_rows(found: Found) -> list[dict]:
-    generators = found["settings"].generators
+    titles = _curves(found)
     return [
         {
-            "generator": generators[name].title if name in generators else name,
+            "generator": titles.get(name, name),
             "synthetic_share": arm["share"],
             "n_train": arm["n_train"],
             "verdict": (arm["versus_reference"] or {}).get("verdict"),
@@ -153,7 +162,7 @@ def _sweep(path: Path, found: Found) -> str | None:
         return "No sweep of the synthetic share was run in this experiment."
     from synthmed.report.charts.task import draw_sweep
 
-    titles = {name: entry.title for name, entry in found["settings"].generators.items()}
+    titles = _curves(found)
     draw_sweep(path, task, {titles.get(name, name): arms for name, arms in curves.items()})
     return None
 
@@ -224,7 +233,7 @@ SECTION = Section(
             "More and more images added, from none upwards, and the share of generated ones among all.",
             _sweep_rows,
             lambda found: [
-                Column("generator"),
+                Column("generator", "added"),
                 Column("arm", "training set"),
                 _MODEL,
                 Column("synthetic_share"),

@@ -1,0 +1,132 @@
+"""Step `compare-regions`: how well classes can be told apart from a part of the image, beside the whole of it.
+
+Where what lies outside of the organ does as well as the whole image, the task is decided by something else than the
+disease. Where images come from several origins (column `source`), each origin with both classes is looked at alone too:
+there, what tells the origins apart is of no use.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import write_json
+from synthmed.core.step import Output, step
+from synthmed.data.imageset import ImageSet
+from synthmed.evaluation.arms import REAL, TEST
+from synthmed.evaluation.scores import Cases, read_scores
+from synthmed.metrics import statistics
+from synthmed.metrics.outcomes import OUTCOMES, Measured, Outcome
+from synthmed.prepare.mask_out import Region
+
+logger = logging.getLogger(__name__)
+
+ALL = "all images"
+CHANCE = 0.5
+"""AUROC without any knowledge."""
+
+
+@dataclass(frozen=True)
+class RegionSettings:
+    """Settings of `compare-regions`."""
+
+    classes: Annotated[tuple[str, ...], Meta(min_length=2, description="Classes, in the order of the probabilities.")]
+    positive: Annotated[str, Meta(description="The class of the area under the curve.")]
+    regions: Annotated[tuple[Region, ...], Meta(description="In the order of the files of `regions`.")]
+    alpha: Annotated[float, Meta(gt=0, lt=1, description="Two-sided level of intervals and tests.")]
+    margin: Annotated[float, Meta(gt=0, description="Largest difference that counts as equivalent.")]
+
+
+@step("compare-regions")
+def compare_regions(settings: RegionSettings, *, whole: Path, regions: list[Path], test: Path, out: Output) -> None:
+    """Compare classifiers of parts of the image with those of the whole image, on the same test images (JSON).
+
+    whole, regions: scores.csv of the arm `real` (see scores.py), trained and tested on whole images, and on each of
+    settings.regions; test: image set of the real test images, for their origin.
+
+    `whole`, and of each region `regions`: origin → AUROC; of a region also the difference from the whole image, its p
+    (not adjusted), `equivalent`, and `finding`, what follows. `all`: the name of all test images among the origins.
+    Raises InputError where the files are of other images or trainings.
+    """
+    if len(regions) != len(settings.regions):
+        raise InputError(f"regions: {len(regions)} files for {list(settings.regions)}; give one each, in that order")
+    columns = [f"p_{name}" for name in settings.classes]
+    read = {path: read_scores(path, columns) for path in (whole, *regions)}
+    cases, values = read[whole].cases[TEST], {path: scores.values[REAL, TEST] for path, scores in read.items()}
+    for path in regions:
+        if values[path].shape != values[whole].shape or (read[path].cases[TEST].images != cases.images).any():
+            raise InputError(f"{path}: is of other test images or trainings than {whole}; make both again")
+    origins = _origins(cases, ImageSet(test))
+    level, outcome = 1 - settings.alpha, OUTCOMES["auroc"]
+
+    def measured(paths: Sequence[Path], where: np.ndarray) -> Measured:
+        return _measured(settings, outcome, cases, np.concatenate([values[path] for path in paths]), where)
+
+    found: dict[str, dict] = {"whole": {}, "regions": {name: {} for name in settings.regions}}
+    for origin, where in origins.items():
+        found["whole"][origin] = statistics.mean_estimate(measured([whole], where), level=level).to_json()
+        for name, path in zip(settings.regions, regions, strict=True):
+            alone = statistics.mean_estimate(measured([path], where), level=level)
+            both = statistics.readers_test(
+                measured([whole, path], where), statistics.paired(len(values[whole])), level=level
+            )
+            equivalent = statistics.equivalence_p(both, settings.margin) <= settings.alpha / 2
+            found["regions"][name][origin] = {
+                "auroc": alone.to_json(),
+                "difference": both.estimate(int(where.sum())).to_json(),
+                "p": both.p,
+                "equivalent": equivalent,
+                "finding": _finding(alone.low, both, equivalent, settings.alpha),
+            }
+            logger.info("%s, %s: %s %.3f", name, origin, outcome.title, alone.value)
+    counts = {
+        origin: dict(Counter(cases.labels[where].tolist()))
+        for origin, where in _by_origin(cases, ImageSet(test)).items()
+    }
+    shared = {"all": ALL, "alpha": settings.alpha, "margin": settings.margin, "classes": list(settings.classes)}
+    write_json(out, {**shared, "seeds": len(values[whole]), "origins": counts, **found})
+
+
+def _finding(low: float | None, test: statistics.SeedTest, equivalent: bool, alpha: float) -> str:
+    """What a region's result says: `reaches` the whole image (equivalent to it or better), `not worse` (no evidence of
+    a difference), `chance` (it does not tell the classes apart), or `less` than the whole image, but above chance."""
+    if equivalent or (test.p <= alpha and test.difference > 0):
+        return "reaches"
+    if low is None or low <= CHANCE:
+        return "chance"
+    return "not worse" if test.p > alpha else "less"
+
+
+def _by_origin(cases: Cases, images: ImageSet) -> dict[str, np.ndarray]:
+    """Origin → which cases are of it, bool (N,)."""
+    of_image = dict(zip(images.column("image"), images.column("source"), strict=True))
+    missing = [name for name in cases.images.tolist() if name not in of_image]
+    if missing:
+        raise InputError(f"{images.path}: has no image {missing[0]!r}, which was scored; make the scores again")
+    origins = np.array([of_image[name] or "unknown" for name in cases.images.tolist()])
+    return {origin: origins == origin for origin in sorted(set(origins.tolist()))}
+
+
+def _origins(cases: Cases, images: ImageSet) -> Mapping[str, np.ndarray]:
+    """All cases, and of each of several origins those where both classes have patients enough for a variance."""
+    found = {ALL: np.ones(len(cases.images), dtype=bool)}
+    several = _by_origin(cases, images)
+    for origin, where in several.items() if len(several) > 1 else ():
+        patients = [len(set(cases.patients[where & (cases.labels == label)])) for label in set(cases.labels.tolist())]
+        if min(patients) > 1:
+            found[origin] = where
+    return found
+
+
+def _measured(
+    settings: RegionSettings, outcome: Outcome, cases: Cases, values: np.ndarray, where: np.ndarray
+) -> Measured:
+    labels = np.array([settings.classes.index(label) for label in cases.labels[where].tolist()])
+    positive = settings.classes.index(settings.positive)
+    return outcome.measure(values[:, where], labels, cases.patients[where], positive)
