@@ -15,7 +15,7 @@ from synthmed.core.settings import parse
 from synthmed.data.arm_lists import COLUMNS
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.segmenters import train as module
-from synthmed.segmenters.pairs import read_arm, read_set
+from synthmed.segmenters.pairs import Parts, read_arm, read_set
 from synthmed.segmenters.settings import TrainSegmenterSettings
 from synthmed.segmenters.train import build, choose, classes_of, drawn, label_map, load, overlaps, train
 from synthmed.training.device import derived_seed
@@ -341,6 +341,15 @@ def test_an_arm_is_trained_on_its_lists(tmp_path, sets):
         assert torch.equal(part.images[place], to_pixels(image)[0])
         assert torch.equal(part.masks[place], mask[0].to(torch.uint8))
     run(tmp_path, sets, settings(arm="a", sets=["gan"], epochs=1, seeds=1), arms=arms, synthetic=[made])
+
+
+def test_one_seeds_images_are_in_memory_at_a_time():
+    made = []
+    first, second = object(), object()
+    parts = Parts([first, first, second], lambda key: made.append(key) or len(made))
+    assert [parts[0], parts[1], parts[2], parts[0]] == [1, 1, 2, 3]
+    assert made == [first, second, first]
+    assert len(parts) == 3
 
 
 @pytest.mark.parametrize(

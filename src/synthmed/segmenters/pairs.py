@@ -1,6 +1,6 @@
 """The images of a segmenter's training with their masks as channels: which rows of which sets, and how augmented."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,32 +55,55 @@ def read_set(images: ImageSet, settings: TrainSegmenterSettings, rows: Sequence[
     return Pairs(found[:, :channels], masks, [images.rows[row]["patient"] for row in keep])
 
 
+class Parts(Sequence):
+    """The training part of every seed; of several that differ the last that was asked for is in memory."""
+
+    def __init__(self, keys: Sequence[object], read: Callable[[object], Pairs]):
+        """keys: what each part is read from; equal ones (the same object) are read once."""
+        self.keys, self.read = keys, read
+        self.last: tuple[object, Pairs] | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, number: int) -> Pairs:
+        key = self.keys[number]
+        if self.last is None or self.last[0] is not key:
+            self.last = None  # so that two are never held
+            self.last = key, self.read(key)
+        return self.last[1]
+
+
 def read_arm(
     settings: TrainSegmenterSettings, train: Path, validation: Path, arms: Path | None, synthetic: Sequence[Path]
-) -> tuple[list[Pairs], Pairs]:
+) -> tuple[Parts, Pairs]:
     """The training part of every seed, and the validation part, of the arm that the settings name.
 
     arms: of `compose-arms`, None where all images of `train` are used; synthetic: image sets in the order of
-    settings.sets. Raises InputError when a part is unusable, before anything is trained.
+    settings.sets. Raises InputError when a part is unusable: the first seed's at once, before anything is trained.
     """
     if (arms is None) != (settings.arm is None) or (arms is not None and len(synthetic) != len(settings.sets)):
         raise InputError(
             f"setting arm is {settings.arm!r}, with {len(synthetic)} synthetic sets for {list(settings.sets)}, and the "
             f"input arms {arms and str(arms)!r}; an arm needs its lists and the sets, in that order; else give none"
         )
-    real = ImageSet(train)
+    real, validating = ImageSet(train), read_set(ImageSet(validation), settings)
+    paths = (train if arms is None else arms, validation)
+
+    def checked(part: Pairs) -> Pairs:
+        _check(settings, part, validating, paths)
+        return part
+
     if arms is None:
-        parts = [read_set(real, settings)] * settings.seeds
+        parts = Parts([real] * settings.seeds, lambda images: checked(read_set(images, settings)))
     else:
         lists = read_arms(arms, settings.seeds)
         if settings.arm not in lists:
             raise InputError(f"{arms}: no arm {settings.arm!r}; there are {list(lists)}")
         sets = {REAL: real} | {name: ImageSet(path) for name, path in zip(settings.sets, synthetic, strict=True)}
         _check_legends(sets)
-        parts = [_listed(settings, sets, members) for members in lists[settings.arm]]
-    validating = read_set(ImageSet(validation), settings)
-    for part in parts:
-        _check(settings, part, validating, (train if arms is None else arms, validation))
+        parts = Parts(lists[settings.arm], lambda members: checked(_listed(settings, sets, members)))
+    parts[0]  # read and checked now
     return parts, validating
 
 

@@ -268,6 +268,10 @@ def train(
     made_from = asdict(settings) | {"train": hash_file(train), "validation": hash_file(validation)}
     made_from |= {"arms": hash_file(arms) if arms else None, "synthetic": [hash_file(path) for path in synthetic]}
     made_from |= {"chosen": chosen, "code": code_hashes(__name__, segmenters.SEGMENTERS[settings.architecture])}
+    images = {
+        name: {"images": len(part.images), "patients": len(set(part.patients))}
+        for name, part in (("train", parts[0]), ("validation", validating))
+    }
     logger.info(
         f"training {settings.architecture}: {len(parts[0].images)} images of {tuple(parts[0].images.shape[1:])}, "
         f"validation {len(validating.images)}, {settings.seeds} seeds"
@@ -297,10 +301,7 @@ def train(
             **design,
             "parameters": count_parameters(load(segmenter).models[0]),
             "learning_rate": chosen[0],
-            "images": {
-                name: {"images": len(part.images), "patients": len(set(part.patients))}
-                for name, part in (("train", parts[0]), ("validation", validating))
-            },
+            "images": images,
             "selection": SELECTION,
             # A best epoch among the last says that the training might have gone on to gain.
             "budget_limited": float(np.mean([one["best_epoch"] > LATE * settings.epochs for one in entries])) > 0.5,

@@ -186,4 +186,5 @@ def train_seeds(
         for number in range(len(resume.finished), count or settings.seeds):
             one = training(number, device)
             resume.finish(result(one, one.fit(resume)))
+            del one  # and its images, before those of the next are read
     return resume.finished, resume
