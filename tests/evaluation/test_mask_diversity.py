@@ -57,6 +57,7 @@ def images(tmp_path_factory):
         mask = np.zeros(SIZE, np.uint8)
         mask[number : number + 8, 4:20] = 255
         pixels = rng.integers(0, 256, (*SIZE, 1), np.uint8)
+        pixels[0, 0, 0] = number  # where its mask begins
         rows.append(({"image": f"{number}.png", "label": "nuclei", "patient": f"slide{number // 2}"}, pixels, mask))
     path = tmp_path_factory.mktemp("diversity") / "test.zip"
     write_image_set(path, rows)
@@ -85,7 +86,8 @@ def test_each_source_varies_alone(monkeypatch, tmp_path, images):
     assert pictures["images"].shape == (3, 2, 4, *SIZE, 1)
     assert pictures["real"].shape == (2, *SIZE, 1)
     # What is shown was painted for the mask beside it.
-    for mask, painted in zip(pictures["masks"], pictures["images"][0], strict=True):
+    for real, mask, painted in zip(*(pictures[name] for name in ("real", "masks")), pictures["images"][0], strict=True):
+        assert mask.any(axis=1).argmax() == real[0, 0, 0]
         assert painted[:, mask > 0].min() > 150
         assert painted[:, mask == 0].max() < 105
 
