@@ -210,6 +210,36 @@ def test_editing_is_of_what_there_is(changes, message):
         check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 
 
+STATES = {"generators": ["dcgan"], "choose": ["dcgan"], "extractor": "domain"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "every", "message"),
+    [
+        ({}, 50, None),
+        ({"generators": ["dcgna"]}, 50, "states.generators names 'dcgna'"),
+        ({"choose": ["pggan"]}, 50, "states.choose names 'pggan'"),
+        ({"extractor": "inception"}, 50, "states.extractor names 'inception'"),
+        ({}, None, "names 'dcgan', of which no state is kept; set generators.dcgan.training.keep_every"),
+        ({"generators": ["elsewhere"], "choose": []}, 50, "names 'elsewhere', of which no state is kept"),
+    ],
+)
+def test_states_are_of_generators_that_keep_some(changes, every, message):
+    entry = copy.deepcopy(ENTRY) | {"states": STATES | changes}
+    entry["generators"]["dcgan"]["training"] = {"keep_every": every}
+    if message is None:
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+        return
+    with pytest.raises(InputError, match=message):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+def test_images_of_one_mask_are_of_generators_that_there_are():
+    entry = copy.deepcopy(ENTRY) | {"mask_diversity": {"generators": ["dcgan", "pix2pix"]}}
+    with pytest.raises(InputError, match=r"mask_diversity\.generators names 'pix2pix'"):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
 TRAINED = {"trainings": {"normal": {"labels": ["normal"]}}, "repeats": 1, "sampling": {"samples": {"normal": 2}}}
 NETWORK = {"model": "stylegan2", "training": {"size": None, "masks": None}}
 
