@@ -42,6 +42,7 @@ GENERATOR = {
     "model": "dcgan",
     "classes": ["normal"],
     "labels": ["normal"],
+    "learns": "images",
     "seed": 1,
     "config": {
         "latent_size": 64,

@@ -89,6 +89,7 @@ def test_a_generator_that_takes_them_trains_and_translates(parts, tmp_path):
         "model": "cyclegan",
         "classes": CLASSES,
         "labels": CLASSES,
+        "learns": "images",
         "seed": 1,
         "config": CYCLEGAN,
         "training": LOOP,

@@ -116,6 +116,8 @@ FREE |= {
     "children",
     "classes",
     "expected_hu",
+    "mask_generators",
+    *("images", "artefacts", "dark_corner", "perceptual_layers"),
 }
 
 

@@ -376,3 +376,64 @@ def test_classes_of_masks_that_are_null_are_left_out():
     entry |= {"fidelity": {"floor_counts": 5}}
     assert spread(entry)["prepare"]["masks"] == {"classes": {"nucleus": 1}}
     assert entry["prepare"]["masks"]["classes"] == {"nucleus": 1, "podocyte": None}
+
+
+# ---------------------------------------------------------------------------------------------------- masks to paint
+DRAWER = {
+    "model": "dcgan",
+    "trainings": {"both": {"labels": ["normal", "abnormal"]}},
+    "training": {"masks": "classes"},
+    "sampling": {"samples": {"normal": 2, "abnormal": 2}},
+    "paints": ["dcgan"],
+}
+ELASTIC = {"model": "elastic", "samples": {"normal": 2, "abnormal": 2}, "paints": ["dcgan"]}
+
+
+def check_drawers(drawers, masks=None):
+    entry = with_change("prepare.masks", masks or {"kind": "semantic"}) | {"mask_generators": drawers}
+    check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+def test_mask_generators_that_fit_pass():
+    check_drawers({"drawn": DRAWER})
+    check_drawers({"deformed": ELASTIC})
+
+
+@pytest.mark.parametrize(
+    ("drawers", "message"),
+    [
+        ({"dcgan": DRAWER}, r"mask_generators\.dcgan: a generator has this name, too"),
+        ({"real": DRAWER}, "the name 'real' is the program's own"),
+        ({"drawn": DRAWER | {"paints": ["dcgn"]}}, "paints names 'dcgn', but the generators are .*mean 'dcgan'"),
+        ({"drawn": DRAWER | {"paints": ["elsewhere"]}}, "paints names 'elsewhere', whose images were made elsewhere"),
+        ({"drawn": DRAWER, "deformed": ELASTIC}, r"deformed\.paints names 'dcgan', which 'drawn' has"),
+        ({"deformed": ELASTIC | {"samples": {"normal": 2}}}, "makes no mask of 'abnormal', which 'dcgan' is asked for"),
+        ({"deformed": ELASTIC | {"samples": {"normol": 2}}}, "deformed.samples names 'normol'.*mean 'normal'"),
+        ({"drawn": DRAWER | {"training": {"masks": None}}}, "training.masks is null, but it learns masks alone"),
+        ({"drawn": DRAWER | {"trainings": {"x": {"labels": ["y"]}}}}, "trainings.x.labels names 'y'"),
+    ],
+)
+def test_mask_generators_that_do_not_fit(drawers, message):
+    with pytest.raises(InputError, match=message):
+        check_drawers(drawers)
+
+
+def test_mask_generators_need_masks():
+    entry = with_change("prepare.masks", None) | {"background": None, "mask_generators": {"drawn": DRAWER}}
+    entry.pop("background")  # it needs masks, too
+    with pytest.raises(InputError, match=r"setting mask_generators is for masks, but prepare\.masks is null"):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+def test_counts_of_mask_generators_are_spread():
+    entry = ENTRY | {"mask_generators": {"deformed": ELASTIC | {"samples": 7}, "drawn": DRAWER | {"trainings": 30}}}
+    drawers = spread(entry)["mask_generators"]
+    assert drawers["deformed"]["samples"] == {"normal": 7, "abnormal": 7}
+    assert drawers["drawn"]["trainings"]["abnormal"] == {"labels": ["abnormal"], "steps": 30}
+
+
+def test_a_pool_that_counts_by_kind_of_lesion():
+    pool = {"images": {"MEL": 4, "NV": 6}, "seed": 3}
+    assert pool_count({"prepare": {"labels": {"lesion": "lesion"}}}, pool, "lesion") == 10
+    seven = {"prepare": {"labels": {"MEL": "malignant", "NV": "benign", "BCC": "malignant"}}}
+    assert pool_count(seven, pool, "malignant") == 4

@@ -237,10 +237,7 @@ def test_the_published_numbers():
 # ------------------------------------------------------------------------------------------------------------ bad input
 def test_a_mask_of_another_image(task1, tmp_path):
     def wrong_size(files):
-        first = next(iter(files))
-        buffer = io.BytesIO()
-        Image.new("L", (20, 10), 255).save(buffer, "PNG")
-        return files | {first: buffer.getvalue()}
+        return files | {next(iter(files)): png(255, (20, 10))}
 
     masks = rewritten(task1[1], tmp_path, wrong_size)
     changed = next(iter(members(masks)))
@@ -248,6 +245,46 @@ def test_a_mask_of_another_image(task1, tmp_path):
         (wrong,) = [image for image in images if image.name in changed]
         with pytest.raises(Rejected, match="its mask has 20×10 pixels, the image 64×48"):
             label_map(wrong.masks, (48, 64), LESION)
+
+
+def png(value, size=(64, 48)):
+    buffer = io.BytesIO()
+    Image.new("L", size, value).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (png(0), "its mask: all of it is black, and every photograph shows a lesion"),
+        (b"no picture", "its mask: not an image"),
+        (png(9)[:60], "its mask: truncated or damaged"),
+    ],
+)
+def test_masks_that_are_none(task1, tmp_path, content, message):
+    masks = rewritten(task1[1], tmp_path, lambda files: files | {next(iter(files)): content})
+    changed = next(iter(members(masks)))
+    with isic2018_task1.read(replaced(task1, task1[1].name, masks)) as images:
+        (wrong,) = [image for image in images if image.name in changed]
+        with pytest.raises(Rejected, match=message):
+            label_map(wrong.masks, (48, 64), LESION)
+
+
+def test_a_jpeg_under_the_name_of_a_mask_counts_where_it_is_bright(task1, tmp_path):
+    def lossy(files):
+        first = next(iter(files))
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(files[first])).save(buffer, "JPEG", quality=60)
+        return files | {first: buffer.getvalue()}
+
+    masks = rewritten(task1[1], tmp_path, lossy)
+    found = []
+    for raw in (task1, replaced(task1, task1[1].name, masks)):
+        with isic2018_task1.read(raw) as images:
+            (one,) = [image for image in images if image.name in next(iter(members(masks)))]
+            found.append(label_map(one.masks, (48, 64), LESION) > 0)
+    assert found[0].any()
+    assert (found[0] != found[1]).mean() < 0.01
 
 
 def test_masks_without_photographs(task1, tmp_path):

@@ -81,7 +81,7 @@ def nuclei(path, counts, size=SIZE, legend=NUCLEI, masked=lambda number: True):
     return path
 
 
-def train_settings(model, config, labels=("normal", "tumour"), **loop):
+def train_settings(model, config, labels=("normal", "tumour"), learns="images", **loop):
     training = {
         "steps": 120,
         "batch_size": 4,
@@ -101,6 +101,7 @@ def train_settings(model, config, labels=("normal", "tumour"), **loop):
         "device": "cpu",
     }
     values = {"model": model, "classes": ["normal", "tumour"], "labels": labels, "seed": 1, "config": config}
+    values["learns"] = learns
     return parse(TrainSettings, values | {"training": training | loop})
 
 
@@ -217,6 +218,45 @@ def test_a_generator_of_noise_draws_images_with_masks(tmp_path, legend, coding):
 def exclusive(coding, channels):
     """Of classes all, of instances those that share no pixel, of four equal ones one."""
     return {"classes": channels, "instances": channels[..., :3]}.get(coding, channels.mean(-1, keepdims=True).round())
+
+
+@pytest.mark.parametrize("jitter", [None, 1.25])
+def test_masks_alone_are_learnt_drawn_and_painted(tmp_path, jitter):
+    """One generator learns masks only; another one, trained on pairs, paints what it drew."""
+    real = nuclei(tmp_path / "train.zip", {"normal": 12}, (16, 16))
+    drawer = dcgan(tmp_path, real, ["normal"], learns="masks", masks="classes", jitter=jitter)
+    assert load_generator(drawer).image_shape == (1, 16, 16)
+    sample(
+        sample_settings("dcgan", {"normal": 7}, ["normal"]),
+        checkpoints=[drawer],
+        images=real,
+        synthetic=tmp_path / "m.zip",
+    )
+    drawn = ImageSet(tmp_path / "m.zip")
+    assert check(tmp_path / "m.zip") == []
+    assert drawn.legend == dataclasses.replace(NUCLEI, channels=None)
+    assert drawn.pixels.shape == (7, 16, 16, 1)
+    assert np.array_equal(drawn.pixels[..., 0], np.where(drawn.masks > 0, 255, 0))
+    assert len({mask.tobytes() for mask in drawn.masks}) > 1
+
+    made = trained(tmp_path, real, train_settings("painter", {"noise": 0.05}, ["normal"], masks="classes"), "painted")
+    chosen = sample_settings("painter", {"normal": 7}, ["normal"])
+    sample(chosen, checkpoints=[made], images=tmp_path / "m.zip", synthetic=tmp_path / "s.zip")
+    painted = ImageSet(tmp_path / "s.zip")
+    assert painted.column("origin") == drawn.column("image")
+    assert np.array_equal(painted.masks, drawn.masks)
+    assert painted.legend == NUCLEI
+    where = drawn.masks > 0
+    if where.any() and not where.all():
+        assert painted.pixels[..., 0][where].mean() > painted.pixels[..., 0][~where].mean() + 50
+
+
+def test_a_training_of_masks_alone_needs_a_coding_and_a_model_that_draws(tmp_path):
+    real = nuclei(tmp_path / "train.zip", {"normal": 6, "tumour": 6})
+    with pytest.raises(InputError, match=r"masks alone needs setting training\.masks"):
+        trained(tmp_path, real, train_settings("painter", {"noise": 0.1}, learns="masks"))
+    with pytest.raises(InputError, match=r"masks alone needs setting training\.masks"):
+        dcgan(tmp_path, real, ["normal"], learns="masks", masks=None)
 
 
 def plain(tmp_path, legend):

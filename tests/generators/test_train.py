@@ -55,6 +55,7 @@ def values(config=None, **loop):
         "model": "dcgan",
         "classes": ["normal", "abnormal"],
         "labels": ["normal"],
+        "learns": "images",
         "seed": 3,
         "config": CONFIG | (config or {}),
         "training": LOOP | loop,

@@ -53,6 +53,7 @@ def run(tmp_path):
             MaskQualitySettings({name: name.upper() for name in leakages}),
             compared=paths,
             synthetics=[tmp_path / "s.zip"] * len(paths),
+            real=tmp_path / "s.zip",
             document=None,
             section=tmp_path / "mask_quality.json",
             out=[tmp_path / path for path in SECTION.files("mask_quality")],
@@ -97,6 +98,7 @@ def test_without_channels_the_section_says_nothing_of_leakage(run):
     content, _ = run(external=None)
     shown = {entry["name"]: entry["shown"] for entry in content["exhibits"]}
     assert shown == {
+        "mask_quality.drawn": True,
         "mask_quality.forms": True,
         "mask_quality.statistics": True,
         "mask_quality.leakage": False,

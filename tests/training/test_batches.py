@@ -34,6 +34,7 @@ def images(tmp_path):
 
 def opened(path, labels=("normal",), **changes):
     values = {"seed": 3, "batch_size": 4, "needs": NOISE, "size": None, "masks": None, "jitter": None, "flip": False}
+    values["learns"] = "images"
     return RealImages(path, ("normal", "abnormal"), labels, threads=2, **values | changes)
 
 

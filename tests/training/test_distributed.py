@@ -55,6 +55,7 @@ def settings(name, config=None, **loop):
         "model": model,
         "classes": ["normal", "abnormal"],
         "labels": ["normal", "abnormal"] if model in ("cyclegan", "stylegan2") else ["normal"],
+        "learns": "images",
         "seed": 3,
         "config": TINY[model]["config"] | {"learning_rate": 1.0e-2} | changes.get(model, {}) | (config or {}),
         "training": LOOP | masks | loop,

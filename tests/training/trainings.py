@@ -50,6 +50,7 @@ def of_generator(model, config, **loop):
         "model": model,
         "classes": ["normal", "abnormal"],
         "labels": ["normal"],
+        "learns": "images",
         "seed": 3,
         "config": config,
         "training": LOOP | loop,

@@ -39,6 +39,7 @@ def needs(experiment):
         }
         for name, generator, given in [(name, one, needs_of(one["model"], one["config"])) for name, one in own.items()]
         if "noise" not in given  # then an image to translate, or a mask, gives one sample
+        if masks_painted_by(experiment, name) is None
     }
     arms = {task: arm_settings(experiment, task) for task in entry["tasks"]}
     return {
@@ -59,7 +60,10 @@ def planned_trainings(experiment):
             "config": generator["config"],
             "receptive_field": generator["receptive_field"],
             "labels": training["labels"],
-            "image_shape": [prepare.get("channels", 1), *(generator["training"]["size"] or prepare["size"])],
+            "image_shape": [
+                0 if name in mask_drawers(experiment) else prepare.get("channels", 1),
+                *(generator["training"]["size"] or prepare["size"]),
+            ],
             "coding": generator["training"]["masks"],
             "masks": prepare["masks"],
             "batch_size": generator["training"]["batch_size"],

@@ -6,6 +6,15 @@ REFERENCES = f"{workflow.basedir}/src/synthmed/report/references"
 CAPTIONS = ".snakemake/captions"
 
 
+def named_in_report(generator):
+    """How a generator is named in tables and figures."""
+    return {
+        "model": generator["model"],
+        "title": generator["title"],
+        "receptive_field": generator.get("receptive_field"),
+    }
+
+
 def exhibits(key):
     """Outputs of the section `key`: its tables and figures, marked for Snakemake's report with their caption."""
     section = statement(key)

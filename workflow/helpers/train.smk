@@ -14,3 +14,9 @@ def initial_checkpoint(w):
         return []
     generator, _, part = training["initialise_from"].partition(".")
     return checkpoint_of(w.experiment, generator, f"{part}_r{repeat + 1}" if repeat else part)
+
+
+def sources_of_samples(w):
+    """The images or masks that the samples of the rule's generator are made from."""
+    drawer = masks_painted_by(w.experiment, w.generator)
+    return f"results/{w.experiment}/images/" + ("train.zip" if drawer is None else f"masks/{drawer}.zip")

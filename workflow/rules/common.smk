@@ -79,8 +79,27 @@ def check_all_names():
         try:
             check_reserved("experiments", [experiment], "experiments")
             check_names(entry, config["datasets"], WEIGHTS, sorted(documents), of_masks)
+            check_painters(experiment)
         except InputError as error:
             raise WorkflowError(f"experiments.{experiment}: {error}")
+
+
+def check_painters(experiment):
+    """Stop where a generator cannot paint the masks that are drawn for it, or would need more of them."""
+    generators = config["experiments"][experiment]["generators"]
+    for name, drawer in mask_generators(experiment).items():
+        drawn = drawer["samples"] if "samples" in drawer else drawer["sampling"]["samples"]
+        for painter in drawer["paints"]:
+            generator, where = generators[painter], f"mask_generators.{name}.paints names {painter!r}"
+            given = needs_of(generator["model"], generator["config"]) if "config" in generator else frozenset()
+            if "mask" not in given:
+                raise InputError(f"{where}, whose model {generator['model']} paints no images for masks")
+            for label, count in generator["sampling"]["samples"].items():
+                if "noise" not in given and count > drawn[label]:
+                    raise InputError(
+                        f"{where}: without noise a mask gives one image, and it is asked for {count} of {label!r}, but "
+                        f"{drawn[label]} masks are drawn; draw more, or ask for fewer"
+                    )
 
 
 def stand_in():
@@ -154,11 +173,28 @@ def left_alone(settings):
 
 
 def trained_generators(experiment):
-    """Everything that the training loop trains: the generators by name, and that of the anomaly search as `anomaly`."""
+    """Everything that the training loop trains: the generators by name, those of masks, and that of the anomaly search
+    as `anomaly`."""
     entry = config["experiments"][experiment]
     anomaly = {"anomaly": entry["anomaly"]["generator"]} if "anomaly" in entry else {}
     own = {name: generator for name, generator in entry["generators"].items() if generator["model"] != EXTERNAL}
-    return {**own, **anomaly}
+    return {**own, **mask_drawers(experiment), **anomaly}
+
+
+def mask_generators(experiment):
+    """What draws masks for other generators, by name."""
+    return config["experiments"][experiment].get("mask_generators", {})
+
+
+def mask_drawers(experiment):
+    """Those of them that are trained."""
+    return {name: one for name, one in mask_generators(experiment).items() if one["model"] != "elastic"}
+
+
+def masks_painted_by(experiment, generator):
+    """Name of what draws the masks that a generator paints images for; None: they are those of the training part."""
+    drawers = mask_generators(experiment).items()
+    return next((name for name, drawer in drawers if generator in drawer["paints"]), None)
 
 
 def external(experiment):
@@ -168,8 +204,8 @@ def external(experiment):
 
 
 def trained_here(experiment):
-    """Names of the generators whose images are sampled from a training of this experiment."""
-    return [name for name in generators(experiment) if name not in external(experiment)]
+    """Names of the generators whose images, or masks, are sampled from a training of this experiment."""
+    return [name for name in (*generators(experiment), *mask_drawers(experiment)) if name not in external(experiment)]
 
 
 def threads_of(training):
@@ -260,7 +296,7 @@ def pretrained(experiment):
 
 
 def all_trainings(experiment):
-    return [(name, part) for name in generators(experiment) for part in trainings(experiment, name)]
+    return [(name, part) for name in trained_here(experiment) for part in trainings(experiment, name)]
 
 
 def settings_files(wildcards):
@@ -297,6 +333,14 @@ EXTERNAL_SETS = "|".join(
     f"{experiment}/images/synthetic/{name}[.]" for experiment in EXPERIMENTS for name in external(experiment)
 )
 EXTERNAL_SETS = EXTERNAL_SETS or "(?!)"
+# And the masks that are real ones, deformed.
+DEFORMED_MASKS = "|".join(
+    f"{experiment}/images/masks/{name}[.]"
+    for experiment in EXPERIMENTS
+    for name in mask_generators(experiment)
+    if name not in mask_drawers(experiment)
+)
+DEFORMED_MASKS = DEFORMED_MASKS or "(?!)"
 
 
 def trained_classifiers(experiment):

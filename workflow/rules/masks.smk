@@ -11,7 +11,7 @@ for experiment in EXPERIMENTS:
     for name in drawing:
         declare("compare-masks", f"{folder}/compare_masks.{name}.json", {**shared, "generator": name})
     if drawing:
-        titles = {name: entry["generators"][name]["title"] for name in drawing}
+        titles = {name: {**entry["generators"], **mask_generators(experiment)}[name]["title"] for name in drawing}
         declare("section-mask-quality", f"{folder}/section.mask_quality.json", {"generators": titles})
 
 
@@ -20,7 +20,7 @@ rule compare_masks:
         settings="results/{experiment}/settings/compare_masks.{generator}.json",
         real="results/{experiment}/images/train.zip",
         held_out="results/{experiment}/images/test.zip",
-        fake="results/{experiment}/images/synthetic/{generator}.zip",
+        fake=lambda w: f"results/{w.experiment}/images/{drawing_masks(w.experiment)[w.generator]}/{w.generator}.zip",
         code=code("results/{experiment}/settings/compare_masks.{generator}.json"),
     output:
         out="results/{experiment}/masks/synthetic/{generator}.json",
@@ -39,6 +39,7 @@ rule section_mask_quality:
         settings="results/{experiment}/settings/section.mask_quality.json",
         compared=of_drawing("masks", "json"),
         synthetics=of_drawing("images", "zip"),
+        real="results/{experiment}/images/train.zip",
         document=document,
         code=code("results/{experiment}/settings/section.mask_quality.json"),
     output:

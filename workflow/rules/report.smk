@@ -3,14 +3,7 @@ for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
     provider = dataset_of(experiment)["provider"]
-    named = {
-        name: {
-            "model": generator["model"],
-            "title": generator["title"],
-            "receptive_field": generator.get("receptive_field"),
-        }
-        for name, generator in entry["generators"].items()
-    }
+    named = {name: named_in_report(generator) for name, generator in entry["generators"].items()}
     tasks = tasks_of(experiment)
     phantom, count = {"phantom": provider == "phantom"}, {"tasks": len(tasks)}
     shared = {"generators": named}
@@ -20,7 +13,7 @@ for experiment in EXPERIMENTS:
     declare("section-data", f"{folder}/section.data.json", {**shared, **labelled, **examples, "provider": provider})
     elsewhere = [generator["title"] for generator in named.values() if generator["model"] == "external"]
     declare("section-methods", f"{folder}/section.methods.json", {"external": elsewhere})
-    trained = {name: named[name] for name in trained_here(experiment)}
+    trained = {name: named_in_report(trained_generators(experiment)[name]) for name in trained_here(experiment)}
     beside = {"costs": f"../../logs/{experiment}/costs.html"}
     declare("section-networks", f"{folder}/section.networks.json", {"generators": trained, **beside})
     quality = {**shared, **labelled, "domain_only": domain_only(experiment)}

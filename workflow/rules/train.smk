@@ -10,13 +10,14 @@ for experiment in EXPERIMENTS:
                     "model": generator["model"],
                     "classes": entry["classes"],
                     "labels": training["labels"],
+                    "learns": "masks" if name in mask_drawers(experiment) else "images",
                     "seed": entry["seed"] + repeat,
                     "config": generator["config"],
                     "training": {**generator["training"], "steps": training["steps"]},
                 },
             )
     for name in trained_here(experiment):
-        model = {"model": entry["generators"][name]["model"]}
+        model = {"model": trained_generators(experiment)[name]["model"]}
         declare("describe-networks", f"results/{experiment}/settings/describe_networks.{name}.json", model)
 
 

@@ -37,6 +37,7 @@ from synthmed.evaluation.validate_segmentation import PixelValidationOptions
 from synthmed.evaluation.validate_verdict import ValidationOptions
 from synthmed.extractors.domain import DomainOptions
 from synthmed.extractors.features import FeatureOptions
+from synthmed.generators.deformed_masks import DeformOptions
 from synthmed.generators.sampling import SamplingOptions, Truncation
 from synthmed.generators.train import TrainingOptions
 from synthmed.latent.axes import AxesOptions
@@ -175,6 +176,33 @@ class Sampled(Trained):
         ),
     ]
     sampling: Sampling
+
+
+Painters = Annotated[
+    tuple[Name, ...],
+    Meta(
+        description="Generators (ones that need a mask) that paint images for these masks, and no longer for those of "
+        "the training images; of [] only the masks are judged."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class MaskDrawer(Trained):
+    """A generator of masks alone, trained on those of the real training images."""
+
+    sampling: Sampling
+    paints: Painters
+
+
+@dataclass(frozen=True)
+class DeformedMasks(DeformOptions):
+    """Masks of the real training images, elastically deformed."""
+
+    model: Annotated[Literal["elastic"], Meta(description="elastic: real masks, deformed.")]
+    title: Title
+    samples: Annotated[Counts, Meta(description="Masks of each label.")]
+    paints: Painters
 
 
 @dataclass(frozen=True)
@@ -468,6 +496,10 @@ class Experiment:
     latent_editing: LatentEditing | None = None
     anomaly: Anomaly | None = None
     background: Background | None = None
+    mask_generators: Annotated[
+        dict[Name, functools.reduce(operator.or_, [*_of_every_model(MaskDrawer), DeformedMasks])] | None,
+        Meta(min_length=1, description="What draws the masks that generators paint images for, by name."),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,8 @@ def check_names(
         _check_anomaly(entry)
     if "background" in entry:
         _check_background(entry)
+    if "mask_generators" in entry:
+        _check_mask_generators(entry)
 
 
 def spread(entry: Mapping) -> dict:
@@ -114,6 +116,9 @@ def spread(entry: Mapping) -> dict:
     if "anomaly" in entry:
         generator = _spread_generator(entry["anomaly"]["generator"], classes)
         whole["anomaly"] = {**entry["anomaly"], "generator": generator}
+    if "mask_generators" in entry:
+        drawn = {name: _spread_generator(one, classes) for name, one in entry["mask_generators"].items()}
+        whole["mask_generators"] = drawn
     return whole
 
 
@@ -123,6 +128,8 @@ def _of_each(counts: int | Mapping[str, int], classes: Sequence[str]) -> Mapping
 
 def _spread_generator(generator: Mapping, classes: Sequence[str]) -> dict:
     spread_out = dict(generator)
+    if "samples" in generator:  # of deformed masks
+        spread_out["samples"] = _of_each(generator["samples"], classes)
     if "sampling" in generator:
         samples = _of_each(generator["sampling"]["samples"], classes)
         spread_out["sampling"] = {**generator["sampling"], "samples": samples}
@@ -139,9 +146,13 @@ def _spread_generator(generator: Mapping, classes: Sequence[str]) -> dict:
 
 
 def pool_count(entry: Mapping, pool: Mapping[str, object], label: str) -> int:
-    """Images of a class in the pool of true draws, which counts them by the source's own labels."""
-    labels = entry["prepare"]["labels"]
-    return sum(pool[theirs] for theirs, ours in labels.items() if ours == label and isinstance(pool.get(theirs), int))
+    """Images of a class in the pool of true draws, which counts them by the source's own labels: itself, or in its
+    setting `images`, whose counts all are of the class where the source has one label only."""
+    labels, counts = entry["prepare"]["labels"], pool.get("images", pool)
+    theirs = [name for name, ours in labels.items() if ours == label]
+    if "images" in pool and theirs == list(labels) and not set(theirs) & set(counts):
+        return sum(counts.values())
+    return sum(counts[name] for name in theirs if isinstance(counts.get(name), int))
 
 
 def findings_of(dataset: Mapping) -> set[str] | None:
@@ -192,6 +203,33 @@ def _check_states(entry: Mapping) -> None:
 def _check_diversity(entry: Mapping) -> None:
     if "mask_diversity" in entry:
         _known("mask_diversity.generators", entry["mask_diversity"]["generators"], entry["generators"], "generators")
+
+
+def _check_mask_generators(entry: Mapping) -> None:
+    drawers, classes = entry["mask_generators"], list(entry["classes"])
+    check_reserved("generators", drawers, "mask_generators")
+    if entry["prepare"].get("masks") is None:
+        raise InputError("setting mask_generators is for masks, but prepare.masks is null")
+    painted: dict[str, str] = {}
+    for name, drawer in drawers.items():
+        where = f"mask_generators.{name}"
+        if name in entry["generators"]:
+            raise InputError(f"{where}: a generator has this name, too; choose another one")
+        samples = drawer["samples"] if "samples" in drawer else drawer["sampling"]["samples"]
+        _known(f"{where}.samples", samples, classes, "classes")
+        if "trainings" in drawer:
+            _check_trainings(where, drawer, classes, entry)
+            if drawer["training"]["masks"] is None:
+                raise InputError(f"setting {where}.training.masks is null, but it learns masks alone; name a coding")
+        _known(f"{where}.paints", drawer["paints"], entry["generators"], "generators")
+        for painter in drawer["paints"]:
+            if painter in painted:
+                raise InputError(f"{where}.paints names {painter!r}, which {painted[painter]!r} has; it takes one")
+            painted[painter] = name
+            if "sampling" not in entry["generators"][painter]:
+                raise InputError(f"{where}.paints names {painter!r}, whose images were made elsewhere")
+            if missing := sorted(set(entry["generators"][painter]["sampling"]["samples"]) - set(samples)):
+                raise InputError(f"{where} makes no mask of {missing[0]!r}, which {painter!r} is asked for")
 
 
 def _check_repeats(where: str, generator: Mapping, tasks: Mapping[str, Mapping]) -> None:

@@ -23,7 +23,10 @@ class PlannedTraining:
     config: Annotated[dict, Meta(description="Settings of the model.")]
     receptive_field: Annotated[int | None, Meta(description="Of its PatchGAN, as the report will say it.")]
     labels: Annotated[Names, Meta(description="Classes of its training images.")]
-    image_shape: Annotated[tuple[Count, Count, Count], Meta(description="Channels, height and width of its images.")]
+    image_shape: Annotated[
+        tuple[Annotated[int, Meta(ge=0)], Count, Count],
+        Meta(description="Channels, height and width of its images; no channels where it learns masks alone."),
+    ]
     coding: Annotated[Coding | None, Meta(description="How masks become channels for it, null: without masks.")]
     masks: Annotated[MaskSettings | None, Meta(description="What the masks of the image sets mark.")]
     batch_size: Annotated[Count, Meta(description="Images of a micro-batch.")]

@@ -168,11 +168,11 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
     """Draw a synthetic image set.
 
     checkpoints: one per training, in the order of settings.trainings, then those of the next repeat; images: the
-    training part, whose images a model translates or whose masks it paints, where it needs such. synthetic: image set
-    with settings.samples[label] images of each label by each repeat, with masks where the model draws or is given some;
-    what was made from a real image or its mask names it in the column `origin`, and with several repeats `training`
-    tells them apart, from 1. Memory holds one batch. Raises InputError on checkpoints that do not fit the settings or
-    each other, and on more samples than their sources can give.
+    training part, whose images a model translates or whose masks it paints, where it needs such, or a set of other
+    masks. synthetic: image set with settings.samples[label] images of each label by each repeat, with masks where the
+    model draws or is given some; what was made from a real image or its mask names it in the column `origin`, and with
+    several repeats `training` tells them apart, from 1. Memory holds one batch. Raises InputError on checkpoints that
+    do not fit the settings or each other, and on more samples than their sources can give.
     """
     if len(checkpoints) != len(settings.trainings) * settings.repeats:
         raise InputError(
@@ -251,7 +251,7 @@ def draw_images(
         if real is not None:
             chosen = sources[start : start + count]
             source, masks = _read(real, chosen, model)
-            source, found = source.to(model.device), [{"origin": real.rows[i]["image"]} for i in chosen]
+            source, found = source.to(model.device), [{"origin": _origin(real.rows[i])} for i in chosen]
         drawn = model.sample(count, label, noise, source)
         if not torch.isfinite(drawn).all():
             raise InputError(
@@ -260,6 +260,11 @@ def draw_images(
         drawn = to_pixels(drawn).cpu().permute(0, 2, 3, 1).numpy()
         for pixels, columns, mask in zip(drawn, found, masks, strict=True):
             yield _with_mask(columns, pixels, mask, model)
+
+
+def _origin(row: Mapping[str, str]) -> str:
+    """The real image behind a source: what the source was made from, where it says so, else its own name."""
+    return row.get("origin") or row["image"]
 
 
 def _read(real: ImageSet, chosen: Sequence[int], model: Generator) -> tuple[torch.Tensor, list[tuple[np.ndarray, ...]]]:
@@ -285,16 +290,16 @@ def _with_mask(
     columns: Mapping[str, object], pixels: np.ndarray, mask: tuple[np.ndarray, ...], model: Generator
 ) -> tuple:
     """Columns, the image (H, W, C) and its mask, where there is one: the one it was made from, or its own last
-    channels, whose leakage (metrics/leakage.py) becomes columns: binarised masks do not show it any more."""
+    channels, whose leakage (metrics/leakage.py) becomes columns: binarised masks do not show it any more. Where masks
+    are all that the model draws, the image is white where the mask marks something."""
     if model.masks is None or "mask" in model.needs:
         return columns, pixels, *mask
     image, channels = np.split(pixels, [model.image_shape[0] - len(model.masks.names)], axis=2)
+    own = model.masks.decode(channels)
+    if not image.shape[2]:
+        return columns, np.where(own > 0, np.uint8(255), np.uint8(0))[:, :, None], own
     mixed = leakage(image, model.masks.exclusive(channels))
-    return (
-        columns | {COLUMN.format(name): f"{value:.5f}" for name, value in mixed.items()},
-        image,
-        model.masks.decode(channels),
-    )
+    return columns | {COLUMN.format(name): f"{value:.5f}" for name, value in mixed.items()}, image, own
 
 
 def _file_names(labels: Sequence[str]) -> dict[str, str]:

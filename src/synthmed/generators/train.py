@@ -20,7 +20,7 @@ from synthmed.generators.states import KeptStates
 from synthmed.generators.transfer import transfer
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
-from synthmed.training.batches import RealImages
+from synthmed.training.batches import Learnt, RealImages
 from synthmed.training.device import derived_seed
 from synthmed.training.history import History
 from synthmed.training.images import Batch
@@ -95,6 +95,13 @@ class TrainSettings:
     model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
     classes: Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
     labels: Annotated[tuple[str, ...], Meta(min_length=1, description="Classes of its training images.")]
+    learns: Annotated[
+        Learnt,
+        Meta(
+            description="images: with their masks, where training.masks says how; masks: these alone, for generators "
+            "that paint images for them."
+        ),
+    ]
     seed: Seed
     config: Annotated[dict, Meta(description="Settings of the model: its Config.")]
     training: Annotated[LoopSettings, Meta(description="Settings of the training loop.")]
@@ -168,6 +175,7 @@ def _real_images(settings: TrainSettings, model_class: type[Generator], images: 
         seed=settings.seed,
         batch_size=loop.batch_size,
         needs=model_class.needs,
+        learns=settings.learns,
         size=loop.size,
         masks=loop.masks,
         jitter=loop.jitter,

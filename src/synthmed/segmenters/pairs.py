@@ -47,7 +47,7 @@ def read_set(images: ImageSet, settings: TrainSegmenterSettings, rows: Sequence[
     """
     coded = MaskChannels(settings.masks, images.legend)
     keep = np.arange(len(images)) if rows is None else np.asarray(rows)
-    reader = OnDemand(images, keep, settings.size, coded, settings.threads)
+    reader = OnDemand(images, keep, settings.size, coded, "images", settings.threads)
     found = torch.cat([reader.read(chunk) for chunk in torch.arange(len(keep)).split(256)])
     reader.threads.shutdown()
     channels = reader.full_shape[2]

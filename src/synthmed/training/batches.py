@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from synthmed.training.images import Batch, mirrored, resized, to_model
 
 MEMORY = 4 * 2**30
 """Pixels kept in memory, in bytes, of each process; larger sets are decoded on demand. No result depends on it."""
+Learnt = Literal["images", "masks"]
+"""What a training is of: images, with their masks where it knows some, or masks alone."""
 AHEAD = 2
 """Batches that are decoded ahead."""
 
@@ -48,12 +50,13 @@ class OnDemand:
         keep: np.ndarray,
         size: tuple[int, int] | None,
         masks: MaskChannels | None,
+        learns: Learnt,
         threads: int,
     ):
         """keep: positions in the set of the images 0, 1, …; size: height and width to reduce them to, None: as they
-        are; masks: how their masks become further channels, None: without. Raises InputError when that would enlarge,
-        and on an image without a mask."""
-        self.path, self.keep, self.size, self.masks = image_set.path, keep, size, masks
+        are; masks: how their masks become further channels, None: without; learns: whether the images count, too.
+        Raises InputError when that would enlarge, and on an image without a mask."""
+        self.path, self.keep, self.size, self.masks, self.learns = image_set.path, keep, size, masks, learns
         without = [image_set.rows[position]["image"] for position in keep if not image_set.rows[position]["mask"]]
         if masks is not None and without:
             raise InputError(
@@ -68,7 +71,7 @@ class OnDemand:
                 f"setting training.size is {list(size)}, but the images of {self.path} have {height}×{width} pixels; "
                 "lower it, or prepare larger images"
             )
-        channels += 0 if masks is None else len(masks.names)
+        channels = (channels if learns == "images" else 0) + (0 if masks is None else len(masks.names))
         self.shape = (channels, *((height, width) if size is None else size))
         self.threads = ThreadPoolExecutor(threads, "decode")
         self.ahead: dict[int, Future[tuple[np.ndarray, ...]]] = {}
@@ -93,7 +96,7 @@ class OnDemand:
         )
         if self.size is not None:
             images = resized(images.float(), self.size).round().clamp(0, 255).to(torch.uint8)
-        return torch.cat([images, *masks], dim=1)
+        return torch.cat([images, *masks], dim=1) if self.learns == "images" else masks[0]
 
     def expect(self, positions: Tensor) -> None:
         """Decode these ahead, and forget whatever else was announced before."""
@@ -135,6 +138,7 @@ class RealImages:
         seed: int,
         batch_size: int,
         needs: frozenset[str],
+        learns: Learnt,
         size: tuple[int, int] | None,
         masks: Coding | None,
         jitter: float | None,
@@ -142,10 +146,10 @@ class RealImages:
         threads: int,
     ):
         """classes: all labels in the set; labels: those that are used; batch_size: the most images a batch will have,
-        of all ranks together (of every class, if the model needs images); needs: of the model; size: height and width
-        they are reduced to, None: as they are; masks: how their masks become channels, None: without; jitter: how many
-        times that size they have before a random part of the size is taken, None: the whole is; flip: mirror left-right
-        with probability 1/2; threads: for decoding."""
+        of all ranks together (of every class, if the model needs images); needs: of the model; learns: the images, or
+        their masks alone; size: height and width they are reduced to, None: as they are; masks: how their masks become
+        channels, None: without; jitter: how many times that size they have before a random part of the size is taken,
+        None: the whole is; flip: mirror left-right with probability 1/2; threads: for decoding."""
         unknown = [label for label in labels if label not in classes]
         if unknown or not labels:
             raise InputError(f"setting labels is {list(labels)}; choose from the classes {list(classes)}")
@@ -162,13 +166,20 @@ class RealImages:
         self.rng = torch.Generator().manual_seed(derived_seed(seed, "data order"))
         self.flip, self.jitter = flip, jitter
 
-        self.legend = image_set.legend if masks is not None else replace(PLAIN, channels=image_set.legend.channels)
+        if learns == "masks" and (masks is None or "mask" in needs):
+            raise InputError(
+                f"{path}: a generator of masks alone needs setting training.masks, and a model that is given none"
+            )
+        channels = image_set.legend.channels if learns == "images" else None
+        self.legend = replace(PLAIN if masks is None else image_set.legend, channels=channels)
         coded = None if masks is None else MaskChannels(masks, self.legend)
         whole = image_set[int(keep[0])].shape[:2]
         self.size = whole if size is None else size
         self.enlarged = self.size if jitter is None else tuple(round(jitter * side) for side in self.size)
         held = tuple(map(max, self.size, map(min, whole, self.enlarged)))
-        self.on_demand: OnDemand | None = OnDemand(image_set, keep, None if held == whole else held, coded, threads)
+        self.on_demand: OnDemand | None = OnDemand(
+            image_set, keep, None if held == whole else held, coded, learns, threads
+        )
         channels = self.on_demand.shape[0]
         self.mask_channels = 0 if coded is None else len(coded.names)
         self.apart = self.mask_channels if "mask" in needs else 0
@@ -194,9 +205,8 @@ class RealImages:
         if images.shape[2:] == size:
             return images
         images, *masks = _apart(images, self.mask_channels)
-        return torch.cat(
-            [resized(images, size), *(F.interpolate(part, size, mode="nearest-exact") for part in masks)], dim=1
-        )
+        pictures = [resized(images, size)] if images.shape[1] else []  # of masks alone there are none
+        return torch.cat([*pictures, *(F.interpolate(part, size, mode="nearest-exact") for part in masks)], dim=1)
 
     def _parts(self, images: Tensor, count: int) -> Tensor:
         """A random part of self.size of each image: (N, C, …) → (N, C, *self.size)."""

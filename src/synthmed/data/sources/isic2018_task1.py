@@ -5,18 +5,21 @@ seed 001), the 1,000 of the test archive, or both; the column `source` says whic
 published: every image counts as a patient of its own.
 """
 
+import io
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta
+from PIL import Image
 
 from synthmed.core.errors import InputError
 from synthmed.core.settings import parse
-from synthmed.data.archives import Archive
+from synthmed.data.archives import Archive, DamagedMember
 from synthmed.data.sources.isic import (
     ARTEFACT_LABELS,
     ArtefactLabels,
@@ -141,6 +144,19 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
         yield found
 
 
+def _outline(load: Callable[[], bytes]) -> bytes:
+    """A mask. Every photograph shows a lesion, so that a mask without one is damaged: raises DamagedMember."""
+    content = load()
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            black = picture.convert("L").getextrema()[1] == 0
+    except (OSError, SyntaxError, ValueError):
+        return content  # no picture: the preparation says so
+    if black:
+        raise DamagedMember("all of it is black, and every photograph shows a lesion")
+    return content
+
+
 def _images(part: str, photographs: Archive, masks: Archive, known: Mapping[str, Extra]) -> list[RawImage]:
     files, outlines = members(photographs, ".jpg"), members(masks, ".png", "_segmentation")
     alone = sorted(set(outlines) - set(files))
@@ -159,7 +175,7 @@ def _images(part: str, photographs: Archive, masks: Archive, known: Mapping[str,
             split="train" if part == "train" else "test",
             source=f"isic2018_{part}",
             load=load,
-            masks=(read_mask[name],) if name in outlines else (),
+            masks=(partial(_outline, read_mask[name]),) if name in outlines else (),
             extra=extra_of(name, known),
             patient_known=False,
         )

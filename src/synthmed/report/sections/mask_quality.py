@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.step import Output, step
+from synthmed.data.imageset import ImageSet
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import read_result
@@ -95,10 +96,30 @@ def _mixed(path: Path, found: Found) -> str | None:
     return None
 
 
+_SHOWN = 8
+
+
+def _drawn(path: Path, found: Found) -> None:
+    from synthmed.report.charts.masks import draw_predictions
+
+    sets = {"Real, training": found["real"], **dict(zip(found["titles"].values(), found["synthetics"], strict=True))}
+    rows = []
+    for title, images in sets.items():
+        one = ImageSet(images)
+        rows.append((title, [pair for _, *pair in one.entries(range(min(_SHOWN, len(one))))]))
+    draw_predictions(path, rows, ImageSet(found["real"]).legend)
+
+
 SECTION = Section(
     link="Mask quality",
     title="Do the masks look like real ones?",
     exhibits=(
+        Figure(
+            "drawn",
+            "The first images of each set with the outlines of their masks; they were not picked. Of masks alone the "
+            "image is the mask.",
+            _drawn,
+        ),
         Figure(
             "forms",
             "Forms of single masks: the share of masks up to each value, of real training images (black), held-out "
@@ -141,19 +162,22 @@ def section(
     *,
     compared: list[Path],
     synthetics: list[Path],
+    real: Path,
     document: Path | None,
     section: Output,
     out: list[Output],
 ) -> None:
     """The report's section on generated masks.
 
-    compared: of `compare-masks`, synthetics: the image sets, one for each of settings.generators.
+    compared: of `compare-masks`, synthetics: the image sets, one for each of settings.generators; real: the training
+    images.
     """
     results = [read_result(path) for path in compared]
     found = {
         "titles": settings.generators,
         "compared": results,
         "synthetics": synthetics,
+        "real": real,
         "leaking": any(result["leakage"] for result in results),
     }
     write_section(section, out, SECTION, found, document=document)

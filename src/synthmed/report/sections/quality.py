@@ -87,7 +87,9 @@ def _rows(found: Found) -> list[dict]:
             }
             rows.append(
                 {
-                    "keys": tuple(f"{key}/{label}{_suffix(result['view'])}" for key in entry.keys),
+                    "keys": tuple(
+                        f"{key}/{label}{_suffix(result['view'])}" for key in (result["generator"], *entry.keys)
+                    ),
                     "generator": entry.title,
                     "receptive_field": entry.receptive_field,
                     "view": VIEWS.get(result["view"], f"masks of {result['view']}"),
