@@ -2,12 +2,14 @@
 
 import csv
 
+import numpy as np
 import pytest
 import torch
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_text
 from synthmed.core.settings import parse
+from synthmed.data.imageset import write_image_set
 from synthmed.evaluation.describe_networks import DescribeNetworksSettings, describe_networks
 from synthmed.generators import dcgan
 from synthmed.report.sections.networks import SECTION, NetworksSettings, section
@@ -30,6 +32,9 @@ exhibits:
     caption: The document's Table 4.
     columns: {parameters: parameters}
     rows: {first/generator: [54427907]}
+  networks.layers:
+    columns: {layer: layer}
+    rows: {dcgan/discriminator/Conv2d 8 × 8 × 2: [Downsample_1], dcgan/discriminator/Conv2d 64 × 64 × 64: [other]}
 """
 
 
@@ -44,21 +49,32 @@ def networks(tmp_path):
     return tmp_path / "networks.json"
 
 
-def write(tmp_path, networks, document=None):
+def write(tmp_path, networks, document=None, jitter=None):
     entry = {"model": "dcgan", "receptive_field": None}
     settings = {
         "costs": "../costs.html",
         "generators": {"first": entry | {"title": "First"}, "second": entry | {"title": "Second"}},
+        **{"jitter": jitter, "flip": True, "seed": 1},
     }
     out = [tmp_path / name for name in SECTION.files("networks")]
     section(
         parse(NetworksSettings, settings),
         networks=[networks, networks],
+        train=pairs(tmp_path / "train.zip"),
         document=document,
         section=tmp_path / "sections" / "networks.json",
         out=out,
     )
-    return [list(csv.DictReader(path.open())) for path in out]
+    return [list(csv.DictReader(path.open())) for path in out if path.suffix == ".csv"]
+
+
+def pairs(path):
+    """One image, bright inside its mask."""
+    mask = np.zeros((24, 32), np.uint8)
+    mask[4:12, 8:20] = 255
+    fields = {"image": "a.png", "label": "nuclei", "patient": "a", "split": "train", "source": "s"}
+    write_image_set(path, [(fields, np.dstack([mask] * 3), mask)])
+    return path
 
 
 def test_parameters_and_running_statistics_are_those_counted_by_hand(tmp_path, networks):
@@ -99,11 +115,25 @@ def test_a_network_that_two_generators_share_is_listed_once_and_counted_for_both
 
 def test_the_documents_counts_stand_beside_the_generator_they_belong_to(tmp_path, networks):
     write_text(tmp_path / "document.yaml", DOCUMENT)
-    counts, _ = write(tmp_path, networks, tmp_path / "document.yaml")
+    counts, layers = write(tmp_path, networks, tmp_path / "document.yaml")
+    beside = {row["layer"]: row["reference_layer"] for row in layers if row["reference_layer"]}
+    assert list(beside.values()) == ["Downsample_1"]  # that gives what ours gives
     beside = {(row["generator"], row["network"]): row["reference_parameters"] for row in counts}
     assert beside.pop(("First", "generator")) == "54427907"
     assert set(beside.values()) == {""}
     assert "54,427,907" in read_json(tmp_path / "sections" / "networks.json")["html"]
+
+
+def test_the_jitter_is_shown_where_there_is_one(tmp_path, networks):
+    write(tmp_path, networks)
+    page = read_json(tmp_path / "sections" / "networks.json")
+    assert [one["shown"] for one in page["exhibits"] if one["name"] == "networks.jitter"] == [False]
+    write(tmp_path, networks, jitter=1.5)
+    page = read_json(tmp_path / "sections" / "networks.json")
+    (shown,) = [one for one in page["exhibits"] if one["name"] == "networks.jitter"]
+    assert shown["shown"]
+    assert "and its mask: as it is, enlarged 1.5 times" in shown["caption"]
+    assert "mirrored" in shown["caption"]
 
 
 def test_a_missing_file_of_networks_is_refused(tmp_path, networks):
@@ -111,9 +141,11 @@ def test_a_missing_file_of_networks_is_refused(tmp_path, networks):
         section(
             parse(
                 NetworksSettings,
-                {"costs": "", "generators": {n: {"model": "dcgan", "title": n, "receptive_field": None} for n in "ab"}},
+                {"generators": {n: {"model": "dcgan", "title": n, "receptive_field": None} for n in "ab"}}
+                | {"costs": "", "jitter": None, "flip": False, "seed": 1},
             ),
             networks=[networks],
+            train=tmp_path / "none.zip",
             document=None,
             section=tmp_path / "sections" / "networks.json",
             out=[],

@@ -14,8 +14,11 @@ for experiment in EXPERIMENTS:
     elsewhere = [generator["title"] for generator in named.values() if generator["model"] == "external"]
     declare("section-methods", f"{folder}/section.methods.json", {"external": elsewhere})
     trained = {name: named_in_report(trained_generators(experiment)[name]) for name in trained_here(experiment)}
-    beside = {"costs": f"../../logs/{experiment}/costs.html"}
-    declare("section-networks", f"{folder}/section.networks.json", {"generators": trained, **beside})
+    loops = [trained_generators(experiment)[name]["training"] for name in trained]
+    jitter = max((loop["jitter"] for loop in loops if loop["jitter"] is not None), default=None)
+    about = {"jitter": jitter, "flip": any(loop["flip"] for loop in loops), "seed": entry["seed"]}
+    about |= {"costs": f"../../logs/{experiment}/costs.html"}
+    declare("section-networks", f"{folder}/section.networks.json", {**about, "generators": trained})
     quality = {**shared, **labelled, "domain_only": domain_only(experiment)}
     declare("section-quality", f"{folder}/section.quality.json", quality)
     declare("section-sharing", f"{folder}/section.sharing.json", shared)
@@ -125,6 +128,7 @@ rule section_networks:
         networks=lambda w: [
             f"results/{w.experiment}/generators/{name}/networks.json" for name in trained_here(w.experiment)
         ],
+        train="results/{experiment}/images/train.zip",
         document=document,
         code=code("results/{experiment}/settings/section.networks.json"),
     output:

@@ -6,8 +6,10 @@ from textwrap import fill
 
 import matplotlib.colors
 import numpy as np
+from matplotlib.patches import Rectangle
+from PIL import Image
 
-from synthmed.data.channels import boundary
+from synthmed.data.channels import boundary, nearest
 from synthmed.data.imageset import ImageSet, Legend
 from synthmed.report.charts.style import INK, MUTED, SERIES, panels, plt, save
 
@@ -56,6 +58,34 @@ def draw_predictions(
     axis.set_ylim(len(rows) * tall, 0)
     axis.axis("off")
     save(figure, path)
+
+
+def draw_jitter(path: Path, pair: Sequence[np.ndarray], legend: Legend, factor: float, flip: bool, seed: int) -> None:
+    """An image (H, W, C) and its mask, if any: as they are, `factor` times as large with a frame around a random part
+    of the size of the image, that part, and mirrored."""
+    height, width = pair[0].shape[:2]
+    large = [_enlarged(pair[0], factor)]
+    large += [nearest(mask, large[0].shape[:2]) for mask in pair[1:]]
+    rng = np.random.default_rng(seed)
+    room = large[0].shape[0] - height, large[0].shape[1] - width
+    top, left = rng.integers(np.add(room, 1)).tolist()
+    part = [one[top : top + height, left : left + width] for one in large]
+    shown = {"as it is": pair, "enlarged": large, "a part of it": part}
+    shown |= {"mirrored": [one[:, ::-1] for one in part]} if flip else {}
+    figure, axes = panels(len(shown), columns=4, width=2.3, height=2.5)
+    for axis, (title, images) in zip(axes, shown.items(), strict=True):
+        show_pair(axis, images[0], images[1] if len(images) > 1 else None, legend)
+        axis.set_title(title)
+        axis.axis("off")
+    axes[1].add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec="white", lw=1.6))
+    save(figure, path)
+
+
+def _enlarged(pixels: np.ndarray, factor: float) -> np.ndarray:
+    """An image (H, W, C), channel by channel, so that it may have any number of them."""
+    size = round(factor * pixels.shape[1]), round(factor * pixels.shape[0])
+    channels = [Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(pixels, 2, 0)]
+    return np.dstack([np.asarray(channel.resize(size, Image.Resampling.BILINEAR)) for channel in channels])
 
 
 def draw_epochs(path: Path, trainings: Mapping[str, Sequence[Mapping]]) -> None:

@@ -8,8 +8,10 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
+from synthmed.core.settings import Seed
 from synthmed.core.step import Output, step
-from synthmed.report.exhibits import Column, Found, Section, Table
+from synthmed.data.imageset import ImageSet
+from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry
 from synthmed.report.section import write_section
 
@@ -17,6 +19,12 @@ from synthmed.report.section import write_section
 @dataclass(frozen=True)
 class NetworksSettings:
     """Settings of `section-networks`."""
+
+    jitter: Annotated[
+        float | None, Meta(description="Of the trainings, the largest (see their settings); null: none has any.")
+    ]
+    flip: Annotated[bool, Meta(description="Whether a training mirrors images.")]
+    seed: Seed
 
     generators: Annotated[
         dict[str, GeneratorEntry], Meta(description="Those that were trained here, in the order of `networks`.")
@@ -56,16 +64,29 @@ def _layers(found: Found) -> list[dict]:
         for layer in layers:
             known_as = [key for name, entry, _, _ in same for key in (name, *entry.keys)]
             shape = layer["output"]
+            size = shape and " × ".join(map(str, [*shape[1:], shape[0]]))
             rows.append(
                 {
-                    "keys": tuple(f"{key}/{network}/{layer['name']}" for key in known_as),
+                    # By what it gives: the tenth layer of a smaller network is none of the document's.
+                    "keys": tuple(f"{key}/{network}/{layer['kind']} {size}" for key in known_as),
                     "network": title,
                     "layer": layer["name"],
-                    "output": shape and " × ".join(map(str, [*shape[1:], shape[0]])),
+                    "output": size,
                     **{key: layer[key] for key in ("kind", "kernel", "stride", "parameters", "statistics")},
                 }
             )
     return rows
+
+
+def _draw(path: Path, found: Found) -> str | None:
+    settings = found["settings"]
+    if settings.jitter is None:
+        return "No training of this experiment learns from parts of larger images."
+    from synthmed.report.charts.masks import draw_jitter
+
+    train = ImageSet(found["train"])
+    draw_jitter(path, next(train.entries([0]))[1:], train.legend, settings.jitter, settings.flip, settings.seed)
+    return None
 
 
 SECTION = Section(
@@ -103,17 +124,30 @@ SECTION = Section(
             empty="no generator was trained in this experiment",
             page="document",
         ),
+        Figure(
+            "jitter",
+            "What a generator learns from one training image{{ ' and its mask' if masks }}: as it is, enlarged "
+            "{{ '%.4g' % settings.jitter if settings.jitter }} times (frame: a part of the size of the image, drawn "
+            "anew at every step), that part{{ ', and mirrored, as half of the parts are' if settings.flip }}.",
+            _draw,
+        ),
     ),
 )
 
 
 @step("section-networks")
 def section(
-    settings: NetworksSettings, *, networks: list[Path], document: Path | None, section: Output, out: list[Output]
+    settings: NetworksSettings,
+    *,
+    networks: list[Path],
+    train: Path,
+    document: Path | None,
+    section: Output,
+    out: list[Output],
 ) -> None:
     """The report's section on networks.
 
-    networks: of `describe-networks`, for each generator in the order of the settings.
+    networks: of `describe-networks`, for each generator in the order of the settings; train: real images.
     """
     if len(networks) != len(settings.generators):
         raise InputError(f"{len(networks)} files of networks for the generators {list(settings.generators)}")
@@ -121,4 +155,11 @@ def section(
         (name, entry, read_json(path))
         for (name, entry), path in zip(settings.generators.items(), networks, strict=True)
     ]
-    write_section(section, out, SECTION, {"described": described, "costs": settings.costs}, document=document)
+    found = {
+        "settings": settings,
+        "described": described,
+        "costs": settings.costs,
+        "train": train,
+        "masks": settings.jitter is not None and any(ImageSet(train).column("mask")),
+    }
+    write_section(section, out, SECTION, found, document=document)
