@@ -94,7 +94,13 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
     settings = parse(FolderSettings, options, "options")
     folder, rows = listed(settings)
     labels = Counter(row["label"] for row in rows)
-    if len(labels) < 2 and not (rows and all(row["mask"] for row in rows)):
+    without = [row["file"] for row in rows if not row["mask"]]
+    if len(labels) < 2 and 0 < len(without) < len(rows):
+        raise InputError(
+            f"{folder.path}: {len(without)} of {len(rows)} images have no mask, the first is {without[0]!r}; where "
+            f"there is one class only ({', '.join(labels)}) each needs one: give it, or take its line out of the table"
+        )
+    if len(labels) < 2 and not (rows and not without):
         raise InputError(f"{folder.path}: only one class ({', '.join(labels) or 'no image'}); at least two are needed")
     _settle_patients(rows, folder, settings)
     for row in rows:
