@@ -124,6 +124,7 @@ def test_jpegs_have_values_between(folder):
         buffer = io.BytesIO()
         Image.fromarray(nuclei(dtype=np.uint8)).save(buffer, "JPEG")
         (folder / "masks" / f"{number}.jpg").write_bytes(buffer.getvalue())
+        (folder / "masks" / f"{number}.png").unlink()
     with pytest.raises(InputError, match=r"its mask: a JPEG, which changes values; give a PNG"):
         prepared(folder, ending="jpg")
 
@@ -141,6 +142,7 @@ def test_a_mask_without_its_image(folder):
 
 
 def test_an_image_without_a_mask_in_the_table(folder):
+    (folder / "masks" / "3.png").unlink()
     with pytest.raises(InputError, match=r"1 of 8 images have no mask, the first is 'images/3\.png'; where"):
         prepared(folder, without=3)
 

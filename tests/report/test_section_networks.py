@@ -54,7 +54,9 @@ def write(tmp_path, networks, document=None, jitter=None):
     settings = {
         "costs": "../costs.html",
         "generators": {"first": entry | {"title": "First"}, "second": entry | {"title": "Second"}},
-        **{"jitter": jitter, "flip": True, "seed": 1},
+        "jitter": jitter,
+        "flip": True,
+        "seed": 1,
     }
     out = [tmp_path / name for name in SECTION.files("networks")]
     section(
