@@ -44,7 +44,19 @@ def pictures(path, masked=True):
     return path
 
 
-def write_states(folder, scores, names=("patches", "image"), **changes):
+DOCUMENT = """
+citation: somebody
+exhibits:
+  states.states:
+    caption: The document's Figures 5 and 6.
+    columns: {fid_few: FID of 64}
+    rows: {patches/train: [150], patches/test: [160]}
+words:
+  states: It says that one is steadier.
+"""
+
+
+def write_states(folder, scores, names=("patches", "image"), document=None, **changes):
     settings = {
         "generators": {name: ENTRY | {"title": name.capitalize()} for name in names},
         "choose": ["image"], "marks": [200], "steps_shown": [50, 390],
@@ -52,7 +64,7 @@ def write_states(folder, scores, names=("patches", "image"), **changes):
     out = [folder / name for name in states.SECTION.files("states")]
     shown = [pictures(folder / f"{name}.npz", masked=name == "patches") for name in names]
     states.section(
-        parse(states.StatesSettings, settings | changes), scores=scores, pictures=shown, document=None,
+        parse(states.StatesSettings, settings | changes), scores=scores, pictures=shown, document=document,
         section=folder / "sections" / "states.json", out=out,
     )  # fmt: skip
     table = next(path for path in out if path.suffix == ".csv")
@@ -87,6 +99,14 @@ def test_trainings_of_different_classes_are_told_apart(tmp_path):
     scores = [scored(tmp_path, "patches", [2.0, 1.0], label, (label,)) for label in ("normal", "sick")]
     rows, _, _ = write_states(tmp_path, scores, names=("patches",), choose=[])
     assert [row["generator"] for row in rows[::2]] == ["Patches (normal)", "Patches (sick)"]
+
+
+def test_a_documents_numbers_stand_beside_the_generator_and_the_part(tmp_path):
+    (tmp_path / "paired.yaml").write_text(DOCUMENT)
+    scores = [scored(tmp_path, name, [2.0, 1.0]) for name in ("patches", "image")]
+    rows, section, _ = write_states(tmp_path, scores, document=tmp_path / "paired.yaml")
+    assert [row["reference_fid_few"] for row in rows] == ["150", "160", "", ""]
+    assert "It says that one is steadier." in section["html"]
 
 
 def test_files_that_do_not_fit_are_refused(tmp_path):
