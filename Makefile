@@ -1,5 +1,5 @@
-# The commands of the README. `make results` and `make test` set everything up first.
-.PHONY: results test lint schemas settle lock weights
+# The commands of the README. `make demo`, `make results` and `make test` set everything up first.
+.PHONY: demo results test lint schemas settle lock weights
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,6 +7,10 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Without byte code every process compiles every package that it imports: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
+
+demo: $(READY)  ## one experiment to its report, in the folder demo/
+	snakemake --cores all --configfile workflow/scales/demo.yaml --directory demo experiment_tuberculosis
+	@echo "The report: demo/results/tuberculosis/report.html. All experiments: make results; what is in them: README.md"
 
 results: $(READY)  ## the whole pipeline on the embedded data, to the finished report
 	snakemake --cores all

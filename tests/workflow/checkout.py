@@ -29,8 +29,9 @@ FOREIGN = ("SNAKEMAKE", "DVC", "GIT_", "PYTHONDONTWRITEBYTECODE")
 
 
 def merge(base: dict, overlay: dict) -> dict:
-    """The overlay wins, recursively; null in the overlay removes the key."""
-    merged = {key: value for key, value in base.items() if overlay.get(key, "") is not None}
+    """The overlay wins, recursively; null in the overlay removes an entry, and is the value of a plain setting."""
+    gone = {key for key, value in overlay.items() if value is None and isinstance(base.get(key), dict | list)}
+    merged = {key: None if overlay.get(key, "") is None else value for key, value in base.items() if key not in gone}
     for key, value in overlay.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
             merged[key] = merge(base[key], value)

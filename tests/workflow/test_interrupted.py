@@ -13,7 +13,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.provenance import SUFFIX, made_from, record, settle
 
 FOLDER = "results/tuberculosis/generators/dcgan"
-NAMES = [f"normal.{suffix}" for suffix in ("pt", "history.csv", "samples.png")]
+NAMES = [f"normal.{suffix}" for suffix in ("pt", "history.csv", "samples.png", "states.zip")]
 
 
 def made(checkout: Checkout) -> dict[str, bytes]:
