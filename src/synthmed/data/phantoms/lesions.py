@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from synthmed.data.phantoms.canvas import Grid, SoftDrawing, smooth_noise, smooth_step
 from synthmed.data.phantoms.skin import Layers
@@ -27,8 +28,10 @@ class Outline:
 
     @property
     def inside(self) -> np.ndarray:
-        """The mask that an expert would draw: bool (h, w)."""
-        return self.level > 0
+        """The mask that an expert would draw, one outline without holes: bool (h, w)."""
+        parts, _ = ndimage.label(self.level > 0)
+        largest = np.bincount(parts[parts > 0], minlength=2).argmax()
+        return ndimage.binary_fill_holes(parts == largest)
 
     def soft(self, shift: float = 0.0) -> np.ndarray:
         """1 inside, 0 outside, one half where level is `shift`: float32 (h, w)."""
