@@ -197,7 +197,9 @@ def test_one_class_is_enough_where_every_image_has_a_mask(tmp_path, second, enou
     if enough:
         assert [len(image.masks) for image in fetch_folder(tmp_path, chosen)] == [1, 1]
         return
-    with pytest.raises(InputError, match=r"only one class \(tb\)"):
+    with pytest.raises(
+        InputError, match=r"1 of 2 images have no mask, the first is '2\.png'; where there is one class only"
+    ):
         fetch_folder(tmp_path, chosen)
 
 

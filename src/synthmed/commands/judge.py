@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 import synthmed
@@ -193,8 +194,10 @@ def channels_of(given: Given) -> int:
     for row in given.rows[:20]:
         try:
             with Image.open(given.folder / row["file"]) as picture:
-                if picture.mode in ("RGB", "RGBA", "P", "CMYK") and len(set(picture.convert("RGB").getextrema())) > 1:
-                    return 3
+                if picture.mode in ("RGB", "RGBA", "P", "CMYK"):
+                    pixels = np.asarray(picture.convert("RGB"))
+                    if (pixels != pixels[:, :, :1]).any():
+                        return 3
         except (OSError, UnidentifiedImageError) as error:
             where = given.folder / row["file"]
             raise InputError(f"{where}: not a readable image ({error}); repair or remove it") from error

@@ -102,7 +102,7 @@ def validate(settings: ValidateSegmentationSettings, *, pool: Path, out: Output)
 def _pixels(images: ImageSet, settings: PixelValidationOptions) -> tuple[torch.Tensor, torch.Tensor]:
     """Features of every pixel, and whether any class is drawn there, bool (N, H·W)."""
     coded = MaskChannels("classes", images.legend)
-    reader = OnDemand(images, np.arange(len(images)), settings.size, coded, settings.threads)
+    reader = OnDemand(images, np.arange(len(images)), settings.size, coded, "images", settings.threads)
     found = torch.cat([reader.read(chunk) for chunk in torch.arange(len(images)).split(256)])
     reader.threads.shutdown()
     channels = reader.full_shape[2]
