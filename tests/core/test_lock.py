@@ -15,7 +15,9 @@ from synthmed.core.lock import hold, try_lock
 
 HOLD = "import sys; from synthmed.core.lock import hold; handle = hold(sys.argv[1]); print('held', flush=True); "
 WAIT = "sys.stdin.read()"
-LEAVE_A_CHILD = "import subprocess; subprocess.Popen(['cat'], stdout=subprocess.DEVNULL); " + WAIT
+LEAVE_A_CHILD = (
+    "import subprocess; subprocess.Popen(['cat'], stdout=subprocess.DEVNULL); print('left', flush=True); " + WAIT
+)
 
 
 @pytest.fixture
@@ -64,6 +66,7 @@ def test_a_killed_process_leaves_no_lock(tmp_path, held):
 
 def test_what_a_killed_process_had_started_does_not_keep_the_lock(tmp_path, held):
     child = held(LEAVE_A_CHILD)  # its `cat` reads our pipe, so it lives until the pipe is closed
+    assert child.stdout.readline() == "left\n"  # killed before that, it may leave a copy of itself that is not cat yet
     child.kill()
     child.wait()
     hold(tmp_path).close()
