@@ -19,6 +19,7 @@ def costs_of(experiment):
                 * repeats_of(entry["generators"][name]),
             }
             for name in trained_here(experiment)
+            if name in entry["generators"]
         ],
     }
 
