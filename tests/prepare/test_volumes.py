@@ -177,6 +177,17 @@ def test_which_slices_are_taken(slices, expected):
     assert [number for number, *_ in one(volume(series(), masks_of(nifti)), slices=chosen)] == expected
 
 
+def test_an_organ_whose_class_is_null_is_left_out():
+    classes = {"lung": 1, "heart": 2, "trachea": None}
+    check(volume(series(), masks_of(nifti)), masks=SETTINGS["masks"] | {"classes": classes})
+    with pytest.raises(InputError, match=r"slices.showing names 'trachea'; masks.classes are \['lung', 'heart'\]"):
+        one(
+            volume(series(), masks_of(nifti)),
+            masks=SETTINGS["masks"] | {"classes": classes},
+            slices=SETTINGS["slices"] | {"showing": ["trachea"]},
+        )
+
+
 def test_organs_that_no_class_names_are_left_out_and_later_classes_lie_on_top():
     masks = masks_of(nifti) | {"trachea": b"not even read"}
     check(volume(series(), masks))

@@ -8,7 +8,9 @@ import hmac
 import re
 from datetime import date
 from pathlib import Path
+from typing import Annotated, Literal
 
+from msgspec import Meta
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR
 
@@ -17,6 +19,31 @@ from synthmed.prepare.dicom_file import IDENTIFYING_TAGS, text
 
 MIN_SALT = 16
 """Characters. Patient numbers are few: with a guessed salt all of them can be tried."""
+
+Salt = (
+    Annotated[
+        str,
+        Meta(
+            min_length=MIN_SALT,
+            description="Salt of all hashes as a text, for data that are no secret (phantoms): it stands in every "
+            "record.",
+        ),
+    ]
+    | None
+)
+SaltFile = Annotated[
+    str | None,
+    Meta(
+        description="File that holds the salt, outside of the project; only its path is recorded. Exactly one of the "
+        "two."
+    ),
+]
+FileNames = Annotated[
+    Literal["hidden", "shown"],
+    Meta(description="How the table of rejects and the log name raw files: by number and hash, or as the source does."),
+]
+"""Types of the settings of every preparation that hides who the patients are."""
+
 OLDEST = 90
 """Years. Higher ages are rare enough to identify people and are written as this (HIPAA, 45 CFR 164.514(b)(2)(i)(C))."""
 _IMPOSSIBLE = 120

@@ -41,7 +41,13 @@ BLACK = 16
 BORDER_CONTENT = 0.02
 """A row or column belongs to the border when less than this share of it is brighter than BLACK (burnt-in letters)."""
 
-Resample = Literal["lanczos", "bicubic", "box"]
+ImageSize = Annotated[
+    tuple[Annotated[int, Meta(ge=8)], Annotated[int, Meta(ge=8)]],
+    Meta(description="Height and width of the images; aspect ratio is not kept.", extra_json_schema={"unit": "px"}),
+]
+Resample = Annotated[
+    Literal["lanczos", "bicubic", "box"], Meta(description="Filter of the resize; box is the fastest.")
+]
 _RESAMPLE = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -26,9 +26,10 @@ from synthmed.data.boxes import Box, format_boxes, parse_boxes
 from synthmed.data.imageset import COLUMNS, PLAIN, encode_mask, encode_png, write_image_set
 from synthmed.data.patients import cleaned, spelling
 from synthmed.data.sources.raw_image import Load, RawImage
-from synthmed.prepare.anonymise import age, manufacturer, pseudonym, read_salt, sex, view
+from synthmed.prepare.anonymise import FileNames, Salt, SaltFile, age, manufacturer, pseudonym, read_salt, sex, view
 from synthmed.prepare.burnt_in import burnt_in
 from synthmed.prepare.common import (
+    ImageSize,
     Prefix,
     Rejected,
     Resample,
@@ -69,14 +70,11 @@ class PrepareDicomOptions:
             extra_json_schema={"uniqueItems": True},
         ),
     ]
-    size: Annotated[
-        tuple[Annotated[int, Meta(ge=8)], Annotated[int, Meta(ge=8)]],
-        Meta(description="Height and width of the images; aspect ratio is not kept.", extra_json_schema={"unit": "px"}),
-    ]
+    size: ImageSize
     crop_black_borders: Annotated[
         bool, Meta(description="Cut black rows and columns at the rims; they tell hospitals apart.")
     ]
-    resample: Annotated[Resample, Meta(description="Filter of the resize; box is the fastest.")]
+    resample: Resample
     masks: Annotated[MaskSettings | None, Meta(description="What masks mark; null leaves them out.")]
     min_size: Annotated[
         Count, Meta(description="Films with a shorter side are rejected.", extra_json_schema={"unit": "px"})
@@ -86,28 +84,9 @@ class PrepareDicomOptions:
     lower_percentile: Annotated[float, Meta(ge=0, le=100, description="Of a film's pixels, becomes 0.")]
     upper_percentile: Annotated[float, Meta(ge=0, le=100, description="Of a film's pixels, becomes 255.")]
     detect_burnt_in: Annotated[bool, Meta(description="Look for burnt-in letters where the tag says nothing.")]
-    salt: (
-        Annotated[
-            str,
-            Meta(
-                min_length=16,
-                description="Salt of all hashes as a text, for films that are no secret (phantoms): it stands in "
-                "every record.",
-            ),
-        ]
-        | None
-    )
-    salt_file: Annotated[
-        str | None,
-        Meta(
-            description="File that holds the salt, outside of the project; only its path is recorded. Exactly one "
-            "of the two."
-        ),
-    ]
-    file_names: Annotated[
-        Literal["hidden", "shown"],
-        Meta(description="How the table of rejects and the log name files: by number and hash, or as the source does."),
-    ]
+    salt: Salt
+    salt_file: SaltFile
+    file_names: FileNames
     max_rejects: Annotated[Share, Meta(description="Share of rejected films beyond which the run stops.")]
     workers: Annotated[Count, Meta(description="Processes.")]
 

@@ -25,6 +25,7 @@ from synthmed.data import sources
 from synthmed.data.imageset import PLAIN, ImageSet, write_image_set
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.prepare.common import (
+    ImageSize,
     Prefix,
     Rejected,
     Resample,
@@ -51,15 +52,12 @@ class PrepareOptions:
     labels: Annotated[
         dict[str, str | None], Meta(description="The source's label -> class; null leaves these images out.")
     ]
-    size: Annotated[
-        tuple[Annotated[int, Meta(ge=8)], Annotated[int, Meta(ge=8)]],
-        Meta(description="Height and width of the images; aspect ratio is not kept.", extra_json_schema={"unit": "px"}),
-    ]
+    size: ImageSize
     channels: Annotated[Literal[1, 3], Meta(description="1 grey, 3 RGB.")]
     crop_black_borders: Annotated[
         bool, Meta(description="Cut black rows and columns at the rims, which tell hospitals apart.")
     ]
-    resample: Annotated[Resample, Meta(description="Filter of the resize.")]
+    resample: Resample
     masks: Annotated[MaskSettings | None, Meta(description="What masks mark; null leaves them out.")]
     min_size: Annotated[
         Count, Meta(description="Images with a shorter side are rejected.", extra_json_schema={"unit": "px"})

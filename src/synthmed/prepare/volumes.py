@@ -25,9 +25,10 @@ from synthmed.data import sources
 from synthmed.data.archives import DamagedMember
 from synthmed.data.imageset import ImageSet, encode_mask, encode_png, write_image_set
 from synthmed.data.patients import cleaned, spelling
-from synthmed.data.sources.raw_volume import File, RawVolume
-from synthmed.prepare.anonymise import age, manufacturer, pseudonym, read_salt, sex
+from synthmed.data.sources.raw_volume import ENDINGS, File, RawVolume
+from synthmed.prepare.anonymise import FileNames, Salt, SaltFile, age, manufacturer, pseudonym, read_salt, sex
 from synthmed.prepare.common import (
+    ImageSize,
     Prefix,
     Rejected,
     Resample,
@@ -108,39 +109,17 @@ class PrepareVolumesOptions:
         dict[str, Expected],
         Meta(description="Organ -> what it must be made of; a mask that fails lies wrong, and its volume is rejected."),
     ]
-    size: Annotated[
-        tuple[Annotated[int, Meta(ge=8)], Annotated[int, Meta(ge=8)]],
-        Meta(description="Height and width of the images; aspect ratio is not kept.", extra_json_schema={"unit": "px"}),
-    ]
+    size: ImageSize
     crop_black_borders: Annotated[
         bool, Meta(description="Cut what is black in the window at the rims, slice by slice.")
     ]
-    resample: Annotated[Resample, Meta(description="Filter of the resize.")]
+    resample: Resample
     min_size: Annotated[
         Count, Meta(description="Volumes with a shorter side of slices are rejected.", extra_json_schema={"unit": "px"})
     ]
-    salt: (
-        Annotated[
-            str,
-            Meta(
-                min_length=16,
-                description="Salt of all hashes as a text, for data that are no secret (phantoms): it stands in every "
-                "record.",
-            ),
-        ]
-        | None
-    )
-    salt_file: Annotated[
-        str | None,
-        Meta(
-            description="File that holds the salt, outside of the project; only its path is recorded. Exactly one "
-            "of the two."
-        ),
-    ]
-    file_names: Annotated[
-        Literal["hidden", "shown"],
-        Meta(description="How the table of rejects names volumes: by number and hash, or as the source does."),
-    ]
+    salt: Salt
+    salt_file: SaltFile
+    file_names: FileNames
     max_rejects: Annotated[Share, Meta(description="Share of rejected volumes beyond which the run stops.")]
     workers: Annotated[Count, Meta(description="Processes; each holds a volume.")]
 
@@ -158,7 +137,7 @@ class PrepareVolumesOptions:
     @property
     def organs(self) -> Mapping[str, int]:
         """Organ → value in the label maps."""
-        return {} if self.masks is None else self.masks.classes
+        return {} if self.masks is None else self.masks.legend.classes
 
     @property
     def center_and_width(self) -> tuple[float, float]:
@@ -349,7 +328,7 @@ def _content(file: File) -> bytes:
 
 def _read(raw: RawVolume) -> tuple[Volume, np.ndarray, Dataset]:
     """The volume as its files have it, the place of each of its slices among them, and tags."""
-    if len(raw.files) == 1 and raw.files[0].name.lower().endswith((".nii", ".nii.gz", ".nrrd")):
+    if len(raw.files) == 1 and raw.files[0].name.lower().endswith(ENDINGS):
         volume = read_volume(raw.files[0], _content(raw.files[0]))
         return volume, np.arange(volume.values.shape[0]), Dataset()
     return read_series([_content(file) for file in raw.files])

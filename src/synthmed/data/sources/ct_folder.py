@@ -20,7 +20,7 @@ from synthmed.core.files import atomic_path, dump_json, nfc, printable
 from synthmed.core.settings import parse
 from synthmed.data.archives import Archive, DamagedMember, Limits
 from synthmed.data.patients import cleaned, one_spelling
-from synthmed.data.sources.raw_volume import LABEL, Alignment, File, MaskFile, RawVolume, natural
+from synthmed.data.sources.raw_volume import ENDINGS, LABEL, Alignment, File, MaskFile, RawVolume, natural
 from synthmed.data.sources.user_folder import UserFolder
 from synthmed.data.sources.user_table import filled, part, placeholders, read_table
 
@@ -32,7 +32,6 @@ PROVIDERS = {"folder": ("synthmed.data.sources.ct_folder",)}
 OPTIONS = {"folder": "synthmed.data.sources.ct_folder:CtFolderSettings"}
 
 ARCHIVE, INDEX = "volumes.zip", "index.json"
-ENDINGS = (".nii", ".nii.gz", ".nrrd")
 _LIMITS = Limits(total_bytes=600 * 2**30, member_bytes=8 * 2**30, ratio=1000.0)
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 

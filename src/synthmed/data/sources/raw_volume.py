@@ -14,6 +14,9 @@ order of its elements: axes (x, y, z), z against the natural order of the volume
 LABEL = "slices"
 """The one label of all volumes."""
 
+ENDINGS = (".nii", ".nii.gz", ".nrrd")
+"""Of names of files that hold a whole volume; those of other files are slices of a DICOM series."""
+
 
 @dataclass(frozen=True)
 class File:
