@@ -10,7 +10,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, hash_file
+from synthmed.core.files import atomic_path, hash_file, user_path
+from synthmed.core.settings import parse
 from synthmed.data.download import download
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,27 @@ def download_published(
             f"{path}: holds {dict(found)}, the published set {dict(published)}; delete it to download it again, or use "
             "provider: file when you mean this file"
         )
+
+
+def fetch_archive(
+    provider: str,
+    options: Mapping[str, object],
+    path: Path,
+    *,
+    url: str,
+    holds: Callable[[Path], Contents],
+    published: Contents,
+) -> None:
+    """The one archive of a source: download it (NoOptions) or copy it (provider: file, PlacedArchive) to `path`.
+
+    Nobody published its hash. Raises what download_published and copy_placed raise.
+    """
+    if provider == "download":
+        parse(NoOptions, options, "options")
+        download_published(url, path, size=None, sha256=None, holds=holds, published=published)
+    else:
+        placed = user_path(parse(PlacedArchive, options, "options").path)
+        copy_placed(placed, path, url=url, holds=holds, published=published)
 
 
 def copy_placed(placed: Path, path: Path, *, url: str, holds: Callable[[Path], Contents], published: Contents) -> None:

@@ -17,10 +17,9 @@ import numpy as np
 from PIL import Image
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import user_path
 from synthmed.core.settings import parse
 from synthmed.data.archives import Archive, DamagedMember
-from synthmed.data.published import NoOptions, PlacedArchive, copy_placed, download_published
+from synthmed.data.published import fetch_archive
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.data.sources.user_folder import is_hidden
 
@@ -55,12 +54,8 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
         from synthmed.data.phantoms.nuclei_archives import write_dsb2018
 
         write_dsb2018(parse(PhantomSettings, options, "options"), raw[0])
-    elif provider == "download":
-        parse(NoOptions, options, "options")
-        download_published(URL, raw[0], size=None, sha256=None, holds=_holds, published=CONTENTS)
     else:
-        placed = user_path(parse(PlacedArchive, options, "options").path)
-        copy_placed(placed, raw[0], url=URL, holds=_holds, published=CONTENTS)
+        fetch_archive(provider, options, raw[0], url=URL, holds=_holds, published=CONTENTS)
 
 
 def _holds(path: Path) -> dict[str, int]:
@@ -69,7 +64,7 @@ def _holds(path: Path) -> dict[str, int]:
 
 
 def _members(archive: Archive) -> dict[str, tuple[list[str], list[str]]]:
-    """Image and mask members by the id in their path. Raises InputError where masks or images lack the other."""
+    """Image and mask members by the id in their path. Raises InputError unless each id has one image."""
     found: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
     for name in archive.names:
         path = PurePosixPath(name)

@@ -28,13 +28,25 @@ TAGS = ("dark_corner", "gel_border", "gel_bubble", "hair", "ink", "patches", "ru
 """Columns of ARTEFACT_LABELS that are 0 or 1."""
 _ENDINGS = {".jpg": "photographs", ".jpeg": "photographs", ".png": "masks", ".csv": "tables"}
 
-ArtefactLabels = Annotated[
-    str | None,
-    Meta(
-        description="The file isic_bias.csv of github.com/alceubissoto/debiasing-skin, which says of images of ISIC "
-        "2018 whether there are hairs, rulers, dark corners …; null: none."
-    ),
-]
+
+@dataclass(frozen=True)
+class Options:
+    """What every one of the sets may have beside its files."""
+
+    artefact_labels: Annotated[
+        str | None,
+        Meta(
+            description="The file isic_bias.csv of github.com/alceubissoto/debiasing-skin, which says of images of "
+            "ISIC 2018 whether there are hairs, rulers, dark corners …; null: none."
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class FileOptions(Options):
+    """The files as they were published."""
+
+    path: Annotated[str, Meta(description="Folder that holds the files under their published names.")]
 
 
 @dataclass(frozen=True)
@@ -69,27 +81,23 @@ def contents(path: Path) -> dict[str, int]:
     return dict(Counter(_ENDINGS[ending] for ending in endings if ending in _ENDINGS))
 
 
-def get_published(provider: str, files: Sequence[Published], raw: Sequence[Path], folder: str | None) -> None:
-    """Download the files to `raw`, or copy those that the user placed in `folder`.
+def get_published(files: Sequence[Published], raw: Sequence[Path], chosen: Options) -> None:
+    """Download the files to `raw`, or copy those that the user placed (FileOptions); and the table of artefacts, where
+    one is named, to the last of `raw`.
 
     Raises InputError when one is missing, or is not what was published.
     """
-    for file, path in zip(files, raw, strict=True):
-        if provider == "download":
+    if chosen.artefact_labels is not None:
+        where = "github.com/alceubissoto/debiasing-skin, artefacts-annotation/isic_bias.csv"
+        placed, rows = user_path(chosen.artefact_labels), {"rows": 2594}
+        copy_placed(placed, raw[-1], url=where, holds=lambda one: {"rows": len(artefacts(one))}, published=rows)
+    for file, path in zip(files, raw[: len(files)], strict=True):
+        if isinstance(chosen, FileOptions):
+            placed = user_path(chosen.path) / file.name
+            copy_placed(placed, path, url=file.url, holds=contents, published=file.holds)
+        else:
             what = {"size": file.size, "sha256": file.sha256, "holds": contents, "published": file.holds}
             download_published(file.url, path, **what)
-        else:
-            placed = user_path(folder) / file.name
-            copy_placed(placed, path, url=file.url, holds=contents, published=file.holds)
-
-
-def copy_labels(path: str | None, raw: Path) -> None:
-    """Copy the table of artefacts that a setting names, once it was read."""
-    if path is not None:
-        where = "github.com/alceubissoto/debiasing-skin, artefacts-annotation/isic_bias.csv"
-        copy_placed(
-            user_path(path), raw, url=where, holds=lambda one: {"rows": len(artefacts(one))}, published={"rows": 2594}
-        )
 
 
 # --------------------------------------------------------------------------------------------------------- reading

@@ -20,20 +20,7 @@ from PIL import Image
 from synthmed.core.errors import InputError
 from synthmed.core.settings import parse
 from synthmed.data.archives import Archive, DamagedMember
-from synthmed.data.sources.isic import (
-    ARTEFACT_LABELS,
-    ArtefactLabels,
-    Extra,
-    Published,
-    artefacts,
-    copy_labels,
-    extra_of,
-    further_files,
-    get_published,
-    loads,
-    members,
-    named,
-)
+from synthmed.data.sources import isic
 from synthmed.data.sources.raw_image import RawImage
 
 logger = logging.getLogger(__name__)
@@ -48,11 +35,11 @@ OPTIONS = {
 }
 
 
-def _archives(part: str, images: int, sizes: tuple, hashes: tuple[str, str]) -> tuple[Published, Published]:
+def _archives(part: str, images: int, sizes: tuple, hashes: tuple[str, str]) -> tuple[isic.Published, isic.Published]:
     """Photographs and masks of a part. images: how many; sizes, hashes: of the two files."""
     names = f"ISIC2018_Task1-2_{part}_Input.zip", f"ISIC2018_Task1_{part}_GroundTruth.zip"
     holds = {"photographs": images}, {"masks": images}
-    return tuple(Published("2018", *values) for values in zip(names, holds, sizes, hashes, strict=True))
+    return tuple(isic.Published("2018", *values) for values in zip(names, holds, sizes, hashes, strict=True))
 
 
 PARTS = {
@@ -82,21 +69,18 @@ PARTS = {
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(isic.Options):
     """Which files."""
 
     tests: Annotated[
         tuple[Literal["validation", "test"], ...],
         Meta(description="Official archives whose images are test images: the 100 of validation, the 1,000 of test."),
     ]
-    artefact_labels: ArtefactLabels
 
 
 @dataclass(frozen=True)
-class FileOptions(Options):
-    """The archives as they were published."""
-
-    path: Annotated[str, Meta(description="Folder that holds the archives under their published names.")]
+class FileOptions(Options, isic.FileOptions):
+    """Which files, as they were published."""
 
 
 def _parts(settings: Mapping[str, object]) -> list[str]:
@@ -107,7 +91,7 @@ def _parts(settings: Mapping[str, object]) -> list[str]:
 def raw_files(settings: Mapping[str, object]) -> list[str]:
     """The archives of the parts, under their published names; the table of artefacts where there is one."""
     files = [file.name for part in _parts(settings) for file in PARTS[part]]
-    return [*files, *further_files(settings, {ARTEFACT_LABELS: "artefact_labels"})]
+    return [*files, *isic.further_files(settings, {isic.ARTEFACT_LABELS: "artefact_labels"})]
 
 
 def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> None:
@@ -120,8 +104,7 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
         write_task1(parse(Task1Phantoms, options, "options"), pairs, raw[-1])
         return
     chosen = parse(Options if provider == "download" else FileOptions, options, "options")
-    copy_labels(chosen.artefact_labels, raw[-1])
-    get_published(provider, files, raw[: len(files)], getattr(chosen, "path", None))
+    isic.get_published(files, raw, chosen)
 
 
 @contextmanager
@@ -131,8 +114,8 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
     Label: lesion. Part: train or test. Extra columns: those of the table of artefacts, where there is one. Raises
     InputError on a mask without its photograph; a photograph without mask is left to the preparation.
     """
-    files = named(raw)
-    known = artefacts(files.get(ARTEFACT_LABELS))
+    files = isic.named(raw)
+    known = isic.artefacts(files.get(isic.ARTEFACT_LABELS))
     with ExitStack() as stack:
         found = []
         for part, (images, masks) in PARTS.items():
@@ -157,15 +140,15 @@ def _outline(load: Callable[[], bytes]) -> bytes:
     return content
 
 
-def _images(part: str, photographs: Archive, masks: Archive, known: Mapping[str, Extra]) -> list[RawImage]:
-    files, outlines = members(photographs, ".jpg"), members(masks, ".png", "_segmentation")
+def _images(part: str, photographs: Archive, masks: Archive, known: Mapping[str, isic.Extra]) -> list[RawImage]:
+    files, outlines = isic.members(photographs, ".jpg"), isic.members(masks, ".png", "_segmentation")
     alone = sorted(set(outlines) - set(files))
     if alone:
         raise InputError(
             f"{masks.path}: {len(alone)} masks without a photograph, the first is {outlines[alone[0]]}; the two "
             "archives are of different sets: get both again"
         )
-    read_mask = loads(masks, outlines)
+    read_mask = isic.loads(masks, outlines)
     return [
         RawImage(
             file=f"{photographs.path.name}:{files[name]}",
@@ -176,8 +159,8 @@ def _images(part: str, photographs: Archive, masks: Archive, known: Mapping[str,
             source=f"isic2018_{part}",
             load=load,
             masks=(partial(_outline, read_mask[name]),) if name in outlines else (),
-            extra=extra_of(name, known),
+            extra=isic.extra_of(name, known),
             patient_known=False,
         )
-        for name, load in loads(photographs, files).items()
+        for name, load in isic.loads(photographs, files).items()
     ]

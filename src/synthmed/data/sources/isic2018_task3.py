@@ -8,31 +8,12 @@ one part only (which patient has which lesions is not published).
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.settings import parse
 from synthmed.data.archives import Archive
-from synthmed.data.sources.isic import (
-    ARTEFACT_LABELS,
-    ArtefactLabels,
-    Published,
-    artefacts,
-    check_known,
-    copy_labels,
-    extra_of,
-    further_files,
-    get_published,
-    loads,
-    members,
-    named,
-    table,
-    table_inside,
-)
+from synthmed.data.sources import isic
 from synthmed.data.sources.raw_image import RawImage
 
 logger = logging.getLogger(__name__)
@@ -42,35 +23,21 @@ CITATION = "Tschandl P et al., The HAM10000 dataset, Scientific Data 5:180161, 2
 PROVIDERS = {"phantom": ("synthmed.data.phantoms.isic",), "download": (), "file": ()}
 OPTIONS = {
     "phantom": "synthmed.data.phantoms.dermoscopy:DermoscopySettings",
-    "download": "synthmed.data.sources.isic2018_task3:Options",
-    "file": "synthmed.data.sources.isic2018_task3:FileOptions",
+    "download": "synthmed.data.sources.isic:Options",
+    "file": "synthmed.data.sources.isic:FileOptions",
 }
 
 KINDS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 FILES = (
-    Published("2018", "ISIC2018_Task3_Training_Input.zip", {"photographs": 10_015}),
-    Published("2018", "ISIC2018_Task3_Training_GroundTruth.zip", {"tables": 1}),
-    Published("2018", "ISIC2018_Task3_Training_LesionGroupings.csv", {"rows": 10_015}),
+    isic.Published("2018", "ISIC2018_Task3_Training_Input.zip", {"photographs": 10_015}),
+    isic.Published("2018", "ISIC2018_Task3_Training_GroundTruth.zip", {"tables": 1}),
+    isic.Published("2018", "ISIC2018_Task3_Training_LesionGroupings.csv", {"rows": 10_015}),
 )
-
-
-@dataclass(frozen=True)
-class Options:
-    """Which files."""
-
-    artefact_labels: ArtefactLabels
-
-
-@dataclass(frozen=True)
-class FileOptions(Options):
-    """The files as they were published."""
-
-    path: Annotated[str, Meta(description="Folder that holds the three files under their published names.")]
 
 
 def raw_files(settings: Mapping[str, object]) -> list[str]:
     """The three files, under their published names; the table of artefacts where there is one."""
-    return [*(file.name for file in FILES), *further_files(settings, {ARTEFACT_LABELS: "artefact_labels"})]
+    return [*(file.name for file in FILES), *isic.further_files(settings, {isic.ARTEFACT_LABELS: "artefact_labels"})]
 
 
 def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> None:
@@ -81,9 +48,8 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
 
         write_task3(parse(DermoscopySettings, options, "options"), *raw)
         return
-    chosen = parse(Options if provider == "download" else FileOptions, options, "options")
-    copy_labels(chosen.artefact_labels, raw[-1])
-    get_published(provider, FILES, raw[: len(FILES)], getattr(chosen, "path", None))
+    chosen = parse(isic.Options if provider == "download" else isic.FileOptions, options, "options")
+    isic.get_published(FILES, raw, chosen)
 
 
 @contextmanager
@@ -93,15 +59,15 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
     Labels: KINDS. Patient: the lesion. Extra columns: those of the table of artefacts, where there is one. Raises
     InputError when a photograph has no label or several, or no lesion, or tables name other photographs.
     """
-    files = named(raw)
+    files = isic.named(raw)
     images, truth, groupings = (files[file.name] for file in FILES)
-    known = artefacts(files.get(ARTEFACT_LABELS))
+    known = isic.artefacts(files.get(isic.ARTEFACT_LABELS))
     kinds = _kinds(truth)
-    lesions = {row["image"]: row["lesion_id"] for _, row in table(groupings, ("image", "lesion_id"))}
+    lesions = {row["image"]: row["lesion_id"] for _, row in isic.table(groupings, ("image", "lesion_id"))}
     with Archive(images) as archive:
-        found = members(archive, ".jpg")
-        check_known(images, found, kinds, truth.name)
-        check_known(images, found, lesions, groupings.name)
+        found = isic.members(archive, ".jpg")
+        isic.check_known(images, found, kinds, truth.name)
+        isic.check_known(images, found, lesions, groupings.name)
         yield [
             RawImage(
                 file=f"{images.name}:{found[name]}",
@@ -112,16 +78,16 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
                 source="isic2018_task3",
                 load=load,
                 masks=(),
-                extra=extra_of(name, known),
+                extra=isic.extra_of(name, known),
             )
-            for name, load in loads(archive, found).items()
+            for name, load in isic.loads(archive, found).items()
         ]
 
 
 def _kinds(truth: Path) -> dict[str, str]:
     """Name of an image → its kind, from the one-hot table in the archive."""
     with Archive(truth) as archive:
-        rows = table_inside(archive, ("image", *KINDS))
+        rows = isic.table_inside(archive, ("image", *KINDS))
     found = {}
     for line, row in rows:
         marked = [kind for kind in KINDS if row[kind] in ("1.0", "1")]

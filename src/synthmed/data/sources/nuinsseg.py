@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import user_path
 from synthmed.core.settings import parse
 from synthmed.data.archives import Archive
-from synthmed.data.published import NoOptions, PlacedArchive, copy_placed, download_published
+from synthmed.data.published import fetch_archive
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.data.sources.user_folder import is_hidden
 
@@ -49,12 +48,8 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
         from synthmed.data.phantoms.nuclei_archives import write_nuinsseg
 
         write_nuinsseg(parse(PhantomSettings, options, "options"), raw[0])
-    elif provider == "download":
-        parse(NoOptions, options, "options")
-        download_published(URL, raw[0], size=None, sha256=None, holds=_holds, published=CONTENTS)
     else:
-        placed = user_path(parse(PlacedArchive, options, "options").path)
-        copy_placed(placed, raw[0], url=URL, holds=_holds, published=CONTENTS)
+        fetch_archive(provider, options, raw[0], url=URL, holds=_holds, published=CONTENTS)
 
 
 def _holds(path: Path) -> dict[str, int]:

@@ -18,24 +18,7 @@ from synthmed.core.files import user_path
 from synthmed.core.settings import parse
 from synthmed.data.archives import Archive
 from synthmed.data.published import copy_placed
-from synthmed.data.sources.isic import (
-    ARTEFACT_LABELS,
-    ArtefactLabels,
-    Extra,
-    Published,
-    artefacts,
-    check_known,
-    contents,
-    copy_labels,
-    extra_of,
-    further_files,
-    get_published,
-    loads,
-    members,
-    named,
-    table,
-    table_inside,
-)
+from synthmed.data.sources import isic
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.data.sources.user_table import Rows
 
@@ -51,9 +34,9 @@ OPTIONS = {
 }
 
 FILES = (
-    Published("2020", "ISIC_2020_Training_JPEG.zip", {"photographs": 33_126}),
-    Published("2020", "ISIC_2020_Training_GroundTruth_v2.csv", {"rows": 33_126}),
-    Published("2020", "ISIC_2020_Training_Duplicates.csv", {"rows": 425}),
+    isic.Published("2020", "ISIC_2020_Training_JPEG.zip", {"photographs": 33_126}),
+    isic.Published("2020", "ISIC_2020_Training_GroundTruth_v2.csv", {"rows": 33_126}),
+    isic.Published("2020", "ISIC_2020_Training_Duplicates.csv", {"rows": 425}),
 )
 EXTERNAL = "melanoma-external-malignant-256.zip"
 _EXTERNAL_URL = "https://www.kaggle.com/datasets/nroman/melanoma-external-malignant-256"
@@ -68,7 +51,7 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(isic.Options):
     """Which files."""
 
     external: Annotated[
@@ -77,19 +60,16 @@ class Options:
             description=f"Kaggle's archive of external malignant images, {_EXTERNAL_URL}, placed by hand; null: none."
         ),
     ]
-    artefact_labels: ArtefactLabels
 
 
 @dataclass(frozen=True)
-class FileOptions(Options):
-    """The files as they were published."""
-
-    path: Annotated[str, Meta(description="Folder that holds the three files under their published names.")]
+class FileOptions(Options, isic.FileOptions):
+    """Which files, as they were published."""
 
 
 def raw_files(settings: Mapping[str, object]) -> list[str]:
     """The three files; the external archive and the table of artefacts where there are such."""
-    further = further_files(settings, {EXTERNAL: "external", ARTEFACT_LABELS: "artefact_labels"})
+    further = isic.further_files(settings, {EXTERNAL: "external", isic.ARTEFACT_LABELS: "artefact_labels"})
     return [*(file.name for file in FILES), *further]
 
 
@@ -103,9 +83,10 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
     chosen = parse(Options if provider == "download" else FileOptions, options, "options")
     if chosen.external is not None:
         placed = user_path(chosen.external)
-        copy_placed(placed, named(raw)[EXTERNAL], url=_EXTERNAL_URL, holds=contents, published=_EXTERNAL_HOLDS)
-    copy_labels(chosen.artefact_labels, raw[-1])
-    get_published(provider, FILES, raw[: len(FILES)], getattr(chosen, "path", None))
+        copy_placed(
+            placed, isic.named(raw)[EXTERNAL], url=_EXTERNAL_URL, holds=isic.contents, published=_EXTERNAL_HOLDS
+        )
+    isic.get_published(FILES, raw, chosen)
 
 
 @contextmanager
@@ -115,15 +96,15 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
     Labels: benign, malignant. Extra columns: those of COLUMNS, and of the table of artefacts where there is one. Raises
     InputError when photographs and tables do not fit.
     """
-    files = named(raw)
+    files = isic.named(raw)
     images, truth, duplicates = (files[file.name] for file in FILES)
-    known = artefacts(files.get(ARTEFACT_LABELS))
-    again = {row["image_name_2"] for _, row in table(duplicates, ("image_name_1", "image_name_2"))}
+    known = isic.artefacts(files.get(isic.ARTEFACT_LABELS))
+    again = {row["image_name_2"] for _, row in isic.table(duplicates, ("image_name_1", "image_name_2"))}
     wanted = ("image_name", "patient_id", "benign_malignant", *COLUMNS.values())
     with ExitStack() as stack:
         archive = stack.enter_context(Archive(images))
-        rows = table(truth, wanted)
-        check_known(images, members(archive, ".jpg"), {row["image_name"] for _, row in rows}, truth.name)
+        rows = isic.table(truth, wanted)
+        isic.check_known(images, isic.members(archive, ".jpg"), {row["image_name"] for _, row in rows}, truth.name)
         if strangers := sorted(again - {row["image_name"] for _, row in rows}):
             raise InputError(f"{duplicates}: {strangers[0]} is no image of {truth.name}; get both files again")
         found = _images("isic2020", archive, rows, again, known)
@@ -131,14 +112,16 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
         if EXTERNAL in files:
             outside = stack.enter_context(Archive(files[EXTERNAL]))
             found += _images(
-                "external", outside, table_inside(outside, wanted), again | {one.name for one in found}, known
+                "external", outside, isic.table_inside(outside, wanted), again | {one.name for one in found}, known
             )
         yield found
 
 
-def _images(source: str, archive: Archive, rows: Rows, without: set[str], known: Mapping[str, Extra]) -> list[RawImage]:
-    files = members(archive, ".jpg")
-    read = loads(archive, files)
+def _images(
+    source: str, archive: Archive, rows: Rows, without: set[str], known: Mapping[str, isic.Extra]
+) -> list[RawImage]:
+    files = isic.members(archive, ".jpg")
+    read = isic.loads(archive, files)
     chosen = [row for _, row in rows if row["image_name"] not in without]
     if missing := [row["image_name"] for row in chosen if row["image_name"] not in files]:
         raise InputError(
@@ -154,7 +137,7 @@ def _images(source: str, archive: Archive, rows: Rows, without: set[str], known:
             source=source,
             load=read[row["image_name"]],
             masks=(),
-            extra={name: row[column] for name, column in COLUMNS.items()} | extra_of(row["image_name"], known),
+            extra={name: row[column] for name, column in COLUMNS.items()} | isic.extra_of(row["image_name"], known),
             patient_known=bool(row["patient_id"]),
         )
         for row in chosen
