@@ -154,8 +154,9 @@ def test_blits_come_in_the_order_of_the_paper():
     # Mirrored: (1, 0) → (−1, 0). Turned by −90°: (−1, 0) → (0, 1). Shifted by 0.125·16·(±1) pixels = 0.25 half sides.
     matrix = blit_matrices(Scripted(flip=1.0, turn=1.0, x=1.0, y=0.0), 16)
     assert moved(matrix, 1.0, 0.0) == pytest.approx([0.25, 0.75])
-    # 0.3·2 − 1 = −0.4 of two pixels is −0.8, rounded −1: −1/8 half sides
-    assert moved(blit_matrices(Scripted(flip=0.0, turn=0.0, x=0.3, y=0.5), 16), 0.0, 0.0) == pytest.approx([-0.125, 0])
+    # 0.3·2 − 1 = −0.4 of two pixels is −0.8, rounded −1: −1/8 half sides; 0.65·2 − 1 = 0.3 gives 0.6, rounded 1
+    matrix = blit_matrices(Scripted(flip=0.0, turn=0.0, x=0.3, y=0.65), 16)
+    assert moved(matrix, 0.0, 0.0) == pytest.approx([-0.125, 0.125])
 
 
 def test_geometry_comes_in_the_order_of_the_paper():
@@ -197,15 +198,55 @@ def test_each_transform_happens_with_probability_p():
     x, y = draws.together(torch.ones(count), torch.ones(count), neutral=0.0)
     assert torch.equal(x, y)
     assert share(x != 0) == pytest.approx(p, abs=0.01)
-    geometry = geometry_matrices(ada._Draws(count, 1.0, rng(2)))
-    size = torch.linalg.det(geometry[:, :2, :2]).log2() / 2
-    assert float(size.std()) == pytest.approx(0.2, abs=0.01)
-    assert float(geometry[:, 0, 2].std()) == pytest.approx(0.25, abs=0.01)
     turned = geometry_matrices(ada._Draws(count, p, rng(3)))
     nothing = (turned[:, 0, 1] == 0) & (turned[:, 1, 0] == 0)
     assert share(~nothing) == pytest.approx(p, abs=0.01)
-    shade = colour_matrices(ada._Draws(count, 1.0, rng(4)))
-    assert float(shade[:, :3, :3].sum(dim=2).mean(dim=1).abs().log2().std()) == pytest.approx(0.5, abs=0.02)
+    assert float(turned[:, 1, 0].mean()) == pytest.approx(0, abs=0.01)  # to either side
+
+
+def test_geometry_is_as_strong_as_in_the_paper():
+    matrices = geometry_matrices(ada._Draws(20_000, 1.0, rng(2)))
+    long, short = torch.linalg.svdvals(matrices[:, :2, :2]).log2().unbind(dim=1)
+    assert float(((long + short) / 2).std()) == pytest.approx(0.2, abs=0.01)
+    assert float(((long - short) / 2).square().mean().sqrt()) == pytest.approx(0.2, abs=0.01)
+    assert float(matrices[:, 0, 2].std()) == pytest.approx(0.25, abs=0.01)
+    shifts = blit_matrices(ada._Draws(20_000, 1.0, rng(3)), 16)[:, :2, 2] * 8
+    assert shifts.unique().tolist() == [-2, -1, 0, 1, 2]
+
+
+def test_colours_are_as_strong_as_in_the_paper():
+    """Along the grey axis: contrast, perhaps inverted, of a brighter image; across it: contrast · saturation · turn."""
+    matrices = colour_matrices(ada._Draws(20_000, 1.0, rng(4)))
+    colours, shift = matrices[:, :3, :3], matrices[:, :3, 3].mean(dim=1)
+    grey = colours.sum(dim=2).mean(dim=1)
+    assert float(grey.abs().log2().std()) == pytest.approx(0.5, abs=0.01)
+    assert float((grey > 0).double().mean()) == pytest.approx(0.5, abs=0.01)
+    assert float((shift / grey).std()) == pytest.approx(0.2, abs=0.01)
+    cosine = (colours.diagonal(dim1=1, dim2=2).sum(dim=1) - grey) / 2
+    sine = (colours[:, 2, 1] - colours[:, 1, 2]) * math.sqrt(3) / 2
+    assert float((cosine.hypot(sine) / grey.abs()).log2().std()) == pytest.approx(1.0, abs=0.02)
+    hue = torch.atan2(sine, cosine)
+    assert float(hue.mean()) == pytest.approx(0, abs=0.05)
+    assert float(hue.std()) == pytest.approx(math.pi / math.sqrt(3), abs=0.02)
+
+
+def test_every_image_gets_its_own_transforms_one_kind_after_the_other():
+    wanted, draws = images(16), ada._Draws(16, 0.2, rng(1))
+    given = wanted.float()
+    for matrices, apply in (
+        (blit_matrices(draws, 16), blitted),
+        (geometry_matrices(draws), transformed),
+        (colour_matrices(draws), recoloured),
+    ):
+        still = (matrices == torch.eye(matrices.shape[1])).flatten(1).all(dim=1).tolist()
+        assert 0 < sum(still) < 16
+        wanted = torch.cat(
+            [
+                image if left else apply(image, matrix)
+                for image, matrix, left in zip(wanted.split(1), matrices.split(1), still, strict=True)
+            ]
+        )
+    assert torch.allclose(augmented(given, 0.2, rng(1)), wanted.float(), atol=1e-4)
 
 
 def test_at_zero_nothing_is_drawn_or_changed():
@@ -238,8 +279,9 @@ def test_p_rises_while_the_discriminator_is_too_sure_and_falls_when_not():
 
 
 def test_p_stays_between_0_and_1():
-    adaptive = AdaptiveProbability(target=0.0, interval=1, kimg=0.01)
+    adaptive, found = AdaptiveProbability(target=0.0, interval=1, kimg=0.01), []
     for step, sign in enumerate([-1.0, 1.0, 1.0, 1.0], start=1):
         adaptive.observe(torch.full((2,), sign))
         adaptive.adapt(step, images=8)
-    assert float(adaptive.p) == 1.0
+        found.append(float(adaptive.p))
+    assert found == pytest.approx([0.0, 0.8, 1.0, 1.0])

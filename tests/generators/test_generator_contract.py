@@ -174,6 +174,23 @@ def test_a_latent_vector_makes_the_same_image_in_any_batch_and_has_a_gradient(na
     assert gradient[1:].abs().max() == 0
 
 
+def test_first_weights_are_what_a_latent_vector_is_multiplied_by(name):
+    model, found = build(name), []
+    if model.latent_size is None:
+        with pytest.raises(InputError, match="does not say which weights"):
+            model.first_weights("z")
+        return
+    z = torch.randn(2, model.latent_size, generator=torch.Generator().manual_seed(1))
+    z /= z.square().mean(dim=1, keepdim=True).sqrt()  # some models bring it to this length themselves
+    for module in model.generator_ema.modules():
+        module.register_forward_hook(lambda _m, _i, output: found.append(output[0].flatten() - output[1].flatten()))
+        module.activate = False  # StyleGAN2's dense layers contain their activation
+    model.synthesise(z)
+    wanted = (z[0] - z[1]) @ model.first_weights("z").T
+    alike = [torch.cosine_similarity(one, wanted, dim=0) for one in found if one.shape == wanted.shape]
+    assert max(alike) > 1 - 1e-5
+
+
 def test_discriminator_features_are_there_when_the_checkpoint_has_them(name):
     model = build(name)
     images = batches(model)[0].images[:2].requires_grad_(True)

@@ -182,6 +182,32 @@ def test_the_mean_of_w_follows_the_drawn_ones():
     assert torch.allclose(model.generator.mapping.w_avg, 0.995 * torch.tensor(3.0) + 0.005 * w.mean(dim=0), atol=1e-6)
 
 
+def test_first_weights_are_those_of_z_without_the_label_and_of_w_in_every_layer():
+    model, found = build(classes=("benign", "melanoma")), []
+    mapping, synthesis = model.generator_ema.mapping, model.generator_ema.synthesis
+    mapping.fc0.register_forward_hook(lambda _m, given, _o: found.append(given[0]))
+    model.label = "benign"
+    model.w_of(torch.randn(2, model.latent_size))
+    (seen,) = found
+    moved = seen[0] - seen[1]
+    assert not moved[model.latent_size :].any()  # the label's part is the same
+    of_z = model.first_weights("z")
+    assert torch.allclose(moved[: model.latent_size] @ of_z.T, moved @ mapping.fc0.weight.T, atol=1e-4)
+    w = torch.randn(2, model.latent_size)
+    styles = torch.cat([layer.styles(w) for layer in synthesis.modules() if hasattr(layer, "styles")], dim=1)
+    wanted = (w[0] - w[1]) @ model.first_weights("w").T / model.latent_size**0.5
+    assert torch.allclose(styles[0] - styles[1], wanted, atol=1e-5)
+
+
+def test_what_is_not_regularised_has_the_whole_step_size():
+    rates = {
+        name: [optimizer.param_groups[0]["lr"] for optimizer in build(**changes).optimizers.values()]
+        for name, changes in {"paths": {"r1_gamma": 0.0}, "r1": {"path_weight": 0.0}}.items()
+    }
+    # 2e-3, times 2/3 where a step of regularisation follows every second one; generator, then discriminator
+    assert rates == {"paths": pytest.approx([4e-3 / 3, 2e-3]), "r1": pytest.approx([2e-3, 4e-3 / 3])}
+
+
 def test_samples_have_fresh_noise_and_syntheses_the_layers_own():
     model = build()
     for name, strength in model.generator_ema.named_parameters():

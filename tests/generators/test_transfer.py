@@ -11,6 +11,8 @@ from tiny_configs import TINY
 from synthmed import generators
 from synthmed.core.errors import InputError
 from synthmed.core.settings import parse
+from synthmed.data.channels import MaskChannels
+from synthmed.data.imageset import PLAIN, Legend
 from synthmed.generators.train import train
 from synthmed.generators.transfer import transfer
 from synthmed.training.checkpoint import Checkpoint, load, save
@@ -81,6 +83,11 @@ def test_other_networks_images_and_models_are_refused(tmp_path):
         transfer(build("stylegan2", 2, channel_max=4), path, "stylegan2")
     with pytest.raises(InputError, match="train both alike"):
         transfer(build("stylegan2", 2, shape=(1, 16, 16)), path, "stylegan2")
+    named, masked = build("stylegan2", 2), build("stylegan2", 2)
+    named.legend, masked.masks = Legend(channels=("red", "green", "blue")), MaskChannels("classes", PLAIN)
+    for other in (named, masked):
+        with pytest.raises(InputError, match="train both alike"):
+            transfer(other, path, "stylegan2")
     with pytest.raises(InputError, match="checkpoint of 'stylegan2'"):
         transfer(build("dcgan", 2), path, "dcgan")
 

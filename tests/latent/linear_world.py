@@ -19,11 +19,11 @@ GAIN = 0.2
 
 
 class ToyGAN(nn.Module):
-    """z (N, D) → (N, 1, 8, 8)."""
+    """z (N, D) → (N, 1, 8, 8); w is three times z."""
 
     latent_size = D
     image_shape = (1, 8, 8)
-    spaces = ("z",)
+    spaces = ("z", "w")
 
     def __init__(self):
         super().__init__()
@@ -37,6 +37,12 @@ class ToyGAN(nn.Module):
 
     def first_weights(self, space: str) -> Tensor:
         return self.directions
+
+    def w_of(self, z: Tensor) -> Tensor:
+        return 3 * z
+
+    def synthesise_w(self, w: Tensor) -> Tensor:
+        return self.synthesise(w / 3)
 
     def synthesise(self, z: Tensor) -> Tensor:
         self.calls.append(len(z))

@@ -9,8 +9,10 @@ import pytest
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.data.imageset import ImageSet
+from synthmed.latent.directions import held_out, svm_boundary
 from synthmed.latent.editing import EditingSettings, edit_latents, fall, outcomes
 from synthmed.latent.eye import Walk
+from synthmed.latent.sample_file import read_samples
 from synthmed.latent.samples import LatentSamplesSettings, latent_samples
 
 SAMPLES = LatentSamplesSettings(
@@ -27,13 +29,17 @@ SETTINGS = EditingSettings(
 @pytest.fixture
 def world(monkeypatch, tmp_path):
     gan = linear_world.in_the_linear_world(monkeypatch, tmp_path)
-    latent_samples(
-        SAMPLES,
-        checkpoint=tmp_path / "generator.pt",
-        classifier=tmp_path / "classifier.pt",
-        samples=tmp_path / "samples.npz",
-    )
+    sampled(tmp_path)
     return gan
+
+
+def sampled(folder, **changes):
+    latent_samples(
+        dataclasses.replace(SAMPLES, **changes),
+        checkpoint=folder / "generator.pt",
+        classifier=folder / "classifier.pt",
+        samples=folder / "samples.npz",
+    )
 
 
 def edited(folder, **changes):
@@ -96,6 +102,9 @@ def test_orthogonal_directions_leave_the_class_alone(world, tmp_path):
     assert apart["class_change"]["value"] < 0.5 * plain["class_change"]["value"]
     assert apart["kept"]["value"] > plain["kept"]["value"]
     assert apart["removed"]["value"] > 0.9
+    assert {name for name in found if name.endswith("_orthogonal")} == {
+        f"{name}_orthogonal" for name in ("svm", "regression", "pca", "sefa")
+    }
     # LEFT and RIGHT share half: without it, moving a standard deviation moves left by √3/2 only.
     (entry,) = [e for e in edited(tmp_path)["methods"] if e["method"] == "svm_orthogonal"]
     assert abs(entry["cosine_to_svm"]) == pytest.approx(np.sqrt(0.75), abs=0.05)
@@ -106,6 +115,33 @@ def test_without_a_class_nothing_is_projected_or_said_of_it(world, tmp_path):
     assert {entry["method"] for entry in result["methods"]} == {"svm", "regression", "pca", "sefa", "random"}
     assert set(result["methods"][0]["path"][0]) == {"distance", "likelihood", "removed", "identity"}
     assert set(result["rejection"]) == {"accepted", "before", "after"}
+
+
+def test_the_boundary_is_of_the_first_half_and_judged_on_the_second(world, tmp_path):
+    result, drawn = edited(tmp_path), read_samples(tmp_path / "samples.npz")
+    shown = drawn.likelihoods[:, drawn.targets.index("left")] >= 0.5
+    boundary = svm_boundary(drawn.codes[:600], shown[:600], 1.0)
+    assert result["boundary"] == pytest.approx(held_out(boundary, drawn.codes[600:], shown[600:]))
+    assert result["prevalence"] == shown.mean()
+
+
+def test_a_space_of_another_scale_gives_the_same_curves(world, tmp_path):
+    """Distances are in standard deviations of the codes, the ridge in units of their variance."""
+    in_z = edited(tmp_path, ridge=3.0)
+    sampled(tmp_path, space="w")
+    in_w = edited(tmp_path, ridge=3.0)
+    for name in ("svm", "regression", "regression_orthogonal", "sefa"):
+        for one, other in zip(curves(in_z)[name], curves(in_w)[name], strict=True):
+            assert one["likelihood"]["value"] == pytest.approx(other["likelihood"]["value"], abs=0.02), name
+
+
+def test_principal_directions_are_of_images_in_z_and_of_codes_in_w(world, tmp_path):
+    def tried():
+        return next(entry["of"] for entry in edited(tmp_path)["methods"] if entry["method"] == "pca")
+
+    assert tried() == 4  # the quarters that an image consists of
+    sampled(tmp_path, space="w")
+    assert tried() == 12
 
 
 def test_rejection_leaves_what_the_boundary_accepts(world, tmp_path):
@@ -127,6 +163,9 @@ def test_the_images_are_the_first_starts_of_every_method(world, tmp_path):
     assert likelihoods[0] >= 0.5 > likelihoods[-1]
     starts = {row["likelihood"] for row in images.rows if row["step"] == "0" and row["start"] == "1"}
     assert len(starts) == 1  # all methods begin with the same image
+    drawn = read_samples(tmp_path / "samples.npz")
+    to_judge = drawn.likelihoods[900:, drawn.targets.index("left")]
+    assert likelihoods[0] == pytest.approx(to_judge[to_judge >= 0.5][0], abs=1e-4)
 
 
 def test_where_nothing_shows_it_the_reason_is_said(world, tmp_path):

@@ -9,6 +9,8 @@ import torch
 from synthmed.core.files import read_json
 from synthmed.latent import path_length as module
 from synthmed.latent.path_length import PathLengthSettings, path_length
+from synthmed.latent.space import draw_codes
+from synthmed.training.device import derived_seed
 
 SETTINGS = PathLengthSettings(
     model="toy", generator="toy", label=None, pairs=300, epsilon=0.01, lpips="lpips_vgg16", level=0.95, resamples=200,
@@ -61,6 +63,37 @@ def test_straight_paths_are_as_long_as_their_codes_are_apart(tmp_path):
         assert found[sampling]["value"] == pytest.approx(32, rel=0.12)
         assert found[sampling]["n"] == pytest.approx(294, abs=4)
     assert found["end"]["value"] == pytest.approx(found["full"]["value"], rel=0.01)
+
+
+def test_steps_are_at_the_ends_or_anywhere_on_the_paths(tmp_path, monkeypatch):
+    seen = []
+
+    class Seen(Toy):
+        def synthesise_w(self, w):
+            seen.append(w.double().numpy())
+            return super().synthesise_w(w)
+
+    monkeypatch.setattr(module, "restore", lambda *_: Seen())
+    run(tmp_path, batch_size=300)
+    codes = draw_codes(Toy(), "w", 600, derived_seed(SETTINGS.seed, "path length")).astype(float)
+    first, way = codes[::2], codes[1::2] - codes[::2]
+    end, after_end, anywhere, after = (((at - first) * way).sum(axis=1) / (way**2).sum(axis=1) for at in seen)
+    assert np.allclose(end, 0, atol=1e-6)
+    assert np.allclose(after_end, 0.01, atol=1e-6)
+    assert np.allclose(after - anywhere, 0.01, atol=1e-6)
+    assert 0 < anywhere.min() < 0.05 < 0.95 < anywhere.max() < 1
+
+
+def test_larger_images_are_averaged_before_they_are_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SIDE", 1)
+    # The mean of four numbers: E(mean of 2(z − z'))² = 8 / 4.
+    assert run(tmp_path)["spaces"]["w"]["full"]["value"] == pytest.approx(2, rel=0.2)
+
+
+def test_a_lower_level_gives_a_narrower_interval(tmp_path):
+    wide, narrow = (run(tmp_path, level=level)["spaces"]["w"]["end"] for level in (0.95, 0.5))
+    # of a normal distribution 1.35 and 3.92 standard deviations
+    assert (narrow["high"] - narrow["low"]) / (wide["high"] - wide["low"]) == pytest.approx(1.35 / 3.92, rel=0.2)
 
 
 def test_paths_on_the_sphere_are_arcs(tmp_path):

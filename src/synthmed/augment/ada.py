@@ -6,9 +6,9 @@ raised while the discriminator is too sure of the real training images and lower
 differentiable in the images, for R1.
 
 Decided here: blits copy pixels exactly. Geometry goes through the wavelet filters; an image that none of its
-transforms happened to is left as it is (that is what the filters give, up to rounding). Beyond the border images are
-mirrored without end, there and in the doubled image alike, instead of being padded first: the doubled map is ten times
-smaller, which is most of the time.
+transforms happened to is left as it is (inside of the border that is what the filters give, up to rounding). Beyond the
+border images are mirrored without end, there and in the doubled image alike, instead of being padded first by as much
+as the transforms of a batch reach, so the doubled map is no larger than twice the image.
 """
 
 import math
@@ -185,8 +185,8 @@ def blit_matrices(draws: _Draws, side: int) -> Tensor:
 
 
 def geometry_matrices(draws: _Draws) -> Tensor:
-    """Scale, turn, stretch, turn, shift: (N, 3, 3). Either turn has the chance that makes both together happen with
-    probability p."""
+    """Scale, turn, stretch, turn, shift: (N, 3, 3). Either turn has the chance by which the image is turned, by one or
+    both, with probability p."""
     share = 1 - math.sqrt(1 - draws.p)
     scale = draws.log_normal(SCALE)
     before = draws.uniform(-math.pi, math.pi, 0.0, share)

@@ -2,10 +2,9 @@
 (arXiv:1912.04958), sections 2 and 4.1, appendix B; Karras et al., "Training generative adversarial networks with
 limited data", NeurIPS 2020 (arXiv:2006.06676), appendix D; seed 003, appendix 6.1 (names, parameters and buffers).
 
-Everything is torch operations. Three things make it fast on a CPU, each measured (benchmarks/stylegan2_step.py):
-modulation scales the maps instead of the weights, so that one convolution serves the batch; the 4×4 filter is one
-depthwise convolution; the gain √2 behind every LeakyReLU stands in the numbers before it, because the LeakyReLU of
-√2·x is √2 times that of x.
+Everything is torch operations. Modulation scales the maps instead of the weights, so that one convolution serves the
+batch (against weights of their own: benchmarks/stylegan2_step.py); the 4×4 filter is one depthwise convolution; the
+gain √2 behind every LeakyReLU stands in the numbers before it, because the LeakyReLU of √2·x is √2 times that of x.
 """
 
 import math
