@@ -18,7 +18,7 @@ from synthmed.evaluation.score_segmenters import ScoreSegmentersSettings, measur
 from synthmed.evaluation.scores import read_scores, score_columns
 from synthmed.metrics.outcomes import of_columns
 from synthmed.metrics.segmentation import mask_measures, object_measures
-from synthmed.segmenters.train import Segmenter
+from synthmed.segmenters.trained import Segmenter
 
 ORGANS = Legend(classes={"lung": 1, "heart": 2})
 
@@ -36,7 +36,7 @@ class Bright(nn.Module):
 
 def segmenter(*limits, side=SIDE):
     models = [Bright(limit).eval().requires_grad_(False) for limit in limits]
-    return Segmenter("bright", (1, side, side), MaskChannels("classes", SEMANTIC), models)
+    return Segmenter("bright", (1, side, side), (side, side), MaskChannels("classes", SEMANTIC), models)
 
 
 MADE = {"real": segmenter(125.5, 135.5), "gan": segmenter(150.5, 160.5)}

@@ -17,7 +17,8 @@ from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.segmenters import train as module
 from synthmed.segmenters.pairs import Parts, read_arm, read_set
 from synthmed.segmenters.settings import TrainSegmenterSettings
-from synthmed.segmenters.train import build, choose, classes_of, drawn, label_map, load, overlaps, train
+from synthmed.segmenters.train import choose, classes_of, overlaps, train
+from synthmed.segmenters.trained import build, drawn, label_map, load
 from synthmed.training.device import derived_seed
 from synthmed.training.history import TrainingError
 from synthmed.training.images import to_model, to_pixels

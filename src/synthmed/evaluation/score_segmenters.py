@@ -21,7 +21,7 @@ from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.evaluation.arms import REAL, TEST
 from synthmed.evaluation.scores import Cases, Scores, write_scores
 from synthmed.metrics.segmentation import mask_measures, object_measures
-from synthmed.segmenters.train import Segmenter, drawn, label_map, load
+from synthmed.segmenters.trained import Segmenter, drawn, label_map, load
 from synthmed.training.device import choose_device
 
 logger = logging.getLogger(__name__)
@@ -178,7 +178,7 @@ def _tested(
     settings: SegmenterScoringOptions, segmenter: Segmenter, images: ImageSet, masks: Masks
 ) -> dict[str, list[list[dict[str, float]]]]:
     """TEST, and SMALL where the network's size is another → the measures of each image by each seed."""
-    size, legend = segmenter.image_shape[1:], segmenter.masks.legend
+    size, legend = segmenter.size, segmenter.masks.legend
     found: dict[str, list[list[dict[str, float]]]] = {name: [[] for _ in segmenter.models] for name in (TEST, SMALL)}
     for start in range(0, len(images), settings.batch_size):
         rows = range(start, min(start + settings.batch_size, len(images)))

@@ -2,8 +2,8 @@
 
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm
 
 from synthmed import segmenters
 from synthmed.augment.pairs import augment_pairs
@@ -19,103 +18,25 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, read_csv, write_csv, write_json
 from synthmed.core.provenance import code_hashes
 from synthmed.core.step import Output, step
-from synthmed.data.channels import MaskChannels
 from synthmed.data.imageset import ImageSet, Legend
 from synthmed.networks.blocks import count_parameters
-from synthmed.segmenters.pairs import Pairs, drawn_names, read_arm
+from synthmed.segmenters.pairs import Pairs, read_arm
 from synthmed.segmenters.settings import SELECTION, TrainSegmenterSettings
+from synthmed.segmenters.trained import FORMAT, build, load
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
 from synthmed.training.epochs import EpochTraining, Measured, train_seeds
 from synthmed.training.history import History, TrainingError
-from synthmed.training.images import Batch, resized, to_model
+from synthmed.training.images import Batch, to_model
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
 LATE = 0.9
 """Share of the epochs; in most seeds a later best epoch marks a training as limited by its budget."""
 SMOOTH = 1.0
 """Added to both sides of Dice in the loss, so that an empty mask without a prediction costs nothing."""
 GRID = ("learning_rate", "dropout", "iou", "false_positives", "false_negatives", "best_epoch")
 """Columns of the grid: validation IoU of the best epoch, and its mean false pixels, at the network's size."""
-
-
-# --------------------------------------------------------------------------------------------------- the trained result
-@dataclass(frozen=True)
-class Segmenter:
-    """A trained segmenter. image_shape: (C, H, W); masks: how what it draws is a mask; models: one network a seed, in
-    eval mode, no gradients on weights, images (N, C, H, W) in [-1, 1] → logits (N, K, H, W)."""
-
-    architecture: str
-    image_shape: tuple[int, int, int]
-    masks: MaskChannels
-    models: list[nn.Module]
-
-    def to(self, device: torch.device) -> "Segmenter":
-        """Move the networks to `device` (in place), and return the segmenter."""
-        for model in self.models:
-            model.to(device)
-        return self
-
-
-def build(
-    architecture: str, widths: Sequence[int], spectral: bool, dropout: float, image_shape: Sequence[int], outputs: int
-) -> nn.Module:
-    """A network with random weights from torch's global random numbers. image_shape: (C, H, W); spectral: whether its
-    weights are divided by their spectral norm."""
-    channels, *size = image_shape
-    network = segmenters.load(architecture).network(channels, outputs, tuple(size), widths, dropout)
-    if spectral:
-        for layer in [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.ConvTranspose2d)]:
-            spectral_norm(layer)
-    return network
-
-
-def load(path: str | Path) -> Segmenter:
-    """Read what `synthmed train-segmenter` wrote, on the CPU. Raises InputError when the file is something else."""
-    content = checkpoints.read_torch(path, "train the segmenter again")
-    if not isinstance(content, dict) or content.get("kind") != "segmenter" or content["format"] != FORMAT:
-        raise InputError(f"{path}: no segmenter of this version; give the file that `synthmed train-segmenter` wrote")
-    coded = MaskChannels(content["masks"], Legend(masks=content["legend"], classes=content["classes"]))
-    shape, models = tuple(content["image_shape"]), []
-    for state in content["states"]:
-        design = (content[name] for name in ("architecture", "widths", "spectral_norm", "dropout"))
-        model = build(*design, shape, len(drawn_names(coded)))
-        model.load_state_dict(state)
-        models.append(model.eval().requires_grad_(False))
-    return Segmenter(content["architecture"], shape, coded, models)
-
-
-@torch.no_grad()
-def drawn(segmenter: Segmenter, model: nn.Module, images: Sequence[np.ndarray]) -> Tensor:
-    """What one network of a segmenter draws on images, at its size: (N, K, h, w) in [0, 1] on the CPU.
-
-    images: uint8 (H, W, C), each reduced to the network's size as in its training. Raises InputError on other channels,
-    or fewer pixels than the network's.
-    """
-    channels, *size = segmenter.image_shape
-    reduced = []
-    for image in images:
-        if image.shape[2] != channels or min(image.shape[0] - size[0], image.shape[1] - size[1]) < 0:
-            raise InputError(
-                f"an image of {image.shape[0]}×{image.shape[1]} pixels and {image.shape[2]} channels does not fit a "
-                f"segmenter for {size[0]}×{size[1]} and {channels}; prepare them alike"
-            )
-        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
-        reduced.append(resized(pixels.float(), tuple(size)).round().clamp(0, 255).to(torch.uint8))
-    device = next(model.parameters()).device
-    found = model(to_model(torch.cat(reduced).to(device))).float().sigmoid().cpu()
-    if not found.isfinite().all():
-        raise InputError("the segmenter draws NaN; its training failed, train it again with a lower learning rate")
-    return found
-
-
-def label_map(segmenter: Segmenter, channels: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """What was drawn on one image, (K, h, w) in [0, 1], enlarged (bilinear) to `size` and decoded: (H, W)."""
-    if tuple(channels.shape[1:]) != tuple(size):
-        channels = F.interpolate(channels[None], size, mode="bilinear")[0]
-    return segmenter.masks.decode(255 * channels.permute(1, 2, 0).numpy())
 
 
 # ------------------------------------------------------------------------------------------------------------ training
@@ -157,8 +78,8 @@ class Training(EpochTraining):
         """chosen: learning rate and dropout."""
         self.train, self.validation = data
         rate, dropout = chosen
-        shape, outputs = self.train.images.shape[1:], self.train.masks.shape[1]
-        design = (settings.architecture, settings.widths, settings.spectral_norm, dropout, shape, outputs)
+        outputs = self.train.masks.shape[1]
+        design = (settings.architecture, settings.widths, settings.spectral_norm, dropout, self.input_shape(), outputs)
         super().__init__(
             settings, number, len(self.train.images), lambda: build(*design), rate, device, settings.patience
         )
@@ -168,11 +89,19 @@ class Training(EpochTraining):
         weight = (1 - drawn) / drawn if settings.class_weights == "balanced" else torch.ones_like(drawn)
         self.weight = weight.float()[:, None, None].to(device)
 
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of what the network is given."""
+        return tuple(self.train.images.shape[1:])
+
     def batch(self, chosen: Tensor) -> Batch:
+        return self._on_device(*map(distributed.own_rows, self.pairs(chosen)))
+
+    def pairs(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Images in [-1, 1] and channels of masks, 0 or 1, of the training part, augmented where settings say so."""
         images, masks = to_model(self.train.images[chosen]), self.train.masks[chosen].float() / 255
         if self.settings.augment:
             images, masks = augment_pairs(images, masks, self.settings.augmentation, self.rng)
-        return self._on_device(distributed.own_rows(images), distributed.own_rows(masks))
+        return images, masks
 
     def _on_device(self, images: Tensor, masks: Tensor) -> Batch:
         layout = {"memory_format": self.settings.memory_format}
@@ -268,10 +197,7 @@ def train(
     made_from = asdict(settings) | {"train": hash_file(train), "validation": hash_file(validation)}
     made_from |= {"arms": hash_file(arms) if arms else None, "synthetic": [hash_file(path) for path in synthetic]}
     made_from |= {"chosen": chosen, "code": code_hashes(__name__, segmenters.SEGMENTERS[settings.architecture])}
-    images = {
-        name: {"images": len(part.images), "patients": len(set(part.patients))}
-        for name, part in (("train", parts[0]), ("validation", validating))
-    }
+    images = counted(parts[0], validating)
     logger.info(
         f"training {settings.architecture}: {len(parts[0].images)} images of {tuple(parts[0].images.shape[1:])}, "
         f"validation {len(validating.images)}, {settings.seeds} seeds"
@@ -283,32 +209,58 @@ def train(
         lambda number, device: Training(settings, number, (parts[number], validating), device, chosen),
         Training.result,
     )
-    shape, legend = list(validating.images.shape[1:]), ImageSet(train).legend
     design = {
         "architecture": settings.architecture,
         "widths": list(settings.widths),
         "spectral_norm": settings.spectral_norm,
         "dropout": chosen[1],
-        "image_shape": shape,
+        "image_shape": list(validating.images.shape[1:]),
         "masks": settings.masks,
     }
-    content = {"kind": "segmenter", "format": FORMAT, "legend": legend.masks, "classes": dict(legend.classes)}
-    checkpoints.write_torch(segmenter, {**content, **design, "states": [result["state"] for result in results]})
+    write_segmenter(segmenter, design, ImageSet(train).legend, [result["state"] for result in results])
     entries = [result["entry"] for result in results]
+    write_report(report, settings, design, chosen[0], load(segmenter).models[0], images, entries)
+    resume.remove()
+
+
+def counted(training: Pairs, validating: Pairs) -> dict[str, dict[str, int]]:
+    """Images and patients of both parts, for the report."""
+    parts = {"train": training, "validation": validating}
+    return {name: {"images": len(part.images), "patients": len(set(part.patients))} for name, part in parts.items()}
+
+
+def write_segmenter(
+    path: Path, design: Mapping[str, Any], legend: Legend, states: Sequence[Mapping[str, Tensor]]
+) -> None:
+    """Write what `trained.load` reads. design: of its networks; states: their weights, one a seed."""
+    content = {"kind": "segmenter", "format": FORMAT, "legend": legend.masks, "classes": dict(legend.classes)}
+    checkpoints.write_torch(path, {**content, **design, "states": list(states)})
+
+
+def write_report(
+    path: Path,
+    settings: TrainSegmenterSettings,
+    design: Mapping[str, Any],
+    learning_rate: float | None,
+    network: nn.Module,
+    images: Mapping[str, Mapping[str, int]],
+    entries: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write the report of a training. images: of each part, how many of how many patients; entries: one a seed."""
     write_json(
-        report,
+        path,
         {
             **design,
-            "parameters": count_parameters(load(segmenter).models[0]),
-            "learning_rate": chosen[0],
+            "parameters": count_parameters(network),
+            "learning_rate": learning_rate,
             "images": images,
             "selection": SELECTION,
             # A best epoch among the last says that the training might have gone on to gain.
-            "budget_limited": float(np.mean([one["best_epoch"] > LATE * settings.epochs for one in entries])) > 0.5,
+            "budget_limited": bool(entries)
+            and float(np.mean([one["best_epoch"] > LATE * settings.epochs for one in entries])) > 0.5,
             "seeds": entries,
         },
     )
-    resume.remove()
 
 
 def _chosen(settings: TrainSegmenterSettings, grid: Path | None) -> tuple[float, float]:

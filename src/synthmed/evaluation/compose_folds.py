@@ -1,0 +1,57 @@
+"""Folds of the training part, for networks that are to draw on images that they were not trained on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from msgspec import Meta
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path
+from synthmed.core.settings import Seed
+from synthmed.core.step import Output, step
+from synthmed.data.arm_lists import COLUMNS
+from synthmed.data.imageset import ImageSet
+from synthmed.evaluation.arms import REAL
+from synthmed.training.seeds import seed_of
+
+logger = logging.getLogger(__name__)
+
+Folds = Annotated[int, Meta(ge=2, description="Parts of the training images, by patient.")]
+
+
+@dataclass(frozen=True)
+class FoldSettings:
+    """Settings of `compose-folds`."""
+
+    folds: Folds
+    seed: Seed
+
+
+@step("compose-folds")
+def compose_folds(settings: FoldSettings, *, train: Path, out: Output) -> None:
+    """Write lists of the training images without each of several folds.
+
+    train: image set of the training part. out: lists as arms.csv (data/arm_lists.py), one `fold_<number>` a fold, the
+    same for every seed: all images but those of that fold. The patients are dealt at random, each to one fold. Raises
+    InputError when there are fewer patients than folds.
+    """
+    images = ImageSet(train)
+    patients = np.array(images.column("patient"))
+    names = np.unique(patients)
+    if len(names) < settings.folds:
+        raise InputError(f"{train}: {len(names)} patients for {settings.folds} folds; set folds lower, or add patients")
+    rng = np.random.Generator(np.random.PCG64(seed_of("folds", settings.seed)))
+    fold = dict(zip(rng.permutation(names).tolist(), np.arange(len(names)) % settings.folds, strict=True))
+    of_image = np.array([fold[name] for name in patients.tolist()])
+    table = pd.DataFrame({"image": images.column("image"), "label": images.column("label")})
+    table = table.assign(seed="", part="train", set=REAL, draw=0, mask="", weight=1)
+    lists = [table[of_image != number].assign(arm=f"fold_{number + 1}") for number in range(settings.folds)]
+    with atomic_path(out) as temporary:
+        pd.concat(lists)[list(COLUMNS)].to_csv(temporary, index=False, lineterminator="\n")
+    logger.info("%d folds of %d patients", settings.folds, len(names))
