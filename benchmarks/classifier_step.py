@@ -44,7 +44,8 @@ def settings(architecture: str, batch: int, precision: str, channels_last: bool,
         pretrained=None,
         seed=1,
         seeds=1,
-        epochs=1,
+        steps=10**6,
+        check_every=10**6,
         batch_size=batch,
         accumulate=1,
         processes=1,
@@ -72,7 +73,7 @@ def advance(training: Training) -> float:
 def measure(architecture: str, size: int, batch: int, arguments: argparse.Namespace) -> None:
     """Time all variants of one architecture and print its table."""
     rng = torch.Generator().manual_seed(0)
-    steps = 1 + arguments.steps * arguments.repeats + 1  # one epoch, which never ends: no validation is timed
+    steps = 1 + arguments.steps * arguments.repeats + 1
     pixels = torch.randint(0, 256, (batch * steps, 1, size, size), dtype=torch.uint8, generator=rng)
     targets = torch.randint(0, 2, (batch * steps, 2), generator=rng).float()
     part = Part(pixels, targets, [])

@@ -27,7 +27,7 @@ from synthmed.training.history import History, TrainingError
 from synthmed.training.images import to_model
 from synthmed.weights import read as weight_files
 
-VALUES = CLASSIFIER | {"epochs": 4, "batch_size": 16}
+VALUES = CLASSIFIER | {"steps": 12, "check_every": 3, "batch_size": 16}
 
 
 def settings(**changes):
@@ -66,7 +66,7 @@ def test_it_learns_and_reports_what_it_did(sets, trained):
     assert not any(p.requires_grad for model in classifier.models for p in model.parameters())
     validation = ImageSet(sets["validation"])
     positive = np.array(validation.column("label")) == "abnormal"
-    found = likelihoods(classifier, validation.pixels, 7)
+    found = likelihoods(classifier, validation.pixels, 16)  # batches of the training: the same last digits
     assert found.shape == (2, 30, 1)
     assert found.dtype == np.float64
     assert auroc(found.mean(axis=0)[:, 0], positive) > 0.95
@@ -85,8 +85,8 @@ def test_it_learns_and_reports_what_it_did(sets, trained):
         assert of_target["true_positives"] + of_target["false_negatives"] == 15
         assert of_target["false_positives"] + of_target["true_negatives"] == 15
         losses = [row["validation_loss"] for row in entry["history"]]
-        assert [row["epoch"] for row in entry["history"]] == [1, 2, 3, 4]
-        assert entry["best_epoch"] == 1 + int(np.argmin(losses))
+        assert [row["step"] for row in entry["history"]] == [3, 6, 9, 12]
+        assert entry["best_step"] == 3 + 3 * int(np.argmin(losses))
         assert entry["validation_loss"] == min(losses)
     assert report["seeds"][0]["history"] != report["seeds"][1]["history"]
 
@@ -102,7 +102,7 @@ def test_equal_settings_give_equal_bytes_and_another_seed_does_not(tmp_path, set
 
 @pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"channels_last": True}, {"select": "auroc"}])
 def test_ways_to_run(tmp_path, sets, trained, changes):
-    path = run(tmp_path / "a", sets, settings(**changes, seeds=1, epochs=8))
+    path = run(tmp_path / "a", sets, settings(**changes, seeds=1, steps=24))
     pixels = ImageSet(sets["validation"]).pixels
     found = likelihoods(load(path), pixels, 30)[0, :, 0]
     positive = np.arange(30) % 2 == 1
@@ -110,12 +110,12 @@ def test_ways_to_run(tmp_path, sets, trained, changes):
     if "select" in changes:
         (entry,) = read_json(tmp_path / "a" / "r.json")["seeds"]
         best = max(entry["history"], key=lambda row: (row["validation_auroc"], -row["validation_loss"]))
-        assert entry["best_epoch"] == best["epoch"]
+        assert entry["best_step"] == best["step"]
 
 
-@pytest.mark.parametrize(("select", "epoch"), [("loss", 2), ("auroc", 3)])
-def test_the_best_epoch_and_each_targets_threshold(sets, select, epoch):
-    """Three epochs: all images in order but near 1/2; sure, and wrong about one image; in order and surer than first.
+@pytest.mark.parametrize(("select", "step"), [("loss", 6), ("auroc", 9)])
+def test_the_best_check_and_each_targets_threshold(sets, select, step):
+    """Three checks: all images in order but near 1/2; sure, and wrong about one image; in order and surer than first.
 
     The second target's logits are higher by 2, and so is its threshold, midway between the classes.
     """
@@ -126,11 +126,11 @@ def test_the_best_epoch_and_each_targets_threshold(sets, select, epoch):
     wrong[0] *= -1
     logits = iter([0.1 * signs + shift, 4 * wrong, 0.2 * signs + shift])
     training._validation_logits = lambda: next(logits)
-    for number in (1, 2, 3):
-        training.validate(number * training.steps_per_epoch)
+    for at in (3, 6, 9):
+        training.validate(at)
     result = training.result(History())
-    assert result["entry"]["best_epoch"] == epoch
-    if epoch == 3:
+    assert result["entry"]["best_step"] == step
+    if step == 9:
         middle = [(torch.sigmoid(torch.tensor([low, low + 0.4])).sum() / 2).item() for low in (-0.2, 1.8)]
         assert result["thresholds"] == pytest.approx(middle)
 
@@ -138,7 +138,7 @@ def test_the_best_epoch_and_each_targets_threshold(sets, select, epoch):
 def test_the_learning_rate_follows_the_schedule(tmp_path, sets):
     run(tmp_path / "a", sets, settings(seeds=1))
     (entry,) = read_json(tmp_path / "a" / "r.json")["seeds"]
-    # 60 images are 3 batches of 16; the rate of the last step of each epoch, steps 2, 5, 8, 11 of 12.
+    # The rate of the last step before each check, steps 2, 5, 8, 11 of 12.
     expected = [0.01 * (1 + np.cos(np.pi * step / 12)) / 2 for step in (2, 5, 8, 11)]
     assert [row["learning_rate"] for row in entry["history"]] == pytest.approx(expected)
     run(tmp_path / "b", sets, settings(seeds=1, schedule="constant"))
@@ -176,7 +176,7 @@ def small_cnn(network, images, dropout):
 
 def test_a_step_is_the_textbooks(sets):
     """Order, augmentation, network, weighted cross-entropy, cosine and Adam of three steps, written out by hand."""
-    chosen = settings(channels=[4, 8, 8], epochs=2, targets=["abnormal", "normal"])
+    chosen = settings(channels=[4, 8, 8], steps=6, targets=["abnormal", "normal"])
     parts = read_parts(chosen, **sets)
     parts[0].targets[:20] = 0.0  # few positives, so that the weights of the classes differ from 1
     training = network.Training(chosen, 1, parts, None, torch.device("cpu"))
@@ -210,7 +210,6 @@ def test_a_step_of_several_micro_batches_sees_as_many_times_the_images(sets):
     chosen = settings(accumulate=3, flip=False, shift=0.0)
     parts = read_parts(chosen, **sets)
     training = network.Training(chosen, 0, parts, None, torch.device("cpu"))
-    assert training.steps == 4 * (60 // 48)
     batches = training.next_batches()
     assert [len(batch.images) for batch in batches] == [16, 16, 16]
     shown = torch.cat([batch.images for batch in batches])
@@ -303,7 +302,7 @@ def test_a_holdout_is_drawn_by_patient_and_target(tmp_path):
 
 
 def test_images_are_reduced_alike_in_training_and_use(tmp_path, sets):
-    path = run(tmp_path / "a", sets, settings(size=[16, 16], seeds=1, epochs=1))
+    path = run(tmp_path / "a", sets, settings(size=[16, 16], seeds=1, steps=3))
     classifier = load(path)
     assert classifier.image_shape == (1, 16, 16)
     pixels = ImageSet(sets["validation"]).pixels

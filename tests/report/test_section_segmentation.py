@@ -20,14 +20,14 @@ OUTCOMES = {
     for name in (base, f"{base}_lung", f"{base}_heart")
 }
 HISTORY = [
-    {"epoch": epoch, "train_loss": 1 / epoch, "train_iou": 0.1 * epoch, "validation_loss": 1.2 / epoch}
-    | {"validation_iou": 0.09 * epoch, "learning_rate": 0.1}
-    for epoch in (1, 2, 3)
+    {"step": 8 * n, "train_loss": 1 / n, "train_iou": 0.1 * n, "validation_loss": 1.2 / n}
+    | {"validation_iou": 0.09 * n, "learning_rate": 0.1}
+    for n in (1, 2, 3)
 ]
 CHOSEN = {
     "architecture": "unet", "widths": [8, 16], "parameters": 6425, "image_shape": [1, 16, 16], "learning_rate": 0.005,
-    "dropout": 0.1, "selection": "the epoch.", "sizes": ["32×48"], "empty_masks": 1,
-    "trainings": {arm: [{"seed": 0, "best_epoch": 3, "history": HISTORY}] * 2 for arm in ARMS},
+    "dropout": 0.1, "selection": "the check.", "sizes": ["32×48"], "empty_masks": 1,
+    "trainings": {arm: [{"seed": 0, "best_step": 24, "history": HISTORY}] * 2 for arm in ARMS},
 }  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def test_the_words_say_how_masks_were_compared(written):
     assert "a unet with the widths 8, 16 (6,425 parameters) for images of 16×16 pixels" in html
     assert "enlarged to the size of the mask that it is compared with (32×48)." in html
     assert "1 test image has an empty mask" in html
-    for name in ("predictions", "epochs"):
+    for name in ("predictions", "trainings"):
         assert (written / "figures" / f"segmentation.masks.{name}.png").stat().st_size > 5000
 
 

@@ -26,9 +26,10 @@ from synthmed.training.images import to_model, to_pixels
 AUGMENTATION = {"horizontal_flip": True, "vertical_flip": True, "rotation": 90.0, "zoom": 0.1, "shift": 0.1}
 VALUES = {
     "architecture": "unet", "widths": [8, 16], "spectral_norm": False, "masks": "classes", "size": None, "loss": "bce",
-    "class_weights": "none", "seeds": 2, "epochs": 6, "patience": None, "learning_rates": [5.0e-3], "dropouts": [0.1],
+    "class_weights": "none", "seeds": 2, "steps": 36, "check_every": 6, "patience": None, "learning_rates": [5.0e-3],
+    "dropouts": [0.1],
     "schedule": "constant", "augmentation": AUGMENTATION, "elastic": {"displacement": 0.04, "smoothness": 0.08},
-    "save_every": 1, "batch_size": 4, "accumulate": 1, "precision": "fp32", "channels_last": False, "threads": 1,
+    "save_every": 4, "batch_size": 4, "accumulate": 1, "precision": "fp32", "channels_last": False, "threads": 1,
     "processes": 1, "device": "cpu", "seed": 1, "arm": None, "sets": [], "augment": False,
 }  # fmt: skip
 WIDTHS = {"unet": [64, 128, 256, 512, 1024], "pix2pix": [64, 128, 256, 512, 512, 512, 512]}
@@ -159,8 +160,8 @@ def test_it_learns_and_reports_what_it_did(sets, trained):
         wrong = [((a > 0) & (b == 0)).sum() for a, b in zip(maps, validation.masks, strict=True)]
         assert entry["false_positives"] == pytest.approx(np.mean(wrong))
         best = max(entry["history"], key=lambda row: (row["validation_iou"], -row["validation_loss"]))
-        assert entry["best_epoch"] == best["epoch"]
-        assert [row["epoch"] for row in entry["history"]] == [1, 2, 3, 4, 5, 6]
+        assert entry["best_step"] == best["step"]
+        assert [row["step"] for row in entry["history"]] == [6, 12, 18, 24, 30, 36]
         assert 0 < entry["history"][-1]["train_iou"] <= 1
         assert entry["history"][-1]["train_loss"] < entry["history"][0]["train_loss"]
 
@@ -193,25 +194,24 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path, sets, trained, monkeypa
     ],
 )  # fmt: skip
 def test_ways_to_run(tmp_path, sets, changes):
-    run(tmp_path, sets, settings(**changes, seeds=1, epochs=12))
+    run(tmp_path, sets, settings(**changes, seeds=1, steps=72))
     (entry,) = read_json(tmp_path / "r.json")["seeds"]
     assert entry["validation_iou"] > 0.7
     load(tmp_path / "s.pt")
 
 
 def test_it_ends_when_the_validation_gets_no_better(sets, monkeypatch):
-    chosen = settings(patience=2, epochs=10)
+    chosen = settings(patience=2, steps=60)
     parts, validating = read_arm(chosen, **sets, arms=None, synthetic=[])
     training = module.Training(chosen, 0, (parts[0], validating), torch.device("cpu"), (0.1, 0.0))
     values = iter([0.5, 0.6, 0.55, 0.6])
     monkeypatch.setattr(training, "measure", lambda step: module.Measured({}, (-next(values), 0.0), {}))
     ended = []
-    for epoch in range(1, 5):
-        training.step = epoch * training.steps_per_epoch
+    for training.step in (6, 12, 18, 24):
         training.validate(training.step)
         ended.append(training.enough())
     assert ended == [False, False, False, True]
-    assert training.best["epoch"] == 2, "of equals the earliest"
+    assert training.best["step"] == 12, "of equals the earliest"
 
 
 def test_a_step_is_the_textbooks(sets):
@@ -250,7 +250,7 @@ def test_instances_are_told_apart(tmp_path):
         name: pair_set(tmp_path / f"{name}.zip", count, seed, legend=INSTANCES)
         for name, count, seed in (("train", 40, 1), ("validation", 8, 2))
     }
-    path = run(tmp_path, sets, settings(masks="instances", seeds=1, epochs=15))
+    path = run(tmp_path, sets, settings(masks="instances", seeds=1, steps=150))
     segmenter, images = load(path), ImageSet(sets["validation"])
     assert segmenter.masks.legend == INSTANCES
     counts = [
@@ -266,7 +266,7 @@ def test_images_are_reduced_alike_in_training_and_use(tmp_path):
         name: pair_set(tmp_path / f"{name}.zip", count, seed, size=64)
         for name, count, seed in (("train", 24, 1), ("validation", 8, 2))
     }
-    chosen = settings(size=[32, 32], seeds=1, epochs=1)
+    chosen = settings(size=[32, 32], seeds=1, steps=6)
     segmenter, validation = load(run(tmp_path, sets, chosen)), ImageSet(sets["validation"])
     part = read_set(validation, chosen)
     assert part.images.shape == (8, 1, 32, 32)
@@ -279,7 +279,7 @@ def test_images_are_reduced_alike_in_training_and_use(tmp_path):
 
 
 def test_the_grid_is_trained_and_its_best_point_used(tmp_path, sets):
-    chosen = settings(learning_rates=[1.0e-5, 5.0e-3], dropouts=[0.0, 0.2], epochs=3)
+    chosen = settings(learning_rates=[1.0e-5, 5.0e-3], dropouts=[0.0, 0.2], steps=18)
     choose(chosen, **sets, grid=tmp_path / "grid.csv")
     table = read_csv(tmp_path / "grid.csv")
     assert [(row["learning_rate"], row["dropout"]) for row in table][::3] == [("1e-05", "0.0"), ("0.005", "0.2")]
@@ -341,7 +341,7 @@ def test_an_arm_is_trained_on_its_lists(tmp_path, sets):
         image, mask = move(to_model(real.images[5:6]), real.masks[5:6].float(), how, draws)
         assert torch.equal(part.images[place], to_pixels(image)[0])
         assert torch.equal(part.masks[place], mask[0].to(torch.uint8))
-    run(tmp_path, sets, settings(arm="a", sets=["gan"], epochs=1, seeds=1), arms=arms, synthetic=[made])
+    run(tmp_path, sets, settings(arm="a", sets=["gan"], steps=6, seeds=1), arms=arms, synthetic=[made])
 
 
 def test_one_seeds_images_are_in_memory_at_a_time():
@@ -408,7 +408,7 @@ def test_unusable_masks_are_refused_before_training(tmp_path, sets):
 
 def test_a_training_that_diverges_says_so(tmp_path, sets):
     with pytest.raises(TrainingError, match=r"learning_rates|lower learning rate"):
-        run(tmp_path, sets, settings(learning_rates=[1.0e12], epochs=8))
+        run(tmp_path, sets, settings(learning_rates=[1.0e12], steps=48))
 
 
 def test_a_file_that_is_no_segmenter_is_refused(tmp_path, trained):

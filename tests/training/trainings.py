@@ -71,7 +71,8 @@ CLASSIFIER = {
     "pretrained": None,
     "seed": 1,
     "seeds": 2,
-    "epochs": 2,
+    "steps": 6,
+    "check_every": 3,
     "batch_size": 8,
     "accumulate": 1,
     "processes": 1,
@@ -83,7 +84,7 @@ CLASSIFIER = {
     "select": "loss",
     "precision": "fp32",
     "channels_last": False,
-    "save_every": 1,
+    "save_every": 3,
     "threads": 1,
     "device": "cpu",
 }

@@ -30,8 +30,8 @@ from synthmed.metrics.classification import auroc, choose_threshold
 from synthmed.networks.blocks import count_parameters
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
+from synthmed.training.checked import CheckedTraining, Measured, budget_limited, train_seeds
 from synthmed.training.device import choose_device
-from synthmed.training.epochs import EpochTraining, Measured, train_seeds
 from synthmed.training.history import History, TrainingError
 from synthmed.training.images import Batch, to_model
 from synthmed.weights import read as weight_files
@@ -39,8 +39,6 @@ from synthmed.weights import read as weight_files
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-LATE = 0.9
-"""Share of the epochs; in most seeds a later best epoch marks a training as limited by its budget."""
 _KEYS = {"format", "architecture", "channels", "dropout", "targets", "image_shape", "thresholds", "states"}
 
 THRESHOLD_RULE = "the largest Youden index (sensitivity + specificity − 1) on the validation images"
@@ -123,7 +121,7 @@ def likelihoods(classifier: Classifier, pixels: np.ndarray, batch_size: int) -> 
 
 
 # ------------------------------------------------------------------------------------------------------------ training
-class Training(EpochTraining):
+class Training(CheckedTraining):
     """The training of one seed of a classifier."""
 
     def __init__(
@@ -207,11 +205,11 @@ class Training(EpochTraining):
             }
         entry = {
             "seed": self.number,
-            "best_epoch": self.best["epoch"],
+            "best_step": self.best["step"],
             "validation_loss": self.best["loss"],
             "validation_auroc": self.best["auroc"],
             "validation": by_target,
-            "history": self.epochs(history),
+            "history": self.checks(history),
         }
         return {"state": self.best["state"], "thresholds": thresholds, "entry": entry}
 
@@ -230,15 +228,15 @@ def train(
 ) -> None:
     """Train a classifier, every weight of it.
 
-    Train the network with every seed and write the best epoch of each.
+    Train the network with every seed and write the weights of the best check of each.
 
     train, validation: image sets (see NetworkSettings for which rows are used). weights: the file of the pretrained
     weights that the setting `pretrained` names (`synthmed fetch-weights`), else None. arms: of `compose-arms`, where
     settings.arm names one of it; synthetic: the sets of settings.sets, in that order. classifier: .pt, see `load`.
-    report: JSON: images, positives and patients of both parts; a seed's best epoch, history, and per target its
+    report: JSON: images, positives and patients of both parts; a seed's best step, history, and per target its
     validation AUROC, threshold and decisions.
 
-    Loss: binary cross-entropy of every output, averaged over images and targets. Best epoch: SELECTION; thresholds:
+    Loss: binary cross-entropy of every output, averaged over images and targets. Best check: SELECTION; thresholds:
     THRESHOLD_RULE. After an interruption of any kind the same call goes on from `<classifier stem>.resume.pt`, on a CPU
     bit for bit as if nothing had happened.
 
@@ -310,8 +308,7 @@ def _report(settings: NetworkSettings, data: tuple[Part, Part], results: list[di
         },
         "selection": SELECTION[settings.select],
         "threshold_rule": THRESHOLD_RULE,
-        # A best epoch among the last says that the training might have gone on to gain.
-        "budget_limited": float(np.mean([r["entry"]["best_epoch"] > LATE * settings.epochs for r in results])) > 0.5,
+        "budget_limited": budget_limited([result["entry"]["best_step"] for result in results], settings.steps),
         "seeds": [result["entry"] for result in results],
     }
 

@@ -7,18 +7,18 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.settings import Count, Fraction, Names, Seed
-from synthmed.training.loop import LoopOptions
+from synthmed.training.checked import CheckedOptions
 
 SELECTION = {
-    "loss": "the epoch with the lowest validation loss (the training's loss, without augmentation), the earliest of "
+    "loss": "the check with the lowest validation loss (the training's loss, without augmentation), the earliest of "
     "equals",
-    "auroc": "the epoch with the highest area under the ROC curve on the validation images, averaged over the targets; "
+    "auroc": "the check with the highest area under the ROC curve on the validation images, averaged over the targets; "
     "of equals the one with the lower validation loss, then the earliest",
 }
 
 
 @dataclass(frozen=True)
-class NetworkOptions(LoopOptions):
+class NetworkOptions(CheckedOptions):
     """One classifier of which every weight is trained, with several seeds."""
 
     targets: Annotated[Names, Meta(description="Names of the outputs.")]
@@ -63,13 +63,8 @@ class NetworkOptions(LoopOptions):
             "from scratch."
         ),
     ]
-    seeds: Annotated[Count, Meta(description="Trainings; the three steps need 2 or more.")]
-    epochs: Annotated[Count, Meta(description="Passes over the training images.")]
     batch_size: Annotated[int, Meta(ge=2, description="Images of a micro-batch; BatchNorm needs a spread.")]
     learning_rate: Annotated[float, Meta(gt=0, description="Of Adam.")]
-    schedule: Annotated[
-        Literal["constant", "cosine"], Meta(description="cosine: the learning rate falls to 0 over the training.")
-    ]
     class_weights: Annotated[
         Literal["none", "balanced"],
         Meta(description="balanced: a target's positives weigh negatives / positives in the loss."),
@@ -80,10 +75,7 @@ class NetworkOptions(LoopOptions):
     ]
     select: Annotated[
         Literal["loss", "auroc"],
-        Meta(description="The epoch that is kept: lowest validation loss, or largest mean area under the ROC curve."),
-    ]
-    save_every: Annotated[
-        Count, Meta(description="Epochs between resume states; a killed training loses at most so many.")
+        Meta(description="The check that is kept: lowest validation loss, or largest mean area under the ROC curve."),
     ]
 
 
@@ -105,6 +97,7 @@ class NetworkSettings(NetworkOptions):
     ]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.arm is not None and (self.holdout is not None or self.target_column != "label"):
             raise InputError(
                 f"setting arm is {self.arm!r}: the lists of arms give labels and leave the validation images as they "

@@ -20,6 +20,7 @@ from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.features import Features, check_apart, check_together, read_features
 from synthmed.evaluation.arms import AUGMENTED, REAL, TEST
 from synthmed.evaluation.scores import Cases, Scores, write_scores
+from synthmed.training.checked import budget_limited
 from synthmed.training.seeds import seed_of
 
 logger = logging.getLogger(__name__)
@@ -30,8 +31,6 @@ SELECTION = (
     "checkpoint with the lowest class-balanced validation loss. Both rules, the number of steps and the batch size are "
     "the same for every arm, and no rule sees a test image."
 )
-LATE = 0.9
-"""A checkpoint beyond this share of the steps says that the training might have gone on to gain."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +259,7 @@ def _trained(settings: ClassifySettings, trained: TrainedHeads, own: slice) -> d
     }  # fmt: skip
     return {
         "step": {"mean": float(steps.mean()), "by_seed": steps.tolist()},
-        "budget_limited": bool((steps > LATE * settings.steps).mean() > 0.5),
+        "budget_limited": budget_limited(steps, settings.steps),
         "validation": validation,
     }
 

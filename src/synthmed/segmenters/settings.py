@@ -9,10 +9,10 @@ from synthmed.augment.pairs import Elastic, PairAugmentation
 from synthmed.core.errors import InputError
 from synthmed.core.settings import Count, Seed
 from synthmed.segmenters import SEGMENTERS
-from synthmed.training.loop import LoopOptions
+from synthmed.training.checked import CheckedOptions
 
 SELECTION = (
-    "the epoch with the highest mean IoU on the validation images, of equals the one with the lower validation loss, "
+    "the check with the highest mean IoU on the validation images, of equals the one with the lower validation loss, "
     "then the earliest"
 )
 
@@ -21,7 +21,7 @@ Dropout = Annotated[float, Meta(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
-class SegmenterOptions(LoopOptions):
+class SegmenterOptions(CheckedOptions):
     """One segmenter, with several seeds."""
 
     architecture: Annotated[
@@ -55,11 +55,9 @@ class SegmenterOptions(LoopOptions):
         Literal["none", "balanced"],
         Meta(description="balanced: drawn pixels weigh as many times as others are more, by channel."),
     ]
-    seeds: Annotated[Count, Meta(description="Trainings of each arm.")]
-    epochs: Annotated[Count, Meta(description="Most passes over the training images.")]
     patience: Annotated[
         Count | None,
-        Meta(description="Epochs without a better validation after which a training ends; null: it never ends early."),
+        Meta(description="Checks without a better one after which a training ends; null: it never ends early."),
     ]
     learning_rates: Annotated[
         tuple[Rate, ...],
@@ -68,14 +66,8 @@ class SegmenterOptions(LoopOptions):
     dropouts: Annotated[
         tuple[Dropout, ...], Meta(min_length=1, description="Shares dropped in training; as `learning_rates`.")
     ]
-    schedule: Annotated[
-        Literal["constant", "cosine"], Meta(description="cosine: the learning rate falls to 0 over the training.")
-    ]
     augmentation: PairAugmentation
     elastic: Elastic
-    save_every: Annotated[
-        Count, Meta(description="Epochs between resume states; a killed training loses at most so many.")
-    ]
 
 
 @dataclass(frozen=True)
@@ -97,6 +89,7 @@ class TrainSegmenterSettings(SegmenterOptions):
     augment: Annotated[bool, Meta(description="Whether every image is augmented anew at every step.")]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.architecture == "pix2pix" and self.batch_size < 2:
             raise InputError(
                 "setting batch_size is 1, but the innermost BatchNorm of pix2pix needs a spread: 2 or more"

@@ -1,4 +1,4 @@
-"""Segmenters: networks from an image to its mask, several seeds, the best epoch of each by its validation IoU."""
+"""Segmenters: networks from an image to its mask, several seeds, the best check of each by its validation IoU."""
 
 import logging
 import math
@@ -25,18 +25,16 @@ from synthmed.segmenters.settings import SELECTION, TrainSegmenterSettings
 from synthmed.segmenters.trained import FORMAT, build, load
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
-from synthmed.training.epochs import EpochTraining, Measured, train_seeds
+from synthmed.training.checked import CheckedTraining, Measured, budget_limited, train_seeds
 from synthmed.training.history import History, TrainingError
 from synthmed.training.images import Batch, to_model
 
 logger = logging.getLogger(__name__)
 
-LATE = 0.9
-"""Share of the epochs; in most seeds a later best epoch marks a training as limited by its budget."""
 SMOOTH = 1.0
 """Added to both sides of Dice in the loss, so that an empty mask without a prediction costs nothing."""
-GRID = ("learning_rate", "dropout", "iou", "false_positives", "false_negatives", "best_epoch")
-"""Columns of the grid: validation IoU of the best epoch, and its mean false pixels, at the network's size."""
+GRID = ("learning_rate", "dropout", "iou", "false_positives", "false_negatives", "best_step")
+"""Columns of the grid: validation IoU of the best check, and its mean false pixels, at the network's size."""
 
 
 # ------------------------------------------------------------------------------------------------------------ training
@@ -64,7 +62,7 @@ def overlaps(drawn: Tensor, truth: Tensor, classes: int) -> Tensor:
     return torch.stack(found).mean(0)
 
 
-class Training(EpochTraining):
+class Training(CheckedTraining):
     """The training of one seed of a segmenter."""
 
     def __init__(
@@ -155,12 +153,12 @@ class Training(EpochTraining):
         """Best weights and the entry of the report."""
         entry = {
             "seed": self.number,
-            "best_epoch": self.best["epoch"],
+            "best_step": self.best["step"],
             "validation_loss": self.best["loss"],
             "validation_iou": self.best["iou"],
             "false_positives": self.best["false_positives"],
             "false_negatives": self.best["false_negatives"],
-            "history": self.epochs(history),
+            "history": self.checks(history),
         }
         return {"state": self.best["state"], "entry": entry}
 
@@ -179,13 +177,13 @@ def train(
 ) -> None:
     """Train a segmenter on images with masks.
 
-    Train the network with every seed and write the best epoch of each.
+    Train the network with every seed and write the weights of the best check of each.
 
     train, validation: image sets with masks. arms: of `compose-arms`, where settings.arm names one of it; synthetic:
     the sets of settings.sets, in that order. grid: of `choose-segmenter`, where the settings leave a choice. segmenter:
-    .pt, see `load`. report: JSON: images and patients of both parts; a seed's best epoch, validation IoU and history.
+    .pt, see `load`. report: JSON: images and patients of both parts; a seed's best step, validation IoU and history.
 
-    Best epoch: SELECTION. After an interruption of any kind the same call goes on from `<segmenter stem>.resume.pt`, on
+    Best check: SELECTION. After an interruption of any kind the same call goes on from `<segmenter stem>.resume.pt`, on
     a CPU bit for bit as if nothing had happened.
 
     Raises InputError before the first step when an image has no mask, nothing is drawn in the masks, images are too
@@ -255,9 +253,13 @@ def write_report(
             "learning_rate": learning_rate,
             "images": images,
             "selection": SELECTION,
+<<<<<<< HEAD
             # A best epoch among the last says that the training might have gone on to gain.
             "budget_limited": bool(entries)
             and float(np.mean([one["best_epoch"] > LATE * settings.epochs for one in entries])) > 0.5,
+=======
+            "budget_limited": budget_limited([one["best_step"] for one in entries], settings.steps),
+>>>>>>> a8982cf (Segmenters and classifiers are trained for so many steps, not epochs: an arm of twice the images was trained twice as long, so that duplicates gained as much as a generator's pairs)
             "seeds": entries,
         },
     )

@@ -88,23 +88,23 @@ def _enlarged(pixels: np.ndarray, factor: float) -> np.ndarray:
     return np.dstack([np.asarray(channel.resize(size, Image.Resampling.BILINEAR)) for channel in channels])
 
 
-def draw_epochs(path: Path, trainings: Mapping[str, Sequence[Mapping]]) -> None:
-    """Loss on the left, mean IoU on the right, by epoch: of training (solid) and validation (dashed), a thin line a
+def draw_trainings(path: Path, trainings: Mapping[str, Sequence[Mapping]]) -> None:
+    """Loss on the left, mean IoU on the right, by step: of training (solid) and validation (dashed), a thin line a
     seed. trainings: title of the arm → its seeds, each with a `history`."""
     figure, axes = panels(2, columns=2, width=4.6, height=2.6)
     for axis, name in zip(axes, ("loss", "iou"), strict=True):
         for number, (title, seeds) in enumerate(trainings.items()):
             colour = SERIES[number % len(SERIES)]
             for place, seed in enumerate(seeds):
-                epochs = [row["epoch"] for row in seed["history"]]
+                steps = [row["step"] for row in seed["history"]]
                 for part, dash in (("train", "-"), ("validation", (0, (3, 1.5)))):
                     values = [row[f"{part}_{name}"] for row in seed["history"]]
                     label = f"{title}, {part}" if place == 0 and name == "loss" else None
-                    axis.plot(epochs, values, color=colour, ls=dash, lw=1, alpha=0.85, label=label)
-                best = seed["best_epoch"] - 1
-                axis.plot(epochs[best], seed["history"][best][f"validation_{name}"], "o", ms=3.5, color=colour)
+                    axis.plot(steps, values, color=colour, ls=dash, lw=1, alpha=0.85, label=label)
+                best = steps.index(seed["best_step"])
+                axis.plot(steps[best], seed["history"][best][f"validation_{name}"], "o", ms=3.5, color=colour)
         axis.set_title({"loss": "Loss", "iou": "Mean IoU"}[name])
-        axis.set_xlabel("epoch", color=MUTED)
+        axis.set_xlabel("step", color=MUTED)
         axis.grid(axis="y")
     figure.legend(loc="outside lower left", ncols=2)
     save(figure, path)

@@ -112,12 +112,12 @@ def _predictions(path: Path, found: Found) -> str | None:
     return None
 
 
-def _epochs(path: Path, found: Found) -> str | None:
-    from synthmed.report.charts.masks import draw_epochs
+def _trainings(path: Path, found: Found) -> str | None:
+    from synthmed.report.charts.masks import draw_trainings
 
     arms, trainings = found["task"]["arms"], found["chosen"]["trainings"]
     others = [name for name, arm in arms.items() if arm["kind"] == "generator"][:2]
-    draw_epochs(path, {arms[name]["title"]: trainings[name] for name in [REAL, *others]})
+    draw_trainings(path, {arms[name]["title"]: trainings[name] for name in [REAL, *others]})
     return None
 
 
@@ -149,11 +149,11 @@ SECTION = Section(
             empty="there are no synthetic images in this task",
         ),
         Figure(
-            "epochs",
-            "Trainings: loss and mean IoU by epoch, of training images (solid; in training, with dropout and "
-            "augmentation where there is any) and validation images (dashed). A line a seed; dots: the epoch that is "
-            "used.",
-            _epochs,
+            "trainings",
+            "Trainings: loss and mean IoU by step, of training images (solid; in training, with dropout and "
+            "augmentation where there is any) and validation images (dashed). A line a seed; dots: the weights "
+            "that are used.",
+            _trainings,
         ),
     ),
 )

@@ -1,52 +1,74 @@
-"""Networks under test: several seeds of one network, each trained over the epochs of a set, its best epoch kept."""
+"""Networks under test: several seeds of one network, each checked every few steps, the weights of its best check kept.
+
+The budget is in steps, not in epochs, so that no arm is trained longer because it has more images.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
+from synthmed.core.errors import InputError
+from synthmed.core.settings import Count
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
 from synthmed.training.device import derived_seed
 from synthmed.training.history import History
-from synthmed.training.loop import Check, fit, workers
+from synthmed.training.loop import Check, LoopOptions, fit, workers
 from synthmed.training.optimizer import Adam, half_cosine, minimise
 from synthmed.training.resume import ResumeState
 
+LATE = 0.9
+"""Share of the steps; see `budget_limited`."""
 
-class EpochSettings(Protocol):
+
+def budget_limited(best_steps: Sequence[int], steps: int) -> bool:
+    """Whether in most seeds the best check came so late that a longer training might have gone on to gain.
+
+    best_steps: of each seed; steps: of a whole training.
+    """
+    return bool(np.mean(np.asarray(best_steps) > LATE * steps) > 0.5)
+
+
+@dataclass(frozen=True)
+class CheckedOptions(LoopOptions):
     """Settings that every such training has, besides those of the loop."""
 
-    batch_size: int
-    accumulate: int
-    memory_format: torch.memory_format
-    seed: int
-    seeds: int
-    epochs: int
-    schedule: str
-    save_every: int
+    seeds: Annotated[Count, Meta(description="Trainings; the three steps need 2 or more.")]
+    steps: Annotated[Count, Meta(description="Optimiser steps of a training, the same for every arm.")]
+    check_every: Annotated[Count, Meta(description="Steps between measurements of the validation images.")]
+    schedule: Annotated[
+        Literal["constant", "cosine"], Meta(description="cosine: the learning rate falls to 0 over the training.")
+    ]
+
+    def __post_init__(self) -> None:
+        if self.check_every > self.steps:
+            raise InputError(f"setting check_every is {self.check_every}, more than the {self.steps} of `steps`")
 
 
 class Measured(NamedTuple):
-    """What an epoch is worth: numbers for the history; rank, the lowest is kept; and what is kept of the best."""
+    """What a check found: numbers for the history; rank, the lowest is kept; and what is kept of the best."""
 
     numbers: dict[str, float]
     rank: tuple[float, ...]
     kept: dict[str, Any]
 
 
-class EpochTraining(ABC):
-    """The training of one seed, for training.loop.fit: the network, its batches, and the best epoch so far.
+class CheckedTraining(ABC):
+    """The training of one seed, for training.loop.fit: the network, its batches, and the best check so far.
 
-    A subclass says what a batch is, what is minimised and what an epoch is worth.
+    A subclass says what a batch is, what is minimised and what a check measures.
     """
 
     def __init__(
         self,
-        settings: EpochSettings,
+        settings: CheckedOptions,
         number: int,
         images: int,
         network: Callable[[], nn.Module],
@@ -54,8 +76,9 @@ class EpochTraining(ABC):
         device: torch.device,
         patience: int | None = None,
     ):
-        """number: of the seed; images: how many an epoch shows, in a new order each; network: makes one with weights
-        from torch's global random numbers; patience: epochs without a better one after which it ends, None: never."""
+        """settings: with a `seed`; number: of this seed; images: how many are shown in turn, in a new order each time;
+        network: makes one with weights from torch's global random numbers; patience: checks without a better one after
+        which it ends, None: never."""
         self.settings, self.number, self.images, self.device = settings, number, images, device
         self.learning_rate, self.patience = learning_rate, patience
         torch.manual_seed(derived_seed(settings.seed, f"weights {number}"))
@@ -66,11 +89,9 @@ class EpochTraining(ABC):
         self.rng = torch.Generator().manual_seed(derived_seed(settings.seed, f"order {number}"))
         torch.manual_seed(derived_seed(settings.seed, f"dropout {number}") + distributed.rank())
         self.per_step = settings.batch_size * settings.accumulate
-        self.steps_per_epoch = images // self.per_step
-        self.steps = settings.epochs * self.steps_per_epoch
         self.step = 0
         self.left = torch.zeros(0, dtype=torch.int64)
-        """Of the images of this epoch those that were not yet shown."""
+        """Images that were not yet shown in this turn."""
         self.best: dict[str, Any] | None = None
 
     @abstractmethod
@@ -86,7 +107,7 @@ class EpochTraining(ABC):
         """What the weights after `step` are worth on the validation part, the same in every rank."""
 
     def next_batches(self) -> list[Any]:
-        if self.step % self.steps_per_epoch == 0:
+        if len(self.left) < self.per_step:
             self.left = torch.randperm(self.images, generator=self.rng)
         chosen, self.left = self.left[: self.per_step], self.left[self.per_step :]
         return [self.batch(part) for part in chosen.split(self.settings.batch_size)]
@@ -94,7 +115,7 @@ class EpochTraining(ABC):
     def train_step(self, batches: Sequence[Any]) -> dict[str, Tensor]:
         """One step of Adam."""
         if self.settings.schedule == "cosine":
-            rate = half_cosine(self.learning_rate, self.step, self.steps)
+            rate = half_cosine(self.learning_rate, self.step, self.settings.steps)
             self.optimizer.param_groups[0]["lr"] = rate
         self.model.train()
         return minimise(self.optimizer, self.losses, batches)
@@ -103,15 +124,15 @@ class EpochTraining(ABC):
         """Measure, and keep the weights when they are the best so far."""
         found = self.measure(step)
         if self.best is None or found.rank < tuple(self.best["rank"]):
-            self.best = {"epoch": step // self.steps_per_epoch, "rank": list(found.rank)} | found.kept
+            self.best = {"step": step, "rank": list(found.rank)} | found.kept
             self.best |= {"state": checkpoints.weights_of(self.model)}
         return {"learning_rate": self.optimizer.param_groups[0]["lr"], **found.numbers}
 
     def enough(self) -> bool:
-        """Whether so many epochs were no better that it ends."""
+        """Whether so many checks were no better that it ends."""
         if self.patience is None or self.best is None:
             return False
-        return self.step // self.steps_per_epoch - self.best["epoch"] >= self.patience
+        return self.step - self.best["step"] >= self.patience * self.settings.check_every
 
     def validation_batches(self, images: int) -> list[Tensor]:
         """Positions of the validation images of this rank, in batches; `together` joins what is made of them."""
@@ -147,32 +168,32 @@ class EpochTraining(ABC):
             self,
             self.next_batches,
             name=f"seed {self.number + 1} of {self.settings.seeds}",
-            steps=self.steps,
-            log_every=self.steps_per_epoch,
-            save_every=self.settings.save_every * self.steps_per_epoch,
+            steps=self.settings.steps,
+            log_every=self.settings.check_every,
+            save_every=self.settings.save_every,
             history=history,
             resume=resume,
             device=self.device,
-            checks=[Check(self.steps_per_epoch, self.validate)],
+            checks=[Check(self.settings.check_every, self.validate)],
             enough=self.enough,
         )
         return history
 
-    def epochs(self, history: History) -> list[dict[str, float]]:
-        """Rows of the report, one an epoch: learning rate, the training's loss, what was measured."""
+    @staticmethod
+    def checks(history: History) -> list[dict[str, float]]:
+        """Rows of the report, one a check: step, learning rate, the training's loss, what was measured."""
         return [
-            {"epoch": row["step"] // self.steps_per_epoch}
-            | {name if name in history.names else f"train_{name}": row[name] for name in row if name != "step"}
+            {name if name in ("step", *history.names) else f"train_{name}": value for name, value in row.items()}
             for row in history.rows
         ]
 
 
 def train_seeds(
-    settings: EpochSettings,
+    settings: CheckedOptions,
     output: Path,
     made_from: Mapping[str, Any],
-    training: Callable[[int, torch.device], EpochTraining],
-    result: Callable[[EpochTraining, History], dict[str, Any]],
+    training: Callable[[int, torch.device], CheckedTraining],
+    result: Callable[[CheckedTraining, History], dict[str, Any]],
     count: int | None = None,
 ) -> tuple[list[dict[str, Any]], ResumeState]:
     """The result of every seed, one after the other; and the resume state, to be removed when outputs are written.
