@@ -23,7 +23,14 @@ from synthmed.segmenters.trained import drawn, load, network_of
 from synthmed.training.images import to_model
 
 SIZES = [(32, 32), (16, 16)]
-TINY = VALUES | {"widths": [4, 8], "epochs": 2, "augment": True, "learning_rates": [3.0e-3], "dropouts": [0.0]}
+TINY = VALUES | {
+    "widths": [4, 8],
+    "steps": 12,
+    "check_every": 6,
+    "augment": True,
+    "learning_rates": [3.0e-3],
+    "dropouts": [0.0],
+}
 
 
 def settings(join, **changes):

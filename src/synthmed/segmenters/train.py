@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -253,13 +252,7 @@ def write_report(
             "learning_rate": learning_rate,
             "images": images,
             "selection": SELECTION,
-<<<<<<< HEAD
-            # A best epoch among the last says that the training might have gone on to gain.
-            "budget_limited": bool(entries)
-            and float(np.mean([one["best_epoch"] > LATE * settings.epochs for one in entries])) > 0.5,
-=======
-            "budget_limited": budget_limited([one["best_step"] for one in entries], settings.steps),
->>>>>>> a8982cf (Segmenters and classifiers are trained for so many steps, not epochs: an arm of twice the images was trained twice as long, so that duplicates gained as much as a generator's pairs)
+            "budget_limited": bool(entries) and budget_limited([one["best_step"] for one in entries], settings.steps),
             "seeds": entries,
         },
     )

@@ -28,8 +28,8 @@ from synthmed.segmenters.train import Training, classes_of, counted, overlaps, w
 from synthmed.segmenters.trained import DESIGN, Segmenter, load
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
+from synthmed.training.checked import train_seeds
 from synthmed.training.device import choose_device
-from synthmed.training.epochs import train_seeds
 from synthmed.training.images import Batch, to_model
 
 logger = logging.getLogger(__name__)
@@ -226,7 +226,7 @@ def _without_last(settings: TrainMultiScaleSettings, loaded: Sequence[Segmenter]
     measured = torch.tensor([[_validation_iou(settings, model, validating, device) for model in of] for of in made])
     best = int(measured.mean(dim=1).argmax())
     entries = [
-        {"seed": number, "best_epoch": 0, "validation_iou": float(iou), "history": []}
+        {"seed": number, "best_step": 0, "validation_iou": float(iou), "history": []}
         for number, iou in enumerate(measured[best])
     ]
     return {"best": best, "models": [model.cpu() for model in made[best]], "entries": entries}
