@@ -46,6 +46,7 @@ for topic in (
     "latent_editing",
     "states",
     "mask_diversity",
+    "reader_study",
     "anomaly",
     "background",
     "costs",
@@ -69,6 +70,7 @@ for rules in (
     "latent_editing",
     "states",
     "mask_diversity",
+    "reader_study",
     "anomaly",
     "background",
 ):

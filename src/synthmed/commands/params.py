@@ -52,6 +52,9 @@ from synthmed.prepare.exclusions import ExcludeOptions
 from synthmed.prepare.images import PrepareOptions
 from synthmed.prepare.mask_out import MaskOutOptions, Region
 from synthmed.prepare.volumes import PrepareVolumesOptions
+from synthmed.readers.analyse import AnalysisOptions
+from synthmed.readers.simulate import SimulationOptions
+from synthmed.readers.study import StudyOptions
 from synthmed.segmenters.settings import SegmenterOptions
 
 Name = Annotated[str, Meta(pattern=f"^{NAME.pattern}$", description="lower-case letters, digits and _")]
@@ -411,6 +414,37 @@ class Background(MaskOutOptions):
     ]
 
 
+_ANSWERS = "simulated: readers of known skill, who see nothing; files: what people sent back."
+
+
+@dataclass(frozen=True)
+class Simulated(SimulationOptions):
+    """Simulated readers, labelled so everywhere."""
+
+    kind: Annotated[Literal["simulated"], Meta(description=_ANSWERS)]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Answers that people sent back."""
+
+    kind: Annotated[Literal["files"], Meta(description=_ANSWERS)]
+    files: Annotated[Names, Meta(description="Files as the form saved them, CSV or JSON, outside of results/.")]
+
+
+@dataclass(frozen=True)
+class ReaderStudy:
+    """People are asked which images are synthetic."""
+
+    extractor: Annotated[
+        Literal[tuple(extractors.EXTRACTORS)],
+        Meta(description="The network whose features tell the outliers of `screened`, a key of `extractors`."),
+    ]
+    study: StudyOptions
+    answers: Simulated | Sent
+    analysis: AnalysisOptions
+
+
 # --------------------------------------------------------------------------------------------------------- experiments
 @dataclass(frozen=True)
 class Weights:
@@ -495,6 +529,7 @@ class Experiment:
     disease_axes: DiseaseAxes | None = None
     latent_editing: LatentEditing | None = None
     anomaly: Anomaly | None = None
+    reader_study: ReaderStudy | None = None
     background: Background | None = None
     mask_generators: Annotated[
         dict[Name, functools.reduce(operator.or_, [*_of_every_model(MaskDrawer), DeformedMasks])] | None,

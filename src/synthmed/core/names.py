@@ -94,6 +94,8 @@ def check_names(
         _check_editing(entry)
     if "anomaly" in entry:
         _check_anomaly(entry)
+    if "reader_study" in entry:
+        _check_readers(entry)
     if "background" in entry:
         _check_background(entry)
     if "mask_generators" in entry:
@@ -407,6 +409,16 @@ def _check_anomaly(entry: Mapping) -> None:
         )
     _known("anomaly.classifier", [anomaly["classifier"]], classifiers, "classifiers")
     _known("anomaly.evaluation.search", [anomaly["evaluation"]["search"]], anomaly["searches"], "searches")
+
+
+def _check_readers(entry: Mapping) -> None:
+    study, known = entry["reader_study"]["study"], ["real", *entry["generators"]]
+    _known("reader_study.study.sets", study["sets"], known, "sets of images")
+    for name, wanted in study["sets"].items():
+        _known(f"reader_study.study.sets.{name}.counts", wanted["counts"], entry["classes"], "classes")
+        if wanted["synthetic"] == (name == "real"):
+            raise InputError(f"setting reader_study.study.sets.{name}.synthetic is {wanted['synthetic']}; it is not so")
+    _known("reader_study.extractor", [entry["reader_study"]["extractor"]], entry["extractors"], "extractors")
 
 
 def _check_background(entry: Mapping) -> None:

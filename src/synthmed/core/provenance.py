@@ -57,7 +57,7 @@ def code_of(*modules: str) -> list[Path]:
     """Source files that `modules` are made of: themselves and every synthmed module they import, directly or not.
 
     Read from the import statements (also those inside functions), sorted, without duplicates; with each module the
-    templates and styles beside it that bear its name (`page.html.j2`, `page.css`). Left out: `__init__.py`
+    templates, styles and scripts beside it that bear its name (`page.html.j2`, `page.css`). Left out: `__init__.py`
     (registries: names only) and the room `core`, whose modules carry values and compute none, so that adding a
     generator or a better error message does not retrain every other generator.
     """
@@ -69,7 +69,7 @@ def code_of(*modules: str) -> list[Path]:
         done.add(module)
         todo.extend(_imports(module))
     files = [source_file(module) for module in done]
-    beside = [file.with_suffix(ending) for file in files for ending in (".html.j2", ".css")]
+    beside = [file.with_suffix(ending) for file in files for ending in (".html.j2", ".css", ".js")]
     return sorted([*files, *filter(Path.is_file, beside)])
 
 

@@ -264,6 +264,27 @@ def balanced_accuracy(decided: np.ndarray, labels: np.ndarray, patients: np.ndar
     return Measured(recalls, influence, *_by_class(labels, group), group.names, len(labels))
 
 
+def adjusted_difference(values: np.ndarray, exposed: np.ndarray, other: np.ndarray, patients: np.ndarray) -> Measured:
+    """How much higher values (K, N) are where `exposed` (N,) holds, among cases alike in `other` (N,); both bool.
+
+    Coefficient of `exposed` in the least squares of values on 1, exposed, other, for each of K readers; its influences
+    are those of the sandwich estimator, summed over patients (CR3 by the leverage). Raises InputError where the three
+    columns cannot be told apart.
+    """
+    values, group = _finite(values), _patients(patients)
+    design = np.stack([np.ones(len(exposed)), exposed, other], axis=1).astype(np.float64)
+    if np.linalg.matrix_rank(design) < 3:
+        raise InputError("the images with and without it cannot be told from the two kinds of images")
+    inverse = np.linalg.inv(design.T @ design)
+    coefficients = inverse @ design.T @ values.T
+    residuals = values.T - design @ coefficients
+    pull = design @ inverse
+    leverage = group.sums((pull * design).sum(axis=1)[None])[:, 0]
+    influence = group.sums(pull[:, 1] * residuals.T)
+    one = np.zeros(len(group.names), dtype=int)
+    return Measured(coefficients[1], influence, leverage, one, group.names, values.shape[1], (-1.0, 1.0))
+
+
 # ----------------------------------------------------------------------------------------------------------- registry
 @dataclass(frozen=True)
 class Outcome:

@@ -19,6 +19,7 @@ ORDER = (
     "three_steps",
     "disease_axes",
     "latent_editing",
+    "reader_study",
     "anomaly",
     "sharing",
     "trust",

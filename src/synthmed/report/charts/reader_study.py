@@ -1,0 +1,122 @@
+"""Charts of the reader study: rates of readers, how images were called, images that all agree on, certainty."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from synthmed.report.charts.style import MUTED, SERIES, interval_point, plt, save
+
+SHOWN = 9
+"""Images of each kind on which all readers agree, at most."""
+
+
+def draw_rates(path: Path, found: Mapping) -> None:
+    """True-positive and false-positive rate and accuracy of each reader. found: what the section read."""
+    readers = found["study"]["readers"]
+    figure, axis = plt.subplots(figsize=(7.6, 0.62 * len(readers) + 1.4))
+    axis.axvline(0.5, color=MUTED, ls="--", lw=1)
+    for place, one in enumerate(readers):
+        interval_point(axis, one["sensitivity"], place - 0.2, SERIES[0])
+        interval_point(axis, one["accuracy"], place, SERIES[2], "s")
+        false = one["specificity"]
+        if false.value is not None:
+            flipped = type(false)(1 - false.value, 1 - false.high, 1 - false.low, false.n)
+            interval_point(axis, flipped, place + 0.2, SERIES[5], "v")
+    for colour, marker, words in (
+        (0, "o", "synthetic called so"),
+        (2, "s", "accuracy"),
+        (5, "v", "real called synthetic"),
+    ):
+        axis.plot([], [], marker, color=SERIES[colour], label=words)
+    axis.set_yticks(range(len(readers)), [found["name"](found, one) for one in readers])
+    axis.set_ylim(len(readers) - 0.5, -0.5)
+    axis.set_xlim(0, 1)
+    axis.grid(axis="x")
+    figure.legend(loc="outside lower center", ncols=3)
+    save(figure, path)
+
+
+def draw_recognised(path: Path, found: Mapping) -> None:
+    """Histograms over images of the number of readers who called them synthetic. found: what the section read."""
+    items, readers = found["study"]["images"]["items"], len(found["study"]["readers"])
+    figure, axis = plt.subplots(figsize=(6.6, 3.2))
+    for shift, (synthetic, words) in zip((-0.21, 0.21), ((True, "synthetic"), (False, "real")), strict=True):
+        counts = np.bincount([one["called"] for one in items if one["synthetic"] is synthetic], minlength=readers + 1)
+        bars = axis.bar(np.arange(readers + 1) + shift, counts, 0.4, color=SERIES[0 if synthetic else 1], label=words)
+        axis.bar_label(bars, fontsize=8, color=MUTED)
+    axis.set_xticks(range(readers + 1))
+    axis.set_xlabel("readers who called it synthetic")
+    axis.set_ylabel("images")
+    axis.legend()
+    save(figure, path)
+
+
+def draw_extremes(path: Path, found: Mapping) -> str | None:
+    """A row of images for each kind of agreement. found: what the section read."""
+    readers, images = len(found["study"]["readers"]), found["items"]
+    items = found["study"]["images"]["items"]
+    kinds = (
+        ("synthetic,\nnobody noticed", True, 0),
+        ("synthetic,\nall noticed", True, readers),
+        ("real,\nall accepted", False, 0),
+        ("real,\nall rejected", False, readers),
+    )
+    chosen = [
+        [place for place, one in enumerate(items) if one["synthetic"] is synthetic and one["called"] == called]
+        for _, synthetic, called in kinds
+    ]
+    if not any(chosen):
+        return "There is no image on which all readers agree."
+    figure, axes = plt.subplots(4, SHOWN, figsize=(9.6, 4.9), squeeze=False)
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_visible(False)
+    for row, ((words, *_), places) in enumerate(zip(kinds, chosen, strict=True)):
+        axes[row, 0].text(
+            -0.15,
+            0.5,
+            f"{words}: {len(places)}",
+            transform=axes[row, 0].transAxes,
+            ha="right",
+            va="center",
+            fontsize=8.5,
+        )
+        for axis, place in zip(axes[row], places, strict=False):
+            pixels = images[place]
+            grey = pixels.shape[2] == 1
+            axis.imshow(
+                pixels[:, :, 0] if grey else pixels, **({"cmap": "gray", "vmin": 0, "vmax": 255} if grey else {})
+            )
+            axis.set_xlabel(items[place]["label"], fontsize=7)
+            if items[place]["edited"]:
+                for spine in axis.spines.values():
+                    spine.set(visible=True, color=SERIES[1], linewidth=2.5)
+    save(figure, path)
+    return None
+
+
+def draw_certainty(path: Path, found: Mapping) -> str | None:
+    """Share of right answers at each level of certainty. found: what the section read."""
+    certainty = found["study"]["certainty"]
+    if certainty is None:
+        return "No question asks how certain readers are."
+    figure, axis = plt.subplots(figsize=(6.2, 3.2))
+    axis.axhline(0.5, color=MUTED, ls="--", lw=1)
+    for place, one in enumerate(certainty["steps"]):
+        right = one["right"]
+        if right.value is not None:
+            if right.low is not None:
+                axis.plot([place, place], [right.low, right.high], color=SERIES[0], lw=2.2)
+            axis.plot(place, right.value, "o", color=SERIES[0], ms=6.5, mec="white")
+    axis.set_xticks(
+        range(len(certainty["steps"])), [f"{one['words']}\nn = {one['right'].n or 0}" for one in certainty["steps"]]
+    )
+    axis.set_ylim(0, 1)
+    axis.set_xlim(-0.5, len(certainty["steps"]) - 0.5)
+    axis.set_ylabel("share right")
+    axis.set_xlabel("certainty")
+    axis.grid(axis="y")
+    save(figure, path)
+    return None

@@ -1,0 +1,327 @@
+"""A reader study from the sets to the numbers: what is drawn, what is refused, and whether known skill is recovered."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+from small_study import QUESTIONS, SETTINGS, drawn, write_set
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_csv, read_json
+from synthmed.data.imageset import ImageSet
+from synthmed.readers.analyse import AnalysisSettings, Answers, analyse_readers, pooled
+from synthmed.readers.answers import MergeSettings, checksum, merge_answers
+from synthmed.readers.simulate import SimulationSettings, Skill, simulate_readers
+from synthmed.readers.study import Roles, ShownSet, read_study
+
+ROLES = Roles(synthetic="synthetic", diagnosis="diagnosis", certainty="certainty", scores=("certainty",))
+ANALYSIS = AnalysisSettings(ROLES, ("simulated",), margin=0.1, alpha=0.05, level=0.95)
+
+
+# -------------------------------------------------------------------------------------------------------------- drawing
+def test_counts_are_those_of_the_settings_and_rulers_are_left_out(tmp_path):
+    drawn(tmp_path)
+    items = ImageSet(tmp_path / "key.zip")
+    assert sorted(zip(items.column("set"), items.column("label"), strict=True)) == sorted(
+        [(name, label) for name in ("real", "gan", "edited") for label in ("benign", "melanoma")] * 2
+    )
+    assert set(items.column("ruler")) == {"no"}
+    kinds = {row["set"]: (row["synthetic"], row["edited"]) for row in items.rows}
+    assert kinds == {"real": ("no", "no"), "gan": ("yes", "no"), "edited": ("yes", "yes")}
+    assert read_json(tmp_path / "study.json")["left_out"]["gan"] == {"ruler: yes": 2}
+    for row, pixels in zip(items.rows, items.pixels, strict=True):
+        source = ImageSet(tmp_path / f"{row['set']}.zip")
+        assert (source[source.column("image").index(row["name"])] == pixels).all()
+
+
+def test_the_order_tells_nothing_and_follows_from_the_seed(tmp_path):
+    drawn(tmp_path)
+    first = ImageSet(tmp_path / "key.zip").column("set")
+    identity = read_study(tmp_path / "study.json").identity
+    assert first != sorted(first)
+    drawn(tmp_path)
+    assert read_study(tmp_path / "study.json").identity == identity
+    drawn(tmp_path, dataclasses.replace(SETTINGS, seed=2))
+    assert read_study(tmp_path / "study.json").identity != identity
+
+
+def test_questions_keep_their_order(tmp_path):
+    drawn(tmp_path)
+    assert list(read_study(tmp_path / "study.json").questions) == list(QUESTIONS)
+
+
+def test_too_few_images_are_refused(tmp_path):
+    three = {**SETTINGS.sets, "gan": ShownSet({"melanoma": 4}, True, False)}
+    with pytest.raises(InputError, match=r"3 images of 'melanoma' may be shown, but sets\.gan\.counts asks for 4"):
+        drawn(tmp_path, dataclasses.replace(SETTINGS, sets=three))
+
+
+def test_examples_are_of_nobody_who_is_asked_about(tmp_path):
+    write_set(tmp_path / "train.zip", "real", 4, ruler=1)  # the very images of the items
+    drawn(tmp_path)
+    shown = set(ImageSet(tmp_path / "key.zip").column("patient"))
+    assert not shown & set(ImageSet(tmp_path / "examples.zip").column("patient"))
+    with pytest.raises(InputError, match="ask for fewer"):
+        drawn(tmp_path, dataclasses.replace(SETTINGS, examples=3))
+
+
+def features(path, image_set, values):
+    rows = ImageSet(image_set).rows
+    columns = {
+        name: np.array([row[key] for row in rows])
+        for name, key in (("names", "image"), ("labels", "label"), ("patients", "patient"))
+    }
+    np.savez(path, **columns, draw=np.zeros(len(rows), int), features=np.float32(values), extractor=np.array("toy"))
+    return path
+
+
+def test_images_that_lie_with_the_other_class_are_left_out(tmp_path):
+    drawn(tmp_path)
+    real = features(
+        tmp_path / "r.npz", tmp_path / "train.zip", [[n % 2, n] for n in range(4)] + [[9 + n % 2, n] for n in range(4)]
+    )
+    # The second benign image of gan lies with the melanomas.
+    gan = features(tmp_path / "g.npz", tmp_path / "gan.zip", [[0, 1], [9, 1], [0, 1], [0, 1]] + [[9, 1]] * 4)
+    drawn(tmp_path, dataclasses.replace(SETTINGS, screened=("gan",)), features=[gan], real_features=real)
+    assert read_json(tmp_path / "study.json")["left_out"]["gan"] == {"ruler: yes": 2, "outliers": 1}
+    assert "gan_benign_1.png" not in ImageSet(tmp_path / "key.zip").column("name")
+    with pytest.raises(InputError, match="give one each"):
+        drawn(tmp_path, dataclasses.replace(SETTINGS, screened=("gan",)))
+    with pytest.raises(InputError, match="no synthetic one"):
+        dataclasses.replace(SETTINGS, screened=("real",))
+
+
+# -------------------------------------------------------------------------------------------------------------- answers
+def simulated(folder, skills, shared=0.0):
+    paths = [folder / f"reader_{n}.json" for n in range(len(skills))]
+    settings = SimulationSettings({str(n): one for n, one in enumerate(skills)}, shared, roles=ROLES, seed=5)
+    simulate_readers(settings, study=folder / "study.json", key=folder / "key.zip", answers=paths)
+    return paths
+
+
+def merge(folder, paths):
+    merge_answers(MergeSettings(), study=folder / "study.json", answers=paths, out=folder / "merged.csv")
+    return read_csv(folder / "merged.csv")
+
+
+def changed(path, change, *, seal=True):
+    """A copy of saved answers with `change(content)` done to it; seal: with a checksum that fits again."""
+    content = json.loads(path.read_text())
+    change(content)
+    if seal:
+        content["checksum"] = checksum(content, content["answers"], tuple(QUESTIONS))
+    copy = path.with_name("changed.json")
+    copy.write_text(json.dumps(content))
+    return copy
+
+
+@pytest.fixture
+def study(tmp_path):
+    drawn(tmp_path)
+    simulated(tmp_path, [Skill(1.0, 0.0, 1.0), Skill(1.0, 0.0, 1.0)])
+    return tmp_path
+
+
+def one_less(content):
+    content["answers"].pop()
+
+
+def twice(content):
+    content["answers"].append(content["answers"][0])
+
+
+def unanswered(content):
+    content["answers"][0]["synthetic"] = ""
+
+
+def strange(content):
+    content["answers"][0]["diagnosis"] = "wart"
+
+
+def other_study(content):
+    content["study"] = "0" * 16
+
+
+def strange_background(content):
+    content.update(simulated="no", background="king")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (one_less, "1 images are not answered"),
+        (twice, "1 images are answered twice"),
+        (unanswered, "1 images have no answer to 'synthetic'"),
+        (strange, "unknown answer to 'diagnosis' .'wart'."),
+        (other_study, "answers of another study"),
+        (strange_background, "background 'king'"),
+    ],
+)
+def test_what_is_wrong_with_answers_is_said(study, change, said):
+    before = {path: path.read_bytes() for path in study.iterdir()}
+    with pytest.raises(InputError, match=said):
+        merge(study, [changed(study / "reader_0.json", change)])
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_answers_changed_by_hand_are_refused(study):
+    def flipped(content):
+        row = content["answers"][3]
+        row["synthetic"] = {"yes": "no", "no": "yes"}[row["synthetic"]]
+
+    with pytest.raises(InputError, match="changed after the form saved it"):
+        merge(study, [changed(study / "reader_0.json", flipped, seal=False)])
+    with pytest.raises(InputError, match="no saved answers"):
+        merge(study, [study / "study.json"])
+
+
+def test_all_faults_of_all_files_are_named_at_once(study):
+    first = changed(study / "reader_0.json", one_less)
+    first = first.rename(study / "first.json")
+    with pytest.raises(InputError, match=r"first.json.*not answered.*changed.json.*answered twice"):
+        merge(study, [first, changed(study / "reader_1.json", twice)])
+
+
+def test_one_reader_may_not_answer_twice(study):
+    def other(content):
+        row = content["answers"][0]
+        row["synthetic"] = {"yes": "no", "no": "yes"}[row["synthetic"]]
+
+    with pytest.raises(InputError, match="other answers of the reader SIM001"):
+        merge(study, [study / "reader_0.json", changed(study / "reader_0.json", other)])
+    same = changed(study / "reader_0.json", lambda content: content.update(code="OTHER1"))
+    with pytest.raises(InputError, match="the same person twice"):
+        merge(study, [study / "reader_0.json", same])
+    assert len(merge(study, [study / "reader_0.json", study / "reader_0.json"])) == 12
+
+
+# ------------------------------------------------------------------------------------------------------------- analysis
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Four hundred images, half of them synthetic."""
+    folder = tmp_path_factory.mktemp("large")
+    for name in ("real", "gan", "train"):
+        write_set(folder / f"{name}.zip", name, 110, size=4)
+    counts = {"benign": 100, "melanoma": 100}
+    sets = {"real": ShownSet(counts, False, False), "gan": ShownSet(counts, True, False)}
+    return drawn(folder, dataclasses.replace(SETTINGS, sets=sets, skip={}))
+
+
+def analysed(folder, skills, shared=0.0, settings=ANALYSIS):
+    merge(folder, simulated(folder, skills, shared))
+    analyse_readers(
+        settings,
+        study=folder / "study.json",
+        key=folder / "key.zip",
+        answers=folder / "merged.csv",
+        out=folder / "out.json",
+    )
+    return read_json(folder / "out.json")
+
+
+def test_known_skill_is_recovered(large):
+    skills = [Skill(d_prime, bias, 1.0) for d_prime, bias in ((0.0, 0.5), (1.0, 0.0), (2.0, -0.3)) for _ in range(8)]
+    found = analysed(large, skills)
+    for place in range(0, 24, 8):
+        readers, skill = found["readers"][place : place + 8], skills[place]
+        assert np.mean([one["d_prime"]["value"] for one in readers]) == pytest.approx(skill.d_prime, abs=0.15)
+        assert np.mean([one["bias"] for one in readers]) == pytest.approx(skill.bias, abs=0.07)
+        hit = stats.norm.cdf(skill.d_prime / 2 - skill.bias)
+        assert np.mean([one["sensitivity"]["value"] for one in readers]) == pytest.approx(hit, abs=0.04)
+    covered = [
+        one["d_prime"]["low"] < skill.d_prime < one["d_prime"]["high"]
+        for one, skill in zip(found["readers"], skills, strict=True)
+    ]
+    assert sum(covered) >= 21  # of 24, at 95 %
+    for one in found["readers"]:
+        assert one["simulated"]
+        assert one["code"].startswith("SIM")
+        assert one["background"] == "simulated"
+    counts = found["readers"][8]["confusion"]
+    assert sum(counts.values()) == 400
+    assert counts["tp"] + counts["fn"] == 200
+    assert all(one["p"] < 0.05 for one in found["readers"][16:])
+    assert found["diagnosis"]["real"]["balanced_accuracy"]["value"] == pytest.approx(stats.norm.cdf(0.5), abs=0.03)
+    assert found["certainty"]["area"]["low"] > 0.5
+
+
+def test_readers_who_guess_are_said_not_to_tell_only_with_enough_power(large):
+    found = analysed(large, [Skill(0.0, 0.0, None)] * 4)["pooled"]
+    assert found["equivalence_p"] < 0.05 < found["p"]
+    assert found["power"] > 0.9
+    few = analysed(large, [Skill(0.0, 0.0, None)] * 4, settings=dataclasses.replace(ANALYSIS, margin=0.02))["pooled"]
+    assert few["power"] < 0.5
+    assert few["equivalence_p"] > found["equivalence_p"]
+
+
+def test_the_pooled_test_holds_its_level_where_readers_share_what_is_hard():
+    # Guessing readers who find the same images suspicious: a binomial test of all answers would be wrong far too often.
+    rng, synthetic, patients = np.random.default_rng(4), np.repeat([True, False], 40), np.arange(80)
+    tests, naive = [], []
+    for _ in range(200):
+        evidence = np.sqrt(0.6) * rng.standard_normal(80) + np.sqrt(0.4) * rng.standard_normal((4, 80))
+        called = evidence > 0
+        tests.append(pooled(called, synthetic, patients, ANALYSIS)["p"])
+        naive.append(stats.binomtest(int((called == synthetic).sum()), 320).pvalue)
+    assert 0.02 < np.mean(np.array(tests) < 0.05) < 0.08
+    assert np.mean(np.array(naive) < 0.05) > 0.12
+
+
+def test_swapping_real_and_synthetic_turns_the_rates_round():
+    rng, synthetic = np.random.default_rng(5), np.repeat([True, False], [60, 40])
+    called = rng.random((3, 100)) < np.where(synthetic, 0.8, 0.3)
+    ours = pooled(called, synthetic, np.arange(100), ANALYSIS)
+    theirs = pooled(~called, ~synthetic, np.arange(100), ANALYSIS)
+    assert ours["sensitivity"]["value"] == pytest.approx(called[:, synthetic].mean())
+    assert ours["sensitivity"] == theirs["specificity"]
+    assert ours["d_prime"] > 0
+
+
+def test_a_tag_that_drives_the_answer_is_found(large):
+    rows = ImageSet(large / "key.zip").rows
+    hair = np.array([row["hair"] == "yes" for row in rows])
+    from synthmed.readers.analyse import _tags
+
+    rng = np.random.default_rng(6)
+    called = rng.random((3, 400)) < 0.3 + 0.4 * hair
+    (found,) = [tag for tag in _tags(Answers([], {}, rows), called, 0.95) if tag["tag"] == "hair"]
+    assert found["difference"]["value"] == pytest.approx(0.4, abs=0.08)
+    assert found["p"] < 0.001
+
+
+def test_images_are_counted_by_how_many_called_them_synthetic(large):
+    found = analysed(large, [Skill(9.0, 0.0, 0.0)] * 3)["images"]["items"]
+    assert all(row["called"] == (3 if row["synthetic"] else 0) for row in found)
+
+
+def test_questions_and_roles_must_fit(study):
+    with pytest.raises(InputError, match="roles name 'sure'"):
+        dataclasses.replace(ROLES, certainty="sure").check(read_study(study / "study.json"))
+    with pytest.raises(InputError, match="whose answers are no numbers"):
+        dataclasses.replace(ROLES, scores=("diagnosis",)).check(read_study(study / "study.json"))
+    with pytest.raises(InputError, match="a column of the answers"):
+        dataclasses.replace(SETTINGS, questions={"item": QUESTIONS["synthetic"]})
+
+
+def test_the_diagnosis_is_compared_between_real_and_synthetic_images(study):
+    def of_synthetic_all_wrong(content):
+        labels = {row["image"][:-4]: (row["label"], row["synthetic"]) for row in ImageSet(study / "key.zip").rows}
+        other = {"benign": "melanoma", "melanoma": "benign"}
+        for row in content["answers"]:
+            label, synthetic = labels[row["item"]]
+            row["diagnosis"] = other[label] if synthetic == "yes" else label
+
+    merge(study, [changed(study / "reader_0.json", of_synthetic_all_wrong)])
+    analyse_readers(
+        ANALYSIS,
+        study=study / "study.json",
+        key=study / "key.zip",
+        answers=study / "merged.csv",
+        out=study / "out.json",
+    )
+    found = read_json(study / "out.json")["diagnosis"]
+    assert found["real"]["confusion"] == [[2, 0], [0, 2]]
+    assert found["synthetic"]["confusion"] == [[0, 4], [4, 0]]
+    assert found["difference"]["value"] == -1.0

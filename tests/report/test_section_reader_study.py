@@ -1,0 +1,79 @@
+"""The section on the reader study: its words follow the tests, and simulated readers are called so everywhere."""
+
+from pathlib import Path
+
+import pytest
+from small_study import drawn
+
+from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.readers.analyse import AnalysisSettings, analyse_readers
+from synthmed.readers.answers import MergeSettings, merge_answers
+from synthmed.readers.simulate import SimulationSettings, Skill, simulate_readers
+from synthmed.readers.study import Roles
+from synthmed.report.sections.reader_study import SECTION, ReaderSectionSettings, section
+
+ROLES = Roles(synthetic="synthetic", diagnosis="diagnosis", certainty="certainty", scores=())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = drawn(tmp_path_factory.mktemp("study"))
+    files = {"study": folder / "study.json", "key": folder / "key.zip"}
+    answers = [folder / f"{n}.json" for n in range(3)]
+    skills = {name: Skill(3.0, 0.0, 1.0) for name in ("ED1", "ED2", "DLE1")}
+    simulate_readers(SimulationSettings(skills, 0.0, roles=ROLES, seed=1), **files, answers=answers)
+    merge_answers(MergeSettings(), study=files["study"], answers=answers, out=folder / "answers.csv")
+    settings = AnalysisSettings(ROLES, ("simulated",), margin=0.05, alpha=0.05, level=0.95)
+    analyse_readers(settings, **files, answers=folder / "answers.csv", out=folder / "analysis.json")
+    return folder
+
+
+def written(folder, **changes):
+    content = read_json(folder / "analysis.json")
+    content["pooled"] |= changes
+    write_json(folder / "changed.json", content)
+    names = {f"SIM00{n}": name for n, name in enumerate(("ED1", "ED2", "DLE1"), 1)}
+    out = [folder / "out" / Path(name).name for name in SECTION.files("reader_study")]
+    section(
+        ReaderSectionSettings(names=names, sets={"gan": "GAN"}, form="readers/form.html"),
+        analysis=folder / "changed.json",
+        study=folder / "study.json",
+        key=folder / "key.zip",
+        document=None,
+        section=folder / "out" / "reader_study.json",
+        out=out,
+    )
+    return read_json(folder / "out" / "reader_study.json"), {path.stem.partition(".")[2]: path for path in out}
+
+
+def test_simulated_readers_are_called_so(folder):
+    content, files = written(folder)
+    assert "nobody\nhas looked at these images" in content["html"]
+    for name in ("confusion", "rates"):
+        rows = [row for row in read_csv(files[name]) if row["reader"] != "all"]
+        assert [row["reader"] for row in rows] == [f"{one} (simulated)" for one in ("ED1", "ED2", "DLE1")]
+
+
+@pytest.mark.parametrize(
+    ("p", "equivalence_p", "share", "said"),
+    [
+        (0.001, 0.9, 0.7, "can tell</b> better"),
+        (0.4, 0.01, 0.51, "cannot tell"),
+        (0.4, 0.4, 0.55, "is not settled"),
+        (0.001, 0.9, 0.3, "is not settled"),  # worse than guessing
+    ],
+)
+def test_the_words_follow_the_tests(folder, p, equivalence_p, share, said):
+    balanced = {"value": share, "low": share - 0.1, "high": share + 0.1, "n": 12, "reason": None}
+    content, _ = written(folder, p=p, equivalence_p=equivalence_p, balanced_accuracy=balanced)
+    assert said in content["html"]
+
+
+def test_tables_hold_the_counts(folder):
+    _, files = written(folder)
+    found = {row["reader"]: row for row in read_csv(files["confusion"])}
+    one = found["ED1 (simulated)"]
+    assert int(one["tp"]) + int(one["fn"]) == 8
+    assert int(one["fp"]) + int(one["tn"]) == 4
+    assert [row["set"] for row in read_csv(files["left_out"])] == ["real", "GAN", "edited"]
+    assert all(path.stat().st_size > 0 for path in files.values())
