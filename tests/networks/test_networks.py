@@ -165,6 +165,20 @@ def test_perceptual_distance_of_each_pair(vgg16_file, channels):
     torch.testing.assert_close(distance(a, b), single.mean())
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_perceptual_distance_between_all_images_is_that_of_each_pair(tmp_path, channels):
+    vgg16_weights(tmp_path / "lpips.pt", with_lin=True)
+    distance = PerceptualDistance(tmp_path / "lpips.pt")
+    images = torch.rand(5, channels, 16, 16, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    images[4] = images[1]
+    images = images.to(memory_format=torch.channels_last)
+    found = distance.between_all(images, 2)
+    first, second = torch.meshgrid(torch.arange(5), torch.arange(5), indexing="ij")
+    expected = distance.of_pairs(images[first.flatten()], images[second.flatten()]).view(5, 5).double()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    assert found[1, 4] < 1e-6 < found[0, 1]
+
+
 def test_perceptual_distance_with_lpips_weights_by_hand(tmp_path):
     state = vgg16_weights(tmp_path / "lpips.pt", with_lin=True)  # the third and fourth stage count for nothing
     a, b = torch.rand(2, 1, 3, 16, 16, generator=torch.Generator().manual_seed(2)) * 2 - 1

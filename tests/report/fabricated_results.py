@@ -101,6 +101,19 @@ def fidelity(rng, generator, extractor, scale):
     return result
 
 
+def diversity(rng, generators=tuple(GENERATORS), labels=CLASSES):
+    """Of the real images, the held-out ones and each generator."""
+    groups = [*labels, "mean of classes"] if len(labels) > 1 else labels
+    sets = []
+    for place, name in enumerate(("real", "held_out", *generators)):
+        measures = {}
+        for measure, centre in (("ms_ssim", 0.2 + 0.1 * place), ("lpips", 0.6 - 0.05 * place)):
+            measures[measure] = around(rng, centre, 0.02)
+            measures |= {f"{measure}_excess": around(rng, 0.1 * place, 0.03)} if name != "real" else {}
+        sets.append({"name": name, "size": [64, 64], "groups": {group: {"n": 30} | measures for group in groups}})
+    return {"sets": sets}
+
+
 def copies(generator, place):
     def share(count, n=360):
         return Estimate(count / n, 0.8 * count / n, min(1, 1.2 * count / n), n).to_json()
@@ -294,6 +307,7 @@ def write_all(folder: Path) -> dict:
             for n, extractor in enumerate(EXTRACTORS)
             for place, name in enumerate(GENERATORS)
         ],
+        "diversity": save_json(folder / "diversity.json", diversity(np.random.default_rng(1))),
         "copies": [
             save_json(folder / f"copies_{name}.json", copies(name, place)) for place, name in enumerate(GENERATORS)
         ],

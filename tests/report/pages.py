@@ -62,7 +62,8 @@ def given(inputs, document):
             quality,
             quality.QualitySettings,
             common | {"domain_only": False},
-            {"fidelity": inputs["fidelity"], "verdicts": [inputs["verdicts"]], "document": document},
+            {name: inputs[name] for name in ("fidelity", "diversity")}
+            | {"verdicts": [inputs["verdicts"]], "document": document},
         ),
         "task.classification": (
             task,

@@ -27,6 +27,7 @@ def run(tmp_path, monkeypatch):
         section(
             parse(QualitySettings, settings | {"generators": {"fastgan": made_up.GENERATORS["fastgan"]}}),
             fidelity=paths,
+            diversity=made_up.save_json(tmp_path / "diversity.json", made_up.diversity(rng, ["fastgan"])),
             verdicts=[],
             document=None,
             section=tmp_path / "quality.json",
@@ -53,3 +54,23 @@ def test_every_view_has_rows_of_its_own_and_the_figure_is_of_the_images(run):
     assert len({row["fid"] for row in rows}) == len(rows)
     assert "white on black" in html
     assert drawn == ["image", "image"]
+
+
+def test_whole_sets_stand_beside_the_real_images(run, tmp_path):
+    run("image")
+    found = {one["name"]: one["groups"] for one in read_json(tmp_path / "diversity.json")["sets"]}
+    rows = read_csv(tmp_path / "tables/quality.set_diversity.csv")
+    titles = {"real": "real training images", "held_out": "real held-out images", "fastgan": "FastGAN"}
+    assert [(row["generator"], row["label"]) for row in rows] == [
+        (title, label) for title in titles.values() for label in (*made_up.CLASSES, "mean of classes")
+    ]
+    names = {title: name for name, title in titles.items()}
+    for row in rows:
+        own, real = (found[name][row["label"]] for name in (names[row["generator"]], "real"))
+        for measure in ("ms_ssim", "lpips"):
+            assert float(row[measure]) == own[measure]["value"]
+            assert float(row[f"real_{measure}"]) == real[measure]["value"]
+            if f"{measure}_excess" in own:
+                assert float(row[f"{measure}_excess_low"]) == own[f"{measure}_excess"]["low"]
+            else:
+                assert row[f"{measure}_excess"] == ""

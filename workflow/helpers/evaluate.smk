@@ -35,3 +35,9 @@ def fidelity_of_views(wildcards):
         for suffix in views_of(wildcards.experiment)
         for path in synthetic(wildcards.experiment, f"fidelity/{name}{suffix}", "json")
     ]
+
+
+def pair_weights(wildcards):
+    """The weights of LPIPS for the diversity of whole sets, or []."""
+    name = config["experiments"][wildcards.experiment]["fidelity"]["diversity"]["lpips"]
+    return f"results/{wildcards.experiment}/extractors/{name}.pt" if name else []

@@ -275,6 +275,7 @@ def perceptual_weights(experiment, generator):
 def with_lpips(entry):
     """The methods of an experiment that measure by LPIPS: their settings."""
     return [
+        entry["fidelity"]["diversity"],
         *([entry["mask_diversity"]] if "mask_diversity" in entry else []),
         *([entry["latent_editing"]["path_length"]] if "latent_editing" in entry else []),
     ]

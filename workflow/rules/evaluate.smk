@@ -27,6 +27,11 @@ for experiment in EXPERIMENTS:
             for name in generators(experiment):
                 content = {"generator": name, "view": view, "metrics": metrics}
                 declare("fidelity", f"{folder}/fidelity.{extractor}{suffix}.{name}.json", content)
+    content = {**entry["fidelity"]["diversity"], "seed": entry["seed"]}
+    declare("pair-distances", f"{folder}/pair_distances.json", content)
+    intervals = {name: entry["fidelity"]["metrics"][name] for name in ("level", "resamples")}
+    content = {**intervals, "generators": generators(experiment), "seed": entry["seed"]}
+    declare("set-diversity", f"{folder}/set_diversity.json", content)
     for suffix, view in views_of(experiment).items():
         content = {**entry["domain_extractor"], "classes": entry["classes"], "view": view}
         declare("train-extractor", f"{folder}/train_extractor{suffix}.json", content)
@@ -131,6 +136,46 @@ rule fidelity:
         ENVIRONMENT
     shell:
         command("fidelity")
+
+
+rule pair_distances:
+    input:
+        settings="results/{experiment}/settings/pair_distances.json",
+        images="results/{experiment}/images/{images}.zip",
+        weights=pair_weights,
+        code=code("results/{experiment}/settings/pair_distances.json"),
+    output:
+        out="results/{experiment}/set_diversity/{images}.json",
+    log:
+        "logs/{experiment}/pair_distances/{images}.log",
+    benchmark:
+        "logs/{experiment}/pair_distances/{images}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: lambda w: config["experiments"][w.experiment]["fidelity"]["diversity"]["threads"]
+    resources:
+        gpu=1,
+    shell:
+        command("pair-distances")
+
+
+rule set_diversity:
+    input:
+        settings="results/{experiment}/settings/set_diversity.json",
+        real="results/{experiment}/set_diversity/train.json",
+        held_out="results/{experiment}/set_diversity/test.json",
+        synthetic=lambda w: synthetic(w.experiment, "set_diversity", "json"),
+        code=code("results/{experiment}/settings/set_diversity.json"),
+    output:
+        out="results/{experiment}/set_diversity.json",
+    log:
+        "logs/{experiment}/set_diversity.log",
+    benchmark:
+        "logs/{experiment}/set_diversity.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("set-diversity")
 
 
 rule plant_copies:

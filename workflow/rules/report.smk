@@ -150,6 +150,7 @@ rule section_quality:
     input:
         settings="results/{experiment}/settings/section.quality.json",
         fidelity=fidelity_of_views,
+        diversity="results/{experiment}/set_diversity.json",
         verdicts=of_tasks("verdicts.json"),
         document=document,
         code=code("results/{experiment}/settings/section.quality.json"),

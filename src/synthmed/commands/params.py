@@ -28,6 +28,7 @@ from synthmed.evaluation.compare import StatisticsOptions
 from synthmed.evaluation.copies import CopiesOptions
 from synthmed.evaluation.grad_cam import GradCamOptions
 from synthmed.evaluation.mask_diversity import DiversityOptions
+from synthmed.evaluation.pair_distances import PairOptions
 from synthmed.evaluation.plant_copies import PlantCopiesOptions
 from synthmed.evaluation.pseudo_labels import PseudoLabelOptions
 from synthmed.evaluation.score_networks import ScoringOptions
@@ -463,6 +464,7 @@ class Fidelity:
         Meta(description="Held-out images of each label for the real-versus-real floor, at most as many as there are."),
     ]
     metrics: MetricOptions
+    diversity: PairOptions
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from synthmed.report.section import write_section
 MEAN = "mean of classes"
 """Group of the fidelity JSON: the mean of what every class has by itself."""
 
+DIVERSITY = {"ms_ssim": "MS-SSIM", "lpips": "LPIPS"}
+
 VIEWS = {"image": "images", "both": "images with masks"}
 """What fidelity is measured of, in words; any other view is a class of the masks."""
 
@@ -144,6 +146,46 @@ def _fidelity_rows(found: Found) -> list[dict]:
     ]
 
 
+def _diversity_rows(found: Found) -> list[dict]:
+    settings, rows = found["settings"], []
+    titles = {"real": "real training images", "held_out": "real held-out images"}
+    of_real = {}
+    for measured in found["diversity"]["sets"]:
+        entry = settings.generators.get(measured["name"])
+        keys = (measured["name"], *(entry.keys if entry else ()))
+        for label in (*settings.classes, MEAN):
+            if label not in measured["groups"]:
+                continue
+            group = measured["groups"][label]
+            of_real.setdefault(label, group)  # the first set is the real one
+            row = {
+                "keys": tuple(f"{key}/{label}" for key in keys),
+                "generator": entry.title if entry else titles[measured["name"]],
+                "label": label,
+                "size": "×".join(map(str, measured["size"])),
+                "n": group["n"],
+            }
+            for measure in DIVERSITY:
+                row |= {measure: group[measure], f"real_{measure}": of_real[label][measure].value}
+                row |= {f"{measure}_excess": group.get(f"{measure}_excess")}
+            rows.append(row)
+    return rows
+
+
+def _diversity_columns(found: Found) -> list[Column]:
+    columns = [
+        Column("generator", "set"),
+        Column("label", once="Label: {}."),
+        Column("n", "images", once="Images: {}."),
+    ]
+    columns.append(Column("size", once="Compared at {} pixels."))
+    for measure, title in DIVERSITY.items():
+        columns.append(Column(measure, title, interval=True))
+        columns.append(Column(f"{measure}_excess", f"{title}, less that of real training images", interval=True))
+        columns.append(Column(f"real_{measure}", page=False))
+    return columns
+
+
 SECTION = Section(
     link="Image quality",
     title="How good are the images?",
@@ -165,6 +207,16 @@ SECTION = Section(
             _rows,
             _columns,
             empty="no generator was compared with the real images",
+        ),
+        Table(
+            "set_diversity",
+            "How different the images of a set are from one another: mean MS-SSIM (1: all are equal) and LPIPS (0: all "
+            "are equal) over all pairs of a random draw of its images, within a label and never of one patient, with "
+            "95 % intervals over patients; and how far that lies above the same of the real training images. More "
+            "MS-SSIM or less LPIPS: less variety than real images have. Noise makes images differ as well, so "
+            "more of it than real images have is no merit.",
+            _diversity_rows,
+            _diversity_columns,
         ),
         Table(
             "label_fidelity",
@@ -190,6 +242,7 @@ def section(
     settings: QualitySettings,
     *,
     fidelity: list[Path],
+    diversity: Path,
     verdicts: list[Path],
     document: Path | None,
     section: Output,
@@ -197,13 +250,14 @@ def section(
 ) -> None:
     """The report's section on the quality of the images.
 
-    fidelity: of `fidelity`, by extractor, view and generator; verdicts: of the tasks, which say how often a model
-    trained on real images sees in generated ones what they claim.
+    fidelity: of `fidelity`, by extractor, view and generator; diversity: of `set-diversity`; verdicts: of the tasks,
+    which say how often a model trained on real images sees in generated ones what they claim.
     """
     quality = check_generators([read_result(path) for path in fidelity], settings.generators)
     found = {
         "settings": settings,
         "quality": quality,
+        "diversity": read_result(diversity),
         "several_views": len({result["view"] for result in quality}) > 1,
         "tasks": [read_task(path, settings.generators) for path in verdicts],
         "floors": _floors(),
