@@ -197,7 +197,7 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def hash_file(path: str | Path) -> str:
-    """sha256 of a file's bytes, as hexadecimal text."""
+def hash_file(path: str | Path, algorithm: str = "sha256") -> str:
+    """sha256 of a file's bytes, or another hash (md5, where a publisher gives that), as hexadecimal text."""
     with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        return hashlib.file_digest(handle, algorithm).hexdigest()

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from synthmed.core.errors import InputError
@@ -49,12 +49,13 @@ def download(
     *,
     sha256: str | None,
     size: int | None,
+    md5: str | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Download `url` to `path`, continuing `path`.part when an earlier run left one.
 
     sha256: expected hash of the whole file, hexadecimal, or None where none was published; size: expected bytes or
-    None; sleep: called with the seconds to wait between attempts.
+    None; md5: expected where the publisher gives that; sleep: called with the seconds to wait between attempts.
     Raises InputError when the server refuses (404 and the like), stays unreachable, when hash or size differ, when the
     disk is full, or when another process is downloading the same file.
     """
@@ -64,7 +65,7 @@ def download(
     part = path.with_name(path.name + ".part")
     with _locked(part) as lock_file:
         _fetch_all(url, part, path, sleep)
-        _check(url, part, path, sha256, size)
+        _check(url, part, path, {"sha256": sha256, "md5": md5}, size)
         with open(part, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(part, path)
@@ -221,7 +222,7 @@ def _receive(response: http.client.HTTPResponse, url: str, part: Path, have: int
         raise _TryAgain(f"the connection ended after {_size(part)} of {total} bytes")
 
 
-def _check(url: str, part: Path, path: Path, sha256: str | None, size: int | None) -> None:
+def _check(url: str, part: Path, path: Path, hashes: Mapping[str, str | None], size: int | None) -> None:
     """Raise InputError when `part` is not the expected file; it is then kept under another name, to be looked at."""
     kept = path.with_name(path.name + ".unexpected")
     advice = (
@@ -232,8 +233,10 @@ def _check(url: str, part: Path, path: Path, sha256: str | None, size: int | Non
     problem = None
     if size is not None and found_size != size:
         problem = f"has {found_size} bytes, expected {size}"
-    elif sha256 is not None and (found := hash_file(part)) != sha256:
-        problem = f"has sha256 {found}, expected {sha256}"
+    else:
+        for algorithm, expected in hashes.items():
+            if expected is not None and (found := hash_file(part, algorithm)) != expected:
+                problem = f"has {algorithm} {found}, expected {expected}"
     if problem:
         os.replace(part, kept)
         _note_file(part).unlink(missing_ok=True)
