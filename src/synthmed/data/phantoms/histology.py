@@ -112,7 +112,7 @@ def draw_patch(rng: np.random.Generator, settings: PhantomSettings, slide: Slide
     tissue = draw_tissue(shapes, grid, with_glomerulus=shapes.random() < settings.glomerulus_share)
     nuclei = place_nuclei(cells, grid, tissue, slide.crowding)
     labels = _stain_nuclei(cells, grid, tissue, nuclei)
-    return Patch(_photograph(camera, grid, tissue, slide), labels)
+    return Patch(photograph(camera, grid, tissue.haematoxylin, tissue.eosin, slide), labels)
 
 
 def _stain_nuclei(rng: np.random.Generator, grid: Grid, tissue: Tissue, nuclei: list[Nucleus]) -> np.ndarray:
@@ -140,10 +140,12 @@ def _labels(owners: np.ndarray, areas: list[float], kinds: list[str]) -> np.ndar
     return values[owners]
 
 
-def _photograph(rng: np.random.Generator, grid: Grid, tissue: Tissue, slide: Slide) -> np.ndarray:
+def photograph(
+    rng: np.random.Generator, grid: Grid, haematoxylin: np.ndarray, eosin: np.ndarray, slide: Slide
+) -> np.ndarray:
     """The dyes in white light on a camera: uint8 (h, w, 3)."""
     thickness = 1 + np.float32(0.06) * smooth_noise(rng, grid, 25)
-    dyes = np.stack([tissue.haematoxylin, tissue.eosin], axis=2) * thickness[:, :, None]
+    dyes = np.stack([haematoxylin, eosin], axis=2) * thickness[:, :, None]
     density = (dyes * slide.strength.astype(np.float32)) @ slide.vectors
     light = slide.light * np.exp(np.float32(-np.log(10)) * density)
     light = ndimage.gaussian_filter(light, (slide.blur / grid.pixel, slide.blur / grid.pixel, 0))

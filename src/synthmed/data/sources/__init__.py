@@ -7,7 +7,8 @@ A source is a module with
 - `OPTIONS`: dict provider -> `module:dataclass` of its options;
 - `raw_files(settings) -> list[str]`: names of the raw files, from the fetch section as plain values;
 - `fetch(provider, options, raw)`: make these files at the paths `raw`; `options` are plain values, checked there;
-- `read(raw)`: context manager that gives a `list[RawImage]` (see raw_image.py), or of volumes a `list[RawVolume]`.
+- `read(raw)`: context manager that gives a `list[RawImage]` (see raw_image.py), of volumes a `list[RawVolume]`, of
+  slides a `list[RawSlide]`.
 
 Nothing here imports torch: the Snakefile asks for `raw_files`.
 """
@@ -19,6 +20,7 @@ from types import ModuleType
 from synthmed.core.errors import InputError
 
 SOURCES = {
+    "camelyon17": "synthmed.data.sources.camelyon17",
     "chest_dicom": "synthmed.data.sources.chest_dicom",
     "covid_radiography": "synthmed.data.sources.covid_radiography",
     "ct_folder": "synthmed.data.sources.ct_folder",
@@ -33,6 +35,7 @@ SOURCES = {
     "nuinsseg": "synthmed.data.sources.nuinsseg",
     "osic_ct": "synthmed.data.sources.osic_ct",
     "siim_isic_2020": "synthmed.data.sources.siim_isic_2020",
+    "slide_folder": "synthmed.data.sources.slide_folder",
     "vindr_cxr": "synthmed.data.sources.vindr_cxr",
 }
 
