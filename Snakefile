@@ -73,6 +73,7 @@ for rules in (
     "reader_study",
     "anomaly",
     "background",
+    "slides",
 ):
 
     include: f"workflow/rules/{rules}.smk"

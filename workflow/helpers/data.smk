@@ -1,8 +1,18 @@
 # What the rules of workflow/rules/data.smk ask.
 def prepared_by(experiment):
     """The verb that turns the raw files of an experiment into an image set."""
-    verbs = {"images": "prepare", "dicom": "prepare-dicom", "volumes": "prepare-volumes"}
+    verbs = {
+        "images": "prepare",
+        "dicom": "prepare-dicom",
+        "volumes": "prepare-volumes",
+        "slides": "prepare-slides",
+    }
     return verbs[config["experiments"][experiment]["prepare"]["format"]]
+
+
+def from_slides():
+    """Names of the experiments whose images are tiles of whole slides."""
+    return [name for name, entry in config["experiments"].items() if entry["prepare"]["format"] == "slides"]
 
 
 def studied(wildcards):
@@ -61,11 +71,15 @@ def planned_trainings(experiment):
             "receptive_field": generator["receptive_field"],
             "labels": training["labels"],
             "image_shape": [
-                0 if name in mask_drawers(experiment) else prepare.get("channels", 1),
+                (
+                    0
+                    if name in mask_drawers(experiment)
+                    else prepare.get("channels", 3 if prepare["format"] == "slides" else 1)
+                ),
                 *(generator["training"]["size"] or prepare["size"]),
             ],
             "coding": generator["training"]["masks"],
-            "masks": prepare["masks"],
+            "masks": prepare.get("masks"),
             "batch_size": generator["training"]["batch_size"],
         }
         for name, generator in trained_generators(experiment).items()

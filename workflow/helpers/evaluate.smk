@@ -14,7 +14,7 @@ def copies_features(images):
 def views_of(experiment):
     """What fidelity is measured of, as suffix of file names -> view: images and, where all have masks, the masks of each
     class and both together."""
-    masks = config["experiments"][experiment]["prepare"]["masks"]
+    masks = config["experiments"][experiment]["prepare"].get("masks")
     if masks is None or not masks["required"]:
         return {"": "image"}
     own = {f".mask_{number}": name for number, name in enumerate(masks["classes"], start=1)}

@@ -3,7 +3,7 @@ def drawing_masks(experiment):
     """Generators whose images come with masks of their own, not with those of real images, and what draws masks alone:
     name → where its set lies."""
     entry = config["experiments"][experiment]
-    masks = entry["prepare"]["masks"]
+    masks = entry["prepare"].get("masks")
     if masks is None or not masks["required"]:
         return {}
     own = {name: "synthetic" for name, generator in entry["generators"].items() if draws_masks(generator)}

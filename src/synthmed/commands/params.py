@@ -52,6 +52,7 @@ from synthmed.prepare.dicom import PrepareDicomOptions
 from synthmed.prepare.exclusions import ExcludeOptions
 from synthmed.prepare.images import PrepareOptions
 from synthmed.prepare.mask_out import MaskOutOptions, Region
+from synthmed.prepare.slides import PrepareSlidesOptions
 from synthmed.prepare.volumes import PrepareVolumesOptions
 from synthmed.readers.analyse import AnalysisOptions
 from synthmed.readers.simulate import SimulationOptions
@@ -92,7 +93,7 @@ class DataSet:
 
 
 # -------------------------------------------------------------------------------------------------------- preparation
-_FORMAT = "images: photographs, X-rays as PNG; dicom: DICOM films; volumes: CT."
+_FORMAT = "images: photographs, X-rays as PNG; dicom: DICOM films; volumes: CT; slides: whole slides."
 _LABELS = "The source's label -> class, null leaves these images out; null alone: labels are classes."
 
 
@@ -117,6 +118,14 @@ class Volumes(PrepareVolumesOptions):
     """From CT volumes with masks to one anonymised image set of slices."""
 
     format: Annotated[Literal["volumes"], Meta(description=_FORMAT)]
+    labels: Annotated[Labels | None, Meta(description=_LABELS)]
+
+
+@dataclass(frozen=True)
+class Slides(PrepareSlidesOptions):
+    """From whole slides to one image set of tiles."""
+
+    format: Annotated[Literal["slides"], Meta(description=_FORMAT)]
     labels: Annotated[Labels | None, Meta(description=_LABELS)]
 
 
@@ -498,7 +507,7 @@ class Experiment:
         Meta(description="The class that sensitivity and the area under the curve refer to; null: masks are learned."),
     ]
     seed: Seed
-    prepare: Pictures | Films | Volumes
+    prepare: Pictures | Films | Volumes | Slides
     split: SplitSettings
     generators: Annotated[
         dict[Name, functools.reduce(operator.or_, [*_of_every_model(Sampled), External])],

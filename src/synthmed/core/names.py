@@ -109,7 +109,7 @@ def spread(entry: Mapping) -> dict:
     classes = entry["classes"]
     labels = entry["prepare"]["labels"]
     prepare = {**entry["prepare"], "labels": {label: label for label in classes} if labels is None else labels}
-    if prepare["masks"] is not None:
+    if prepare.get("masks") is not None:
         drawn = {name: value for name, value in prepare["masks"]["classes"].items() if value is not None}
         prepare["masks"] = {**prepare["masks"], "classes": drawn}
     fidelity = {**entry["fidelity"], "floor_counts": _of_each(entry["fidelity"]["floor_counts"], classes)}
@@ -326,7 +326,7 @@ def _check_kind(where: str, task: Mapping, entry: Mapping, of_masks: Collection[
         if entry["positive"] is None or len(entry["classes"]) < 2:
             raise InputError(f"setting {where}.kind is classification, which needs two classes and a positive one")
         return
-    masks, arms = entry["prepare"]["masks"], task["arms"]
+    masks, arms = entry["prepare"].get("masks"), task["arms"]
     if masks is None or not masks["required"]:
         raise InputError(f"setting {where}.kind is segmentation: prepare.masks must be given, with required: true")
     if arms["swap"] is not None or arms["augmented_draws"] or arms["class_weights"]:

@@ -19,7 +19,7 @@ def encode_rgb(pixels: np.ndarray) -> bytes:
     rows = np.empty((height, 1 + 3 * width), np.uint8)
     rows[:, 0] = _UP
     rows[:, 1:] = pixels.reshape(height, -1)
-    rows[1:, 1:] -= pixels[:-1].reshape(height - 1, -1)
+    rows[1:, 1:] -= pixels.reshape(height, -1)[:-1]
     coder = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", coder.compress(rows) + coder.flush()), (b"IEND", b""))

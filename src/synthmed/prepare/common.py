@@ -48,11 +48,12 @@ ImageSize = Annotated[
 Resample = Annotated[
     Literal["lanczos", "bicubic", "box"], Meta(description="Filter of the resize; box is the fastest.")
 ]
-_RESAMPLE = {
+RESAMPLE = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
     "box": Image.Resampling.BOX,
 }
+"""Setting resample → Pillow's name."""
 
 DAMAGED = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError),
@@ -279,7 +280,7 @@ def resized(
     """
     top, bottom, left, right = box
     part = Image.fromarray(np.ascontiguousarray(pixels[top:bottom, left:right]))
-    return np.asarray(part.resize(size[::-1], _RESAMPLE[resample]))
+    return np.asarray(part.resize(size[::-1], RESAMPLE[resample]))
 
 
 def resized_mask(mask: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:

@@ -6,6 +6,7 @@ ORDER = (
     "question",
     "answer",
     "data",
+    "slides",
     "selection",
     "methods",
     "networks",
