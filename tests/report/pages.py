@@ -74,8 +74,8 @@ def given(inputs, document):
         "sharing": (
             sharing,
             sharing.SharingSettings,
-            {"generators": inputs["generators"]},
-            {name: inputs[name] for name in ("copies", "pairs")},
+            {"generators": inputs["generators"]} | {"mask_generators": {}, "painting_real_masks": []},
+            {name: inputs[name] for name in ("copies", "pairs")} | {"mask_copies": [], "mask_pairs": []},
         ),
         "trust.classification": (
             trust,

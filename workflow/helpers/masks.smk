@@ -18,6 +18,24 @@ def draws_masks(generator):
     )
 
 
+def painting_real_masks(experiment):
+    """Generators that paint images for the masks of real training images, as they are."""
+    entry = config["experiments"][experiment]
+    painted = {name for generator in mask_generators(experiment).values() for name in generator["paints"]}
+    return [
+        name
+        for name, generator in entry["generators"].items()
+        if generator["model"] != EXTERNAL
+        and "mask" in needs_of(generator["model"], generator["config"])
+        and name not in painted
+    ]
+
+
+def audits_of_masks(suffix):
+    """Input function: the copy audits of the masks that generators draw, or their pictures."""
+    return lambda w: [f"results/{w.experiment}/copies/masks/{name}.{suffix}" for name in drawing_masks(w.experiment)]
+
+
 def of_drawing(folder, suffix):
     """Input function: files of the generators that draw masks. folder: masks, the comparisons, or images."""
     return lambda w: [

@@ -1,6 +1,6 @@
 # What the rules of workflow/rules/report.smk ask.
 from synthmed.report.sections import ORDER, statement
-from synthmed.report.sections.sharing import PAIRS
+from synthmed.report.sections.sharing import MASK_PAIRS, PAIRS
 
 REFERENCES = f"{workflow.basedir}/src/synthmed/report/references"
 CAPTIONS = ".snakemake/captions"
@@ -35,10 +35,10 @@ def marked(path, key, entry):
     )
 
 
-def closest_pairs(path):
-    """The picture that the copy audit of a generator draws, marked for Snakemake's report."""
-    caption = os.path.abspath(f"{CAPTIONS}/sharing.pairs.rst")
-    FILES[caption] = f"{{% set generator = snakemake.wildcards.generator %}}{PAIRS}\n"
+def closest_pairs(path, name, words):
+    """The picture that the copy audit of a generator draws, marked for Snakemake's report; words: its caption."""
+    caption = os.path.abspath(f"{CAPTIONS}/sharing.{name}.rst")
+    FILES[caption] = f"{{% set generator = snakemake.wildcards.generator %}}{words}\n"
     return report(path, caption=caption, category="{experiment}", subcategory="Figures")
 
 
@@ -76,9 +76,11 @@ def section_files(wildcards):
     paths = []
     for instance in instances(wildcards.experiment):
         paths += [path for path in statement(instance.partition(".")[0]).files(instance) if path.endswith(".png")]
-    return [f"results/{wildcards.experiment}/{path}" for path in paths] + synthetic(
-        wildcards.experiment, "copies", "png"
-    )
+    return [
+        *(f"results/{wildcards.experiment}/{path}" for path in paths),
+        *synthetic(wildcards.experiment, "copies", "png"),
+        *audits_of_masks("masks.png")(wildcards),
+    ]
 
 
 def training_settings(wildcards):
@@ -99,6 +101,7 @@ def result_files(wildcards):
         *tasks,
         *fidelity_files(wildcards),
         *of_generators("copies", "json")(wildcards),
+        *audits_of_masks("json")(wildcards),
     ]
 
 

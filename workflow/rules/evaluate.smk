@@ -209,7 +209,7 @@ rule copies:
         code=code("results/{experiment}/settings/copies.{generator}.json"),
     output:
         out="results/{experiment}/copies/synthetic/{generator}.json",
-        pairs=closest_pairs("results/{experiment}/copies/synthetic/{generator}.png"),
+        pairs=closest_pairs("results/{experiment}/copies/synthetic/{generator}.png", "pairs", PAIRS),
     log:
         "logs/{experiment}/copies.{generator}.log",
     benchmark:

@@ -8,7 +8,9 @@ for experiment in EXPERIMENTS:
         "level": entry["fidelity"]["metrics"]["level"],
         "seed": entry["seed"],
     }
+    audit = {**entry["copies"], "images": entry["planted_copies"]["images"], "seed": entry["seed"]}
     for name in drawing:
+        declare("mask-copies", f"{folder}/mask_copies.{name}.json", {**audit, "generator": name})
         declare("compare-masks", f"{folder}/compare_masks.{name}.json", {**shared, "generator": name})
     if drawing:
         titles = {name: {**entry["generators"], **mask_generators(experiment)}[name]["title"] for name in drawing}
@@ -32,6 +34,26 @@ rule compare_masks:
         ENVIRONMENT
     shell:
         command("compare-masks")
+
+
+rule mask_copies:
+    input:
+        settings="results/{experiment}/settings/mask_copies.{generator}.json",
+        train="results/{experiment}/images/train.zip",
+        held_out="results/{experiment}/images/test.zip",
+        fake=lambda w: f"results/{w.experiment}/images/{drawing_masks(w.experiment)[w.generator]}/{w.generator}.zip",
+        code=code("results/{experiment}/settings/mask_copies.{generator}.json"),
+    output:
+        out="results/{experiment}/copies/masks/{generator}.json",
+        pairs=closest_pairs("results/{experiment}/copies/masks/{generator}.masks.png", "mask_pairs", MASK_PAIRS),
+    log:
+        "logs/{experiment}/mask_copies.{generator}.log",
+    benchmark:
+        "logs/{experiment}/mask_copies.{generator}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("mask-copies")
 
 
 rule section_mask_quality:

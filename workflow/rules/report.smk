@@ -21,7 +21,10 @@ for experiment in EXPERIMENTS:
     declare("section-networks", f"{folder}/section.networks.json", {**about, "generators": trained})
     quality = {**shared, **labelled, "domain_only": domain_only(experiment)}
     declare("section-quality", f"{folder}/section.quality.json", quality)
-    declare("section-sharing", f"{folder}/section.sharing.json", shared)
+    drawing = drawing_masks(experiment)
+    drawn = {name: {**entry["generators"], **mask_generators(experiment)}[name]["title"] for name in drawing}
+    sharing = {**shared, "mask_generators": drawn, "painting_real_masks": painting_real_masks(experiment)}
+    declare("section-sharing", f"{folder}/section.sharing.json", sharing)
     declare("section-limits", f"{folder}/section.limits.json", phantom)
     declare("section-provenance", f"{folder}/section.provenance.json", {})
     for name, task in tasks.items():
@@ -222,6 +225,8 @@ rule section_sharing:
         settings="results/{experiment}/settings/section.sharing.json",
         copies=of_generators("copies", "json"),
         pairs=of_generators("copies", "png"),
+        mask_copies=audits_of_masks("json"),
+        mask_pairs=audits_of_masks("masks.png"),
         code=code("results/{experiment}/settings/section.sharing.json"),
     output:
         section="results/{experiment}/sections/sharing.json",

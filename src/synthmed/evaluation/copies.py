@@ -60,14 +60,20 @@ class CopiesOptions:
 
 
 @dataclass(frozen=True)
-class CopiesSettings(CopiesOptions):
-    """Settings of `copies`."""
+class AuditSettings(CopiesOptions):
+    """Settings of the audit of one set."""
 
     generator: Annotated[str, Meta(description="Its name in the results.")]
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class CopiesSettings(AuditSettings):
+    """Settings of `copies`."""
+
     fitted_features: Annotated[
         bool, Meta(description="Whether the features are of a network that was fitted to the training images.")
     ]
-    seed: Seed
 
 
 @step("copies")
@@ -101,11 +107,11 @@ def copies(
     check_apart([features["train"], features["held_out"]])
     thumbnails, identical = _thumbnails(sets, settings.pixel_side)
 
-    design = make_design(sets, settings.permutations, settings.seed)
+    design = make_design(sets, sets["planted"].column("kind"), settings.permutations, settings.seed)
     vectors = {name: file.features for name, file in features.items()}
     spaces = {
         "features": space_of(_in_features(design, vectors), design, settings.quantile),
-        "pixels": space_of(_in_pixels(design, thumbnails), design, settings.quantile),
+        "pixels": space_of(in_pixels(design, thumbnails), design, settings.quantile),
     }
     listed = findings.closest_pairs(spaces, sets, design, identical, settings.pairs)
     write_json(
@@ -115,18 +121,21 @@ def copies(
             "extractor": features["train"].extractor,
             "fitted_features": settings.fitted_features,
             **{f"n_{name}": len(sets[name]) for name in ("train", "held_out", "fake")},
-            **_judged(settings, design, spaces, identical),
+            **judged(settings, design, spaces, identical, "image"),
             "secondary": _secondary(spaces["features"], design, vectors, settings.level),
             "closest_pairs": listed,
         },
     )
-    draw_pairs(pairs, sets, listed)
+    draw_pairs(pairs, sets, listed, lambda images, row: images[row])
 
 
-def _judged(settings: CopiesSettings, design: Design, spaces: Mapping[str, Space], identical: np.ndarray) -> dict:
+def judged(
+    settings: AuditSettings, design: Design, spaces: Mapping[str, Space], identical: np.ndarray, noun: str
+) -> dict:
+    """What the audit says of a set, in numbers and words; noun: what the set is of."""
     fakes = np.arange(len(identical))
     p = findings.p_values(spaces, design, fakes, np.ones((len(fakes), 1)))[:, :, 0]
-    alarm = findings.alarm(spaces, p, design, identical, settings.alpha)
+    alarm = findings.alarm(spaces, p, design, identical, settings.alpha, noun)
     logger.info("%s: %s: %s", settings.generator, alarm["word"], alarm["reason"])
     suspects = np.any([space.suspects(fakes) for space in spaces.values()], axis=0)
     rule = findings.Rule(settings.alpha, settings.planted_shares, settings.planted_sets, settings.level, settings.seed)
@@ -139,7 +148,7 @@ def _judged(settings: CopiesSettings, design: Design, spaces: Mapping[str, Space
         "suspect_share": share_of(suspects, settings.level).to_json(),
         "by_space": findings.by_space(spaces, p, design, settings.level),
         "detection": detection,
-        "detection_limit": findings.detection_limit(detection),
+        "detection_limit": findings.detection_limit(detection, noun),
         "origin_identity": findings.origin_identity(list(spaces.values()), design, settings.level),
     }
 
@@ -174,13 +183,14 @@ def _thumbnails(sets: Mapping[str, ImageSet], side: int) -> tuple[dict[str, np.n
                 )
             small[name][row] = alignment.thumbnail(pixels, side)
             if name == "train":
-                known |= {_digest(pixels), _digest(pixels[:, ::-1])}
+                known |= {digest(pixels), digest(pixels[:, ::-1])}
             elif name == "fake":
-                identical.append(_digest(pixels) in known)
+                identical.append(digest(pixels) in known)
     return small, np.array(identical)
 
 
-def _digest(pixels: np.ndarray) -> bytes:
+def digest(pixels: np.ndarray) -> bytes:
+    """Equal for equal pixels (H, W, C) only."""
     return hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16, person=str(pixels.shape[:2]).encode()).digest()
 
 
@@ -194,7 +204,8 @@ def _in_features(design: Design, vectors: Mapping[str, np.ndarray]) -> Neighbour
     return keep_nearest(euclidean_blocks(queries, pool), design.left_out, design.patients, design.keep)
 
 
-def _in_pixels(design: Design, thumbnails: Mapping[str, np.ndarray]) -> Neighbours:
+def in_pixels(design: Design, thumbnails: Mapping[str, np.ndarray]) -> Neighbours:
+    """Neighbours of the queries by metrics.alignment; thumbnails: of each set, uint8 (N, side, side, C)."""
     pool = np.concatenate([thumbnails["train"], thumbnails["held_out"]])
     aligned = alignment.fit(pool)
     queries = aligned.queries(np.concatenate([thumbnails["fake"], pool[design.real], thumbnails["planted"]]))

@@ -1,6 +1,6 @@
 """Who is compared with whom in the copy audit, the same in every space."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +32,11 @@ class Design:
     kinds: Mapping[str, np.ndarray]
 
 
-def make_design(sets: Mapping[str, ImageSet], permutations: int, seed: int) -> Design:
-    """The design for the image sets train, held_out, fake and planted, which share no patient between the first two."""
+def make_design(sets: Mapping[str, ImageSet], planted: Sequence[str], permutations: int, seed: int) -> Design:
+    """The design for the image sets train, held_out and fake, of which the first two share no patient.
+
+    planted: the kind of each planted copy.
+    """
     names = sets["train"].column("patient") + sets["held_out"].column("patient")
     labels = sets["train"].column("label") + sets["held_out"].column("label")
     patients = np.unique(names, return_inverse=True)[1]
@@ -44,19 +47,18 @@ def make_design(sets: Mapping[str, ImageSet], permutations: int, seed: int) -> D
     held_out = _one_of_each(patients, np.flatnonzero(~trained), rng)
     real = np.concatenate([train, held_out])
     fake = _origins(sets, patients)
-    planted = np.full(len(sets["planted"]), -1)
 
     edges = np.cumsum([0, len(fake), len(train), len(held_out), len(planted)]).tolist()
     rows = {name: slice(*edges[i : i + 2]) for i, name in enumerate(("fake", "train", "held_out", "planted"))}
     rows["real"] = slice(edges[1], edges[3])
     kinds: dict[str, list[int]] = {}
-    for row, kind in enumerate(sets["planted"].column("kind")):
+    for row, kind in enumerate(planted):
         kinds.setdefault(kind, []).append(edges[3] + row)
     return Design(
         patients,
         swapped(trained, patients, labels, permutations, seed),
         real,
-        np.concatenate([fake, patients[real], planted]),
+        np.concatenate([fake, patients[real], np.full(len(planted), -1)]),
         rows,
         list_length(trained, patients),
         {kind: np.array(members) for kind, members in kinds.items()},

@@ -112,32 +112,35 @@ def detection(spaces: Mapping[str, Space], design: Design, rule: Rule) -> dict:
     }
 
 
-def detection_limit(found: Mapping) -> str:
-    """The detection in words."""
+def detection_limit(found: Mapping, noun: str) -> str:
+    """The detection in words; noun: what the sets are of."""
     said = []
     for number, share in enumerate(found["shares"]):
         listed = [
             f"{kind['kind']} {round(kind['sets_found'][number]['value'] * found['sets'])}" for kind in found["kinds"]
         ]
         said.append(
-            f"Of {found['sets']} sets of {found['images']:,} images with {share:.0%} copies of training images "
+            f"Of {found['sets']} sets of {found['images']:,} {noun}s with {share:.0%} copies of training {noun}s "
             f"({found['copies'][number]:,}), the audit finds: {', '.join(listed)}."
         )
     return " ".join(said)
 
 
-def alarm(spaces: Mapping[str, Space], p: np.ndarray, design: Design, identical: np.ndarray, alpha: float) -> dict:
+def alarm(
+    spaces: Mapping[str, Space], p: np.ndarray, design: Design, identical: np.ndarray, alpha: float, noun: str
+) -> dict:
     """The word of the audit and its reason.
 
-    p: (spaces, tests), adjusted, of the generated set; identical: bool (Q,), which images equal a training image.
+    p: (spaces, tests), adjusted, of the generated set; identical: bool (Q,), which images equal a training image;
+    noun: what the set is of.
     """
     fake = design.rows["fake"]
     reasons = []
     if identical.any():
-        reasons.append(f"{identical.sum():,} of {fake.stop:,} images equal a training image, pixel by pixel")
+        reasons.append(f"{identical.sum():,} of {fake.stop:,} {noun}s equal a training {noun}, pixel by pixel")
     if p[:, 1:].min() <= alpha:
         name, value = _smallest(spaces, p[:, 1:].min(axis=1))
-        reasons.append(_suspects_in_words(name, spaces[name], fake, value))
+        reasons.append(_suspects_in_words(name, spaces[name], fake, value, noun))
     if reasons:
         return {"word": COPIES, "reason": "; ".join(reasons)}
     if p[:, 0].min() <= alpha:
@@ -145,15 +148,15 @@ def alarm(spaces: Mapping[str, Space], p: np.ndarray, design: Design, identical:
         typical = float(np.exp(spaces[name].ratios.log[0, fake].mean()))
         reason = (
             f"by {name} the set as a whole lies nearer to the training patients than to held-out ones (mean ratio of "
-            f"distances {typical:.3f}, {_p(value)}), though no image stands out: the generator fits its training "
-            "images closely, or hands out parts of them"
+            f"distances {typical:.3f}, {_p(value)}), though no {noun} stands out: the generator fits its training "
+            f"{noun}s closely, or hands out parts of them"
         )
         return {"word": NEARER, "reason": reason}
     reason = f"no test of the set reaches p ≤ {alpha:g} (smallest {p.min():.2g}, adjusted)"
     if not comparable(spaces):
         reason += (
-            "; held-out images are of another kind than training images, so single images were judged, not whether the "
-            "set as a whole lies nearer to the training patients"
+            f"; held-out {noun}s are of another kind than training {noun}s, so single {noun}s were judged, not whether "
+            "the set as a whole lies nearer to the training patients"
         )
     return {"word": NONE, "reason": reason}
 
@@ -163,12 +166,12 @@ def _smallest(spaces: Mapping[str, Space], p: np.ndarray) -> tuple[str, float]:
     return list(spaces)[place], float(p[place])
 
 
-def _suspects_in_words(name: str, space: Space, fake: slice, p: float) -> str:
+def _suspects_in_words(name: str, space: Space, fake: slice, p: float, noun: str) -> str:
     smallest = float(np.exp(space.ratios.log[0, fake].min()))
     return (
-        f"by {name} {space.suspects(fake).sum():,} of {fake.stop:,} images are nearer to a training image than real "
-        f"images of other patients are, {space.measure.expected * fake.stop:.1f} are expected by chance; the smallest "
-        f"ratio of distances (nearest training image over nearest held-out image) is {smallest:.2f} ({_p(p)})"
+        f"by {name} {space.suspects(fake).sum():,} of {fake.stop:,} {noun}s are nearer to a training {noun} than real "
+        f"{noun}s of other patients are, {space.measure.expected * fake.stop:.1f} are expected by chance; the smallest "
+        f"ratio of distances (nearest training {noun} over nearest held-out {noun}) is {smallest:.2f} ({_p(p)})"
     )
 
 

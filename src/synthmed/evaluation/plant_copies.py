@@ -49,6 +49,21 @@ def kinds(side: int) -> dict[str, Callable[[np.ndarray, np.random.Generator], np
     }
 
 
+def mask_kinds(side: int) -> dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]]:
+    """The same of masks, uint8 (H, W, C) of 0 and 255: what a change of grey values alone does not undo."""
+    named = kinds(side)
+    moved = {title: change for title, change in named.items() if title.startswith(("shifted", "cropped", "turned"))}
+    (smooth,) = [change for title, change in named.items() if title.startswith("blurred")]
+    changes = {"as they are": named["as they are"], "mirrored": named["mirrored"], "with a smoothed border": smooth}
+    return {title: _binary(change) for title, change in {**changes, **moved}.items()}
+
+
+def _binary(
+    change: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
+    return lambda masks, rng: np.where(change(masks, rng) >= 128, np.uint8(255), np.uint8(0))
+
+
 def _noise(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(np.rint(pixels + rng.normal(0, 5, pixels.shape)), 0, 255).astype(np.uint8)
 
@@ -75,6 +90,15 @@ def _crop(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return each_channel(pixels, lambda channel: channel.resize((width, height), Image.Resampling.BICUBIC, box=box))
 
 
+def of_many_patients(images: ImageSet, count: int, rng: np.random.Generator) -> list[int]:
+    """Positions of `count` images drawn at random, of different patients where there are enough, ascending."""
+    order = rng.permutation(len(images))
+    patients = np.array(images.column("patient"))[order]
+    first = np.sort(np.unique(patients, return_index=True)[1])  # one image of each patient, in random order
+    chosen = order[np.concatenate([first, np.setdiff1d(np.arange(len(order)), first)])][:count]
+    return sorted(chosen.tolist())
+
+
 @step("plant-copies")
 def plant_copies(settings: PlantCopiesSettings, *, train: Path, planted: Output) -> None:
     """Make copies of training images, of known kinds.
@@ -83,13 +107,10 @@ def plant_copies(settings: PlantCopiesSettings, *, train: Path, planted: Output)
     """
     images = ImageSet(train)
     rng = np.random.default_rng(settings.seed)
-    order = rng.permutation(len(images))
-    patients = np.array(images.column("patient"))[order]
-    first = np.sort(np.unique(patients, return_index=True)[1])  # one image of each patient, in random order
-    chosen = order[np.concatenate([first, np.setdiff1d(np.arange(len(order)), first)])][: settings.images]
+    chosen = of_many_patients(images, settings.images, rng)
 
     def rows() -> Iterator[tuple[dict[str, str], np.ndarray]]:
-        for number, (fields, pixels, *_mask) in enumerate(images.entries(sorted(chosen.tolist()))):
+        for number, (fields, pixels, *_mask) in enumerate(images.entries(chosen)):
             for place, (kind, change) in enumerate(kinds(min(pixels.shape[:2])).items()):
                 named = {"image": f"copy_{place}_{number:04d}.png", "kind": kind, "origin": fields["image"]}
                 about = {"label": fields["label"], "patient": fields["patient"], "split": "planted", "source": "copy"}

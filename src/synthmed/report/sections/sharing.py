@@ -1,5 +1,6 @@
 """Section "Sharing": the copy audit of every generator."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,11 @@ PAIRS = (
     "image by features and by pixels."
 )
 """Caption of the pictures that `copies` draws."""
+MASK_PAIRS = (
+    "{{ generator }}: the generated masks that lie closest to a training mask, each beside that one. Of several "
+    "classes the first is white, others darker."
+)
+"""Caption of the pictures that `mask-copies` draws."""
 _SPACES = ("features", "pixels")
 
 
@@ -26,6 +32,12 @@ class SharingSettings:
     """Settings of `section-sharing`."""
 
     generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+    mask_generators: Annotated[
+        dict[str, str], Meta(description="What draws masks, or images with masks of their own: titles by name.")
+    ]
+    painting_real_masks: Annotated[
+        tuple[str, ...], Meta(description="Generators that paint images for the masks of training images, as they are.")
+    ]
 
 
 def _rows(found: Found) -> list[dict]:
@@ -43,11 +55,36 @@ def _rows(found: Found) -> list[dict]:
     return rows
 
 
-def _detection_rows(found: Found) -> list[dict]:
+BY_CONSTRUCTION = "training masks, by construction"
+"""What stands for the audit of a generator that paints images for real masks: that its masks are real is no finding."""
+
+
+def _mask_rows(found: Found) -> list[dict]:
     rows = []
-    for audit in found["audits"]:
+    for audit in found["mask_audits"]:
+        measured, overlap = audit["by_space"]["pixels"], audit["overlap"]
+        row = {name: audit[name] for name in ("n_train", "n_held_out", "n_fake", "identical", "suspects")}
+        row |= {"generator": found["mask_generators"][audit["generator"]], "alarm": audit["alarm"]["word"]}
+        row |= {"expected": measured["expected_share"] * audit["n_fake"], "origin_identity": audit["origin_identity"]}
+        row |= {"mean_ratio": measured["mean_ratio"], "p": measured["p_smallest"]}
+        row |= {f"{key}_iou": overlap["fake"][key] for key in ("median", "largest")}
+        rows.append(row | {f"held_out_{key}_iou": overlap["held_out"][key] for key in ("median", "largest")})
+    return rows + [{"generator": title, "alarm": BY_CONSTRUCTION} for title in found["painting_real_masks"]]
+
+
+def _detection_rows(found: Found) -> list[dict]:
+    return _detections(found["audits"], {name: entry.title for name, entry in found["generators"].items()})
+
+
+def _mask_detection_rows(found: Found) -> list[dict]:
+    return _detections(found["mask_audits"], found["mask_generators"])
+
+
+def _detections(audits: Sequence[Mapping], titles: Mapping[str, str]) -> list[dict]:
+    rows = []
+    for audit in audits:
         detection = audit["detection"]
-        title = found["generators"][audit["generator"]].title
+        title = titles[audit["generator"]]
         shared = {"generator": title, "images": detection["images"], "sets": detection["sets"]}
         for kind in detection["kinds"]:
             row = {**shared, "kind": kind["kind"], "images_found": kind["images_found"]}
@@ -62,11 +99,19 @@ def _share(share: float) -> str:
 
 
 def _detection_columns(found: Found) -> list[Column]:
-    shares = dict.fromkeys(share for audit in found["audits"] for share in audit["detection"]["shares"])
+    return _columns_of_detection(found["audits"], "image")
+
+
+def _mask_detection_columns(found: Found) -> list[Column]:
+    return _columns_of_detection(found["mask_audits"], "mask")
+
+
+def _columns_of_detection(audits: Sequence[Mapping], noun: str) -> list[Column]:
+    shares = dict.fromkeys(share for audit in audits for share in audit["detection"]["shares"])
     return [
         Column("generator", group=True, once="{}"),
-        Column("kind", "copies of training images"),
-        Column("images", once="Images of a set: {}."),
+        Column("kind", f"copies of training {noun}s"),
+        Column("images", f"{noun}s", once=f"{noun.capitalize()}s of a set: {{}}."),
         Column("sets", once="Sets of each kind: {}."),
         *(Column(_share(share), f"found: {_share(share)}", form=percent, interval=True) for share in shares),
         Column("images_found", "copies that are suspects", percent, interval=True),
@@ -117,21 +162,76 @@ SECTION = Section(
             _detection_columns,
             empty="no generator was audited in this experiment",
         ),
+        Table(
+            "mask_copies",
+            "Copy audit of masks. Ratio and p as of images, by pixels. IoU: the largest of a generated mask with a "
+            "training mask, as it is or mirrored, median and largest of the set; below it the same of held-out masks. "
+            "“By construction”: these generators paint images for the masks of training images, so these masks are in "
+            "the set as they are; whoever gets the set gets them.",
+            _mask_rows,
+            (
+                Column("generator"),
+                Column("alarm", "the audit says"),
+                Column("n_train", "training masks", page=False),
+                Column("n_held_out", "held-out masks", page=False),
+                Column("n_fake", "generated masks"),
+                Column("identical"),
+                Column("suspects"),
+                Column("expected", "suspects expected"),
+                Column("mean_ratio"),
+                Column("p", "p", p_value),
+                Column("median_iou", "median IoU", below=(("held-out", "held_out_median_iou"),)),
+                Column("largest_iou", "largest IoU", below=(("held-out", "held_out_largest_iou"),)),
+                Column("held_out_median_iou", page=False),
+                Column("held_out_largest_iou", page=False),
+                Column("origin_identity", "nearest is the deformed one", percent, interval=True),
+            ),
+            empty="no masks in this experiment",
+        ),
+        Table(
+            "mask_detection",
+            "Detection limit of the audit of masks: how often sets with planted copies of training masks raise the "
+            "alarm, and sets without.",
+            _mask_detection_rows,
+            _mask_detection_columns,
+            empty="no generator draws masks in this experiment",
+        ),
     ),
 )
 
 
 @step("section-sharing")
 def section(
-    settings: SharingSettings, *, copies: list[Path], pairs: list[Path], section: Output, out: list[Output]
+    settings: SharingSettings,
+    *,
+    copies: list[Path],
+    pairs: list[Path],
+    mask_copies: list[Path],
+    mask_pairs: list[Path],
+    section: Output,
+    out: list[Output],
 ) -> None:
-    """The report's section on sharing. copies, pairs: of `copies`, one of each a generator, in one order."""
-    if len(copies) != len(pairs):
-        raise InputError(f"copies: {len(copies)} audits but {len(pairs)} pictures of pairs; give one each")
+    """The report's section on sharing. copies, pairs: of `copies`, one of each a generator, in one order; mask_copies,
+    mask_pairs: likewise of `mask-copies`."""
+    for audited, drawn_pairs in ((copies, pairs), (mask_copies, mask_pairs)):
+        if len(audited) != len(drawn_pairs):
+            raise InputError(f"copies: {len(audited)} audits but {len(drawn_pairs)} pictures of pairs; give one each")
     read = [read_result(path) for path in copies]
     drawn = {audit["generator"]: picture for audit, picture in zip(read, pairs, strict=True)}
     audits = check_generators(read, settings.generators)
     titles = {audit["generator"]: settings.generators[audit["generator"]].title for audit in audits}
     pictures = [Picture(name, PAIRS, drawn[name], {"generator": title}) for name, title in titles.items()]
-    found = {"audits": audits, "generators": settings.generators}
+    mask_audits = [read_result(path) for path in mask_copies]
+    if unknown := [audit["generator"] for audit in mask_audits if audit["generator"] not in settings.mask_generators]:
+        raise InputError(f"generator {unknown[0]!r} is not in the settings' {list(settings.mask_generators)}")
+    for audit, picture in zip(mask_audits, mask_pairs, strict=True):
+        title = settings.mask_generators[audit["generator"]]
+        pictures.append(Picture(f"{audit['generator']}_masks", MASK_PAIRS, picture, {"generator": title}))
+    found = {
+        "audits": audits,
+        "generators": settings.generators,
+        "mask_audits": mask_audits,
+        "mask_generators": settings.mask_generators,
+        "painting_real_masks": [settings.generators[name].title for name in settings.painting_real_masks],
+    }
     write_section(section, out, SECTION, found, document=None, pictures=pictures)
