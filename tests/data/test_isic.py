@@ -369,5 +369,5 @@ def test_images_that_the_labels_of_artefacts_do_not_name_have_empty_cells(tmp_pa
     (tmp_path / "isic_bias.csv").write_text(f"image;{';'.join(isic.TAGS)};label\na.png;{';'.join('0101010')};1\n")
     known = isic.artefacts(tmp_path / "isic_bias.csv")
     assert isic.extra_of("a", known)["gel_border"] == "yes"
-    assert isic.extra_of("b", known) == dict.fromkeys(isic.TAGS, "")
+    assert isic.extra_of("b", known) == dict.fromkeys([*isic.TAGS, isic.ARTEFACTS], "")
     assert isic.extra_of("a", {}) == {}

@@ -26,6 +26,8 @@ SERVER = "https://isic-archive.s3.amazonaws.com/challenges"
 ARTEFACT_LABELS = "isic_bias.csv"
 TAGS = ("dark_corner", "gel_border", "gel_bubble", "hair", "ink", "patches", "ruler")
 """Columns of ARTEFACT_LABELS that are 0 or 1."""
+ARTEFACTS = "artefacts"
+"""Column that names those of an image, as `hair;ruler`, or `none`: what a tagger is trained on."""
 _ENDINGS = {".jpg": "photographs", ".jpeg": "photographs", ".png": "masks", ".csv": "tables"}
 
 
@@ -136,7 +138,8 @@ Extra = Mapping[str, str]
 
 
 def artefacts(path: Path | None) -> dict[str, Extra]:
-    """Name of an image → its artefacts, "yes" or "no" by TAGS, and what further columns say; empty without a table.
+    """Name of an image → its artefacts, "yes" or "no" by TAGS and together in the column ARTEFACTS, and what further
+    columns say; empty without a table.
 
     The table is separated by semicolons; `label` and `label_string` are passed over. Raises InputError when columns are
     missing, or a tag is not 0 or 1.
@@ -155,6 +158,7 @@ def artefacts(path: Path | None) -> dict[str, Extra]:
             if values[tag] not in ("0", "1"):
                 raise InputError(f"{path}, line {number}: {tag} is {values[tag]!r}; it must be 0 or 1")
             values[tag] = ("no", "yes")[int(values[tag])]
+        values[ARTEFACTS] = ";".join(tag for tag in TAGS if values[tag] == "yes") or "none"
         found[PurePosixPath(row["image"]).stem] = values
     return found
 

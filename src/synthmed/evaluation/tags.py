@@ -1,0 +1,171 @@
+"""What is seen on images and is no finding: how well a tagger sees it, and how frequent it is in every set.
+
+Seed 003 counts frames, hair and rulers with a classifier of which it prints one accuracy (98 %). With few frames that
+says little: here every tag has its precision, recall and AUROC, and every prevalence an interval that counts the
+tagger's errors.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from msgspec import Meta
+
+from synthmed.classifiers import network
+from synthmed.core.errors import InputError
+from synthmed.core.files import write_csv, write_json
+from synthmed.core.settings import BatchSize, Device, Level, Names, Threads
+from synthmed.core.step import Output, step
+from synthmed.data.imageset import ImageSet
+from synthmed.metrics.classification import auroc, clopper_pearson
+from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.prevalence import true_prevalence
+from synthmed.training.device import choose_device
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TagOptions:
+    """Tags of images."""
+
+    level: Level
+    batch_size: BatchSize
+    threads: Threads
+    device: Device
+
+
+@dataclass(frozen=True)
+class TagSettings(TagOptions):
+    """Settings of `measure-tags`."""
+
+    target_column: Annotated[str, Meta(description="Column of the real images that names their tags, as hair;ruler.")]
+    classes: Names
+    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """Decisions about the images of a set. images, labels: (N,); called: bool (N, T)."""
+
+    images: list[str]
+    labels: np.ndarray
+    called: np.ndarray
+    likelihoods: np.ndarray
+
+
+def tagged(judge: network.Classifier, path: Path, batch_size: int) -> Tagged:
+    """Tags of all images of a set: mean likelihood of the networks, against their mean threshold."""
+    images = ImageSet(path)
+    likelihoods = network.likelihoods(judge, images.pixels, batch_size).mean(axis=0)
+    called = likelihoods >= judge.thresholds.mean(axis=0)
+    return Tagged(images.column("image"), np.array(images.column("label")), called, likelihoods)
+
+
+@step("measure-tags")
+def measure_tags(
+    settings: TagSettings,
+    *,
+    classifier: Path,
+    train: Path,
+    test: Path,
+    synthetic: list[Path],
+    out: Output,
+    tags: Output,
+) -> None:
+    """Tag the images of every set, and say how well.
+
+    classifier: a tagger, of `train-classifier`; train, test: real images with the column of tags, those of `test` are
+    what it is judged on; synthetic: the sets of the settings. out: JSON: `tagger`, by tag: precision, recall,
+    specificity, AUROC; `sets`, by set, class and tag: prevalence, of real images as labelled (`labelled`) and of all by
+    the tagger, corrected for its errors (`estimated`). tags: CSV: set, image, and yes or no for each tag; of real
+    images as labelled. Raises InputError when an image of the test has no tags.
+    """
+    if len(synthetic) != len(settings.sets):
+        raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
+    torch.set_num_threads(settings.threads)
+    judge = network.load(classifier).to(choose_device(settings.device))
+    paths = {"train": train, "test": test, **dict(zip(settings.sets, synthetic, strict=True))}
+    found = {name: tagged(judge, path, settings.batch_size) for name, path in paths.items()}
+    truth = {name: _truth(paths[name], settings.target_column, judge.targets) for name in ("train", "test")}
+    tagger = _tagger(judge.targets, found["test"], truth["test"], settings.level)
+    result = {
+        "level": settings.level,
+        "tags": list(judge.targets),
+        "images": len(truth["test"]),
+        "tagger": tagger,
+        "sets": {
+            name: _prevalences(settings, judge.targets, one, truth.get(name), tagger) for name, one in found.items()
+        },
+    }
+    write_json(out, result)
+    rows = [
+        {
+            "set": name,
+            "image": image,
+            **{tag: ("no", "yes")[int(value)] for tag, value in zip(judge.targets, row, strict=True)},
+        }
+        for name, one in found.items()
+        for image, row in zip(one.images, truth.get(name, one.called), strict=True)
+    ]
+    write_csv(tags, rows, ["set", "image", *judge.targets])
+    logger.info("%s: %s", out, {tag: entry["auroc"] for tag, entry in tagger.items()})
+
+
+def _truth(path: Path, column: str, targets: Sequence[str]) -> np.ndarray:
+    """Tags as labelled, bool (N, T)."""
+    cells = ImageSet(path).column(column)
+    if "" in cells:
+        raise InputError(
+            f"{path}: {cells.count('')} images have an empty {column!r}; a tagger is judged on labelled ones"
+        )
+    return np.array([[target in cell.split(";") for target in targets] for cell in cells])
+
+
+def _tagger(targets: Sequence[str], found: Tagged, truth: np.ndarray, level: float) -> dict[str, dict]:
+    tagger = {}
+    for place, tag in enumerate(targets):
+        called, has = found.called[:, place], truth[:, place]
+        hits, positives, negatives = int((called & has).sum()), int(has.sum()), int((~has).sum())
+        rejected = int((~called & ~has).sum())
+        tagger[tag] = {
+            "hits": hits,
+            "positives": positives,
+            "rejected": rejected,
+            "negatives": negatives,
+            "precision": _share(hits, int(called.sum()), level),
+            "recall": _share(hits, positives, level),
+            "specificity": _share(rejected, negatives, level),
+            "auroc": auroc(found.likelihoods[:, place], has) if positives and negatives else None,
+        }
+    return tagger
+
+
+def _share(count: int, of: int, level: float) -> dict:
+    found = Estimate(*clopper_pearson(count, of, level), of) if of else Estimate.missing("there is no such image", 0)
+    return found.to_json()
+
+
+def _prevalences(
+    settings: TagSettings, targets: Sequence[str], found: Tagged, truth: np.ndarray | None, tagger: Mapping
+) -> dict[str, dict]:
+    """Class → tag → its prevalence. Of the training images, which the tagger has seen, as labelled only."""
+    result = {}
+    for label in settings.classes:
+        where, result[label] = found.labels == label, {}
+        for place, tag in enumerate(targets):
+            entry, known = {}, tagger[tag]
+            if truth is not None:
+                entry["labelled"] = _share(int(truth[where, place].sum()), int(where.sum()), settings.level)
+            elif not (where.any() and known["positives"] and known["negatives"]):
+                entry["estimated"] = Estimate.missing("there is no image to estimate it from", 0).to_json()
+            else:
+                counts = (known[name] for name in ("hits", "positives", "rejected", "negatives"))
+                called = int(found.called[where, place].sum())
+                entry["estimated"] = true_prevalence(called, int(where.sum()), *counts, settings.level).to_json()
+            result[label][tag] = entry
+    return result

@@ -1,0 +1,156 @@
+"""Tags: the tagger's rates by hand, prevalence corrected for its errors, and the measuring of removal."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from synthmed.classifiers import network
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_csv, read_json
+from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.evaluation.removal import RemovalSettings, measure_removal
+from synthmed.evaluation.tags import TagSettings, measure_tags
+from synthmed.metrics.prevalence import true_prevalence
+
+SETTINGS = TagSettings(
+    target_column="artefacts", classes=("benign", "melanoma"), sets=("gan",), level=0.95, batch_size=8, threads=1,
+    device="cpu",
+)  # fmt: skip
+
+
+def test_prevalence_by_hand():
+    # 40 % called; Se .9, Sp .8: (.4 + .8 − 1)/(.9 + .8 − 1) = 2/7.
+    found = true_prevalence(40, 100, 90, 100, 80, 100, 0.95)
+    assert found.value == pytest.approx(2 / 7)
+    assert found.low < 2 / 7 < found.high
+    assert true_prevalence(0, 100, 90, 100, 80, 100, 0.95).value == 0.0
+    assert true_prevalence(40, 100, 10_000, 10_000, 10_000, 10_000, 0.95).value == pytest.approx(0.4)
+    assert true_prevalence(40, 100, 50, 100, 50, 100, 0.95).value is None
+    with pytest.raises(InputError):
+        true_prevalence(1, 2, 0, 0, 1, 1, 0.95)
+
+
+def test_its_interval_covers_the_truth():
+    rng, inside = np.random.default_rng(1), []
+    for _ in range(1500):
+        called = rng.binomial(200, 0.3 * 0.85 + 0.7 * 0.1)
+        found = true_prevalence(called, 200, rng.binomial(40, 0.85), 40, rng.binomial(80, 0.9), 80, 0.95)
+        inside.append(found.low <= 0.3 <= found.high)
+    assert 0.93 < np.mean(inside) < 0.98
+
+
+class Brightness(nn.Module):
+    """Sees `hair` on dark images and `ruler` on those that are red."""
+
+    def __init__(self):
+        super().__init__()
+        self.nothing = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images):
+        return torch.stack([-20 * images.mean((1, 2, 3)), 20 * (images[:, 0] - images[:, 1]).mean((1, 2)) - 5], 1)
+
+
+def write(path, rows):
+    """rows: (label, artefacts, dark, red)."""
+    found = []
+    for n, (label, artefacts, dark, red) in enumerate(rows):
+        pixels = np.full((16, 16, 3), 60 if dark else 200, np.uint8)
+        pixels[..., 0] += np.uint8(55 if red else 0)
+        about = {
+            "image": f"{path.stem}_{n}.png",
+            "label": label,
+            "patient": f"{path.stem}{n}",
+            "split": "",
+            "source": "",
+        }
+        found.append((about | {"artefacts": artefacts}, pixels))
+    write_image_set(path, found)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    judge = network.Classifier("toy", ("hair", "ruler"), (3, 16, 16), np.array([[0.5, 0.5]]), [Brightness().eval()])
+    monkeypatch.setattr(network, "load", lambda path: judge)
+    (tmp_path / "tagger.pt").write_bytes(b"x")
+    # Of six dark images five have hair, of the others one of four has.
+    test = [("benign", "hair", True, False)] * 3 + [("melanoma", "hair;ruler", True, True)] * 2
+    test += [("benign", "none", True, False), ("benign", "hair", False, False), ("benign", "none", False, False)]
+    test += [("melanoma", "ruler", False, True), ("melanoma", "none", False, False)]
+    write(tmp_path / "test.zip", test)
+    write(tmp_path / "train.zip", [("benign", "hair", True, False), ("melanoma", "none", True, False)])
+    write(tmp_path / "gan.zip", [("benign", "", True, False)] * 2 + [("benign", "", False, False)] * 2)
+    return tmp_path
+
+
+def measured(folder):
+    files = {name: folder / f"{name}.zip" for name in ("train", "test")}
+    measure_tags(
+        SETTINGS, classifier=folder / "tagger.pt", **files, synthetic=[folder / "gan.zip"], out=folder / "out.json",
+        tags=folder / "tags.csv",
+    )  # fmt: skip
+    return read_json(folder / "out.json")
+
+
+def test_rates_of_the_tagger_by_hand(folder):
+    hair = measured(folder)["tagger"]["hair"]
+    assert (hair["hits"], hair["positives"], hair["rejected"], hair["negatives"]) == (5, 6, 3, 4)
+    assert hair["precision"]["value"] == pytest.approx(5 / 6)
+    assert hair["recall"]["value"] == pytest.approx(5 / 6)
+    assert hair["specificity"]["value"] == pytest.approx(3 / 4)
+    assert 0.5 < hair["auroc"] < 1
+    assert measured(folder)["tagger"]["ruler"]["auroc"] == 1.0
+
+
+def test_real_images_are_counted_as_labelled_and_synthetic_ones_corrected(folder):
+    sets = measured(folder)["sets"]
+    assert sets["test"]["benign"]["hair"]["labelled"]["value"] == pytest.approx(4 / 6)
+    assert sets["train"]["melanoma"]["hair"]["labelled"]["value"] == 0.0  # though the tagger sees one
+    found = sets["gan"]["benign"]["hair"]["estimated"]
+    assert found["value"] == pytest.approx((2 / 4 + 3 / 4 - 1) / (5 / 6 + 3 / 4 - 1))
+    assert sets["gan"]["melanoma"]["hair"]["estimated"]["value"] is None
+    rows = {(row["set"], row["image"]): row for row in read_csv(folder / "tags.csv")}
+    assert rows["test", "test_6.png"]["hair"] == "yes"  # as labelled, not as seen
+    assert rows["gan", "gan_0.png"]["hair"] == "yes"
+    assert rows["gan", "gan_3.png"]["hair"] == "no"
+
+
+def test_unlabelled_test_images_are_refused(folder):
+    write(folder / "test.zip", [("benign", "", True, False)])
+    with pytest.raises(InputError, match="empty 'artefacts'"):
+        measured(folder)
+
+
+def test_removal_is_measured_against_what_the_frame_hid(tmp_path):
+    rng, rows = np.random.default_rng(3), []
+    y, x = np.mgrid[:48, :48]
+    for n in range(12):
+        pixels = (np.array([200, 150, 130]) + rng.integers(-9, 10, (48, 48, 3))).astype(np.uint8)
+        lesion = (y - 24) ** 2 + (x - 24) ** 2 < 90
+        pixels[lesion] = np.where((x // 7 + y // 7) % 2, 60, 120)[lesion][:, None]
+        about = {
+            "image": f"{n}.png",
+            "label": "benign",
+            "patient": f"p{n}",
+            "split": "",
+            "source": "",
+            "hair": "no",
+            "ruler": "no",
+        }
+        rows.append((about, pixels, lesion.astype(np.uint8) * 255))
+    write_image_set(tmp_path / "images.zip", rows)
+    settings = RemovalSettings(images=10, shown=2, level=0.95, seed=1)
+    measure_removal(settings, images=tmp_path / "images.zip", out=tmp_path / "out.json", pictures=tmp_path / "p.zip")
+    found = read_json(tmp_path / "out.json")
+    frames = found["frames"]
+    assert found["images"] == 10
+    for name in ("skin_colours", "nearest", "fsr"):
+        assert frames[name]["detail"]["value"] == 0.0  # nothing but the frame is touched
+        assert frames[name]["left"]["value"] < 0.05
+        assert frames[name]["psnr"]["value"] > frames["crop"]["psnr"]["value"]
+    assert frames["crop"]["detail"]["value"] > 5
+    assert frames["partial_crop"]["detail"]["value"] < frames["crop"]["detail"]["value"]
+    assert frames["crop"]["realism"] > 0.9  # the lesion is larger
+    assert found["hair"]["detail"]["value"] < 5
+    methods = ImageSet(tmp_path / "p.zip").column("method")
+    assert set(methods) == {"original", "framed", "crop", "partial_crop", "skin_colours", "nearest", "fsr", "hair"}
