@@ -151,6 +151,6 @@ def test_removal_is_measured_against_what_the_frame_hid(tmp_path):
     assert frames["crop"]["detail"]["value"] > 5
     assert frames["partial_crop"]["detail"]["value"] < frames["crop"]["detail"]["value"]
     assert frames["crop"]["realism"] > 0.9  # the lesion is larger
-    assert found["hair"]["detail"]["value"] < 5
+    assert found["hair"]["detail"]["value"] > 5  # dark fine detail of a lesion goes with the hair
     methods = ImageSet(tmp_path / "p.zip").column("method")
     assert set(methods) == {"original", "framed", "crop", "partial_crop", "skin_colours", "nearest", "fsr", "hair"}
