@@ -12,9 +12,8 @@ demo: $(READY)  ## one experiment to its report, in the folder demo/
 	snakemake --cores all --configfile workflow/scales/demo.yaml --directory demo experiment_tuberculosis
 	@echo "The report: demo/results/tuberculosis/report.html. All experiments: make results; what is in them: README.md"
 
-results: $(READY)  ## the whole pipeline on the embedded data, to the finished report
-	snakemake --cores all
-	@echo "The reports:" && ls results/*/report.html
+results: $(READY)  ## every experiment on the embedded data to its report; EXPERIMENT=nuclei: this one
+	snakemake --cores all $(if $(EXPERIMENT),experiment_$(EXPERIMENT))
 
 test: $(READY)  ## every test
 	pytest -n 2 --dist loadgroup

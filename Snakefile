@@ -93,3 +93,4 @@ rule all:
 
 onsuccess:
     write_costs()
+    write_index()

@@ -7,13 +7,13 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_csv, write_json
 from synthmed.evaluation.fidelity import MEAN
 from synthmed.evaluation.leaderboard import (
-    EFFECT_COLUMNS,
     HISTORY_POINTS,
     LeaderboardSettings,
     MetricsSettings,
     leaderboard,
     metrics,
 )
+from synthmed.metrics.effects import EFFECT_COLUMNS
 from synthmed.metrics.estimate import Estimate
 
 TITLES = {"dcgan": "DCGAN", "fastgan": "FastGAN"}
@@ -44,7 +44,8 @@ def made(tmp_path_factory):
     copies = []
     for name in TITLES:
         copies.append(folder / f"{name}.copies.json")
-        write_json(copies[-1], {"generator": name, "suspect_share": Estimate(0.1, 0.0, 0.2, 80).to_json()})
+        audit = {"generator": name, "suspect_share": Estimate(0.1, 0.0, 0.2, 80).to_json()}
+        write_json(copies[-1], audit | {"alarm": {"word": "none found"}, "detection_limit": "Of 100 sets …"})
     outputs = {
         name: folder / f"{name}.csv" for name in ("effects", "sweep", "roc", "training_history")
     } | {"metrics_json": folder / "metrics.json"}  # fmt: skip
@@ -93,6 +94,7 @@ def test_effects_have_a_row_for_each_generator_arm(made):
     recognised = verdicts["arms"]["real"]["tests"]["dcgan"]["outcomes"]["accuracy"]["value"]
     assert float(dcgan["label_fidelity"]) == recognised
     assert rows["FastGAN"]["label_fidelity"] == ""
+    assert (dcgan["copy_alarm"], dcgan["copy_limit"]) == ("none found", "Of 100 sets …")
 
 
 def test_training_history_keeps_every_loss_and_is_bounded(made):
@@ -109,8 +111,12 @@ def test_sweep_starts_at_the_real_arm_and_grows(made):
     assert all(float(row["low"]) <= float(row["value"]) <= float(row["high"]) for row in rows)
 
 
+def outputs(folder):
+    return {"out": folder / "leaderboard.csv", "predictors": folder / "predictors.csv"}
+
+
 def test_leaderboard_puts_the_largest_effect_first(made, tmp_path):
-    leaderboard(LeaderboardSettings(("tb",)), effects=[made[1]["effects"]], out=tmp_path / "leaderboard.csv")
+    leaderboard(LeaderboardSettings(("tb",)), effects=[made[1]["effects"]], **outputs(tmp_path))
     rows = read_csv(tmp_path / "leaderboard.csv")
     effects = [float(row["effect"]) for row in rows]
     assert effects == sorted(effects, reverse=True)
@@ -119,6 +125,6 @@ def test_leaderboard_puts_the_largest_effect_first(made, tmp_path):
 
 def test_leaderboard_refuses_the_file_of_another_experiment(made, tmp_path):
     with pytest.raises(InputError, match="not the effects of the experiment 'nuclei'"):
-        leaderboard(LeaderboardSettings(("nuclei",)), effects=[made[1]["effects"]], out=tmp_path / "leaderboard.csv")
+        leaderboard(LeaderboardSettings(("nuclei",)), effects=[made[1]["effects"]], **outputs(tmp_path))
     with pytest.raises(InputError, match="give one each"):
-        leaderboard(LeaderboardSettings(("tb", "nuclei")), effects=[made[1]["effects"]], out=tmp_path / "x.csv")
+        leaderboard(LeaderboardSettings(("tb", "nuclei")), effects=[made[1]["effects"]], **outputs(tmp_path))

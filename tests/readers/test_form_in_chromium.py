@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from browser import CHROMIUM, Browser
 from small_study import QUESTIONS, drawn
 
+from browser import CHROMIUM, Browser
 from synthmed.core.files import read_csv, read_json
 from synthmed.readers.analyse import AnalysisSettings, analyse_readers
 from synthmed.readers.answers import MergeSettings, merge_answers

@@ -1,6 +1,7 @@
 # Time and memory of the generators, from what each step left beside its log. No rules: the pages are no artefacts (nothing
 # is made from them, and no two runs agree on them), so neither Snakemake nor DVC plans them; a run that went well writes them.
 from synthmed.report import costs as cost_pages
+from synthmed.report import index as index_page
 
 
 def costs_of(experiment):
@@ -33,3 +34,25 @@ def write_costs():
             cost_pages.costs(settings, Path(f"logs/{experiment}/costs.html"))
             written.append(Path(f"logs/{experiment}/costs.csv"))
     cost_pages.all_costs(written, Path("logs/costs.html"))
+
+
+def index_of():
+    """What the page over all experiments shows."""
+    return {
+        "experiments": [
+            {
+                "name": name,
+                "title": entry["title"],
+                "question": entry["task"],
+                "phantom": dataset_of(name)["provider"] == "phantom",
+                "tasks": list(tasks_of(name)),
+            }
+            for name, entry in ((name, config["experiments"][name]) for name in EXPERIMENTS)
+        ]
+    }
+
+
+def write_index():
+    """results/index.html, of all experiments that have a report."""
+    page = index_page.index(parsed(index_page.IndexSettings, index_of(), "index"), Path("results"), Path("logs"))
+    print(f"All experiments and the leaderboard: {page}", file=sys.stderr)

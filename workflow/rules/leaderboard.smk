@@ -50,6 +50,7 @@ rule leaderboard:
         code=code("results/settings/leaderboard.json"),
     output:
         out="results/leaderboard.csv",
+        predictors="results/predictors.csv",
     log:
         "logs/leaderboard.log",
     benchmark:

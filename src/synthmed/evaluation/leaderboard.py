@@ -17,17 +17,12 @@ from synthmed.evaluation.arms import REAL, TEST
 from synthmed.evaluation.fidelity import MEAN
 from synthmed.evaluation.scores import read_scores
 from synthmed.metrics.classification import sensitivity_at
+from synthmed.metrics.effects import EFFECT_COLUMNS, PREDICTOR_COLUMNS, predictor_rows
 from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.quality import METRICS
 
 ROC_POINTS = 101
 HISTORY_POINTS = 200
-EFFECT_COLUMNS = (
-    "experiment", "task", "generator", "arm", "outcome", "effect", "effect_low", "effect_high", "p_holm", "verdict",
-    "equivalent", "synthetic_share", "fid", "fid_extractor", "fid_floor", "copy_share", "label_fidelity", "note",
-)  # fmt: skip
-"""Columns of effects.csv and of the leaderboard. effect: of the outcome that decides the task; fid: mean of the
-classes', of as many generated images as fid_floor has held-out real ones; label_fidelity: how often the models of the
-real arm see the class that an image claims to show."""
 SWEEP_COLUMNS = ("task", "generator", "arm", "kind", "share", "n_train", "outcome", "value", "low", "high")
 ROC_COLUMNS = ("task", "arm", "false_positive_rate", "true_positive_rate")
 
@@ -89,16 +84,19 @@ def _flat(tasks: Sequence[Mapping], quality: Sequence[Mapping], audits: Mapping[
                 difference = entry["versus_reference"]["outcomes"][decides]["difference"]
                 found[f"{decides}_difference"][arm] = difference["value"]
     for entry in quality:
-        flat["fid"].setdefault(entry["extractor"], {})[entry["generator"]] = _fid(entry, "groups").value
+        flat["fid"].setdefault(entry["extractor"], {})[entry["generator"]] = _measured(entry, "groups", "fid").value
     for name, audit in audits.items():
         flat["copy_share"][name] = copy_share(audit).value
     return flat
 
 
-def _fid(entry: Mapping, which: str) -> Estimate:
-    """FID, mean of the classes'. which: `groups` (all images), `matched` (as many as the floor has) or `floor`."""
-    found = entry[which].get(MEAN, {}).get("fid")
-    return Estimate.missing("FID was not computed") if found is None else Estimate.from_json(found)
+def _measured(entry: Mapping, which: str, measure: str) -> Estimate:
+    """A measure of fidelity, mean of the classes'. which: `groups` (all images), `matched` (as many as the floor has)
+    or `floor`."""
+    found = entry[which].get(MEAN, {}).get(measure)
+    return (
+        Estimate.missing(f"{METRICS[measure].header} was not computed") if found is None else Estimate.from_json(found)
+    )
 
 
 def copy_share(audit: Mapping) -> Estimate:
@@ -116,9 +114,10 @@ def _effects(
         versus = arm["versus_reference"]
         effect = Estimate.from_json(versus["outcomes"][task["outcome"]]["difference"])
         judged = _quoted([entry for entry in quality if entry["generator"] == name])
-        fid = _fid(judged, "matched") if judged else Estimate.missing("FID was not computed")
+        fid = _measured(judged, "matched", "fid") if judged else Estimate.missing("FID was not computed")
         copied = copy_share(audits[name]) if name in audits else Estimate.missing("copies were not looked for")
-        claimed = task["arms"][REAL]["tests"].get(name, {}).get("outcomes", {}).get("accuracy")
+        seen = task["arms"][REAL]["tests"].get(name, {}).get("outcomes", {})
+        claimed = seen.get("accuracy", seen.get("iou"))
         yield {
             "experiment": settings.experiment,
             "task": task["task"],
@@ -134,8 +133,14 @@ def _effects(
             "synthetic_share": arm["share"],
             "fid": fid.value,
             "fid_extractor": judged["extractor"] if judged else None,
-            "fid_floor": _fid(judged, "floor").value if judged else None,
+            "fid_floor": _measured(judged, "floor", "fid").value if judged else None,
+            **{
+                measure: _measured(judged, "matched", measure).value if judged else None
+                for measure in ("kid", "precision", "recall", "density", "coverage")
+            },
+            "copy_alarm": audits[name]["alarm"]["word"] if name in audits else None,
             "copy_share": copied.value,
+            "copy_limit": audits[name]["detection_limit"] if name in audits else None,
             "label_fidelity": claimed["value"] if claimed else None,
             "note": "; ".join(filter(None, (versus["reason"], effect.reason, fid.reason, copied.reason))),
         }
@@ -215,10 +220,11 @@ class LeaderboardSettings:
 
 
 @step("leaderboard")
-def leaderboard(settings: LeaderboardSettings, *, effects: list[Path], out: Output) -> None:
+def leaderboard(settings: LeaderboardSettings, *, effects: list[Path], out: Output, predictors: Output) -> None:
     """Join the effects of every experiment, the largest effect on the task first within each experiment.
 
-    Raises InputError when a file belongs to another experiment than the settings say, or has other columns.
+    predictors (CSV): how far each of PREDICTORS orders generators as their effects do, see `predictor_rows`. Raises
+    InputError when a file belongs to another experiment than the settings say, or has other columns.
     """
     if len(effects) != len(settings.experiments):
         raise InputError(f"effects: {len(effects)} files for {len(settings.experiments)} experiments; give one each")
@@ -232,3 +238,4 @@ def leaderboard(settings: LeaderboardSettings, *, effects: list[Path], out: Outp
                 )
         rows += sorted(found, key=lambda row: (row["effect"] == "", -float(row["effect"] or 0)))
     write_csv(out, rows, EFFECT_COLUMNS)
+    write_csv(predictors, predictor_rows(rows), PREDICTOR_COLUMNS)

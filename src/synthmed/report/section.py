@@ -37,9 +37,10 @@ def write_section(
     """Write the section to `path` (JSON) and each of its exhibits to its file in `out`.
 
     path: its stem is the section's key, with `.<task>` where each task has one. found: what captions, headings and the
-    template name, and what tables and figures are made from. document: YAML of the document whose numbers stand beside
-    ours (see references.document), None without. pictures: shown too. Its words stand first, then the exhibits in the
-    order of the statement. Raises InputError when `out` is not one file for each exhibit.
+    template name, and what tables and figures are made from; its `headline` is the answer in a sentence. document: YAML
+    of the document whose numbers stand beside ours (see references.document), None without. pictures: shown too. Its
+    words stand first, then the exhibits in the order of the statement. Raises InputError when `out` is not one file for
+    each exhibit.
     """
     instance = path.stem
     key = instance.partition(".")[0]
@@ -62,7 +63,11 @@ def write_section(
         **found, document_says=said.said(instance) if said else ""
     )
     shown = [getattr(macros, entry["kind"])(entry) for entry in exhibits if entry["shown"]]
-    content = {"key": instance, **{name: spoken(getattr(section, name), found) for name in ("link", "title")}}
+    content = {
+        "key": instance,
+        "headline": found.get("headline"),
+        **{name: spoken(getattr(section, name), found) for name in ("link", "title")},
+    }
     kept = ("name", "kind", "file", "caption", "shown")
     exhibits = [{name: entry[name] for name in kept} for entry in exhibits]
     write_json(path, {**content, "html": "\n".join([words, *shown]), "exhibits": exhibits})

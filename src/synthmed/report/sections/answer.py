@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from markupsafe import Markup
 from msgspec import Meta
 
 from synthmed.core.files import read_json
@@ -23,12 +24,15 @@ from synthmed.report.results import (
     shown_tests,
 )
 from synthmed.report.section import write_section
-from synthmed.report.words import p_value, signed, tenths
+from synthmed.report.words import environment, p_value, signed, tenths
 
 MAIN_ARMS = tuple(kind for kind in KINDS if kind != "sweep")
 """Kinds of arms shown here; those of the sweep of shares stand in the task's own section."""
 MASKS = ("dice", "false_positive_pixels", "false_negative_pixels")
 """Of masks, what stands beside the outcome that decides."""
+
+JUDGED = {"made": "generator", "alone": "synthetic_only"}
+WORDS = {"helps": "helps", "harms": "harms", "unclear": "no evidence of a difference", "open": None}
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,18 @@ def _draw(path: Path, found: Found) -> str | None:
     return None
 
 
+def _by_word(arms: list[dict]) -> dict[str, object]:
+    """The arms, those with generated images (`made`), with these alone (`alone`), and of those that the answer is about
+    (`judged`) the ones of each word, without a word (`open`), and of one training (`once`)."""
+    kinds = {name: [arm for arm in arms if arm["kind"] == kind] for name, kind in JUDGED.items()}
+    judged = kinds["made"] or kinds["alone"]
+    words = {
+        name: [arm for arm in judged if arm["versus_reference"]["verdict"] == word] for name, word in WORDS.items()
+    }
+    once = [arm for arm in judged if arm["trainings"] == 1]
+    return {"arms": arms, **kinds, "judged": judged, **words, "once": once, "total": len(judged)}
+
+
 SECTION = Section(
     link="Answer{{ '' if tasks == 1 else ': ' ~ task.title }}",
     title="Answer{{ '' if tasks == 1 else ': ' ~ task.title }}",
@@ -208,5 +224,7 @@ def section(
         "wordless": None in words,
         "effect": effect,
     }
-    found |= {"binary": binary(found), "masks": masks(found)}
+    found |= {"binary": binary(found), "masks": masks(found), **_by_word(list(task["arms"].values()))}
+    headline = environment(html=True).get_template("sections/answer.headline.html.j2")
+    found["headline"] = Markup(headline.render(**found).strip())
     write_section(section, out, SECTION, found, document=document)

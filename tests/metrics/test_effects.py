@@ -1,0 +1,26 @@
+"""Whether measures of images predict their effects."""
+
+from synthmed.metrics.effects import EFFECT_COLUMNS, predictor_rows
+
+
+def row(experiment, generator, effect, share=0.5, task="t", **measures):
+    values = {"experiment": experiment, "task": task, "generator": generator, "fid_extractor": "Inception"}
+    values |= {"effect": str(effect), "synthetic_share": str(share)} | {
+        name: str(value) for name, value in measures.items()
+    }
+    return dict.fromkeys(EFFECT_COLUMNS, "") | values
+
+
+def test_a_measure_that_orders_generators_as_their_effects_do():
+    """FID falls with the effect in both experiments, whose levels differ; images alone do not count."""
+    rows = [row("a", name, number, fid=100 - number, precision=0.1 * number) for number, name in enumerate("wxyz")]
+    rows += [row("b", name, -number, fid=number, precision=(3, 2, 0)[number]) for number, name in enumerate("uvw")]
+    rows += [row("a", "w", 50, fid=1, share=1.0), row("a", "none", 3)]
+    found = {row["measure"]: row for row in predictor_rows(rows)}
+    assert (found["FID"]["tau"], found["FID"]["pairs"], found["FID"]["generators"]) == (1, 9, 7)
+    assert (found["FID"]["tau_low"], found["FID"]["tau_high"]) == (1, 1)
+    assert found["precision"]["tau"] == 1
+    assert found["KID"]["tau"] is None
+    assert "no generator" in found["KID"]["note"]
+    turned = [other | {"effect": str(-float(other["effect"]))} for other in rows]
+    assert {row["measure"]: row for row in predictor_rows(turned)}["FID"]["tau"] == -1

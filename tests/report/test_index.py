@@ -1,0 +1,116 @@
+"""The page over all experiments: what it shows, sorted by a click, on a desk and on a phone."""
+
+import pytest
+from PIL import Image
+
+from browser import CHROMIUM, Browser
+from synthmed.core.files import write_csv, write_json, write_text
+from synthmed.metrics.effects import EFFECT_COLUMNS
+from synthmed.report.costs import COLUMNS as COSTS
+from synthmed.report.index import ExperimentEntry, IndexSettings, index
+
+DESK, PHONE = (1280, 900), (390, 844)
+
+
+def effect(experiment, generator, value, **more):
+    row = dict.fromkeys(EFFECT_COLUMNS, "")
+    row |= {
+        "experiment": experiment,
+        "task": "t",
+        "generator": generator,
+        "arm": f"Real + {generator}",
+        "outcome": "AUROC",
+    }
+    row |= {"effect": value, "effect_low": value - 0.1, "effect_high": value + 0.1, "equivalent": "no"}
+    return row | {"synthetic_share": 0.5, "fid_extractor": "Inception", "verdict": "no evidence of a difference"} | more
+
+
+def results(folder, name, headline, rows):
+    for part in ("sections", "figures", "tables"):
+        (folder / name / part).mkdir(parents=True)
+    write_text(folder / name / "report.html", "<p>the report</p>")
+    write_json(folder / name / "sections" / "answer.t.json", {"headline": headline})
+    Image.new("RGB", (900, 400), "white").save(folder / name / "figures" / "answer.t.verdicts.png")
+    write_csv(folder / name / "tables" / "effects.csv", rows, EFFECT_COLUMNS)
+
+
+@pytest.fixture
+def made(tmp_path):
+    folder, logs = tmp_path / "results", tmp_path / "logs"
+    first = [
+        effect("tb", "DCGAN", 0.02, fid=30.5, copy_alarm="none found", copy_share=0.01, copy_limit="Of 100 sets …"),
+        effect("tb", "FastGAN", -0.12, fid=9.0, copy_alarm="copies", copy_share=0.5, verdict="harms"),
+        effect("tb", "CycleGAN", 0.1, fid="", verdict=""),
+    ]
+    results(folder, "tb", "Not shown: it is <not> shown.", first)
+    results(folder, "nuclei", "Yes: they help.", [effect("nuclei", "Pix2Pix", 0.3, fid=110.0, verdict="helps")])
+    (logs / "tb").mkdir(parents=True)
+    cost = dict.fromkeys(COSTS, "") | {
+        "experiment": "tb",
+        "generator": "DCGAN",
+        "parameters": 1234567,
+        "training_seconds": 90,
+    }
+    write_csv(logs / "tb" / "costs.csv", [cost], COSTS)
+    entries = [
+        ExperimentEntry(name, name.upper(), f"finds {name}", True, ("t",)) for name in ("tb", "nuclei", "melanoma")
+    ]
+    return index(IndexSettings(tuple(entries)), folder, logs)
+
+
+def test_every_experiment_and_every_row_is_there(made):
+    html = made.read_text()
+    for said in (
+        "Not shown: it is",
+        "Yes: they help.",
+        "finds nuclei",
+        'href="tb/report.html"',
+        "+0.020",
+        "[−0.080, +0.120]",
+    ):
+        assert said in html
+    assert "1,234,567" in html
+    assert "1.5" in html, "90 seconds are 1.5 minutes"
+    assert "no word" in html
+    assert "MELANOMA (not run yet; <code>make results EXPERIMENT=melanoma</code>)" in html
+    assert "Of 100 sets" in html
+    assert "http" not in html.replace("http-equiv", ""), "it needs nothing from elsewhere"
+
+
+def test_results_of_another_version_are_named_not_shown(made):
+    write_json(made.parent / "nuclei" / "sections" / "answer.t.json", {"html": "an old one"})
+    entries = (ExperimentEntry("nuclei", "Nuclei", "finds", False, ("t",)),)
+    html = index(IndexSettings(entries), made.parent, made.parent).read_text()
+    assert "Nuclei (of another version;" in html
+    assert "0 experiments" in html
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
+def test_it_is_sorted_by_a_click_and_fits_a_phone(made, tmp_path):
+    column = "[...document.querySelectorAll('.sortable tbody tr')].map(row => row.cells[{}].innerText.split('\\n')[0])"
+    with Browser(tmp_path / "profile", tmp_path) as browser:
+        for width, height in (DESK, PHONE):
+            browser.send(
+                "Emulation.setDeviceMetricsOverride",
+                width=width,
+                height=height,
+                deviceScaleFactor=1,
+                mobile=width < 500,
+            )
+            browser.open(made)
+            assert browser.run("document.documentElement.scrollWidth") <= width
+            assert browser.run(column.format(1)) == [
+                "Real + DCGAN",
+                "Real + FastGAN",
+                "Real + CycleGAN",
+                "Real + Pix2Pix",
+            ]
+            browser.run("document.querySelectorAll('.sortable button')[3].click()")
+            assert browser.run(column.format(3)) == ["+0.300", "+0.100", "+0.020", "−0.120"]
+            browser.run("document.querySelectorAll('.sortable button')[4].click()")
+            assert browser.run(column.format(4)) == ["110.0", "30.50", "9.000", "–"], (
+                "numbers as numbers, unknown ones last"
+            )
+            browser.run("document.querySelectorAll('.sortable button')[4].click()")
+            assert browser.run(column.format(4)) == ["9.000", "30.50", "110.0", "–"]
+        assert browser.requests() == []
