@@ -6,7 +6,7 @@ import yaml
 from synthmed.core.errors import InputError
 from synthmed.core.names import check_keys, check_names, check_reserved, findings_of, pool_count, spread
 
-NOTHING = {"class_weights": False, "oracle_sweep": []}
+NOTHING = {"generators": None, "pairs": [], "class_weights": False, "oracle_sweep": []}
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,11 @@ SEGMENTATION = {
 DRAWN = copy.deepcopy(ENTRY) | {
     "positive": None,
     "tasks": {"masks": SEGMENTATION},
-    "prepare": {"labels": {"0": "normal", "1": "abnormal"}, "masks": {"required": True}, "format": "images"},
+    "prepare": {
+        "labels": {"0": "normal", "1": "abnormal"},
+        "masks": {"required": True, "kind": "semantic"},
+        "format": "images",
+    },
 }
 for _generator in ("dcgan", "pggan"):
     DRAWN["generators"][_generator]["training"] = {"masks": "classes"}
@@ -297,6 +301,9 @@ for _method in ("grad_cam", "disease_axes", "anomaly", "background"):
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
+        ("tasks.masks.arms.generators", ["dcgn"], "arms.generators names 'dcgn'.*did you mean 'dcgan'"),
+        ("tasks.masks.arms.sweep", {"dcgn": [1.0]}, "arms.sweep names 'dcgn'"),
+        ("tasks.masks.arms.pairs", ["pasted"], "masks must be of kind instances"),
         ("tasks.masks.outcome", "auroc", "a segmenter is judged by one of"),
         ("tasks.masks.kind", "classification", "a classification task cannot have a model of kind 'segmenter'"),
         ("tasks.masks.model.kind", "network", "segmentation task cannot have a model of kind 'network'"),

@@ -9,10 +9,12 @@ from torch.nn import functional as F
 from made_up_pairs import INSTANCES, SIDE, pair_set, rows
 from synthmed import segmenters
 from synthmed.augment.pairs import augment_pairs, deform_pairs
+from synthmed.augment.paste import paste_objects
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_csv
 from synthmed.core.settings import parse
 from synthmed.data.arm_lists import COLUMNS
+from synthmed.data.channels import MaskChannels, nearest
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.segmenters import train as module
 from synthmed.segmenters.pairs import Parts, read_arm, read_set
@@ -342,6 +344,32 @@ def test_an_arm_is_trained_on_its_lists(tmp_path, sets):
         assert torch.equal(part.images[place], to_pixels(image)[0])
         assert torch.equal(part.masks[place], mask[0].to(torch.uint8))
     run(tmp_path, sets, settings(arm="a", sets=["gan"], steps=6, seeds=1), arms=arms, synthetic=[made])
+
+
+@pytest.mark.parametrize("size", [None, [16, 16]])
+def test_objects_are_pasted_from_images_of_other_patients(tmp_path, size):
+    sets = {name: pair_set(tmp_path / f"{name}.zip", 6, 1, legend=INSTANCES) for name in ("train", "validation")}
+    members = [("real", f"train{row:03d}.png", 0, "", 1) for row in range(4)]
+    members += [("pasted", "train002.png", draw, "", 1) for draw in (1, 2)]
+    arms = listed(tmp_path / "arms.csv", members)
+    chosen = settings(arm="a", masks="instances", size=size)
+    (part, again), _ = read_arm(chosen, **sets, arms=arms, synthetic=[])
+    real, coded = ImageSet(sets["train"]), MaskChannels("instances", INSTANCES)
+    entries = list(real.entries())
+    for place, draw in ((4, 1), (5, 2)):
+        rng = np.random.default_rng(derived_seed(1, f"pasted train002.png {draw}"))
+        donor = int(rng.choice([0, 1, 4, 5]))  # two images a patient
+        pixels, mask = paste_objects(*entries[2][1:], entries[donor][1:], INSTANCES, rng)
+        if size is None:
+            assert np.array_equal(part.images[place].numpy().transpose(1, 2, 0), pixels)
+        else:
+            mask = nearest(mask, (16, 16))
+        expected = coded.encode(mask)[:, :, :3].transpose(2, 0, 1)
+        assert np.array_equal(part.masks[place].numpy(), expected)
+        assert part.masks[place, 0].sum() < part.masks[2, 0].sum(), "less background than before"
+        assert part.patients[place] == part.patients[2]
+    assert torch.equal(part.images, again.images)
+    assert not torch.equal(part.masks[4], part.masks[5])
 
 
 def test_one_seeds_images_are_in_memory_at_a_time():

@@ -23,8 +23,14 @@ def of_model(kind):
 
 
 def task_sets(experiment, task):
-    """Names of the synthetic sets of a task: the generators, and the pool of true draws where there is one."""
-    return generators(experiment) + (["oracle"] if oracle_of(experiment, task) else [])
+    """Names of the synthetic sets of a task: its generators, and the pool of true draws where there is one."""
+    return task_generators(experiment, task) + (["oracle"] if oracle_of(experiment, task) else [])
+
+
+def task_generators(experiment, task):
+    """The generators whose images a task uses, in the order of params.yaml."""
+    named = tasks_of(experiment)[task]["arms"]["generators"]
+    return [name for name in generators(experiment) if named is None or name in named]
 
 
 def oracle_of(experiment, task):
@@ -35,7 +41,7 @@ def arm_settings(experiment, task):
     entry = tasks_of(experiment)[task]
     model = entry["model"]["training"]
     return {
-        **entry["arms"],
+        **{name: value for name, value in entry["arms"].items() if name != "generators"},
         "classes": config["experiments"][experiment]["classes"],
         "sets": task_sets(experiment, task),
         "oracle": oracle_of(experiment, task),
@@ -50,12 +56,17 @@ def arms_of(experiment, task):
     return arm_names(parsed(ArmSettings, arm_settings(experiment, task), f"experiments.{experiment}.tasks.{task}.arms"))
 
 
+def of_task_sets(wildcards, folder, suffix):
+    """A file for each synthetic set of the task, in their order."""
+    return [
+        f"results/{wildcards.experiment}/{folder}/{'pool' if name == 'oracle' else f'synthetic/{name}'}.{suffix}"
+        for name in task_sets(wildcards.experiment, wildcards.task)
+    ]
+
+
 def task_images(wildcards):
     """Image sets of the task's synthetic sets, in their order."""
-    pool = "oracle" in task_sets(wildcards.experiment, wildcards.task)
-    return synthetic(wildcards.experiment, "images", "zip") + (
-        [f"results/{wildcards.experiment}/images/pool.zip"] if pool else []
-    )
+    return of_task_sets(wildcards, "images", "zip")
 
 
 def task_backbone(wildcards):
@@ -68,11 +79,7 @@ def task_features(name, variant="plain"):
 
 
 def task_synthetic_features(wildcards):
-    folder = f"features/{task_backbone(wildcards)}/plain"
-    pool = "oracle" in task_sets(wildcards.experiment, wildcards.task)
-    return synthetic(wildcards.experiment, folder, "npz") + (
-        [f"results/{wildcards.experiment}/{folder}/pool.npz"] if pool else []
-    )
+    return of_task_sets(wildcards, f"features/{task_backbone(wildcards)}/plain", "npz")
 
 
 def augmented_features(wildcards):

@@ -278,6 +278,15 @@ class Segmenter:
 
 
 @dataclass(frozen=True)
+class Arms(ArmOptions):
+    """What a task adds to the real training images, and of which generators."""
+
+    generators: Annotated[
+        Names | None, Meta(description="Generators whose images this task uses; null: all of the experiment.")
+    ]
+
+
+@dataclass(frozen=True)
 class Task:
     """What is asked of the synthetic images."""
 
@@ -285,7 +294,7 @@ class Task:
     title: Annotated[str, Meta(min_length=1, description="The question, for the report.")]
     outcome: Annotated[Literal[tuple(OUTCOMES)], Meta(description="The outcome that decides.")]
     model: Head | Network | Segmenter
-    arms: ArmOptions
+    arms: Arms
     statistics: StatisticsOptions
     validation: Annotated[
         ValidationOptions | PixelValidationOptions | None,

@@ -39,7 +39,7 @@ RESERVED = {
     "classes": {"all", "mean of classes", UNLABELLED},
     "generators": {
         *("real", "augmented", "test", "oracle", "oracle_shuffled", "classic", "class_weights", "duplicates"),
-        *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "test_small"),
+        *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "pasted", "test_small"),
         *("anomaly", "raw", "pool", "train", "validation", "planted", "set_aside", "selected"),
     },
     "experiments": {"settings"},
@@ -285,8 +285,10 @@ def _check_tasks(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> 
     classes, generators = list(entry["classes"]), entry["generators"]
     for task, content in entry["tasks"].items():
         where, arms, model = f"tasks.{task}", content["arms"], content["model"]
-        _known(f"{where}.arms.sweep", arms["sweep"], [*generators, "duplicates", "classic"], "generators and controls")
-        _known(f"{where}.arms.swap", [arms["swap"]] if arms["swap"] else [], generators, "generators")
+        _known(f"{where}.arms.generators", arms["generators"] or [], generators, "generators")
+        used = generators if arms["generators"] is None else arms["generators"]
+        _known(f"{where}.arms.sweep", arms["sweep"], [*used, "duplicates", "classic"], "generators and controls")
+        _known(f"{where}.arms.swap", [arms["swap"]] if arms["swap"] else [], used, "generators")
         doses = {"added_counts": [arms["added_counts"]], "oracle_sweep": arms["oracle_sweep"]}
         doses |= {f"sweep.{name}": points for name, points in arms["sweep"].items()}
         for setting, points in doses.items():
@@ -333,6 +335,10 @@ def _check_kind(where: str, task: Mapping, entry: Mapping, of_masks: Collection[
         raise InputError(
             f"setting {where}.arms: a segmenter has no swap, no augmented_draws and no arm class_weights; set them to "
             "null, 0 and false, and name augmented arms under pairs"
+        )
+    if "pasted" in arms["pairs"] and masks["kind"] != "instances":
+        raise InputError(
+            f"setting {where}.arms.pairs names pasted, which pastes single objects: masks must be of kind instances"
         )
     if task["model"]["scoring"]["original_size"] and entry["prepare"]["format"] == "dicom":
         raise InputError(

@@ -29,6 +29,7 @@ PAIRS = {
     "on_the_fly": "Real + classic augmentation, anew at every step",
     "simple": "Real + as many by classic augmentation",
     "elastic": "Real + as many deformed elastically",
+    "pasted": "Real + as many with objects of others pasted",
 }
 """Arms of augmented images with their masks. Their name is also that of the set of their augmented draws."""
 
@@ -67,8 +68,8 @@ class ArmOptions:
         tuple[Literal[tuple(PAIRS)], ...],
         Meta(
             description="Of segmenters, further arms: on_the_fly, classic augmentation of every image at every step; "
-            "simple, elastic: as many pairs as are added of generators, made of real ones by classic augmentation or "
-            "elastic deformation."
+            "simple, elastic, pasted: as many pairs as are added of generators, made of real ones by classic "
+            "augmentation, by elastic deformation, or by pasting objects of other patients (masks of instances)."
         ),
     ]
     sweep: Annotated[

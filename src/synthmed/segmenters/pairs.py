@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from synthmed.augment.pairs import augment_pairs, deform_pairs
+from synthmed.augment.paste import paste_objects
 from synthmed.core.errors import InputError
 from synthmed.data.arm_lists import Members, read_arms
-from synthmed.data.channels import MaskChannels
+from synthmed.data.channels import MaskChannels, nearest
 from synthmed.data.imageset import ImageSet
 from synthmed.segmenters.settings import TrainSegmenterSettings
 from synthmed.training.batches import OnDemand
 from synthmed.training.device import derived_seed
-from synthmed.training.images import to_model, to_pixels
+from synthmed.training.images import resized, to_model, to_pixels
 
-REAL, SIMPLE, ELASTIC = "real", "simple", "elastic"
+REAL, SIMPLE, ELASTIC, PASTED = "real", "simple", "elastic", "pasted"
 """Sets that are no generator's: the real images, and augmented draws of them (evaluation/arms.py)."""
 
 
@@ -120,27 +121,38 @@ def _check_legends(sets: Mapping[str, ImageSet]) -> None:
 
 def _listed(settings: TrainSegmenterSettings, sets: Mapping[str, ImageSet], members: Members) -> Pairs:
     """The pairs of a list. Each image is decoded once, and each draw of an augmentation is made once."""
-    images, masks, patients = [], [], []
-    order = []
+    parts, order = [], []
     for name in dict.fromkeys(members.sets.tolist()):
         own = np.flatnonzero(members.sets == name)
-        images_set = sets[name if name in sets else REAL]
-        place = {image: number for number, image in enumerate(images_set.column("image"))}
-        shown = [place[image] for image in members.images[own].tolist()]
-        drawn = [place[mask] if mask else row for mask, row in zip(members.masks[own].tolist(), shown, strict=True)]
-        needed = sorted({*shown, *drawn})
-        pairs, at = read_set(images_set, settings, needed), {row: number for number, row in enumerate(needed)}
-        one = pairs.of([at[row] for row in shown])
-        other = pairs.masks[[at[row] for row in drawn]]
-        one = Pairs(one.images, other, one.patients)
-        if name not in sets:
-            one = _augmented(settings, name, one, members.images[own].tolist(), members.draws[own].tolist())
+        given = (values[own].tolist() for values in (members.images, members.masks, members.draws))
+        parts.append(_of_set(settings, sets, name, *given))
         order.append(own)
-        images.append(one.images)
-        masks.append(one.masks)
-        patients += one.patients
     back = np.argsort(np.concatenate(order), kind="stable")
-    return Pairs(torch.cat(images)[back], torch.cat(masks)[back], [patients[place] for place in back])
+    patients = [patient for part in parts for patient in part.patients]
+    images, masks = (torch.cat([getattr(part, name) for part in parts])[back] for name in ("images", "masks"))
+    return Pairs(images, masks, [patients[place] for place in back])
+
+
+def _of_set(
+    settings: TrainSegmenterSettings,
+    sets: Mapping[str, ImageSet],
+    name: str,
+    images: Sequence[str],
+    masks: Sequence[str],
+    draws: Sequence[int],
+) -> Pairs:
+    """Pairs of one set of the list; of a set that is no file, draws of an augmentation of real ones."""
+    if name == PASTED and name not in sets:
+        return _pasted(settings, sets[REAL], images, draws)
+    known = sets[name if name in sets else REAL]
+    place = {image: number for number, image in enumerate(known.column("image"))}
+    shown = [place[image] for image in images]
+    drawn = [place[mask] if mask else row for mask, row in zip(masks, shown, strict=True)]
+    needed = sorted({*shown, *drawn})
+    pairs, at = read_set(known, settings, needed), {row: number for number, row in enumerate(needed)}
+    one = pairs.of([at[row] for row in shown])
+    one = Pairs(one.images, pairs.masks[[at[row] for row in drawn]], one.patients)
+    return one if name in sets else _augmented(settings, name, one, images, draws)
 
 
 def _augmented(
@@ -158,6 +170,28 @@ def _augmented(
         images.append(to_pixels(image))
         masks.append(mask.to(torch.uint8))
     return Pairs(torch.cat(images), torch.cat(masks), pairs.patients)
+
+
+def _pasted(settings: TrainSegmenterSettings, real: ImageSet, names: Sequence[str], draws: Sequence[int]) -> Pairs:
+    """Draws of real images with objects of an image of another patient pasted on them."""
+    coded, size = MaskChannels(settings.masks, real.legend), settings.size
+    place, patients = {name: row for row, name in enumerate(real.column("image"))}, np.array(real.column("patient"))
+    images, masks = [], []
+    for name, draw in zip(names, draws, strict=True):
+        row = place[name]
+        rng = np.random.default_rng(derived_seed(settings.seed, f"{PASTED} {name} {draw}"))
+        others = np.flatnonzero(patients != patients[row])
+        if not len(others):
+            raise InputError(f"{real.path}: all images are of one patient, so none has objects of another to paste")
+        (_, *own), (_, *donor) = real.entries([row, int(rng.choice(others))])
+        pixels, mask = paste_objects(*own, donor, real.legend, rng)
+        image = torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())
+        if size is not None:
+            image, mask = resized(image.float(), size).round().clamp(0, 255).to(torch.uint8), nearest(mask, size)
+        images.append(image)
+        channels = coded.encode(mask)[:, :, : len(drawn_names(coded))]
+        masks.append(torch.from_numpy(channels.transpose(2, 0, 1)[None].copy()))
+    return Pairs(torch.cat(images), torch.cat(masks), [patients[place[name]] for name in names])
 
 
 def _check(settings: TrainSegmenterSettings, part: Pairs, validating: Pairs, paths: tuple[Path, Path]) -> None:
