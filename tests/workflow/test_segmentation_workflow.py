@@ -3,6 +3,9 @@
 import pytest
 from checkout import ROOT, new_checkout
 
+from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.data.imageset import ImageSet
+
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("segmentation")]
 
 
@@ -13,6 +16,34 @@ def test_the_graph_of_nuclei_is_whole(tmp_path):
         *("score_states", "section_states", "section_mask_diversity", "train_segmenter", "section_segmentation"),
         *("validate_segmentation", "copies", "fidelity", "leaderboard", "page"),
     } <= checkout.planned()
+
+
+def test_masks_are_deformed_painted_and_audited_and_a_run_that_went_well_writes_its_costs(tmp_path):
+    checkout = new_checkout(tmp_path / "project", "tiny_nuclei.yaml")
+    folder = checkout.path / "results" / "nuclei"
+    targets = ["images/synthetic/pix2pix_patches.zip", "copies/masks/deformed_masks.json"]
+    targets.append("generators/pix2pix_patches/networks.json")
+    # Of the other generator, which nobody trains here; costs are written where all are described.
+    write_json(folder / "generators/fastgan/networks.json", {"networks": {"generator": [{"parameters": 7}]}})
+    checkout.snakemake(*(f"results/nuclei/{target}" for target in targets))
+
+    names = ("images/train", "images/masks/deformed_masks", "images/synthetic/pix2pix_patches")
+    real, masks, painted = (ImageSet(folder / f"{name}.zip") for name in names)
+    known = [{mask.tobytes() for *_, mask in one.entries()} for one in (real, masks)]
+    assert {*masks.column("origin"), *painted.column("origin")} <= set(real.column("image"))
+    for *_, mask in painted.entries():
+        assert mask.tobytes() in known[1] - known[0], "painted for deformed masks, not for real ones"
+    audit = read_json(folder / targets[1])
+    assert (audit["generator"], audit["n_fake"]) == ("deformed_masks", 16)
+    assert audit["alarm"]["word"] in ("none found", "copies", "nearer to training")
+    assert 0 <= audit["origin_identity"]["value"] <= 1
+    rows = read_csv(checkout.path / "logs" / "costs.csv")
+    assert [(row["experiment"], row["generator"]) for row in rows] == [
+        ("nuclei", "Pix2Pix, PatchGAN"),
+        ("nuclei", "FastGAN"),
+    ]
+    assert float(rows[0]["training_seconds"]) > 0
+    assert (rows[1]["parameters"], rows[1]["training_seconds"]) == ("7", "")
 
 
 def test_the_graph_of_a_segmentation_is_whole(tmp_path):

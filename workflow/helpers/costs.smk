@@ -25,11 +25,17 @@ def costs_of(experiment):
     }
 
 
+# Now, so that a dry run sees what is wrong with it, and not the end of a long run.
+COSTS = {
+    experiment: parsed(cost_pages.CostsSettings, costs_of(experiment), f"costs of {experiment}")
+    for experiment in EXPERIMENTS
+}
+
+
 def write_costs():
     """logs/<experiment>/costs.html, which the report shows, of each experiment whose networks are there; and that of all."""
     written = []
-    for experiment in EXPERIMENTS:
-        settings = parsed(cost_pages.CostsSettings, costs_of(experiment), f"costs of {experiment}")
+    for experiment, settings in COSTS.items():
         if all(os.path.exists(generator.networks) for generator in settings.generators):
             cost_pages.costs(settings, Path(f"logs/{experiment}/costs.html"))
             written.append(Path(f"logs/{experiment}/costs.csv"))
