@@ -11,6 +11,7 @@ from msgspec import Meta
 from torch import Tensor
 from torch.nn import functional as F
 
+from synthmed.augment.grids import affine_grid
 from synthmed.core.settings import Share
 
 
@@ -43,7 +44,7 @@ def transform(images: Tensor, flip: Tensor, angle: Tensor, zoom: Tensor, padding
         ],
         dim=1,
     ).to(images)
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    grid = affine_grid(matrix, height, width)
     if padding == "reflection":
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     # grid_sample pads with 0; black is -1.

@@ -11,6 +11,7 @@ from msgspec import Meta
 from torch import Tensor
 from torch.nn import functional as F
 
+from synthmed.augment.grids import affine_grid
 from synthmed.core.settings import Share
 
 
@@ -58,7 +59,7 @@ def augment_pairs(
         torch.stack([signs[:, 0] * cos, -signs[:, 0] * sin * height / width, 2 * settings.shift * right], dim=1),
         torch.stack([signs[:, 1] * sin * width / height, signs[:, 1] * cos, 2 * settings.shift * down], dim=1),
     ]
-    grid = F.affine_grid(torch.stack(rows, dim=1).to(images), list(images.shape), align_corners=False)
+    grid = affine_grid(torch.stack(rows, dim=1).to(images), height, width)
     return _sampled(images, masks, grid)
 
 
@@ -74,7 +75,7 @@ def deform_pairs(images: Tensor, masks: Tensor, settings: Elastic, generator: to
     smooth = F.conv2d(flat, kernel[None, None, None], padding=(0, reach)).view(noise.shape)
     pixels = smooth / smooth.square().mean((1, 2, 3), keepdim=True).sqrt() * settings.displacement * max(height, width)
     shift = pixels.permute(0, 2, 3, 1) * torch.tensor([2 / width, 2 / height])
-    still = F.affine_grid(torch.eye(2, 3).expand(count, 2, 3), list(images.shape), align_corners=False)
+    still = affine_grid(torch.eye(2, 3)[None], height, width)
     return _sampled(images, masks, (still + shift).to(images))
 
 

@@ -65,10 +65,18 @@ class Legend:
 
     def unknown(self, mask: np.ndarray) -> list[int]:
         """Values of a label map that are neither background nor anything that the legend names, ascending."""
-        present = np.flatnonzero(np.bincount(mask.ravel())).tolist()
         first, *_ = known = list(self.classes.values())
         named = known.__contains__ if self.masks == "semantic" else first.__le__
+        if mask.dtype == np.uint8:  # the usual case, for each mask that is decoded
+            return sorted(set(mask.tobytes().translate(None, self._small)))
+        present = np.flatnonzero(np.bincount(mask.ravel())).tolist()
         return [value for value in present if value and not named(value)]
+
+    @cached_property
+    def _small(self) -> bytes:
+        """All known values below 256."""
+        first, *_ = known = list(self.classes.values())
+        return bytes(v for v in range(2**8) if not v or (v in known if self.masks == "semantic" else v >= first))
 
     def of_class(self, mask: np.ndarray, name: str) -> np.ndarray:
         """Where a label map (H, W) shows the class `name`: bool (H, W)."""
