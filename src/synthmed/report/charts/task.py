@@ -18,7 +18,7 @@ _NO_WORD = (MUTED, "D")
 def draw_verdicts(path: Path, task: Mapping, compared: Sequence[Mapping]) -> None:
     """The main figure: the deciding outcome of each arm minus that of the real arm with its 95 % interval, coloured by
     the verdict. compared: arms that were compared with the real one."""
-    figure, axis = plt.subplots(figsize=(9.2, 1.1 + 0.34 * len(compared)))
+    figure, axis = plt.subplots(figsize=(10.6, 1.1 + 0.36 * len(compared)))
     axis.axvline(0, color=INK, lw=1)
     ends = [0.0]
     for place, arm in enumerate(reversed(compared)):
@@ -33,15 +33,18 @@ def draw_verdicts(path: Path, task: Mapping, compared: Sequence[Mapping]) -> Non
             if found.low is not None:
                 numbers += f"  [{signed(found.low)}, {signed(found.high)}]"
         axis.annotate(numbers, (1, place), (10, 0), family="DejaVu Sans Mono", fontsize=8.5, **right)
-        words = (verdict or "no word") + (" (budget-limited)" if arm["budget_limited"] else "")
-        axis.annotate(words, (1, place), (172, 0), color=colour, weight="bold", **right)
+        limited = arm["budget_limited"]
+        words = verdict or "no word"
+        axis.annotate(words, (1, place), (172, 4 if limited else 0), color=colour, weight="bold", **right)
+        if limited:
+            axis.annotate("budget-limited", (1, place), (172, -6), color=MUTED, fontsize=8, **right)
     margin = 0.06 * (max(ends) - min(ends)) or 0.01
     axis.set_xlim(min(ends) - margin, max(ends) + margin)
     axis.set_ylim(-0.6, len(compared) - 0.4)
-    axis.set_yticks(range(len(compared)), [fill(arm["title"], 44) for arm in reversed(compared)])
+    axis.set_yticks(range(len(compared)), [fill(arm["title"], 36) for arm in reversed(compared)])
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
-    axis.locator_params(axis="x", nbins=6)
+    axis.locator_params(axis="x", nbins=4)
     axis.grid(axis="x")
     outcome = task["decides"]
     unit = f", {outcome['unit']}" if outcome["unit"] else ""

@@ -78,9 +78,8 @@ def _rows(found: Found) -> list[dict]:
     settings, rows = found["settings"], []
     for result in found["quality"]:
         entry = settings.generators[result["generator"]]
-        for label in (*settings.classes, MEAN, "all"):
-            if label not in result["groups"]:
-                continue
+        labels = [label for label in settings.classes if label in result["groups"]]
+        for label in [*labels, *([MEAN, "all"] if len(labels) > 1 else [])]:  # of one label all three are the same
             group = result["groups"][label]
             beside = {
                 f"{kind}_{name}": result[kind].get(label, {}).get(name, Estimate.missing("not measured")).value

@@ -19,7 +19,16 @@ from synthmed.report.words import joined
 
 TEST, SMALL, REAL = "test", "test_small", "real"
 """Names in the scores (evaluation/score_segmenters.py)."""
-ON_PAGE = ("iou", "dice", "false_positive_pixels", "false_negative_pixels", "hd95", "object_f1", "aji")
+ON_PAGE = (
+    "iou",
+    "dice",
+    "pixel_accuracy",
+    "false_positive_pixels",
+    "false_negative_pixels",
+    "hd95",
+    "object_f1",
+    "aji",
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ def _mask_columns(found: Found) -> list[Column]:
     several = len(found["settings"].classes) > 1
     sizes = len(set(found["sizes"].values())) > 1
     return [
-        Column("arm", "training set"),
+        Column("arm", "training set", group=True, once="{}"),
         Column("size", "measured at", page=sizes),
         Column("mask", page=several),
         *_outcome_columns(found),
