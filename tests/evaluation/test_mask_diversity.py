@@ -135,8 +135,8 @@ def test_lpips_is_that_of_all_pairs(monkeypatch, tmp_path, images):
             super().__init__()
             self.register_buffer("lin0", torch.zeros(1))
 
-        def of_pairs(self, first, second):
-            return (first - second).square().mean(dim=(1, 2, 3))
+        def between_all(self, images, batch):
+            return (images[:, None] - images[None]).square().mean(dim=(2, 3, 4))
 
     monkeypatch.setattr(module, "PerceptualDistance", Distance)
     found, _ = measured(monkeypatch, tmp_path, images, Painter(0.05), weights=tmp_path / "w.pt")

@@ -200,10 +200,10 @@ def _measures(
 
 
 def _lpips(images: np.ndarray, distance: PerceptualDistance) -> float:
-    first, second = pairs(len(images))
+    """Mean over all pairs of a group (samples, H, W, C), each image through the network once."""
     tensor = to_model(torch.from_numpy(images.transpose(0, 3, 1, 2))).to(distance.lin0.device)
     with torch.inference_mode():
-        return float(distance.of_pairs(tensor[first], tensor[second]).mean())
+        return float(distance.between_all(tensor, len(tensor))[pairs(len(images))].mean())
 
 
 def _mean(values: Sequence[float], patients: Sequence[str] | None, settings: DiversitySettings) -> Estimate:
