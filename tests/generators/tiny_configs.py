@@ -19,6 +19,24 @@ TINY = {
             "ema_decay": 0.99,
         },
     },
+    "edm": {
+        "shape": (1, 16, 16),
+        "config": {
+            "channels": [8, 12],
+            "blocks": 1,
+            "attention_sides": [8],
+            "dropout": 0.25,
+            "sigma_data": 0.5,
+            "noise_mean": -1.2,
+            "noise_deviation": 1.2,
+            "sigma_min": 0.002,
+            "sigma_max": 80.0,
+            "rho": 7.0,
+            "sampling_steps": 3,
+            "learning_rate": 2.0e-4,
+            "ema_decay": 0.99,
+        },
+    },
     "cyclegan": {
         "shape": (1, 16, 16),
         "config": {

@@ -9,6 +9,7 @@ from synthmed.core.provenance import source_file
 
 GENERATORS = {
     "dcgan": "synthmed.generators.dcgan",
+    "edm": "synthmed.generators.edm",
     "cyclegan": "synthmed.generators.cyclegan",
     "fastgan": "synthmed.generators.fastgan",
     "pggan": "synthmed.generators.pggan",

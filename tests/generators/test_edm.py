@@ -1,0 +1,105 @@
+"""EDM's sampler and preconditioning where the exact denoiser is known: data of one normal distribution."""
+
+import pytest
+import torch
+from tiny_configs import TINY
+
+from synthmed.core.errors import InputError
+from synthmed.core.settings import parse
+from synthmed.generators import edm
+
+MEAN, DEVIATION = 0.3, 0.2
+
+
+def config(**changes):
+    return parse(edm.Config, TINY["edm"]["config"] | changes)
+
+
+def exact(x, sigma):
+    """E[y | y + n = x] of y ~ N(MEAN, DEVIATION²), n ~ N(0, σ²)."""
+    return (DEVIATION**2 * x + sigma**2 * MEAN) / (DEVIATION**2 + sigma**2)
+
+
+def error(steps):
+    """How far the sampler ends from the solution, which keeps the distance from the mean in units of √(s² + σ²)."""
+    levels = edm.noise_levels(config(sampling_steps=steps)).tolist()
+    noise = torch.randn(64, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    start = noise * levels[0]
+    true = MEAN + (start - MEAN) * DEVIATION / (DEVIATION**2 + levels[0] ** 2) ** 0.5
+    return float((edm.integrate(exact, noise, levels) - true).abs().max())
+
+
+def test_noise_levels_are_those_of_the_paper():
+    levels = edm.noise_levels(config(sampling_steps=18))
+    assert (levels[0].item(), levels[-2].item(), levels[-1].item()) == (pytest.approx(80), pytest.approx(0.002), 0)
+    # Equation 5 for i = 9 of 18, by hand: (80^(1/7) + 9/17 (0.002^(1/7) − 80^(1/7)))^7.
+    assert levels[9].item() == pytest.approx((1.870122 + 9 / 17 * (0.411560 - 1.870122)) ** 7, rel=1e-4)
+    assert (levels.diff() < 0).all()
+
+
+def test_the_sampler_follows_the_ode_with_second_order():
+    coarse, fine = error(40), error(80)
+    assert fine < 2e-3
+    assert coarse / fine > 3.3, "halved steps leave a quarter of the error; Euler's method would leave a half"
+
+
+def test_samples_are_distributed_as_the_data():
+    levels = edm.noise_levels(config(sampling_steps=40)).tolist()
+    noise = torch.randn(4000, 1, 1, 1, generator=torch.Generator().manual_seed(1)).double()
+    found = edm.integrate(exact, noise, levels)
+    assert found.mean().item() == pytest.approx(MEAN, abs=0.02)
+    assert found.std().item() == pytest.approx(DEVIATION, rel=0.05)
+
+
+def test_preconditioning_at_its_ends():
+    """A silent network leaves images without noise as they are, and of pure noise nothing; see table 1."""
+    images = torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(2))
+    sigma, seen = torch.tensor([1e-4, 0.5, 1e4]), []
+
+    def silent(x, noise):
+        seen.append((x, noise))
+        return torch.zeros_like(x)
+
+    found = edm.denoised(silent, images, sigma, 0.5)
+    assert torch.allclose(found[0], images[0], atol=1e-6)
+    assert torch.allclose(found[1], images[1] / 2)
+    assert found[2].abs().max() < 1e-6
+    ((x, noise),) = seen
+    assert torch.allclose(x[1], images[1] / 0.5**0.5)
+    assert torch.allclose(noise, sigma.log() / 4)
+    loud = edm.denoised(lambda x, _: torch.ones_like(x), images, sigma, 0.5) - found
+    assert torch.allclose(loud[:, 0, 0, 0], torch.tensor([1e-4, 0.5 * 0.5 / 0.5**0.5, 0.5]), rtol=1e-3)
+
+
+def test_labels_make_a_difference_and_must_be_known():
+    torch.manual_seed(0)
+    model = edm.Model(config(), (1, 16, 16), ("normal", "abnormal"))
+    with torch.no_grad():
+        for parameter in model.generator_ema.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape))
+    made = [model.sample(2, label, torch.Generator().manual_seed(3), None) for label in model.classes]
+    assert (made[0] - made[1]).abs().max() > 1e-3
+    with pytest.raises(InputError, match="say one"):
+        model.sample(2, "ill", torch.Generator(), None)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="multiples of 4 px, not 16×18"):
+        edm.Model(config(channels=[8, 8, 8]), (1, 16, 18), ("normal",))
+    with pytest.raises(InputError, match=r"sigma_min is 90\.0, not below"):
+        config(sigma_min=90.0)
+
+
+def test_it_learns_what_it_is_shown():
+    """Images of one grey level: after 100 steps samples lie near it."""
+    torch.manual_seed(0)
+    model = edm.Model(
+        config(learning_rate=2e-3, sampling_steps=10, dropout=0.0, ema_decay=0.9), (1, 16, 16), ("normal",)
+    )
+    model.rng.manual_seed(1)
+    batch = edm.Batch(torch.full((8, 1, 16, 16), 0.4), torch.zeros(8, dtype=torch.int64), None)
+    for model.step in range(100):
+        model.train_step([batch])
+    made = model.sample(8, "normal", torch.Generator().manual_seed(3), None)
+    assert made.mean().item() == pytest.approx(0.4, abs=0.1)
+    assert made.std().item() < 0.15
