@@ -86,6 +86,8 @@ def test_labels_make_a_difference_and_must_be_known():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(InputError, match="multiples of 4 px, not 16×18"):
         edm.Model(config(channels=[8, 8, 8]), (1, 16, 18), ("normal",))
+    with pytest.raises(InputError, match="patch is 4, so that sides must be multiples of 8 px, not 20×20"):
+        edm.Model(config(patch=4), (1, 20, 20), ("normal",))
     with pytest.raises(InputError, match=r"sigma_min is 90\.0, not below"):
         config(sigma_min=90.0)
 
@@ -103,3 +105,29 @@ def test_it_learns_what_it_is_shown():
     made = model.sample(8, "normal", torch.Generator().manual_seed(3), None)
     assert made.mean().item() == pytest.approx(0.4, abs=0.1)
     assert made.std().item() < 0.15
+
+
+class First(torch.nn.Module):
+    """The first of its arguments."""
+
+    def forward(self, x, _):
+        return x
+
+
+def test_patches_are_channels_of_one_place():
+    """A network of patches that passes on what it gets, but for one corner of each patch, does so to these pixels."""
+    torch.manual_seed(0)
+    network = edm.Network(config(patch=2, channels=[4], attention_sides=[]), 1, (4, 4), 0)
+    kept = torch.zeros(4, 4, 3, 3)
+    kept[range(4), range(4), 1, 1] = 1
+    network.down, network.up, network.middle = torch.nn.ModuleList(), torch.nn.ModuleList(), First()
+    network.norm = torch.nn.Identity()
+    with torch.no_grad():
+        network.first.weight.copy_(kept)
+        network.first.bias.zero_()
+        network.last.weight.copy_(kept * torch.tensor([1.0, 1.0, 1.0, 0.0])[:, None, None, None])
+        network.last.bias.zero_()
+    images = torch.rand(1, 1, 4, 4)
+    expected = images * torch.sigmoid(images)
+    expected[:, :, 1::2, 1::2] = 0
+    assert torch.allclose(network(images, torch.zeros(1), None), expected)

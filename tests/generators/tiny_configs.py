@@ -23,6 +23,7 @@ TINY = {
         "shape": (1, 16, 16),
         "config": {
             "channels": [8, 12],
+            "patch": 1,
             "blocks": 1,
             "attention_sides": [8],
             "dropout": 0.25,
