@@ -242,6 +242,8 @@ def _no_score(pair: Pair, settings: MetricSettings) -> str | None:
     needed = 2 * settings.inception_splits
     if pair.probabilities is None:
         return f"{pair.extractor} gives no class probabilities"
+    if pair.probabilities.shape[1] < 2:
+        return f"{pair.extractor} knows one class only"
     if len(pair.fake) < needed:
         return f"{settings.inception_splits} splits need at least {needed} images; there are {len(pair.fake)}"
     return None

@@ -79,8 +79,10 @@ def _rows(found: Found) -> list[dict]:
     for result in found["quality"]:
         entry = settings.generators[result["generator"]]
         labels = [label for label in settings.classes if label in result["groups"]]
-        for label in [*labels, *([MEAN, "all"] if len(labels) > 1 else [])]:  # of one label all three are the same
-            group = result["groups"][label]
+        pooled = [label for label in (MEAN, "all") if label in result["groups"]]
+        # Of one class the mean and all images are the class itself.
+        for label in labels if len(labels) == 1 else (*labels, *pooled):
+            group, known_as = result["groups"][label], (label, *pooled) if len(labels) == 1 else (label,)
             beside = {
                 f"{kind}_{name}": result[kind].get(label, {}).get(name, Estimate.missing("not measured")).value
                 for kind in ("matched", "floor", "duplicate")
@@ -89,7 +91,9 @@ def _rows(found: Found) -> list[dict]:
             rows.append(
                 {
                     "keys": tuple(
-                        f"{key}/{label}{_suffix(result['view'])}" for key in (result["generator"], *entry.keys)
+                        f"{key}/{name}{_suffix(result['view'])}"
+                        for name in known_as
+                        for key in (result["generator"], *entry.keys)
                     ),
                     "generator": entry.title,
                     "receptive_field": entry.receptive_field,
