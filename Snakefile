@@ -49,6 +49,8 @@ for topic in (
     "reader_study",
     "anomaly",
     "background",
+    "multi_scale",
+    "mask_channel",
     "costs",
 ):
 
@@ -74,6 +76,8 @@ for rules in (
     "anomaly",
     "background",
     "slides",
+    "multi_scale",
+    "mask_channel",
 ):
 
     include: f"workflow/rules/{rules}.smk"

@@ -444,3 +444,60 @@ def test_a_pool_that_counts_by_kind_of_lesion():
     assert pool_count({"prepare": {"labels": {"lesion": "lesion"}}}, pool, "lesion") == 10
     seven = {"prepare": {"labels": {"MEL": "malignant", "NV": "benign", "BCC": "malignant"}}}
     assert pool_count(seven, pool, "malignant") == 4
+
+
+# ------------------------------------------------------------------------------ several sizes, the mask as a channel
+LESIONS = {
+    "prepare": ENTRY["prepare"] | {"masks": {"required": True}, "size": [32, 48]},
+    "multi_scale": {
+        "outcome": "iou",
+        "sizes": [[32, 48], [16, 24]],
+        "training": {"size": None, "learning_rates": [1e-3], "dropouts": [0.1]},
+    },
+    "mask_channel": {
+        "dataset": "films",
+        "positive": "mel",
+        "outcome": "balanced_accuracy",
+        "prepare": {"labels": {"m": "mel", "n": "nv", "x": None}, "size": [32, 48]},
+        "training": {"targets": ["mel", "nv"], "target_column": "label", "pretrained": None},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("multi_scale.outcome", "auroc", "multi_scale.outcome names 'auroc'"),
+        ("multi_scale.sizes", [[32, 64]], "larger than prepare.size"),
+        ("multi_scale.training.size", [16, 16], "size is null"),
+        ("multi_scale.training.dropouts", [0.1, 0.2], "one learning rate and one dropout"),
+        ("prepare.masks", {"required": False}, "with required: true"),
+        ("mask_channel.dataset", "filmz", "mask_channel.dataset names 'filmz'"),
+        ("mask_channel.positive", "MEL", "mask_channel.positive names 'MEL'"),
+        ("mask_channel.training.targets", ["mel", "nv", "bcc"], "targets names 'bcc'"),
+        ("mask_channel.training.targets", ["mel"], "labels names 'nv'|positive"),
+        ("mask_channel.training.pretrained", "inceptio", "pretrained names 'inceptio'"),
+        ("mask_channel.training.target_column", "findings", "target_column label"),
+        ("mask_channel.outcome", "iou", "one of classes, not 'iou'"),
+        ("mask_channel.prepare.size", [16, 48], "smaller than prepare.size"),
+        ("multi_scale", None, "takes the masks of the segmenters of multi_scale"),
+    ],
+)
+def test_settings_of_several_sizes_and_of_the_mask_as_a_channel(path, value, message):
+    entry = {**copy.deepcopy(ENTRY), **copy.deepcopy(LESIONS)}
+    entry = {key: one for key, one in entry.items() if key != "background"}
+    *parents, last = path.split(".")
+    node = entry
+    for parent in parents:
+        node = node[parent]
+    if value is None and not parents:
+        del node[last]
+    else:
+        node[last] = value
+    with pytest.raises(InputError, match=message):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+def test_several_sizes_and_the_mask_as_a_channel_are_fine_as_they_are():
+    entry = {key: one for key, one in copy.deepcopy(ENTRY).items() if key != "background"}
+    check_names({**entry, **copy.deepcopy(LESIONS)}, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])

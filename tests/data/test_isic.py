@@ -33,7 +33,7 @@ PHANTOM = {
     "image_size": 48,
     "seed": 3,
 }
-TASK1 = PHANTOM | {"validation_share": 0.125, "test_share": 0.25}
+TASK1 = PHANTOM | {"validation_share": 0.125, "test_share": 0.25, "left_out_share": 0.0}
 DOUBLES = PHANTOM | {"duplicate_share": 0.2, "external_share": 0.5}
 SETTINGS = {"isic2018_task1": TASK1, "isic2018_task3": PHANTOM, "siim_isic_2020": DOUBLES}
 LESION = MaskSettings("semantic", {"lesion": 255}, True)
@@ -371,3 +371,16 @@ def test_images_that_the_labels_of_artefacts_do_not_name_have_empty_cells(tmp_pa
     assert isic.extra_of("a", known)["gel_border"] == "yes"
     assert isic.extra_of("b", known) == dict.fromkeys([*isic.TAGS, isic.ARTEFACTS], "")
     assert isic.extra_of("a", {}) == {}
+
+
+def test_photographs_that_task_1_leaves_out_are_in_task_3(tmp_path, monkeypatch):
+    """Of the same images and seed, those of one name are the same photographs."""
+    monkeypatch.setitem(SETTINGS, "isic2018_task1", TASK1 | {"left_out_share": 0.5})
+    (tmp_path / "1").mkdir()
+    (tmp_path / "3").mkdir()
+    with isic2018_task1.read(made(tmp_path / "1", "isic2018_task1")) as outlined:
+        small = {image.name: image.load() for image in outlined}
+    with isic2018_task3.read(made(tmp_path / "3", "isic2018_task3")) as diagnosed:
+        whole = {image.name: image.load() for image in diagnosed}
+    assert 8 <= len(small) <= 16 < len(whole) == 26
+    assert all(whole[name] == content for name, content in small.items())

@@ -11,7 +11,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet
-from synthmed.evaluation.compose_folds import FoldSettings, compose_folds
+from synthmed.evaluation.compose_scales import ScalesSettings, compose_scales
 from synthmed.networks.blocks import count_parameters
 from synthmed.segmenters import train_multi_scale as module
 from synthmed.segmenters.multi_scale import FirstNetworks, MultiScale, at_size, joined
@@ -41,7 +41,9 @@ def settings(join, **changes):
 def sets(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs")
     paths = {"train": pair_set(folder / "train.zip", 16, 1), "validation": pair_set(folder / "validation.zip", 6, 2)}
-    compose_folds(FoldSettings(2, 1), train=paths["train"], out=folder / "folds.csv")
+    compose_scales(
+        ScalesSettings(2, 1), train=paths["train"], out=folder / "folds.csv", description=folder / "arms.json"
+    )
     return paths, folder / "folds.csv"
 
 
@@ -213,4 +215,6 @@ def test_inputs_that_do_not_fit_the_join_are_refused(sets, first, tmp_path):
 
 def test_folds_need_patients(sets, tmp_path):
     with pytest.raises(InputError, match="8 patients for 9 folds"):
-        compose_folds(FoldSettings(9, 1), train=sets[0]["train"], out=tmp_path / "f.csv")
+        compose_scales(
+            ScalesSettings(9, 1), train=sets[0]["train"], out=tmp_path / "f.csv", description=tmp_path / "a.json"
+        )

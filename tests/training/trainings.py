@@ -79,6 +79,7 @@ CLASSIFIER = {
     "learning_rate": 1.0e-2,
     "schedule": "cosine",
     "class_weights": "balanced",
+    "outputs": "independent",
     "flip": True,
     "shift": 0.05,
     "select": "loss",

@@ -59,3 +59,14 @@ def test_the_graph_of_a_segmentation_is_whole(tmp_path):
         *("validate_segmentation", "section_segmentation", "section_task", "page"),
     } <= planned
     assert not planned & {"train_arm", "classify", "validate_verdict", "score_networks"}
+
+
+def test_the_graph_of_several_sizes_and_of_the_mask_as_a_channel_is_whole(tmp_path):
+    checkout = new_checkout(tmp_path / "project", overlay=None)
+    planned = checkout.planned("--", "results/lesion_segmentation/report.html")
+    assert {
+        *("fetch_dermoscopy_outlines_raw", "fetch_dermoscopy_kinds_raw", "compose_scales", "train_scale"),
+        *("train_multi_scale", "score_scale", "compare_scale", "scale_forms", "section_multi_scale", "original_masks"),
+        *("prepare_diagnosed", "split_diagnosed", "drop_known", "mask_channel", "train_variant", "score_variants"),
+        *("compare_variants", "section_mask_channel", "train", "score_segmenters", "page"),
+    } <= planned

@@ -30,7 +30,9 @@ def original_masks_by(experiment):
 def original_masks_of(experiment):
     """Whether a segmenter of an experiment is judged at the size of the raw images."""
     tasks = config["experiments"][experiment]["tasks"].values()
-    return any(task["model"].get("scoring", {}).get("original_size") for task in tasks)
+    scoring = [task["model"].get("scoring", {}) for task in tasks]
+    scoring += [multi_scale(experiment)["scoring"]] if experiment in having("multi_scale") else []
+    return any(one.get("original_size") for one in scoring)
 
 
 def needs(experiment):

@@ -33,7 +33,10 @@ wildcard_constraints:
     experiment="[a-z0-9_]+",
     extractor="[a-z0-9_]+",
     generator="[a-z0-9_]+",
+    join="[a-z_]+",
     part="[a-z0-9_]+",
+    scale="[0-9]+x[0-9]+",
+    variant="[a-z]+",
     view="(|[.][a-z0-9_]+)",
 
 
@@ -286,6 +289,7 @@ def pretrained(experiment):
     losses = [perceptual_weights(experiment, name) for name in trained_generators(experiment)]
     tasks = [task["model"] for task in config["experiments"][experiment]["tasks"].values()]
     networks = [*trained_classifiers(experiment).values(), *(m["training"] for m in tasks if m["kind"] == "network")]
+    networks += [mask_channel(experiment)["training"]] if experiment in having("mask_channel") else []
     starts = [settings["pretrained"] for settings in networks]
     names = [
         *config["experiments"][experiment]["extractors"],

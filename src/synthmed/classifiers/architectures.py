@@ -42,6 +42,7 @@ class SmallCNN(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(image_channels, channels[0], 3, 2, 1, bias=False), nn.BatchNorm2d(channels[0]), nn.ReLU()
         )
+        blind(self.stem[0])
         self.stages = nn.Sequential()
         for number, (inputs, outputs) in enumerate(zip([channels[0], *channels[:-1]], channels, strict=True)):
             pooling = [nn.MaxPool2d(2)] if number else []
@@ -56,6 +57,54 @@ class SmallCNN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = self.stages(self.stem(images))
         return self.head(self.dropout(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)))
+
+
+COLOURS = 3
+"""Channels of a colour image; what stands behind them is something else than light."""
+
+
+def blind(convolution: nn.Conv2d) -> None:
+    """Let the weights of channels behind the colours begin with 0, so that the network does not see them at first."""
+    with torch.no_grad():
+        convolution.weight[:, COLOURS:] = 0
+
+
+class InceptionV4(nn.Module):
+    """timm's Inception-v4 (Szegedy et al. 2017) with T outputs: (N, C, H, W) in [-1, 1], sides of 75 or more → (N, T).
+
+    Its ImageNet weights were trained on images in this range. Dropout stands before the linear layer.
+    """
+
+    def __init__(self, image_channels: int, targets: int, dropout: float):
+        super().__init__()
+        import timm  # imports torchvision: seconds
+
+        self.net = timm.create_model(
+            "inception_v4", pretrained=False, in_chans=image_channels, num_classes=targets, drop_rate=dropout
+        )
+        blind(self.net.features[0].conv)
+
+    @property
+    def last_convolution(self) -> nn.Module:
+        return self.net.features[-1]
+
+    def load_imagenet(self, state: dict[str, Tensor]) -> None:
+        """Take over every layer but the last; channels behind the colours keep their weights of 0. Raises InputError
+        when `state` is not of Inception-v4, or the images are grey."""
+        own, first = self.net.state_dict(), "features.0.conv.weight"
+        if own[first].shape[1] < COLOURS:
+            raise InputError("images are grey; the weights of Inception-v4 are for colour: set prepare.channels to 3")
+        needed = {name for name in own if not name.startswith("last_linear.") and "num_batches" not in name}
+        given = {name: state[name] for name in needed & set(state)}
+        if first in given and given[first].shape[1] == COLOURS:
+            given[first] = torch.cat([given[first], torch.zeros_like(own[first][:, COLOURS:])], dim=1)
+        wrong = sorted(name for name in needed if name not in given or given[name].shape != own[name].shape)
+        if wrong:
+            raise InputError(f"these are not the weights of Inception-v4: {wrong[0]} is missing or of another shape")
+        self.net.load_state_dict(given, strict=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images)
 
 
 class ResNet50(nn.Module):
@@ -100,6 +149,13 @@ def build(
     """A network with random weights from torch's global random numbers. image_shape: (C, H, W)."""
     if architecture == "resnet50":
         return ResNet50(image_shape[0], targets, dropout)
+    if architecture == "inception_v4":
+        if min(image_shape[1:]) < 75:
+            raise InputError(
+                f"images of {image_shape[1]} × {image_shape[2]} pixels are too small for Inception-v4, which needs 75; "
+                "prepare larger images, or take another network"
+            )
+        return InceptionV4(image_shape[0], targets, dropout)
     if min(image_shape[1:]) < 2 ** len(channels):
         raise InputError(
             f"images of {image_shape[1]} × {image_shape[2]} pixels are too small for {len(channels)} stages; give "

@@ -171,6 +171,12 @@ def _check_part(path: Path, name: str, targets: np.ndarray, settings: NetworkSet
             f"{path}: {len(targets)} images in the {name} part are too few (batch_size is {settings.batch_size}); add "
             "images or lower batch_size"
         )
+    several = np.flatnonzero(targets.sum(axis=1) != 1)
+    if settings.outputs == "exclusive" and len(several):
+        raise InputError(
+            f"{path}: setting outputs is 'exclusive', but of {len(several)} images in the {name} part none or several "
+            f"of the targets {list(settings.targets)} are true; name every class, or set it to independent"
+        )
     for target, positives in zip(settings.targets, targets.sum(axis=0).tolist(), strict=True):
         if positives in (0, len(targets)):
             lacking = "positive" if positives == 0 else "negative"
@@ -224,8 +230,8 @@ def augmented(images: Tensor, flip: bool, shift: float, rng: torch.Generator) ->
 
 
 def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """One image uint8 (H, W, C), C = 1 or 3, reduced to (*size, C): bilinear with antialiasing (Pillow)."""
+    """One image uint8 (H, W, C) reduced to (*size, C): bilinear with antialiasing (Pillow), channel by channel."""
     if pixels.shape[:2] == size:
         return pixels
-    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR)).reshape(*size, pixels.shape[2])
+    channels = [Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(pixels, 2, 0)]
+    return np.dstack([np.asarray(channel.resize(size[::-1], Image.Resampling.BILINEAR)) for channel in channels])

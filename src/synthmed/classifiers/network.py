@@ -1,4 +1,6 @@
-"""Classifiers that learn all their weights: a small CNN or ResNet-50 with one sigmoid output a target, several seeds.
+"""Classifiers that learn all their weights: a small CNN, ResNet-50 or Inception-v4, several seeds.
+
+Every target has an output: a sigmoid of its own, or one of a softmax, where the targets exclude each other.
 
 The document's classifier is ResNet-50 with its softmax replaced by a sigmoid for normal/abnormal (seed 004, section
 2.2), or by six sigmoids for normal and five findings (section 3.2). A small CNN stands in for it where there are a few
@@ -38,8 +40,8 @@ from synthmed.weights import read as weight_files
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
-_KEYS = {"format", "architecture", "channels", "dropout", "targets", "image_shape", "thresholds", "states"}
+FORMAT = 2
+_KEYS = {"format", "architecture", "channels", "dropout", "targets", "outputs", "image_shape", "thresholds", "states"}
 
 THRESHOLD_RULE = "the largest Youden index (sensitivity + specificity − 1) on the validation images"
 
@@ -49,13 +51,15 @@ THRESHOLD_RULE = "the largest Youden index (sensitivity + specificity − 1) on 
 class Classifier:
     """A trained classifier. targets: names of the T outputs; image_shape: (C, H, W); thresholds: float64 (seeds, T),
     chosen on validation images, positive when the likelihood is at least that; models: one network a seed, in eval
-    mode, no gradients on weights, forward(images (N, C, H, W) in [-1, 1]) → logits (N, T)."""
+    mode, no gradients on weights, forward(images (N, C, H, W) in [-1, 1]) → logits (N, T); exclusive: whether one of
+    the targets is true of an image, and likelihoods add up to 1."""
 
     architecture: str
     targets: tuple[str, ...]
     image_shape: tuple[int, int, int]
     thresholds: np.ndarray
     models: list[nn.Module]
+    exclusive: bool = False
 
     @staticmethod
     def last_convolution(model: nn.Module) -> nn.Module:
@@ -91,7 +95,13 @@ def load(path: str | Path) -> Classifier:
         model.load_state_dict(state)
         models.append(model.eval().requires_grad_(False))
     thresholds = content["thresholds"].numpy()
-    return Classifier(content["architecture"], tuple(content["targets"]), shape, thresholds, models)
+    exclusive = content["outputs"] == "exclusive"
+    return Classifier(content["architecture"], tuple(content["targets"]), shape, thresholds, models, exclusive)
+
+
+def likelihood(logits: Tensor, exclusive: bool) -> Tensor:
+    """Logits (N, T) → likelihoods (N, T), float64: a sigmoid each, or of exclusive outputs the softmax."""
+    return logits.double().softmax(dim=1) if exclusive else logits.double().sigmoid()
 
 
 def likelihoods(classifier: Classifier, pixels: np.ndarray, batch_size: int) -> np.ndarray:
@@ -114,7 +124,7 @@ def likelihoods(classifier: Classifier, pixels: np.ndarray, batch_size: int) -> 
             device = next(model.parameters()).device
             with torch.no_grad():
                 logits = model(to_model(images.to(device)))
-            found[seed, start : start + batch_size] = logits.double().sigmoid().cpu().numpy()
+            found[seed, start : start + batch_size] = likelihood(logits, classifier.exclusive).cpu().numpy()
     if not np.isfinite(found).all():
         raise InputError("the classifier gives NaN; its training failed, train it again with a lower learning rate")
     return found
@@ -143,7 +153,9 @@ class Training(CheckedTraining):
 
         super().__init__(settings, number, len(self.train.targets), network, settings.learning_rate, device)
         positives = self.train.targets.sum(0)
-        balanced = (len(self.train.targets) - positives) / positives
+        self.exclusive = settings.outputs == "exclusive"
+        rest = len(self.train.targets) - positives * (not self.exclusive)
+        balanced = rest / (positives * (len(positives) if self.exclusive else 1))
         self.weight = (balanced if settings.class_weights == "balanced" else torch.ones_like(balanced)).to(device)
 
     def batch(self, chosen: Tensor) -> Batch:
@@ -161,7 +173,11 @@ class Training(CheckedTraining):
         return {"loss": self.loss(logits.float(), batch.labels)}
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.weight.to(logits.device))
+        """Cross-entropy: of every output, averaged over images and targets; of exclusive ones the weighted mean."""
+        weight = self.weight.to(logits.device)
+        if self.exclusive:
+            return F.cross_entropy(logits, targets.argmax(dim=1), weight=weight)
+        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight)
 
     def measure(self, step: int) -> Measured:
         """Loss and AUROC of the validation part; see SELECTION."""
@@ -172,7 +188,8 @@ class Training(CheckedTraining):
                 f"training step {step}: the validation loss is {loss}; lower learning_rate "
                 f"({self.settings.learning_rate}) and start again"
             )
-        scores, truth = logits.double().sigmoid().numpy(), self.validation.targets.numpy() > 0.5
+        scores = likelihood(logits, self.exclusive).numpy()
+        truth = self.validation.targets.numpy() > 0.5
         areas = [auroc(scores[:, t], truth[:, t]) for t in range(scores.shape[1])]
         area = float(np.mean(areas))
         rank = (loss, 0.0) if self.settings.select == "loss" else (-area, loss)
@@ -236,9 +253,8 @@ def train(
     report: JSON: images, positives and patients of both parts; a seed's best step, history, and per target its
     validation AUROC, threshold and decisions.
 
-    Loss: binary cross-entropy of every output, averaged over images and targets. Best check: SELECTION; thresholds:
-    THRESHOLD_RULE. After an interruption of any kind the same call goes on from `<classifier stem>.resume.pt`, on a CPU
-    bit for bit as if nothing had happened.
+    Loss: see Training.loss. Best check: SELECTION; thresholds: THRESHOLD_RULE. After an interruption of any kind the
+    same call goes on from `<classifier stem>.resume.pt`, on a CPU bit for bit as if nothing had happened.
 
     Raises InputError before the first step when a target is unknown or has no positive or no negative image in either
     part, images are too few, of different sizes, or their patients in both parts, and when the settings do not fit the
@@ -282,6 +298,7 @@ def _content(settings: NetworkSettings, data: tuple[Part, Part], results: list[d
         "channels": None if settings.channels is None else list(settings.channels),
         "dropout": settings.dropout,
         "targets": list(settings.targets),
+        "outputs": settings.outputs,
         "image_shape": list(data[0].pixels.shape[1:]),
         "thresholds": torch.tensor([result["thresholds"] for result in results], dtype=torch.float64),
         "states": [result["state"] for result in results],

@@ -37,14 +37,23 @@ class NetworkOptions(CheckedOptions):
             "set of its own."
         ),
     ]
-    architecture: Annotated[Literal["small_cnn", "resnet50"], Meta(description="The network.")]
+    architecture: Annotated[
+        Literal["small_cnn", "resnet50", "inception_v4"],
+        Meta(description="The network. Channels behind colours begin with weights of 0."),
+    ]
+    outputs: Annotated[
+        Literal["independent", "exclusive"],
+        Meta(
+            description="independent: a sigmoid each, any may be true; exclusive: a softmax over all, one of which is."
+        ),
+    ]
     channels: (
         Annotated[
             tuple[Count, ...],
             Meta(
                 min_length=1,
                 description="Filters of each stage of the small CNN; images need 2^stages pixels, and its last map, "
-                "where it looks, has side / 2^stages. null for ResNet-50.",
+                "where it looks, has side / 2^stages. null for the others.",
             ),
         ]
         | None
@@ -59,15 +68,18 @@ class NetworkOptions(CheckedOptions):
     pretrained: Annotated[
         str | None,
         Meta(
-            description="Name of the pretrained weights in src/synthmed/weights/registry.py (resnet50); null: "
-            "from scratch."
+            description="Name of the pretrained weights in src/synthmed/weights/registry.py (resnet50, inception_v4); "
+            "null: from scratch."
         ),
     ]
     batch_size: Annotated[int, Meta(ge=2, description="Images of a micro-batch; BatchNorm needs a spread.")]
     learning_rate: Annotated[float, Meta(gt=0, description="Of Adam.")]
     class_weights: Annotated[
         Literal["none", "balanced"],
-        Meta(description="balanced: a target's positives weigh negatives / positives in the loss."),
+        Meta(
+            description="balanced: a target's positives weigh negatives / positives in the loss; of exclusive outputs "
+            "all classes weigh alike."
+        ),
     ]
     flip: Annotated[bool, Meta(description="Mirror training images left-right with probability 1/2.")]
     shift: Annotated[
@@ -107,7 +119,9 @@ class NetworkSettings(NetworkOptions):
         if small != (self.channels is not None):
             raise InputError(
                 f"setting channels is {self.channels and list(self.channels)}; the small CNN needs the filters of its "
-                "stages, for example [16, 32, 64, 128], and ResNet-50 needs null"
+                "stages, for example [16, 32, 64, 128], and the other networks need null"
             )
         if small and self.pretrained is not None:
             raise InputError(f"setting pretrained is {self.pretrained!r}; there are no such weights of the small CNN")
+        if self.outputs == "exclusive" and len(self.targets) < 2:
+            raise InputError(f"setting outputs is 'exclusive', which needs two targets or more, not {self.targets}")

@@ -18,6 +18,7 @@ from synthmed.anomaly.search import SearchOptions
 from synthmed.augment.classic import ClassicAugmentation
 from synthmed.classifiers.network import PredictSettings
 from synthmed.classifiers.network_settings import NetworkOptions
+from synthmed.commands.params_masks import MaskChannel, MultiScale
 from synthmed.core.names import NAME
 from synthmed.core.settings import Count, Names, Seed, schema
 from synthmed.data import sources
@@ -551,6 +552,8 @@ class Experiment:
     anomaly: Anomaly | None = None
     reader_study: ReaderStudy | None = None
     background: Background | None = None
+    multi_scale: MultiScale | None = None
+    mask_channel: MaskChannel | None = None
     mask_generators: Annotated[
         dict[Name, functools.reduce(operator.or_, [*_of_every_model(MaskDrawer), DeformedMasks])] | None,
         Meta(min_length=1, description="What draws the masks that generators paint images for, by name."),

@@ -100,6 +100,10 @@ def check_names(
         _check_background(entry)
     if "mask_generators" in entry:
         _check_mask_generators(entry)
+    if "multi_scale" in entry:
+        _check_multi_scale(entry, of_masks)
+    if "mask_channel" in entry:
+        _check_mask_channel(entry, datasets, weights, of_masks)
 
 
 def spread(entry: Mapping) -> dict:
@@ -435,6 +439,49 @@ def _check_background(entry: Mapping) -> None:
         raise InputError(f"setting background.task is {task!r}, whose model is a {model}; name a task of heads")
     if entry["prepare"].get("masks") is None:
         raise InputError("setting background asks for what lies outside of the masks, but prepare.masks is null")
+
+
+def _check_multi_scale(entry: Mapping, of_masks: Collection[str]) -> None:
+    several, masks = entry["multi_scale"], entry["prepare"].get("masks")
+    training = several["training"]
+    _known("multi_scale.outcome", [several["outcome"]], of_masks, "outcomes of masks")
+    if masks is None or not masks["required"]:
+        raise InputError("setting multi_scale is for masks: prepare.masks must be given, with required: true")
+    if training["size"] is not None or len(training["learning_rates"]) * len(training["dropouts"]) > 1:
+        raise InputError(
+            "setting multi_scale.training: size is null (multi_scale.sizes gives it), and there is one learning rate "
+            "and one dropout"
+        )
+    whole = entry["prepare"]["size"]
+    for size in several["sizes"]:
+        if size[0] > whole[0] or size[1] > whole[1]:
+            raise InputError(f"setting multi_scale.sizes has {size}, which is larger than prepare.size, {whole}")
+
+
+def _check_mask_channel(
+    entry: Mapping, datasets: Mapping[str, Mapping], weights: Collection[str], of_masks: Collection[str]
+) -> None:
+    channel = entry["mask_channel"]
+    classes = channel["training"]["targets"]
+    prepared = sorted({one for one in channel["prepare"]["labels"].values() if one is not None})
+    if "multi_scale" not in entry:
+        raise InputError("setting mask_channel takes the masks of the segmenters of multi_scale; name it, too")
+    _known("mask_channel.dataset", [channel["dataset"]], datasets, "data sets")
+    _known("mask_channel.positive", [channel["positive"]], classes, "targets of its training")
+    _known("mask_channel.prepare.labels", prepared, classes, "targets")
+    _known("mask_channel.training.targets", classes, prepared, "labels of mask_channel.prepare")
+    _check_pretrained("mask_channel.training", channel["training"], weights)
+    if channel["outcome"] in of_masks or channel["training"]["target_column"] != "label":
+        raise InputError(
+            "setting mask_channel: the classifiers learn the labels (training.target_column label), and outcome is one "
+            f"of classes, not {channel['outcome']!r}"
+        )
+    own, whole = channel["prepare"]["size"], entry["prepare"]["size"]
+    if own[0] < whole[0] or own[1] < whole[1]:
+        raise InputError(
+            f"setting mask_channel.prepare.size is {own}, smaller than prepare.size, {whole}, which the segmenters are "
+            "given; prepare the images as large, or larger"
+        )
 
 
 def _known(setting: str, names: Iterable[str], known: Iterable[str], what: str) -> None:

@@ -20,8 +20,10 @@ from synthmed.core.errors import InputError
 from synthmed.training.seeds import seed_of
 
 Kind = Literal[
-    "real", "classic", "class_weights", "duplicates", "generator", "oracle", "label_shuffled", "sweep", "synthetic_only"
+    *("real", "classic", "class_weights", "duplicates", "design", "generator", "oracle", "label_shuffled", "sweep"),
+    "synthetic_only",
 ]
+"""design: another network on the real images."""
 
 REAL, AUGMENTED, TEST = "real", "augmented", "test"
 """Names of sets that are no generator: the real training images, augmented draws of them, the real test images."""

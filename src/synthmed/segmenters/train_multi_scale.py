@@ -113,8 +113,8 @@ def train(
     """Join segmenters at several sizes, by a last network or without one.
 
     train, validation: image sets with masks. first: of `train-segmenter`, one a size, trained on `train`. folds: of
-    `compose-folds`, and of_folds: the same segmenters, trained without each of its folds, fold after fold; for the join
-    out_of_fold, else none. segmenter, report: as of `train-segmenter`; each seed uses the first networks of that seed.
+    `compose-scales`, and of_folds: the same segmenters, trained without each of its folds, fold after fold; for the
+    join out_of_fold, else none. segmenter, report: as of `train-segmenter`; each seed uses its own first networks.
 
     Which of the maps is best is decided by the mean IoU over the validation images and all seeds, at settings.size.
     Raises InputError before the first step on what `train-segmenter` refuses, on segmenters that do not fit together or

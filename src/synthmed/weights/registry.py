@@ -146,6 +146,12 @@ WEIGHTS: dict[str, Weight] = {
         ),
         convert.plain,
     ),
+    "inception_v4": Weight(
+        "Inception-v4 (ImageNet)",
+        "the classifier inception_v4: timm's file inception_v4.tf_in1k, placed by hand",
+        (),
+        convert.plain,
+    ),
     "efficientnet_lite0": Weight(
         "EfficientNet-Lite0 (ImageNet)",
         "ImageNet features on a slow machine (extractor efficientnet_lite0)",

@@ -28,6 +28,7 @@ from synthmed.data.split import draw as deal
 
 logger = logging.getLogger(__name__)
 
+_OUT = "left out"
 _TIME = (1980, 1, 1, 0, 0, 0)
 JPEG_QUALITY = 92
 
@@ -50,11 +51,20 @@ class Task1Phantoms(DermoscopySettings):
 
     validation_share: Annotated[Share, Meta(description="Share of each kind in the official validation archive.")]
     test_share: Annotated[Share, Meta(description="Share of each kind in the official test archive.")]
+    left_out_share: Annotated[
+        Share,
+        Meta(
+            description="Share of each kind that is in no archive: task 3 with the same images and seed has all of "
+            "them, and the names they share are the same photographs."
+        ),
+    ]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.validation_share + self.test_share >= 1:
-            raise InputError("settings options.validation_share and test_share: some images must be left for training")
+        if self.validation_share + self.test_share + self.left_out_share >= 1:
+            raise InputError(
+                "settings options.validation_share, test_share, left_out_share: some images must be left for training"
+            )
 
 
 @dataclass(frozen=True)
@@ -152,9 +162,11 @@ def write_task1(settings: Task1Phantoms, parts: Mapping[str, tuple[Path, Path]],
     """ISIC 2018 task 1. parts: "train", "validation", "test" → archive of photographs, archive of masks; labels:
     isic_bias.csv. A part without an image is an archive without a member."""
     photographs = plans(settings)
-    shares = {"test": settings.test_share, "validation": settings.validation_share}
+    shares = {"test": settings.test_share, "validation": settings.validation_share, _OUT: settings.left_out_share}
     groups, kinds = [str(plan.patient) for plan in photographs], [plan.kind for plan in photographs]
-    part = dict(zip(map(name_of, photographs), deal(groups, kinds, shares, settings.seed), strict=True))
+    dealt = deal(groups, kinds, shares, settings.seed)
+    part = dict(zip(map(name_of, photographs), dealt, strict=True))
+    photographs = [plan for plan, of in zip(photographs, dealt, strict=True) if of != _OUT]
 
     def members(phantom: Phantom) -> Members:
         name = name_of(phantom.plan)

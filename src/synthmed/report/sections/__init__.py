@@ -7,6 +7,8 @@ ORDER = (
     "answer",
     "data",
     "slides",
+    "multi_scale",
+    "mask_channel",
     "selection",
     "methods",
     "networks",

@@ -1,4 +1,4 @@
-"""Folds of the training part, for networks that are to draw on images that they were not trained on."""
+"""The arms of a multi-scale segmenter, and folds of the training part for maps of images that nobody was trained on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path
+from synthmed.core.files import atomic_path, write_json
 from synthmed.core.settings import Seed
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import COLUMNS
@@ -22,23 +22,34 @@ from synthmed.training.seeds import seed_of
 
 logger = logging.getLogger(__name__)
 
+ARMS = {
+    REAL: "U-Net of this size alone",
+    "maps": "Last U-Net, image and maps",
+    "out_of_fold": "Last U-Net, image and maps out of fold",
+    "constant": "Last U-Net, image and constant maps",
+    "mean": "Mean of the maps",
+    "best": "Best map",
+}
+"""Arm → title: the reference, then the ways of `train-multi-scale`."""
+
 Folds = Annotated[int, Meta(ge=2, description="Parts of the training images, by patient.")]
 
 
 @dataclass(frozen=True)
-class FoldSettings:
-    """Settings of `compose-folds`."""
+class ScalesSettings:
+    """Settings of `compose-scales`."""
 
     folds: Folds
     seed: Seed
 
 
-@step("compose-folds")
-def compose_folds(settings: FoldSettings, *, train: Path, out: Output) -> None:
-    """Write lists of the training images without each of several folds.
+@step("compose-scales")
+def compose_scales(settings: ScalesSettings, *, train: Path, out: Output, description: Output) -> None:
+    """Describe the arms of a multi-scale segmenter, and list the training images without each of several folds.
 
     train: image set of the training part. out: lists as arms.csv (data/arm_lists.py), one `fold_<number>` a fold, the
-    same for every seed: all images but those of that fold. The patients are dealt at random, each to one fold. Raises
+    same for every seed: all images but those of that fold. The patients are dealt at random, each to one fold.
+    description (JSON): of ARMS, as `compose-arms` describes its own; all are trained on the real images. Raises
     InputError when there are fewer patients than folds.
     """
     images = ImageSet(train)
@@ -54,4 +65,9 @@ def compose_folds(settings: FoldSettings, *, train: Path, out: Output) -> None:
     lists = [table[of_image != number].assign(arm=f"fold_{number + 1}") for number in range(settings.folds)]
     with atomic_path(out) as temporary:
         pd.concat(lists)[list(COLUMNS)].to_csv(temporary, index=False, lineterminator="\n")
+    alike = {"set": None, "n_train": len(images), "share": 0.0, "trainings": 1, "uses_up": False}
+    described = {
+        name: {"kind": "real" if name == REAL else "design", "title": title, **alike} for name, title in ARMS.items()
+    }
+    write_json(description, {"real": REAL, "swap": None, "arms": described})
     logger.info("%d folds of %d patients", settings.folds, len(names))

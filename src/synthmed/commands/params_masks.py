@@ -1,0 +1,54 @@
+"""Settings of methods that are about masks, a part of params.py."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from synthmed.classifiers.network_settings import NetworkOptions
+from synthmed.core.settings import Count
+from synthmed.data.split import SplitSettings
+from synthmed.evaluation.compare import StatisticsOptions
+from synthmed.evaluation.compose_scales import Folds
+from synthmed.evaluation.score_networks import ScoringOptions
+from synthmed.evaluation.score_segmenters import SegmenterScoringOptions
+from synthmed.metrics.outcomes import OUTCOMES
+from synthmed.prepare.images import PrepareOptions
+from synthmed.segmenters.settings import SegmenterOptions
+
+
+@dataclass(frozen=True)
+class MultiScale:
+    """Segmenters at several sizes, and a last network that sees what they all draw."""
+
+    sizes: Annotated[
+        tuple[tuple[Annotated[int, Meta(ge=8)], Annotated[int, Meta(ge=8)]], ...],
+        Meta(
+            min_length=2,
+            description="Height and width of each, the largest first: at most that of the prepared images.",
+            extra_json_schema={"unit": "px", "uniqueItems": True},
+        ),
+    ]
+    folds: Folds
+    outcome: Annotated[Literal[tuple(OUTCOMES)], Meta(description="The outcome that decides.")]
+    training: Annotated[
+        SegmenterOptions,
+        Meta(description="Of every network, the last ones included; `size` is null, and nothing is left to choose."),
+    ]
+    scoring: SegmenterScoringOptions
+    statistics: StatisticsOptions
+
+
+@dataclass(frozen=True)
+class MaskChannel:
+    """Classifiers of another data set that are given the mask that a segmenter of this experiment draws."""
+
+    dataset: Annotated[str, Meta(description="The data set that they are trained and tested on.")]
+    positive: Annotated[str, Meta(description="The class that sensitivity and areas under the curve refer to.")]
+    prepare: PrepareOptions
+    split: SplitSettings
+    training: Annotated[NetworkOptions, Meta(description="Of every classifier; its targets are the classes.")]
+    scoring: ScoringOptions
+    outcome: Annotated[Literal[tuple(OUTCOMES)], Meta(description="The outcome that decides.")]
+    statistics: StatisticsOptions
+    examples: Annotated[Count, Meta(description="Test images that are shown.")]
