@@ -51,6 +51,7 @@ for topic in (
     "background",
     "multi_scale",
     "mask_channel",
+    "mask_agreement",
     "costs",
 ):
 
@@ -78,6 +79,7 @@ for rules in (
     "slides",
     "multi_scale",
     "mask_channel",
+    "mask_agreement",
 ):
 
     include: f"workflow/rules/{rules}.smk"

@@ -387,3 +387,24 @@ def test_equal_images_are_found_at_a_correlation_of_one():
     hashes = np.tile(rng.integers(0, 2**63, 50).astype(np.uint64), 2)
     pairs = found(hashes, thumbnails, np.arange(100), bits=0, correlation=1.0).pairs
     assert [(pair.first, pair.second) for pair in pairs] == [(i, i + 50) for i in range(50)]
+
+
+def test_parts_can_be_smaller_by_whole_patients_and_nested(tmp_path):
+    names = [f"{number:02d}" for number in range(60)]
+    fields = [{"image": f"{one}.png", "label": "ab"[int(one) % 2], "patient": str(int(one) // 2)} for one in names]
+    write_image_set(tmp_path / "all.zip", [(row, smooth(number, 32)) for number, row in enumerate(fields)])
+
+    def kept(most):
+        chosen = SplitSettings("patient", 0.2, 0.2, 1, 10, 0.98, "report", most)
+        paths = {part: tmp_path / f"{part}.zip" for part in PARTS}
+        split(chosen, images=tmp_path / "all.zip", report=tmp_path / "r.json", **paths)
+        return {part: ImageSet(path) for part, path in paths.items()}
+
+    whole, some = kept(None), kept({"train": 21, "test": 6})
+    assert (len(some["train"]), len(some["test"])) == (20, 6)  # patients have two images each
+    assert some["validation"].rows == whole["validation"].rows
+    assert all(some["train"].column("patient").count(one) == 2 for one in some["train"].column("patient"))
+    more = {part: set(images.column("image")) for part, images in kept({"train": 30}).items()}
+    assert set(some["train"].column("image")) < more["train"] < set(whole["train"].column("image"))
+    with pytest.raises(InputError, match="on_near_duplicates: move cannot"):
+        SplitSettings("patient", 0.2, 0.2, 1, 10, 0.98, "move", {"train": 5})

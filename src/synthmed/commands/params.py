@@ -18,7 +18,7 @@ from synthmed.anomaly.search import SearchOptions
 from synthmed.augment.classic import ClassicAugmentation
 from synthmed.classifiers.network import PredictSettings
 from synthmed.classifiers.network_settings import NetworkOptions
-from synthmed.commands.params_masks import MaskChannel, MultiScale
+from synthmed.commands.params_masks import MaskAgreement, MaskChannel, MultiScale
 from synthmed.core.names import NAME
 from synthmed.core.settings import Count, Names, Seed, schema
 from synthmed.data import sources
@@ -554,6 +554,7 @@ class Experiment:
     background: Background | None = None
     multi_scale: MultiScale | None = None
     mask_channel: MaskChannel | None = None
+    mask_agreement: MaskAgreement | None = None
     mask_generators: Annotated[
         dict[Name, functools.reduce(operator.or_, [*_of_every_model(MaskDrawer), DeformedMasks])] | None,
         Meta(min_length=1, description="What draws the masks that generators paint images for, by name."),

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from synthmed.classifiers.network_settings import NetworkOptions
-from synthmed.core.settings import Count
+from synthmed.core.settings import Count, Names
 from synthmed.data.split import SplitSettings
 from synthmed.evaluation.compare import StatisticsOptions
 from synthmed.evaluation.compose_scales import Folds
+from synthmed.evaluation.mask_agreement import AgreementOptions
 from synthmed.evaluation.score_networks import ScoringOptions
 from synthmed.evaluation.score_segmenters import SegmenterScoringOptions
 from synthmed.metrics.outcomes import OUTCOMES
@@ -37,6 +38,18 @@ class MultiScale:
     ]
     scoring: SegmenterScoringOptions
     statistics: StatisticsOptions
+
+
+@dataclass(frozen=True)
+class MaskAgreement(AgreementOptions):
+    """Whether what generators paint follows masks that they have and have not seen, by a segmenter of other images."""
+
+    dataset: Annotated[str, Meta(description="The data set that the judging segmenter is trained on.")]
+    split: Annotated[
+        SplitSettings, Meta(description="Of those of its images that the experiment has not; the test part is unused.")
+    ]
+    generators: Annotated[Names, Meta(description="Generators that paint images for masks.")]
+    training: Annotated[SegmenterOptions, Meta(description="Of the judge; nothing is left to choose.")]
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,8 @@ def check_names(
         _check_mask_generators(entry)
     if "multi_scale" in entry:
         _check_multi_scale(entry, of_masks)
+    if "mask_agreement" in entry:
+        _check_agreement(entry, datasets)
     if "mask_channel" in entry:
         _check_mask_channel(entry, datasets, weights, of_masks)
 
@@ -456,6 +458,16 @@ def _check_multi_scale(entry: Mapping, of_masks: Collection[str]) -> None:
     for size in several["sizes"]:
         if size[0] > whole[0] or size[1] > whole[1]:
             raise InputError(f"setting multi_scale.sizes has {size}, which is larger than prepare.size, {whole}")
+
+
+def _check_agreement(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:
+    agreement, training = entry["mask_agreement"], entry["mask_agreement"]["training"]
+    _known("mask_agreement.dataset", [agreement["dataset"]], datasets, "data sets")
+    _known("mask_agreement.generators", agreement["generators"], entry["generators"], "generators")
+    if len(training["learning_rates"]) * len(training["dropouts"]) > 1:
+        raise InputError("setting mask_agreement.training: there is one learning rate and one dropout")
+    if entry["prepare"]["format"] != "images":
+        raise InputError("setting mask_agreement is for photographs (prepare.format images)")
 
 
 def _check_mask_channel(

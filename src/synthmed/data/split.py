@@ -17,7 +17,7 @@ from PIL import Image
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
-from synthmed.core.settings import Fraction, Seed
+from synthmed.core.settings import Count, Fraction, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.data.near_duplicates import (
@@ -65,6 +65,13 @@ class SplitSettings:
             "test part only shrinks)."
         ),
     ]
+    most: Annotated[
+        dict[Literal[tuple(PARTS)], Count] | None,
+        Meta(
+            description="Images that are kept of a part, drawn at random by whole patients, never more; without it "
+            "all. A smaller number keeps a part of what a larger one keeps."
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         shares = {"validation": self.validation, "test": self.test}
@@ -72,6 +79,8 @@ class SplitSettings:
             raise InputError("settings validation and test must be shares when by is 'patient'")
         if self.by == "column" and self.test is not None:
             raise InputError(f"setting test is {self.test}; it must be null when by is 'column' (the column says it)")
+        if self.most is not None and self.on_near_duplicates == "move":
+            raise InputError("setting most leaves images out, which on_near_duplicates: move cannot; set it to report")
         if sum(share for share in shares.values() if share is not None) >= 1:
             raise InputError(f"settings {shares}: some images must be left for training")
 
@@ -98,6 +107,10 @@ def split(
         parts = _parts(image_set, _joined(patients, found.groups), labels, settings)
     else:
         parts = _parts(image_set, patients, labels, settings)
+        if settings.most is not None:
+            keep = _kept(patients, parts, settings.most, settings.seed)
+            image_set.rows, parts = [image_set.rows[index] for index in keep], [parts[index] for index in keep]
+            labels, patients = image_set.column("label"), image_set.column("patient")
         found = _search(image_set, patients, parts, settings)
     _check_patients(images, parts, patients)
     tell_crowds(_known(image_set), labels, str(images))
@@ -118,6 +131,22 @@ def _known(image_set: ImageSet) -> list[str]:
 
 
 # ----------------------------------------------------------------------------------------------------------- drawing
+def _kept(patients: Sequence[str], parts: Sequence[str], most: Mapping[str, int], seed: int) -> list[int]:
+    """Positions of the images that are kept: of each part whole patients in random order, as long as they fit."""
+    of_patient = defaultdict(list)
+    for index, patient in enumerate(patients):
+        of_patient[patient].append(index)
+    names, kept = sorted(of_patient), []
+    left = {part: most.get(part, len(parts)) for part in PARTS}
+    for position in np.random.default_rng(seed).permutation(len(names)).tolist():
+        own = of_patient[names[position]]
+        part = parts[own[0]]
+        if len(own) <= left[part]:
+            kept += own
+            left[part] -= len(own)
+    return sorted(kept)
+
+
 def draw(groups: Sequence[str], labels: Sequence[str], shares: Mapping[str, float], seed: int) -> list[str]:
     """Part of every image; whole groups stay together.
 

@@ -90,7 +90,7 @@ def mask_diversity(
     model = load_generator(checkpoint).to(device)
     if "mask" not in model.needs:
         raise InputError(f"{checkpoint}: this generator paints no masks; name another one in mask_diversity.generators")
-    chosen = _chosen(settings, ImageSet(images), model)
+    chosen = chosen_masks(ImageSet(images), model, settings.masks, settings.seed)
     distance = None if weights is None else PerceptualDistance(weights).to(device)
     measured, drawn = {}, {}
     for source in SOURCES:
@@ -115,12 +115,13 @@ def _json(measures: Mapping[str, Estimate]) -> dict[str, dict]:
     return {name: estimate.to_json() for name, estimate in measures.items()}
 
 
-def _chosen(settings: DiversitySettings, images: ImageSet, model: Generator) -> Chosen:
+def chosen_masks(images: ImageSet, model: Generator, most: int, seed: int) -> Chosen:
+    """At most so many masks of a set, drawn at random, at the size of a generator's images."""
     masked = [place for place, name in enumerate(images.column("mask")) if name]
     if not masked:
         raise InputError(f"{images.path}: no image has a mask")
-    rng = np.random.default_rng(derived_seed(settings.seed, "masks"))
-    places = sorted(rng.permutation(masked)[: settings.masks].tolist())
+    rng = np.random.default_rng(derived_seed(seed, "masks"))
+    places = sorted(rng.permutation(masked)[:most].tolist())
     size = model.image_shape[1:]
     entries = list(images.entries(places))
     masks = [nearest(mask, size) for *_, mask in entries]

@@ -16,6 +16,7 @@ ORDER = (
     "mask_diversity",
     "quality",
     "mask_quality",
+    "mask_agreement",
     "task",
     "segmentation",
     "background",
