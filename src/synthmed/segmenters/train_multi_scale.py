@@ -87,10 +87,11 @@ class LastTraining(Training):
     def _joined(self, images: Tensor, masks: Tensor, folds: Tensor | None) -> Batch:
         """The batch of the last network. folds: of these images, None where the first networks have not seen them."""
         images = images.to(self.device)
-        if folds is None:
+        if folds is None and self.join != "constant":
             maps = self.first(images, self.size)
         else:
-            maps = images.new_empty((len(images), len(self.first.networks), masks.shape[1], *self.size))
+            maps = images.new_zeros((len(images), len(self.first.networks), masks.shape[1], *self.size))
+        if folds is not None:
             for fold in folds.unique().tolist():
                 own = (folds == fold).to(self.device)
                 maps[own] = self.of_folds[fold](images[own], self.size)
