@@ -17,7 +17,7 @@ _PLAIN = Legend()
 def draw_pipeline(path: Path, sizes: Sequence[str]) -> None:
     """Image → a network a size → maps beside the image → last network → mask. sizes: in words, the largest first."""
     tall = max(1.9, 0.62 * len(sizes))
-    figure, axis = plt.subplots(figsize=(8.2, tall))
+    figure, axis = plt.subplots(figsize=(8.2, tall + 0.95))
     middle = tall / 2
 
     def box(left: float, y: float, width: float, words: str, colour: str) -> tuple[float, float]:
@@ -42,7 +42,7 @@ def draw_pipeline(path: Path, sizes: Sequence[str]) -> None:
     arrow((joined, middle), (left, middle))
     mask, _ = box(7.5, middle, 0.65, "mask", MUTED)
     arrow((right, middle), (mask, middle))
-    axis.set(xlim=(0, 8.2), ylim=(-0.35, tall + 0.05))
+    axis.set(xlim=(0, 8.2), ylim=(-0.9, tall + 0.05))
     axis.axis("off")
     save(figure, path)
 
