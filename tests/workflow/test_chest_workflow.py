@@ -37,7 +37,7 @@ def test_the_report_has_every_section_with_its_tables_and_figures(chest):
 
 def test_everything_says_what_it_was_made_from_and_nothing_is_left_to_do(chest):
     for path in (chest.path / "results").rglob("*"):
-        hidden = path.name.startswith(".") or path.name.endswith(".provenance.json")
+        hidden = path.name.startswith(".") or path.name.endswith(".provenance.json") or path.name == "index.html"
         if path.is_file() and not hidden and "/settings/" not in path.as_posix():
             assert path.with_name(f"{path.name}.provenance.json").exists(), path
     assert chest.planned() == set()

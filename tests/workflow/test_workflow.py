@@ -40,6 +40,7 @@ def test_everything_is_made_and_says_what_it_was_made_from(finished):
             and not name.endswith(".provenance.json")
             and "/settings/" not in name
             and not path.name.startswith(".")
+            and path.name != "index.html"  # with times of this machine: no artefact
         ):
             assert name in recorded, f"{name} does not say what it was made from"
 
