@@ -32,6 +32,7 @@ SPLIT = {
     "near_duplicate_bits": 0,
     "near_duplicate_correlation": 1.0,
     "on_near_duplicates": "report",
+    "most": None,
 }
 PARTS = ("train", "validation", "test", "report")
 

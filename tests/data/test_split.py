@@ -29,6 +29,7 @@ def settings(**changes):
         "near_duplicate_bits": 12,
         "near_duplicate_correlation": 0.9,
         "on_near_duplicates": "report",
+        "most": None,
     }
     return SplitSettings(**(values | changes))
 

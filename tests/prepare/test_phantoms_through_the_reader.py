@@ -44,6 +44,7 @@ SPLIT = SplitSettings(
     near_duplicate_bits=12,
     near_duplicate_correlation=0.999,
     on_near_duplicates="report",
+    most=None,
 )
 
 

@@ -51,6 +51,7 @@ def test_nih_chest_x_rays_as_a_folder_of_your_own(tmp_path, realdata):
         "near_duplicate_bits": 12,
         "near_duplicate_correlation": 0.95,
         "on_near_duplicates": "stop",
+        "most": None,
     }
     fetched = {"source": "folder", "provider": "folder", "options": options}
     parts, report = run(tmp_path, fetched, "folder.zip", prepared, divided)
@@ -90,6 +91,7 @@ def test_pneumonia_mnist_with_its_official_split(tmp_path, realdata):
         "near_duplicate_bits": 6,
         "near_duplicate_correlation": 0.98,
         "on_near_duplicates": "report",
+        "most": None,
     }
     fetched = {"source": "medmnist", "provider": "file", "options": {"path": str(source)}}
     parts, report = run(tmp_path, fetched, "medmnist.npz", prepared, divided)

@@ -68,10 +68,10 @@ class SplitSettings:
     most: Annotated[
         dict[Literal[tuple(PARTS)], Count] | None,
         Meta(
-            description="Images that are kept of a part, drawn at random by whole patients, never more; without it "
-            "all. A smaller number keeps a part of what a larger one keeps."
+            description="Images that are kept of a part, drawn at random by whole patients, never more; null: all. A "
+            "smaller number keeps a part of what a larger one keeps."
         ),
-    ] = None
+    ]
 
     def __post_init__(self) -> None:
         shares = {"validation": self.validation, "test": self.test}

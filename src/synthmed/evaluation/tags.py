@@ -44,7 +44,7 @@ class TagSettings(TagOptions):
     """Settings of `measure-tags`."""
 
     target_column: Annotated[str, Meta(description="Column of the real images that names their tags, as hair;ruler.")]
-    classes: Names
+    classes: Annotated[Names, Meta(description="Labels whose prevalences are shown.")]
     sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
 
 
