@@ -135,7 +135,7 @@ def test_describe_reads_the_settings_of_a_training(tmp_path, capsys):
 
 def test_describe_refuses_what_it_cannot_describe(tmp_path, capsys):
     assert run("describe", "dcgann") == 2
-    assert "'cyclegan', 'dcgan', 'fastgan'" in capsys.readouterr().err
+    assert "'cyclegan', 'dcgan', 'edm'" in capsys.readouterr().err
     assert run("describe", "dcgan", "--size", 50, 50) == 2
     assert "not 50×50" in capsys.readouterr().err
 
