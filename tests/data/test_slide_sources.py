@@ -15,7 +15,8 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file
 from synthmed.data import sources
 from synthmed.data.fetch import FetchSettings, fetch
-from synthmed.data.phantoms.slides import SlidePhantoms, asap_xml, draw_slide, stage_of, write_pyramid
+from synthmed.data.phantoms.slide_settings import SlidePhantoms
+from synthmed.data.phantoms.slides import asap_xml, draw_slide, stage_of, write_pyramid
 from synthmed.data.sources import camelyon17
 from synthmed.data.sources.camelyon17 import DownloadOptions, centre_of, draw
 

@@ -151,7 +151,7 @@ def real(tmp_path_factory):
         built = network.build("small_cnn", [4, 8], 2, shape, 0.0)
         content = {
             "format": network.FORMAT, "architecture": "small_cnn", "channels": [4, 8], "dropout": 0.0,
-            "targets": ["normal", "nodule"], "image_shape": list(shape),
+            "targets": ["normal", "nodule"], "outputs": "independent", "image_shape": list(shape),
             "thresholds": torch.full((1, 2), 0.5, dtype=torch.float64), "states": [built.state_dict()],
         }  # fmt: skip
         write_torch(folder / ("classifier.pt" if shape[1] == 16 else "large.pt"), content)

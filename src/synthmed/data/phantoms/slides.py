@@ -8,19 +8,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import tifffile
-from msgspec import Meta
 
 from synthmed.core.files import atomic_path
 from synthmed.core.progress import Progress
-from synthmed.core.settings import Count, Seed, Share
 from synthmed.data.phantoms.canvas import Grid, make_grid
 from synthmed.data.phantoms.histology import EOSIN, HAEMATOXYLIN, photograph
 from synthmed.data.phantoms.histology import Slide as Stain
 from synthmed.data.phantoms.lymph_node import draw_person, draw_section, outline
+from synthmed.data.phantoms.slide_settings import SlidePhantoms
 from synthmed.data.polygons import fill
 from synthmed.data.sources.raw_slide import UNKNOWN, Placed, write_slides
 
@@ -31,36 +29,6 @@ EXTENT = {"itc": 0.07, "micro": 0.14, "macro": 0.24}
 """Radius of the metastasis of a stage, as a share of the slide's side."""
 _TILE = 256
 _NORMAL = "normal"
-
-
-@dataclass(frozen=True)
-class SlidePhantoms:
-    """Phantom slides, one of each patient; patients belong to five centres in turn."""
-
-    negative: Annotated[Count, Meta(description="Patients without metastases.")]
-    positive: Annotated[Count, Meta(description="Patients with one.")]
-    stages: Annotated[
-        tuple[Literal["itc", "micro", "macro"], ...],
-        Meta(min_length=1, description="Stages of the positive slides, in turn: how large the metastasis is."),
-    ]
-    unannotated: Annotated[
-        int, Meta(ge=0, description="Positive slides beside these that nobody outlined: tumour, nobody says where.")
-    ]
-    identity: Annotated[Share, Meta(description="How far patients differ in texture: 0 not at all.")]
-    centre_spread: Annotated[Share, Meta(description="How far centres differ in stain, light and focus: 0 not at all.")]
-    difficulty: Annotated[Share, Meta(description="From 0, plain metastases, to 1, ones hardly to be seen.")]
-    field: Annotated[float, Meta(ge=64, description="Height and width of a slide.", extra_json_schema={"unit": "µm"})]
-    mpp: Annotated[
-        float,
-        Meta(gt=0, description="Micrometres of a pixel of the finest level.", extra_json_schema={"unit": "µm/px"}),
-    ]
-    levels: Annotated[Count, Meta(description="Of the pyramid, each half as large as the one before.")]
-    seed: Seed
-
-    @property
-    def count(self) -> int:
-        """Slides, one of each patient."""
-        return self.negative + self.positive + self.unannotated
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ CITATION = "Bándi P et al., From detection of individual metastases to classifi
 CITATION += "patient level: the CAMELYON17 challenge, IEEE Trans Med Imaging 38:550, 2019"
 PROVIDERS = {"phantom": ("synthmed.data.phantoms.slides",), "download": ()}
 OPTIONS = {
-    "phantom": "synthmed.data.phantoms.slides:SlidePhantoms",
+    "phantom": "synthmed.data.phantoms.slide_settings:SlidePhantoms",
     "download": "synthmed.data.sources.camelyon17:DownloadOptions",
 }
 
@@ -65,7 +65,7 @@ class DownloadOptions:
 def raw_files(settings: Mapping[str, object]) -> list[str]:
     """The table, the annotations, and as many slides as the options ask for."""
     if settings["provider"] == "phantom":
-        from synthmed.data.phantoms.slides import SlidePhantoms
+        from synthmed.data.phantoms.slide_settings import SlidePhantoms
 
         return slide_files(parse(SlidePhantoms, settings["options"], "options").count)
     options = parse(DownloadOptions, settings["options"], "options")
@@ -76,7 +76,8 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
     """Draw the phantoms, or download the slides that the drawing names. Raises InputError when it cannot be met, and
     when a file has another md5 than published."""
     if provider == "phantom":
-        from synthmed.data.phantoms.slides import SlidePhantoms, write_phantoms
+        from synthmed.data.phantoms.slide_settings import SlidePhantoms
+        from synthmed.data.phantoms.slides import write_phantoms
 
         write_phantoms(parse(SlidePhantoms, options, "options"), raw)
         return
