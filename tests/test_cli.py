@@ -33,6 +33,7 @@ SPLIT = {
     "near_duplicate_correlation": 1.0,
     "on_near_duplicates": "report",
     "most": None,
+    "of_each_patient": None,
 }
 PARTS = ("train", "validation", "test", "report")
 

@@ -10,6 +10,7 @@ from synthmed.core.errors import InputError
 from synthmed.data.imageset import PLAIN, ImageSet, Legend, write_image_set
 from synthmed.data.near_duplicates import near_duplicates, perceptual_hashes, standardised, thumbnail
 from synthmed.data.split import PARTS, SplitSettings, draw, split
+from synthmed.data.unseen import UnseenSettings, unseen_images
 
 BOX, LANCZOS = Image.Resampling.BOX, Image.Resampling.LANCZOS
 
@@ -30,6 +31,7 @@ def settings(**changes):
         "near_duplicate_correlation": 0.9,
         "on_near_duplicates": "report",
         "most": None,
+        "of_each_patient": None,
     }
     return SplitSettings(**(values | changes))
 
@@ -396,7 +398,7 @@ def test_parts_can_be_smaller_by_whole_patients_and_nested(tmp_path):
     write_image_set(tmp_path / "all.zip", [(row, smooth(number, 32)) for number, row in enumerate(fields)])
 
     def kept(most):
-        chosen = SplitSettings("patient", 0.2, 0.2, 1, 10, 0.98, "report", most)
+        chosen = SplitSettings("patient", 0.2, 0.2, 1, 10, 0.98, "report", most, None)
         paths = {part: tmp_path / f"{part}.zip" for part in PARTS}
         split(chosen, images=tmp_path / "all.zip", report=tmp_path / "r.json", **paths)
         return {part: ImageSet(path) for part, path in paths.items()}
@@ -408,4 +410,25 @@ def test_parts_can_be_smaller_by_whole_patients_and_nested(tmp_path):
     more = {part: set(images.column("image")) for part, images in kept({"train": 30}).items()}
     assert set(some["train"].column("image")) < more["train"] < set(whole["train"].column("image"))
     with pytest.raises(InputError, match="on_near_duplicates: move cannot"):
-        SplitSettings("patient", 0.2, 0.2, 1, 10, 0.98, "move", {"train": 5})
+        SplitSettings("patient", 0.2, 0.2, 1, 10, 0.98, "move", {"train": 5}, None)
+
+
+def test_some_images_of_training_patients_can_be_set_aside_and_are_found_again(tmp_path):
+    rows = images_of(90, patients=lambda number: f"p{number // 6}")
+    whole, _ = run(tmp_path, rows)
+    some, report = run(tmp_path, rows, of_each_patient=2)
+    assert (some["validation"].rows, some["test"].rows) == (whole["validation"].rows, whole["test"].rows)
+    kept, all_of_them = set(some["train"].column("image")), set(whole["train"].column("image"))
+    assert kept < all_of_them
+    assert set(Counter(some["train"].column("patient")).values()) == {2}
+    assert sum(report["counts"]["train"].values()) == len(kept)
+    paths = {"images": tmp_path / "images.zip", "train": tmp_path / "train.zip", "unseen": tmp_path / "unseen.zip"}
+    unseen_images(UnseenSettings(), **paths)
+    unseen = ImageSet(tmp_path / "unseen.zip")
+    assert set(unseen.column("image")) == all_of_them - kept
+    assert set(unseen.column("split")) == {"unseen"}
+    run(tmp_path, rows)
+    with pytest.raises(InputError, match=r"set split\.of_each_patient"):
+        unseen_images(UnseenSettings(), **paths)
+    with pytest.raises(InputError, match="of_each_patient leaves images out"):
+        settings(of_each_patient=2, on_near_duplicates="move")

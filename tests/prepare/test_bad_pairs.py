@@ -165,7 +165,12 @@ def test_patches_of_one_slide_in_two_parts(folder):
     rows = [(row | {"split": parts[place % 3]}, *rest) for place, (row, *rest) in enumerate(images.entries())]
     write_image_set(folder.parent / "parts.zip", rows, images.legend)
     settings = {"by": "column", "validation": None, "test": None, "seed": 1, "near_duplicate_bits": 10}
-    settings |= {"near_duplicate_correlation": 0.98, "on_near_duplicates": "report", "most": None}
+    settings |= {
+        "near_duplicate_correlation": 0.98,
+        "on_near_duplicates": "report",
+        "most": None,
+        "of_each_patient": None,
+    }
     out = {name: folder.parent / f"{name}.zip" for name in parts} | {"report": folder.parent / "split.json"}
     with pytest.raises(InputError, match=r"patient '0' is in train and in validation; use by: patient"):
         split(parse(SplitSettings, settings), images=folder.parent / "parts.zip", **out)

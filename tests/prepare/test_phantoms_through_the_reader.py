@@ -45,6 +45,7 @@ SPLIT = SplitSettings(
     near_duplicate_correlation=0.999,
     on_near_duplicates="report",
     most=None,
+    of_each_patient=None,
 )
 
 

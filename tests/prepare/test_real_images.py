@@ -52,6 +52,7 @@ def test_nih_chest_x_rays_as_a_folder_of_your_own(tmp_path, realdata):
         "near_duplicate_correlation": 0.95,
         "on_near_duplicates": "stop",
         "most": None,
+        "of_each_patient": None,
     }
     fetched = {"source": "folder", "provider": "folder", "options": options}
     parts, report = run(tmp_path, fetched, "folder.zip", prepared, divided)
@@ -92,6 +93,7 @@ def test_pneumonia_mnist_with_its_official_split(tmp_path, realdata):
         "near_duplicate_correlation": 0.98,
         "on_near_duplicates": "report",
         "most": None,
+        "of_each_patient": None,
     }
     fetched = {"source": "medmnist", "provider": "file", "options": {"path": str(source)}}
     parts, report = run(tmp_path, fetched, "medmnist.npz", prepared, divided)

@@ -18,34 +18,12 @@ SELECTION = {
 
 
 @dataclass(frozen=True)
-class NetworkOptions(CheckedOptions):
-    """One classifier of which every weight is trained, with several seeds."""
+class LearnerOptions(CheckedOptions):
+    """A network of which every weight is trained, with several seeds; what it tells apart is said elsewhere."""
 
-    targets: Annotated[Names, Meta(description="Names of the outputs.")]
-    target_column: Annotated[
-        str,
-        Meta(description="Column of the manifest; a target is 1 when it is one of the ;-separated names in the cell."),
-    ]
-    missing: Annotated[
-        Literal["error", "skip", "normal"],
-        Meta(description="What an empty cell means: stop, leave the image out, or the name normal."),
-    ]
-    holdout: Annotated[
-        Fraction | None,
-        Meta(
-            description="Share of the training set, drawn by patient, that becomes the validation part; null: a "
-            "set of its own."
-        ),
-    ]
     architecture: Annotated[
         Literal["small_cnn", "resnet50", "inception_v4"],
         Meta(description="The network. Channels behind colours begin with weights of 0."),
-    ]
-    outputs: Annotated[
-        Literal["independent", "exclusive"],
-        Meta(
-            description="independent: a sigmoid each, any may be true; exclusive: a softmax over all, one of which is."
-        ),
     ]
     channels: (
         Annotated[
@@ -88,6 +66,34 @@ class NetworkOptions(CheckedOptions):
     select: Annotated[
         Literal["loss", "auroc"],
         Meta(description="The check that is kept: lowest validation loss, or largest mean area under the ROC curve."),
+    ]
+
+
+@dataclass(frozen=True)
+class NetworkOptions(LearnerOptions):
+    """One classifier of which every weight is trained, with several seeds."""
+
+    targets: Annotated[Names, Meta(description="Names of the outputs.")]
+    target_column: Annotated[
+        str,
+        Meta(description="Column of the manifest; a target is 1 when it is one of the ;-separated names in the cell."),
+    ]
+    missing: Annotated[
+        Literal["error", "skip", "normal"],
+        Meta(description="What an empty cell means: stop, leave the image out, or the name normal."),
+    ]
+    holdout: Annotated[
+        Fraction | None,
+        Meta(
+            description="Share of the training set, drawn by patient, that becomes the validation part; null: a "
+            "set of its own."
+        ),
+    ]
+    outputs: Annotated[
+        Literal["independent", "exclusive"],
+        Meta(
+            description="independent: a sigmoid each, any may be true; exclusive: a softmax over all, one of which is."
+        ),
     ]
 
 

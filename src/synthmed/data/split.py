@@ -5,6 +5,7 @@ for as well, because a test image that was trained on flatters every result.
 """
 
 import logging
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,13 @@ class SplitSettings:
             "smaller number keeps a part of what a larger one keeps."
         ),
     ]
+    of_each_patient: Annotated[
+        Count | None,
+        Meta(
+            description="Images that are kept of each patient of the training part, drawn at random; the others are in "
+            "no part, and known as unseen images of these patients; null: all."
+        ),
+    ]
 
     def __post_init__(self) -> None:
         shares = {"validation": self.validation, "test": self.test}
@@ -79,8 +87,11 @@ class SplitSettings:
             raise InputError("settings validation and test must be shares when by is 'patient'")
         if self.by == "column" and self.test is not None:
             raise InputError(f"setting test is {self.test}; it must be null when by is 'column' (the column says it)")
-        if self.most is not None and self.on_near_duplicates == "move":
-            raise InputError("setting most leaves images out, which on_near_duplicates: move cannot; set it to report")
+        for name in ("most", "of_each_patient"):
+            if getattr(self, name) is not None and self.on_near_duplicates == "move":
+                raise InputError(
+                    f"setting {name} leaves images out, which on_near_duplicates: move cannot; set it to report"
+                )
         if sum(share for share in shares.values() if share is not None) >= 1:
             raise InputError(f"settings {shares}: some images must be left for training")
 
@@ -107,8 +118,9 @@ def split(
         parts = _parts(image_set, _joined(patients, found.groups), labels, settings)
     else:
         parts = _parts(image_set, patients, labels, settings)
-        if settings.most is not None:
-            keep = _kept(patients, parts, settings.most, settings.seed)
+        if settings.most is not None or settings.of_each_patient is not None:
+            keep = _kept(patients, parts, settings.most or {}, settings.seed)
+            keep = _few_of_each(keep, image_set, parts, settings)
             image_set.rows, parts = [image_set.rows[index] for index in keep], [parts[index] for index in keep]
             labels, patients = image_set.column("label"), image_set.column("patient")
         found = _search(image_set, patients, parts, settings)
@@ -144,6 +156,23 @@ def _kept(patients: Sequence[str], parts: Sequence[str], most: Mapping[str, int]
         if len(own) <= left[part]:
             kept += own
             left[part] -= len(own)
+    return sorted(kept)
+
+
+def _few_of_each(keep: Sequence[int], image_set: ImageSet, parts: Sequence[str], settings: SplitSettings) -> list[int]:
+    """Of the positions `keep` those that settings.of_each_patient leaves. What is drawn of a patient depends on nobody
+    else."""
+    if settings.of_each_patient is None:
+        return list(keep)
+    of_patient = defaultdict(list)
+    for index in keep:
+        of_patient[image_set.rows[index]["patient"]].append(index)
+    kept = []
+    for patient, own in of_patient.items():
+        if parts[own[0]] == "train":
+            rng = np.random.default_rng([settings.seed, zlib.crc32(patient.encode())])
+            own = [own[place] for place in rng.permutation(len(own))[: settings.of_each_patient].tolist()]
+        kept += own
     return sorted(kept)
 
 

@@ -96,6 +96,24 @@ def beside(first: Measured, second: Measured) -> Measured:
     )
 
 
+def of_the_same(first: Measured, second: Measured) -> Measured:
+    """One outcome on two sets of other images of the same patients: the estimates of the first, then of the second.
+
+    A patient's influences on both stand in one row, so that what is easy or hard about the patient cancels in the
+    difference. Raises InputError where the patients differ.
+    """
+    if first.patients.tolist() != second.patients.tolist():
+        other = sorted(set(map(str, first.patients)) ^ set(map(str, second.patients)))
+        raise InputError(f"patient {other[0]!r} has images in one of the two sets only; they cannot be paired")
+    return replace(
+        first,
+        estimates=np.concatenate([first.estimates, second.estimates]),
+        influence=np.concatenate([first.influence, second.influence], axis=1),
+        leverage=np.maximum(first.leverage, second.leverage),
+        cases=first.cases + second.cases,
+    )
+
+
 # ------------------------------------------------------------------------------------------------- sums over patients
 class _Patients(NamedTuple):
     """names (G,); number: int (N,), of each case's patient."""

@@ -1,0 +1,224 @@
+"""Re-identification: patients with stripes of their own are recognised in whatever shows their stripes, only there."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json
+from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.evaluation import reidentify as module
+from synthmed.evaluation.compare_identities import CompareIdentitiesSettings, compare_identities
+from synthmed.evaluation.reidentify import (
+    Changes,
+    HeadRecogniser,
+    Images,
+    NetworkRecogniser,
+    ReidentifySettings,
+    patients_in_order,
+    reidentify,
+)
+from synthmed.evaluation.scores import read_scores
+from synthmed.extractors import domain
+
+PATIENTS, SIZE = 6, 16
+HEAD = HeadRecogniser("head", learning_rate=0.01, dropout=0.1, seeds=3, steps=300, batch_size=8, check_every=50)
+SETTINGS = ReidentifySettings(
+    patients=(4, 6),
+    variants=("plain", "normalised"),
+    changes=Changes(flip=False, shift=0.05, colour=0.05),
+    recogniser=HEAD,
+    input_size=None,
+    batch_size=64,
+    threads=1,
+    device="cpu",
+    precision="fp32",
+    extractor="domain",
+    classes=("normal", "tumour"),
+    sets=("copier", "dreamer"),
+    seed=1,
+)
+COMPARE = CompareIdentitiesSettings(alpha=0.05, margin=0.1)
+
+
+def texture(rng, person):
+    """Noise and, of a person with a number, stripes of an angle of their own; pink."""
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    grey = 120 + 12 * rng.standard_normal((SIZE, SIZE))
+    if person is not None:
+        angle = np.pi * person / PATIENTS
+        wave = np.cos(angle) * rows + np.sin(angle) * columns
+        grey = grey + 45 * np.sin(1.3 * wave + rng.uniform(0, 6.3))
+    return np.clip(grey[:, :, None] + np.array([40, -20, 20]), 0, 255).astype(np.uint8)
+
+
+def write(path, people, each, seed, *, stripes=True, named="p", origin=None):
+    """`each` images of each person. stripes: whether they show whose they are; origin: name of the training image that
+    each was made from."""
+    rng, rows = np.random.default_rng(seed), []
+    for person in people:
+        for number in range(each):
+            fields = {
+                "image": f"{path.stem}_{person}_{number}.png",
+                "label": SETTINGS.classes[person % 2],
+                "patient": f"{named}{person}" if origin is None else f"synthetic-{path.stem}-{person}-{number}",
+            }
+            fields |= {} if origin is None else {"origin": origin(person, number)}
+            rows.append((fields, texture(rng, person if stripes else None)))
+    write_image_set(path, rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    folder, people = tmp_path_factory.mktemp("people"), range(PATIENTS)
+    train = write(folder / "train.zip", people, 6, 1)
+    learn = domain.DomainSettings(
+        classes=SETTINGS.classes, seed=0, input_size=SIZE, patch=5, filters=12, windows=1, patches=3000, iterations=5,
+        whitening=0.1, threshold=0.5, threads=1, view="image",
+    )  # fmt: skip
+    domain.train(learn, train=train, validation=train, weights=folder / "domain.pt")
+    made = {"origin": lambda person, number: f"train_{person}_{number}.png"}
+    write(folder / "copier.zip", people, 5, 2, **made)
+    write(folder / "dreamer.zip", people, 5, 3, stripes=False, **made)
+    write(folder / "unseen.zip", people, 5, 4)
+    write(folder / "faceless.zip", people, 5, 5, stripes=False)
+    write(folder / "strangers.zip", people, 5, 6, stripes=False, named="s")
+    write(folder / "uniform.zip", people, 5, 8, stripes=False, origin=lambda *_: "")
+    return folder
+
+
+def run(sets, tmp_path, settings=SETTINGS, names=("copier", "dreamer"), **inputs):
+    files = {name: sets / f"{name}.zip" for name in ("train", "unseen", "strangers")}
+    files |= {"synthetic": [sets / f"{name}.zip" for name in names], "weights": sets / "domain.pt", "pretrained": None}
+    outputs = {name: tmp_path / f"{name}.csv" for name in ("scores", "retrieval", "summary")}
+    reidentify(settings, **(files | inputs), **outputs)
+    compare_identities(COMPARE, **outputs, out=tmp_path / "results.json")
+    return read_json(tmp_path / "results.json"), outputs
+
+
+@pytest.fixture(scope="module")
+def found(sets, tmp_path_factory):
+    return run(sets, tmp_path_factory.mktemp("found"))
+
+
+def row_of(found, variant="plain", patients=6):
+    return next(row for row in found["rows"] if (row["variant"], row["patients"]) == (variant, patients))
+
+
+@pytest.mark.parametrize("variant", ["plain", "normalised"])
+def test_who_shows_their_stripes_is_recognised(found, variant):
+    row = row_of(found[0], variant)
+    tests = row["tests"]
+    assert row["chance"] == 1 / 6
+    assert row["class_chance"] == pytest.approx(1 / 3)  # three of six patients have each class
+    assert tests["seen"]["top1"]["value"] > 0.95
+    assert tests["unseen"]["top1"]["value"] > 0.8
+    assert tests["changed"]["top1"]["value"] > 0.8
+    assert tests["copier"]["top1"]["value"] > 0.8
+    assert tests["copier"]["finding"][0] == "recognised"
+    assert tests["copier"]["above"]["difference"]["value"] == pytest.approx(
+        tests["copier"]["top1"]["value"] - row["class_chance"]
+    )
+
+
+def test_who_does_not_is_not(found):
+    tests = row_of(found[0])["tests"]
+    assert tests["dreamer"]["top1"]["value"] < 0.4
+    assert tests["dreamer"]["finding"] == ["not shown", "less well"]
+    seen = tests["seen"]["top1"]["value"]
+    assert tests["dreamer"]["drop"]["value"] == pytest.approx(seen - tests["dreamer"]["top1"]["value"])
+    against = tests["dreamer"]["against"]["difference"]["value"]
+    assert against == pytest.approx(tests["dreamer"]["top1"]["value"] - tests["unseen"]["top1"]["value"])
+
+
+def test_without_a_texture_of_their_own_unseen_images_are_not_recognised(sets, tmp_path):
+    results, _ = run(sets, tmp_path, unseen=sets / "faceless.zip", train=sets / "train.zip")
+    unseen = row_of(results)["tests"]["unseen"]["top1"]
+    assert unseen["low"] < 1 / 6 < unseen["high"]
+
+
+def test_a_set_without_sources_is_held_against_strangers(sets, tmp_path):
+    results, _ = run(sets, tmp_path, replace(SETTINGS, sets=("uniform",), variants=("plain",)), names=("uniform",))
+    assert results["sets"] == {"uniform": "nearest"}
+    test = row_of(results)["tests"]["uniform"]
+    strangers = row_of(results)["tests"]["strangers"]["top1"]["value"]
+    assert test["above"]["difference"]["value"] == pytest.approx(test["top1"]["value"] - strangers)
+    assert test["finding"] == ["not shown", None]
+    assert "retrieved" not in test
+
+
+def test_the_nearest_image_gives_the_source_away_where_it_does(sets, tmp_path, found):
+    copies = ImageSet(sets / "train.zip")
+    rows = [
+        (row | {"image": f"copy_{row['image']}", "origin": row["image"]}, copies[n])
+        for n, row in enumerate(copies.rows)
+    ]
+    write_image_set(tmp_path / "exact.zip", rows)
+    settings = replace(SETTINGS, sets=("exact",), variants=("plain",), patients=(4,))
+    results, outputs = run(sets, tmp_path, settings, names=(), synthetic=[tmp_path / "exact.zip"])
+    exact = row_of(results, patients=4)["tests"]["exact"]
+    assert (exact["retrieved"]["value"], exact["retrieved_top5"]["value"]) == (1, 1)
+    assert exact["drop"]["value"] == 0
+    assert row_of(found[0])["tests"]["dreamer"]["retrieved"]["value"] < 0.3
+    scores = read_scores(outputs["retrieval"], ["retrieved"])
+    assert set(scores.cases) == {"4.changed", "4.exact"}
+
+
+def test_fewer_patients_are_among_more_and_classes_take_turns():
+    labels = np.array(["a", "b", "a", "a", "b", "a"])
+    patients = np.array([f"p{number}" for number in range(6)])
+    images = Images(patients, patients, labels, np.zeros((6, 1, 1, 1), np.uint8))
+    order = patients_in_order(images, {*patients.tolist()} - {"p3"}, ("a", "b"), 1)
+    of = dict(zip(patients.tolist(), labels.tolist(), strict=True))
+    assert [of[name] for name in order] == ["a", "b", "a", "b", "a"]
+    assert "p3" not in order
+    assert order == patients_in_order(images, {*patients.tolist()} - {"p3"}, ("a", "b"), 1)
+
+
+def test_networks_recognise_too(sets, tmp_path):
+    network = NetworkRecogniser(
+        kind="network", architecture="small_cnn", channels=(8, 16), dropout=0.1, size=None, pretrained=None, seeds=2,
+        steps=200, check_every=50, batch_size=12, accumulate=1, learning_rate=0.005, schedule="cosine",
+        class_weights="none", flip=False, shift=0.0, select="loss", precision="fp32", channels_last=True,
+        save_every=200, processes=1, threads=1, device="cpu",
+    )  # fmt: skip
+    settings = replace(SETTINGS, recogniser=network, variants=("plain",), patients=(6,), sets=("copier",))
+    results, _ = run(sets, tmp_path, settings, names=("copier",))
+    tests = row_of(results)["tests"]
+    assert results["network"] == "small_cnn"
+    assert tests["seen"]["top1"]["value"] > 0.9
+    assert tests["copier"]["top1"]["value"] > 0.6
+    assert not list(tmp_path.glob("*.resume.pt"))
+    with pytest.raises(InputError, match="processes is 2"):
+        replace(network, processes=2)
+
+
+def test_what_cannot_be_asked_is_refused(sets, tmp_path):
+    with pytest.raises(InputError, match=r"patients asks for 7, but 6 patients of .*of_each_patient"):
+        run(sets, tmp_path, replace(SETTINGS, patients=(7,)))
+    with pytest.raises(InputError, match="fewer come first"):
+        replace(SETTINGS, patients=(6, 4))
+    with pytest.raises(InputError, match="2 synthetic sets for"):
+        run(sets, tmp_path, replace(SETTINGS, sets=("copier",)))
+    grey = Images(*[np.array(["a"])] * 3, np.zeros((1, 4, 4, 1), np.uint8))
+    with pytest.raises(InputError, match="no colours; take it out"):
+        module._variant("normalised", {"seen": grey}, "train.zip")
+
+
+def test_changes_stay_mild():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (20, SIZE, SIZE, 3)).astype(np.uint8)
+    images = Images(*[np.array(["a"] * 20)] * 3, pixels)
+    same = module._changed(images, replace(SETTINGS, changes=Changes(False, 0.0, 0.0)))
+    assert np.array_equal(same.pixels, pixels)
+    coloured = module._changed(images, replace(SETTINGS, changes=Changes(False, 0.0, 0.1))).pixels
+    ratio = coloured[pixels > 100] / pixels[pixels > 100]
+    assert 0.89 < ratio.min() < 0.95
+    assert ratio.max() < 1.11
+    flipped = module._changed(images, replace(SETTINGS, changes=Changes(True, 0.0, 0.0))).pixels
+    mirrored = [np.array_equal(one, other[:, ::-1]) for one, other in zip(flipped, pixels, strict=True)]
+    assert 4 < sum(mirrored) < 16
+    assert torch.get_num_threads() >= 1
