@@ -106,7 +106,14 @@ def test_a_generator_that_takes_them_trains_and_translates(parts, tmp_path):
         "repeats": 1,
         "seed": 1,
     }
-    chosen |= {"samples": {"normal": 3}, "batch_size": 2, "threads": 1, "device": "cpu", "truncation": None}
+    chosen |= {
+        "samples": {"normal": 3},
+        "batch_size": 2,
+        "threads": 1,
+        "device": "cpu",
+        "truncation": None,
+        "start_scale": None,
+    }
     sample(
         parse(SampleSettings, chosen),
         checkpoints=[tmp_path / "c.pt"],

@@ -36,7 +36,7 @@ def build(name, seed=0, total_steps=10):
     config = parse(model_class.Config, tiny["config"])
     model = model_class(config, tiny["shape"], classes, *mask_channels(model_class))
     model.rng.manual_seed(seed)
-    model.total_steps = total_steps
+    model.plan((batch.images for batch in batches(model)), total_steps)
     return model
 
 
@@ -87,6 +87,8 @@ def draw(model, count=3, seed=5):
     label = model.classes[0]
     given = batches(model, size=count, seed=9)[0]
     source = given.images[:count] if "image" in model.needs else given.masks
+    if "origin" in model.needs:
+        source = batches(model)[0].images[:count]  # those that it was told of
     return model.sample(count, label, torch.Generator().manual_seed(seed), source)
 
 
@@ -256,7 +258,8 @@ def test_layer_table_lists_every_trained_parameter(name):
 def test_gradients_of_micro_batches_add_up(name, monkeypatch):
     """Of several micro-batches, each with the same noise, losses and gradients are the mean of those of each alone."""
     monkeypatch.setattr("synthmed.training.optimizer.Adam.step", lambda self: None)
-    given = batches(build(name), count=2, size=2)
+    model = build(name)
+    given = batches(model, count=2, size=4 if "origin" in model.needs else 2)  # networks of each image's own: all four
 
     def gradients(chosen):
         model = without_random_weights(build(name))

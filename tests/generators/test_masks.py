@@ -115,6 +115,7 @@ def sample_settings(model, samples, labels=("normal", "tumour")):
         "threads": 1,
         "device": "cpu",
         "truncation": None,
+        "start_scale": None,
     }
     return parse(SampleSettings, values | more)
 

@@ -28,12 +28,12 @@ def build(name, changes):
     config = parse(model_class.Config, TINY[name]["config"] | changes)
     given = [MASK_CHANNELS] if "mask" in model_class.needs else []
     model = model_class(config, TINY[name]["shape"], classes, *given)
+    model.plan([batches(model, 0)[0].images], STEPS)
     # Away from the symmetric start: biases, scales, strengths of noise that are 0 or 1 would hide what they do.
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape))
     model.rng.manual_seed(1)
-    model.total_steps = STEPS
     return model
 
 

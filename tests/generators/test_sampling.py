@@ -83,6 +83,7 @@ def settings(**changes):
         "samples": {"normal": 5, "abnormal": 3},
         "seed": 1,
         "truncation": None,
+        "start_scale": None,
         "batch_size": 2,
         "threads": 1,
         "device": "cpu",

@@ -107,6 +107,25 @@ TINY = {
             "ema_decay": 0.99,
         },
     },
+    # Two scales, of 12 and 24 px.
+    "singan": {
+        "shape": (1, 24, 24),
+        "config": {
+            "coarsest": 12,
+            "factor": 0.5,
+            "kernels": 4,
+            "discriminator_steps": 2,
+            "generator_steps": 2,
+            "reconstruction_weight": 15.0,
+            "gradient_penalty": 0.1,
+            "noise_factor": 0.1,
+            "learning_rate": 5.0e-4,
+            "beta1": 0.5,
+            "drop_after": 0.8,
+            "drop": 0.1,
+            "group_sizes": [4],
+        },
+    },
     "stylegan2": {
         "shape": (3, 16, 16),
         "config": {

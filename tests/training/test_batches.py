@@ -7,7 +7,7 @@ import torch
 from synthmed.core.errors import InputError
 from synthmed.data.imageset import write_image_set
 from synthmed.training import batches as real_images
-from synthmed.training.batches import RealImages, Shuffled
+from synthmed.training.batches import Endless, RealImages
 
 CPU = torch.device("cpu"), torch.contiguous_format
 NOISE, IMAGE, MASK = (frozenset({need}) for need in ("noise", "image", "mask"))
@@ -39,7 +39,7 @@ def opened(path, labels=("normal",), **changes):
 
 
 def test_every_epoch_shows_every_image_once():
-    order, rng = Shuffled(torch.arange(7)), torch.Generator().manual_seed(0)
+    order, rng = Endless(torch.arange(7)), torch.Generator().manual_seed(0)
     taken = torch.cat([order.take(3, rng) for _ in range(7)])
     for epoch in range(3):
         assert sorted(taken[7 * epoch : 7 * epoch + 7].tolist()) == list(range(7))

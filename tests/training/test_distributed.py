@@ -51,6 +51,7 @@ def settings(name, config=None, **loop):
     model = name.split("_")[0]
     changes = {"dcgan": {"dropout": 0.0}, "pggan": GROWTH, "pix2pix": {"noise": ["channel"], "dropout": 0.0}}
     masks = {"masks": "classes", "jitter": 1.25} if model == "pix2pix" else {}
+    masks = {"accumulate": 1, "flip": False} if model == "singan" else masks
     return {
         "model": model,
         "classes": ["normal", "abnormal"],

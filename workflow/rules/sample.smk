@@ -15,6 +15,7 @@ for experiment in EXPERIMENTS:
                 "repeats": repeats_of(generator),
                 "seed": entry["seed"],
                 "truncation": None,
+                "start_scale": None,
                 **generator["sampling"],
             },
         )

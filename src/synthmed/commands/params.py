@@ -40,7 +40,7 @@ from synthmed.evaluation.validate_verdict import ValidationOptions
 from synthmed.extractors.domain import DomainOptions
 from synthmed.extractors.features import FeatureOptions
 from synthmed.generators.deformed_masks import DeformOptions
-from synthmed.generators.sampling import SamplingOptions, Truncation
+from synthmed.generators.sampling import SamplingOptions, StartScale, Truncation
 from synthmed.generators.train import TrainingOptions
 from synthmed.latent.axes import AxesOptions
 from synthmed.latent.editing import EditingOptions
@@ -176,6 +176,7 @@ class Sampling(SamplingOptions):
         ),
     ]
     truncation: Truncation = None
+    start_scale: StartScale = None
 
 
 @dataclass(frozen=True)

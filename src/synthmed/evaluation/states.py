@@ -19,7 +19,7 @@ from synthmed.data.imageset import ImageSet
 from synthmed.extractors.extractor import Extractor
 from synthmed.extractors.features import FeatureOptions, load_extractor
 from synthmed.generators.base import Generator
-from synthmed.generators.sampling import SampleSettings, draw_images, find_sources, from_checkpoint
+from synthmed.generators.sampling import SOURCES, SampleSettings, draw_images, find_sources, from_checkpoint
 from synthmed.generators.states import read_states
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.fidelity import frechet_distance
@@ -111,7 +111,7 @@ def score_states(
         row: dict[str, object] = {"step": saved.step}
         drawn: list[tuple] = []
         for name, part in parts.items():
-            if not drawn or not model.needs.isdisjoint({"mask", "image"}):
+            if not drawn or not model.needs.isdisjoint(SOURCES):
                 drawn = _drawn(settings, model, part)
                 features, probabilities = _features(extractor, [pixels for _, pixels, *_ in drawn], settings, device)
             row[name] = _measured(part.features, features, probabilities, settings)
@@ -144,7 +144,7 @@ def _parts(settings: ScoreSettings, train: Path, test: Path, *features: Path) ->
 def _drawn(settings: ScoreSettings, model: Generator, part: Part) -> list[tuple]:
     """(further columns, pixels (H, W, C), mask if any) of every image of a state."""
     samples = part.counts
-    if model.needs.isdisjoint({"label", "mask", "image"}) and len(settings.labels) > 1:
+    if model.needs.isdisjoint({"label", *SOURCES}) and len(settings.labels) > 1:
         samples = {UNLABELLED: sum(samples.values())}
     own = {name: getattr(settings, name) for name in ("batch_size", "threads", "device", "model", "generator")}
     trainings = {settings.part: settings.labels}
@@ -156,8 +156,9 @@ def _drawn(settings: ScoreSettings, model: Generator, part: Part) -> list[tuple]
         repeats=1,
         seed=settings.seed,
         truncation=None,
+        start_scale=None,
     )
-    given = not model.needs.isdisjoint({"mask", "image"})
+    given = not model.needs.isdisjoint(SOURCES)
     made_by = dict.fromkeys(samples, settings.part)
     sources = find_sources(asked, part.images, made_by, model.needs) if given else {}
     real = part.images if given else None

@@ -14,11 +14,12 @@ GENERATORS = {
     "fastgan": "synthmed.generators.fastgan",
     "pggan": "synthmed.generators.pggan",
     "pix2pix": "synthmed.generators.pix2pix",
+    "singan": "synthmed.generators.singan",
     "stylegan2": "synthmed.generators.stylegan2",
 }
 """Name in the settings → module with `Config` and `Model`."""
 
-NEEDS = frozenset({"noise", "label", "image", "mask"})
+NEEDS = frozenset({"noise", "label", "image", "mask", "origin"})
 """What a generator can need to make an image, see Generator.needs in base.py."""
 
 

@@ -7,7 +7,7 @@ knows only what stands here; schedules (growing, linear decay, image pools) are 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -51,8 +51,9 @@ class Generator(nn.Module):
     workflow reads it from the source text. "noise": drawn numbers, so that one source or none gives many samples;
     "label": the class that is asked for, any of those that were trained (without it one training makes one class);
     "image": an image of another class to translate, and every batch has batch_size images of every class; "mask": the
-    channels of a mask (not together with "image"), and batches have masks. One that the Config has a setting of the
-    same name for is needed where that is not empty, 0 or false; of a model, `needs` is what it needs."""
+    channels of a mask (not together with "image"), and batches have masks; "origin": one of the images that it was
+    trained on, which is varied, and batches are these images in turn, as they are. One that the Config has a setting of
+    the same name for is needed where that is not empty, 0 or false; of a model, `needs` is what it needs."""
     inference_modules: ClassVar[tuple[str, ...]] = ("generator_ema",)
     """Names of the modules that sample() and discriminator_features() use; they are what the checkpoint carries."""
 
@@ -68,6 +69,9 @@ class Generator(nn.Module):
 
     truncation: float = 1.0
     """How far samples lie from the mean of w, as a share (Karras et al. 2019, appendix B); of a model with w."""
+
+    start_scale: int = 0
+    """The scale from which samples are drawn, 0: the coarsest; of a model that needs an origin."""
 
     optimizers: dict[str, Adam]
 
@@ -95,7 +99,7 @@ class Generator(nn.Module):
         self.step = 0
         """Finished training steps; the loop counts."""
         self.total_steps = 0
-        """Steps of the whole training, for schedules; the loop sets it."""
+        """Steps of the whole training, for schedules; `plan` sets it."""
 
     @classmethod
     def build(
@@ -129,6 +133,11 @@ class Generator(nn.Module):
         """Images of the next micro-batch (of each class where the model needs images), of all ranks together:
         the setting training.batch_size, or fewer where a model that grows asks for it."""
         return setting
+
+    def plan(self, images: Iterable[Tensor], steps: int) -> None:
+        """What the training will be, told before it: all its images, in parts (n, C, H, W) float32 in [-1, 1], and its
+        setting `steps`. Sets total_steps, which is more where a model trains networks for one image after another."""
+        self.total_steps = steps
 
     def run_all_layers(self, batch: Batch) -> None:
         """Run every layer once, for `synthmed describe`. Here: one training step."""
@@ -170,8 +179,8 @@ class Generator(nn.Module):
     def sample(self, count: int, label: str, noise: torch.Generator, source: Tensor | None) -> Tensor:
         """`count` synthetic images of class `label`: (count, C, H, W) float32 in [-1, 1], no gradient, EMA weights in
         eval mode. All randomness comes from `noise` (a CPU generator). `source`: (count, C, H, W) in [-1, 1], the
-        images to translate or the channels of masks, for models that need such; None for the others. Here:
-        synthesise() of normal noise."""
+        images to translate or to vary, or the channels of masks, for models that need such; None for the others.
+        Here: synthesise() of normal noise."""
         if self.latent_size is None:
             raise NotImplementedError
         return self.synthesise(torch.randn(count, self.latent_size, generator=noise).to(self.device))

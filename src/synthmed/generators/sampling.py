@@ -26,6 +26,8 @@ from synthmed.training.device import choose_device, derived_seed
 from synthmed.training.images import to_model, to_pixels
 
 logger = logging.getLogger(__name__)
+SOURCES = frozenset({"image", "mask", "origin"})
+"""Needs of a model that makes each sample from a real image, or from its mask."""
 
 
 Truncation = Annotated[
@@ -35,6 +37,16 @@ Truncation = Annotated[
         le=1,
         description="How far samples lie from the mean of w, as a share (psi): less variety, fewer odd images. Of a "
         "generator with a space w. Without it, or 1: as it was trained.",
+    ),
+]
+
+
+StartScale = Annotated[
+    int | None,
+    Meta(
+        ge=0,
+        description="The scale from which samples are drawn, 0: the coarsest; what is coarser is the image's that is "
+        "varied. Of a generator that varies its training images. Without it: 0.",
     ),
 ]
 
@@ -67,6 +79,7 @@ class SampleSettings(SamplingOptions):
     repeats: Annotated[Count, Meta(description="Checkpoints of each training, each with a seed of its own.")]
     seed: Seed
     truncation: Truncation
+    start_scale: StartScale
 
 
 def restore(path: Path, model: str, labels: tuple[str, ...]) -> Generator:
@@ -111,7 +124,7 @@ def find_trainings(settings: SampleSettings, model_class: type[Generator]) -> di
     UNLABELLED. Raises InputError when a label has no training or several, or cannot be asked for.
     """
     found = {}
-    unconditional = model_class.needs.isdisjoint({"label", "image", "mask"})
+    unconditional = model_class.needs.isdisjoint({"label", *SOURCES})
     for label in settings.samples:
         if label not in (*settings.classes, UNLABELLED):
             raise InputError(f"setting samples.{label}: the classes are {list(settings.classes)}")
@@ -140,10 +153,11 @@ def find_trainings(settings: SampleSettings, model_class: type[Generator]) -> di
 def find_sources(
     settings: SampleSettings, images: ImageSet, trainings: dict[str, str], needs: frozenset[str]
 ) -> dict[str, np.ndarray]:
-    """Label → positions of the images to translate, or of those whose masks are painted.
+    """Label → positions of the images to translate or to vary, or of those whose masks are painted.
 
-    Images to translate are of the other classes of the training, masks of the class itself. Each is used once before
-    any is used again; a model without noise makes one sample of a source. Raises InputError when there are too few.
+    Images to translate are of the other classes of the training, all others of the class itself. Each is used once
+    before any is used again; a model without noise makes one sample of a source. Raises InputError when there are too
+    few.
     """
     labels = np.array(images.column("label"))
     usable = np.array([bool(mask) for mask in images.column("mask")]) | ("mask" not in needs)
@@ -153,6 +167,7 @@ def find_sources(
         candidates = np.flatnonzero(np.isin(labels, others if "image" in needs else [label]) & usable)
         if count > len(candidates) and ("noise" not in needs or len(candidates) == 0):
             what = f"images of {others} to translate" if "image" in needs else f"masks of {label!r}"
+            what = f"images of {label!r} to vary" if "origin" in needs else what
             raise InputError(
                 f"setting samples.{label} is {count}, but {images.path} has {len(candidates)} {what} "
                 f"and each gives one sample; ask for at most {len(candidates)}"
@@ -168,11 +183,11 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
     """Draw a synthetic image set.
 
     checkpoints: one per training, in the order of settings.trainings, then those of the next repeat; images: the
-    training part, whose images a model translates or whose masks it paints, where it needs such, or a set of other
-    masks. synthetic: image set with settings.samples[label] images of each label by each repeat, with masks where the
-    model draws or is given some; what was made from a real image or its mask names it in the column `origin`, and with
-    several repeats `training` tells them apart, from 1. Memory holds one batch. Raises InputError on checkpoints that
-    do not fit the settings or each other, and on more samples than their sources can give.
+    training part, whose images a model translates or varies or whose masks it paints, where it needs such, or a set of
+    other masks. synthetic: image set with settings.samples[label] images of each label by each repeat, with masks where
+    the model draws or is given some; what was made from a real image or its mask names it in the column `origin`, and
+    with several repeats `training` tells them apart, from 1. Memory holds one batch. Raises InputError on checkpoints
+    that do not fit the settings or each other, and on more samples than their sources can give.
     """
     if len(checkpoints) != len(settings.trainings) * settings.repeats:
         raise InputError(
@@ -191,6 +206,11 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
         raise InputError(
             f"setting sampling.truncation is {settings.truncation}, but {settings.model} has no space w; leave it out"
         )
+    if settings.start_scale is not None and "origin" not in model_class.needs:
+        raise InputError(
+            f"setting sampling.start_scale is {settings.start_scale}, but {settings.model} varies no image; leave it "
+            "out"
+        )
     named = [(repeat, *training) for repeat in range(settings.repeats) for training in settings.trainings.items()]
     models = {
         (repeat, name): restore(Path(path), settings.model, labels)
@@ -203,7 +223,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
             "alike"
         )
     real, sources = None, {}
-    if not model_class.needs.isdisjoint({"image", "mask"}):
+    if not model_class.needs.isdisjoint(SOURCES):
         real = ImageSet(images)
         sources = find_sources(settings, real, trainings, models[0, trainings[next(iter(trainings))]].needs)
 
@@ -212,6 +232,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
         for repeat, label in itertools.product(range(settings.repeats), sorted(settings.samples)):
             again = f"_r{repeat + 1}" if repeat else ""
             model = models[repeat, trainings[label]].to(device)
+            model.start_scale = settings.start_scale or 0
             model.truncation = 1.0 if settings.truncation is None else settings.truncation
             drawn = draw_images(settings, label, again, model, real, sources.get(label))
             for made, (found, *content) in enumerate(drawn, start=1):

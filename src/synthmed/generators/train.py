@@ -9,6 +9,7 @@ import torch
 from msgspec import Meta
 
 from synthmed import generators
+from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file
 from synthmed.core.provenance import code_hashes
 from synthmed.core.settings import Count, Seed, parse
@@ -23,11 +24,13 @@ from synthmed.training import distributed
 from synthmed.training.batches import Learnt, RealImages
 from synthmed.training.device import derived_seed
 from synthmed.training.history import History
-from synthmed.training.images import Batch
+from synthmed.training.images import Batch, to_model
 from synthmed.training.loop import Check, LoopOptions, fit, workers
 from synthmed.training.resume import ResumeState
 
 logger = logging.getLogger(__name__)
+CHUNK = 64
+"""Images at a time that a model is shown before its training."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +141,11 @@ def train(
     code = code_hashes(__name__, generators.GENERATORS[settings.model])
     begun = {} if initial is None else {"initial": hash_file(initial)}
     resume = ResumeState(checkpoint, asdict(settings) | {"images": hash_file(images), "code": code} | begun)
-    record, kept = History(history), KeptStates(checkpoint, settings.training.keep_every, settings.training.steps)
+    record = History(history)
     with workers(settings.training) as device:
         data = _real_images(settings, model_class, Path(images))
         model = _build(model_class, config, data, settings, initial, device)
+        kept = KeptStates(checkpoint, settings.training.keep_every, model.total_steps)
         pictures = Samples(model, data.read, data.labels, settings.seed)
         _fit(settings, model, data, record, pictures, Path(samples), resume, kept)
     # Again, in case somebody removed them when the training was stopped after its last step.
@@ -168,6 +172,11 @@ def _state(settings: TrainSettings, model: Generator, step: int) -> checkpoints.
 
 def _real_images(settings: TrainSettings, model_class: type[Generator], images: Path) -> RealImages:
     loop = settings.training
+    if "origin" in model_class.needs and loop.accumulate > 1:
+        raise InputError(
+            f"setting training.accumulate is {loop.accumulate}, but {settings.model} learns each image by itself; set "
+            "it to 1"
+        )
     return RealImages(
         images,
         settings.classes,
@@ -206,7 +215,7 @@ def _fit(
         return [data.batch(count, device, loop.memory_format) for _ in range(loop.accumulate)]
 
     def draw_samples(step: int) -> dict[str, float]:
-        found = pictures.check(step, loop.steps)
+        found = pictures.check(step, model.total_steps)
         pictures.write(samples)
         return {"diversity": found}
 
@@ -221,7 +230,7 @@ def _fit(
         model,
         next_batches,
         name=settings.model,
-        steps=loop.steps,
+        steps=model.total_steps,
         log_every=loop.log_every,
         save_every=loop.save_every,
         history=record,
@@ -243,6 +252,7 @@ def _build(
     """The untrained generator, and the random numbers of its training seeded."""
     torch.manual_seed(derived_seed(settings.seed, "weights"))
     model = model_class.build(config, data.shape, settings.labels, data.legend, settings.training.masks)
+    model.plan((to_model(data.read(part)) for part in torch.arange(len(data)).split(CHUNK)), settings.training.steps)
     if initial is not None:
         transfer(model, initial, settings.model)
     distributed.synchronise_batch_norm(model)
@@ -250,5 +260,5 @@ def _build(
     model.rng.manual_seed(derived_seed(settings.seed, "noise"))
     # Noise and order of the images are shared by all ranks, masks of dropout are not.
     torch.manual_seed(derived_seed(settings.seed, "dropout") + distributed.rank())
-    model.precision, model.total_steps = settings.training.precision, settings.training.steps
+    model.precision = settings.training.precision
     return model

@@ -27,16 +27,18 @@ AHEAD = 2
 """Batches that are decoded ahead."""
 
 
-class Shuffled:
-    """Endless order over `indices`: every epoch is a new permutation drawn from `rng`. The state is what is left."""
+class Endless:
+    """Endless order over `indices`: every epoch is a new permutation drawn from `rng`, or with `shuffle` off the same
+    one, as they are. The state is what is left."""
 
-    def __init__(self, indices: Tensor):
-        self.indices = indices
+    def __init__(self, indices: Tensor, shuffle: bool = True):
+        self.indices, self.shuffle = indices, shuffle
         self.left = indices[:0]
 
     def take(self, count: int, rng: torch.Generator) -> Tensor:
         while len(self.left) < count:
-            self.left = torch.cat([self.left, self.indices[torch.randperm(len(self.indices), generator=rng)]])
+            epoch = self.indices[torch.randperm(len(self.indices), generator=rng)] if self.shuffle else self.indices
+            self.left = torch.cat([self.left, epoch])
         taken, self.left = self.left[:count], self.left[count:]
         return taken
 
@@ -162,10 +164,15 @@ class RealImages:
         keep = np.flatnonzero(np.isin(of_experiment, wanted))
         self.labels = torch.tensor([wanted.index(position) for position in of_experiment[keep]])
         members = [self.labels == i for i in range(len(wanted))] if per_class else [self.labels >= 0]
-        self.orders = [Shuffled(torch.nonzero(member)[:, 0]) for member in members]
+        self.orders = [Endless(torch.nonzero(member)[:, 0], "origin" not in needs) for member in members]
         self.rng = torch.Generator().manual_seed(derived_seed(seed, "data order"))
         self.flip, self.jitter = flip, jitter
 
+        if "origin" in needs and (flip or jitter is not None):
+            raise InputError(
+                f"{path}: a generator that learns each image by itself is given the images as they are; set "
+                "training.flip to false and training.jitter to null"
+            )
         if learns == "masks" and (masks is None or "mask" in needs):
             raise InputError(
                 f"{path}: a generator of masks alone needs setting training.masks, and a model that is given none"
