@@ -14,6 +14,7 @@ from checkout import Checkout, new_checkout
 
 from synthmed.cli import _parser
 from synthmed.core.settings import parse
+from synthmed.data import sources
 from synthmed.steps import STEPS
 
 ROOT = Path(__file__).parents[1]
@@ -225,3 +226,17 @@ def test_the_gan_of_the_page_is_one_after_its_steps(checkout):
     assert {*re.findall(r"generators/toygan/(\w+)\.pt", planned)} == {"normal", "abnormal"}
     for described in re.findall(r"`synthmed (describe [^`]*)`", page):
         assert "generator" in checkout.run(sys.executable, "-m", "synthmed", *described.split()).stdout
+
+
+def test_the_table_of_licences_is_what_the_sources_say():
+    table = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
+    words = {"allowed": "yes", "forbidden": "no", "ask": "say so: `--terms`"}
+    for name in sources.SOURCES:
+        source = sources.load(name)
+        assert f"| `{name}` | {source.LICENCE} | {words[source.SHARING]} |" in table
+
+
+def test_the_index_of_the_docs_names_every_page():
+    folder = ROOT / "docs"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    assert not [page.name for page in folder.glob("*.md") if page.name != "README.md" and f"({page.name})" not in index]

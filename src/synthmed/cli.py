@@ -71,6 +71,15 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--size", type=int, default=64, help="pixels a side at which all is judged (default 64)")
     judge.add_argument("--cores", type=int, default=2)
 
+    release = verbs.add_parser("release", help="pack a synthetic set with its datasheet, or say why it is not shared")
+    release.add_argument("experiment")
+    release.add_argument("generator")
+    release.add_argument("--out", type=Path, required=True, metavar="ZIP", help="the set to write")
+    release.add_argument("--results", type=Path, default=Path("results"), help="of all experiments (default: results)")
+    release.add_argument(
+        "--terms", metavar="TEXT", help="under which what was made of the real images may be passed on, in your words"
+    )
+
     schemas = verbs.add_parser("schemas", help="write the JSON schema of all settings, as the code states them")
     schemas.add_argument("--out", type=Path, required=True, metavar="FOLDER")
 
@@ -228,6 +237,15 @@ def _judge(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _release(arguments: argparse.Namespace) -> int:
+    from synthmed.commands.release import release
+
+    _log_to(None, "release")
+    release(**{name: value for name, value in vars(arguments).items() if name != "verb"})
+    print(f"{arguments.out}\nRead DATASHEET.md in it before you pass it on.")
+    return 0
+
+
 def _in_words(error: Exception, arguments: argparse.Namespace) -> str | None:
     """What a user can do about an error that no step has foreseen; None when it is a fault of the program."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter of torch, on a GPU
@@ -253,6 +271,7 @@ def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         "doctor": _doctor,
         "schemas": _schemas,
         "judge": _judge,
+        "release": _release,
     }
     if arguments.verb in people:
         return people[arguments.verb](arguments)

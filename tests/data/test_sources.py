@@ -50,6 +50,7 @@ def test_every_source_keeps_the_contract(name):
     source = sources.load(name)
     assert source.LICENCE
     assert source.CITATION
+    assert source.SHARING in ("allowed", "forbidden", "ask")
     for provider, modules in source.PROVIDERS.items():
         settings = {"source": name, "provider": provider, "options": SLIDES[provider] if name == "camelyon17" else {}}
         if name == "slide_folder":  # its files are those of your table: test_slide_sources

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from synthmed.core.errors import InputError
-from synthmed.data.imageset import COLUMNS, LEGEND, MANIFEST, PLAIN, Legend, image_files
+from synthmed.data.imageset import COLUMNS, COMPANIONS, LEGEND, MANIFEST, PLAIN, Legend, image_files
 
 DARK = 16
 """Grey value of 255, at or below which nothing is seen on a screen."""
@@ -83,7 +83,7 @@ def _check_rows(rows: list[dict[str, str]]) -> list[str]:
 def _check_files(archive: zipfile.ZipFile, names: set[str], rows: list[dict[str, str]], legend: Legend) -> list[str]:
     problems, shapes, drawn = [], Counter(), 0
     empty: dict[str, list[str]] = defaultdict(list)  # what is to be seen -> names
-    expected = {MANIFEST, LEGEND}
+    expected = {MANIFEST, LEGEND, *COMPANIONS}
     modes = ("L", "RGB") if legend.channels is None else ("L",)
     for row in rows:
         if not row["image"]:

@@ -32,7 +32,9 @@ COLUMNS = ("image", "label", "mask", "patient", "split", "source")
 
 MANIFEST = "manifest.csv"
 LEGEND = "set.json"
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+COMPANIONS = ("DATASHEET.md", "provenance.json", "samples.png", "SHA256SUMS")
+"""What a set may hold beside its images: files of `synthmed release`."""
+ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*\.png")
 _SAFE_CHANNEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*")
 
@@ -167,7 +169,7 @@ def write_image_set(
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
 
             def add(name: str, content: bytes) -> None:
-                archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), content)
+                archive.writestr(zipfile.ZipInfo(name, ZIP_TIME), content)
 
             for fields, pixels, *mask in rows:
                 row = _checked_row(path, fields, seen)
@@ -238,7 +240,7 @@ def _sort_entries(path: Path) -> None:
         try:
             with zipfile.ZipFile(ordered, "w", zipfile.ZIP_STORED) as target:
                 for name in sorted(names):
-                    target.writestr(zipfile.ZipInfo(name, _ZIP_TIME), archive.read(name))
+                    target.writestr(zipfile.ZipInfo(name, ZIP_TIME), archive.read(name))
             ordered.replace(path)
         finally:
             ordered.unlink(missing_ok=True)

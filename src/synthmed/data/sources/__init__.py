@@ -3,6 +3,8 @@
 A source is a module with
 
 - `LICENCE`, `CITATION`: texts;
+- `SHARING`: whether the licence lets images that a generator made of the set be passed on: "allowed"; "forbidden", as
+  by a competition's rules; or "ask", where it does not say or is not ours to know (`synthmed release` asks);
 - `PROVIDERS`: dict provider -> modules of synthmed whose code makes the raw bytes (empty: they come from outside);
 - `OPTIONS`: dict provider -> `module:dataclass` of its options;
 - `raw_files(settings) -> list[str]`: names of the raw files, from the fetch section as plain values;

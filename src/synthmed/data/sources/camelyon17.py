@@ -31,6 +31,7 @@ from synthmed.data.sources.raw_slide import UNKNOWN, Placed, RawSlide, read_slid
 logger = logging.getLogger(__name__)
 
 LICENCE = "CC0"
+SHARING = "allowed"
 CITATION = "Bándi P et al., From detection of individual metastases to classification of lymph node status at the "
 CITATION += "patient level: the CAMELYON17 challenge, IEEE Trans Med Imaging 38:550, 2019"
 PROVIDERS = {"phantom": ("synthmed.data.phantoms.slides",), "download": ()}

@@ -44,6 +44,7 @@ from synthmed.data.sources.user_table import filled, part, placeholders, read_ta
 logger = logging.getLogger(__name__)
 
 LICENCE = "phantoms: none needed; your own data: their terms are yours to know"
+SHARING = "ask"
 CITATION = "none"
 PROVIDERS = {
     "phantom": ("synthmed.data.phantoms.dicom_films",),

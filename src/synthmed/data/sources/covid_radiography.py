@@ -39,6 +39,7 @@ from synthmed.data.xlsx import read_rows
 logger = logging.getLogger(__name__)
 
 LICENCE = "see the data set's page at Kaggle; cite both articles"
+SHARING = "ask"
 CITATION = (
     "Chowdhury MEH et al., Can AI help in screening viral and COVID-19 pneumonia?, IEEE Access 8:132665, 2020; Rahman "
     "T et al., Exploring the effect of image enhancement techniques on COVID-19 detection, 2021"

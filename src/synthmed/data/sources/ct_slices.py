@@ -31,6 +31,7 @@ from synthmed.data.sources.user_table import rows_of
 logger = logging.getLogger(__name__)
 
 LICENCE = "as its page at Kaggle says; made from OSIC's series (the competition's rules) and Konya's masks"
+SHARING = "forbidden"
 CITATION = (
     "Konya S, CT Lung & Heart & Trachea segmentation, Kaggle 2020; slices by polomarco, Chest CT segmentation, Kaggle"
 )

@@ -26,6 +26,7 @@ from synthmed.data.sources.user_folder import is_hidden
 logger = logging.getLogger(__name__)
 
 LICENCE = "CC0 1.0"
+SHARING = "allowed"
 CITATION = "Caicedo JC et al., Nucleus segmentation across imaging experiments, Nat Methods 16:1247, 2019 (BBBC038v1)"
 PROVIDERS = {"phantom": ("synthmed.data.phantoms.nuclei_archives",), "download": (), "file": ()}
 OPTIONS = {

@@ -32,6 +32,7 @@ from synthmed.data.sources.user_table import filled, part, placeholders, read_ta
 logger = logging.getLogger(__name__)
 
 LICENCE = "your own data: their terms are yours to know"
+SHARING = "ask"
 CITATION = "none"
 PROVIDERS = {"folder": ("synthmed.data.sources.folder",)}
 OPTIONS = {"folder": "synthmed.data.sources.folder:FolderSettings"}

@@ -17,6 +17,7 @@ from synthmed.data.imageset import ImageSet
 from synthmed.data.sources.raw_image import RawImage
 
 LICENCE = "that of the images it holds"
+SHARING = "ask"
 CITATION = "none"
 PROVIDERS = {"file": ()}
 OPTIONS = {"file": "synthmed.data.sources.image_set:FileOptions"}

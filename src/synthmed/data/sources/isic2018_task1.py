@@ -26,6 +26,7 @@ from synthmed.data.sources.raw_image import RawImage
 logger = logging.getLogger(__name__)
 
 LICENCE = "CC BY-NC 4.0; see the licence inside the archives"
+SHARING = "allowed"
 CITATION = "Codella N et al., Skin lesion analysis toward melanoma detection 2018, arXiv:1902.03368, 2019"
 PROVIDERS = {"phantom": ("synthmed.data.phantoms.isic",), "download": (), "file": ()}
 OPTIONS = {

@@ -19,6 +19,7 @@ from synthmed.data.sources.raw_image import RawImage
 logger = logging.getLogger(__name__)
 
 LICENCE = "CC BY-NC 4.0; see the licence inside the archives"
+SHARING = "allowed"
 CITATION = "Tschandl P et al., The HAM10000 dataset, Scientific Data 5:180161, 2018"
 PROVIDERS = {"phantom": ("synthmed.data.phantoms.isic",), "download": (), "file": ()}
 OPTIONS = {

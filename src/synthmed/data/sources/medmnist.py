@@ -27,6 +27,7 @@ from synthmed.data.sources.raw_image import RawImage
 logger = logging.getLogger(__name__)
 
 LICENCE = "CC BY 4.0 (PneumoniaMNIST and most others; see medmnist.com for each)"
+SHARING = "ask"
 CITATION = "Yang J et al., MedMNIST v2, Scientific Data 2023"
 PROVIDERS = {"file": ()}
 OPTIONS = {"file": "synthmed.data.sources.medmnist:FileOptions"}

@@ -26,6 +26,7 @@ from synthmed.data.sources.raw_image import RawImage
 logger = logging.getLogger(__name__)
 
 LICENCE = "free for research; attribute the U.S. National Library of Medicine and Shenzhen No. 3 People's Hospital"
+SHARING = "ask"
 CITATION = "Jaeger S et al., Two public chest X-ray datasets for computer-aided screening, QIMS 4(6):475, 2014"
 
 PROVIDERS = {

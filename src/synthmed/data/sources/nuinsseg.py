@@ -22,6 +22,7 @@ from synthmed.data.sources.user_folder import is_hidden
 logger = logging.getLogger(__name__)
 
 LICENCE = "CC BY 4.0"
+SHARING = "allowed"
 CITATION = "Mahbod A et al., NuInsSeg: a dataset for nuclei instance segmentation, Sci Data 11:295, 2024"
 PROVIDERS = {"phantom": ("synthmed.data.phantoms.nuclei_archives",), "download": (), "file": ()}
 OPTIONS = {

@@ -28,6 +28,7 @@ from synthmed.data.sources.raw_volume import LABEL, Alignment, File, MaskFile, R
 logger = logging.getLogger(__name__)
 
 LICENCE = "series: the competition's rules (accept them at Kaggle); masks: as their page at Kaggle says"
+SHARING = "forbidden"
 CITATION = "OSIC Pulmonary Fibrosis Progression, Kaggle; Konya S, CT Lung & Heart & Trachea segmentation, Kaggle 2020"
 PROVIDERS = {"phantom": ("synthmed.data.phantoms.osic_archives",), "kaggle": (), "file": ()}
 OPTIONS = {

@@ -25,6 +25,7 @@ from synthmed.data.sources.user_table import Rows
 logger = logging.getLogger(__name__)
 
 LICENCE = "CC BY-NC 4.0"
+SHARING = "allowed"
 CITATION = "Rotemberg V et al., A patient-centric dataset of images and metadata, Scientific Data 8:34, 2021"
 PROVIDERS = {"phantom": ("synthmed.data.phantoms.isic",), "download": (), "file": ()}
 OPTIONS = {

@@ -24,6 +24,7 @@ from synthmed.data.sources.user_table import Rows, filled, part, placeholders, r
 logger = logging.getLogger(__name__)
 
 LICENCE = "your own data: their terms are yours to know"
+SHARING = "ask"
 CITATION = "none"
 PROVIDERS = {"folder": ("synthmed.data.sources.slide_folder",)}
 OPTIONS = {"folder": "synthmed.data.sources.slide_folder:SlideFolderSettings"}

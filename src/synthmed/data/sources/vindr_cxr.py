@@ -42,6 +42,7 @@ from synthmed.data.sources.user_table import rows_of
 logger = logging.getLogger(__name__)
 
 LICENCE = "the competition's rules: non-commercial research; accept them at Kaggle before you download"
+SHARING = "forbidden"
 CITATION = "Nguyen HQ et al., VinDr-CXR, Scientific Data 9:429, 2022"
 PROVIDERS = {"kaggle": (), "file": ()}
 OPTIONS = {
