@@ -9,11 +9,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(READY)  ## one experiment to its report, in the folder demo/
-	snakemake --cores all --configfile workflow/scales/demo.yaml --directory demo experiment_tuberculosis
-	@echo "The report: demo/results/tuberculosis/report.html. All experiments: make results; what is in them: README.md"
+	synthmed run --cores all --configfile workflow/scales/demo.yaml --directory demo experiment_tuberculosis
+	@echo "Open demo/results/tuberculosis/report.html. All experiments: make results; what is in them: README.md"
 
 results: $(READY)  ## every experiment on the embedded data to its report; EXPERIMENT=nuclei: this one
-	snakemake --cores all $(if $(EXPERIMENT),experiment_$(EXPERIMENT))
+	synthmed run --cores all $(if $(EXPERIMENT),experiment_$(EXPERIMENT))
 
 test: $(READY)  ## every test
 	pytest -n 2 --dist loadgroup

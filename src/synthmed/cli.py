@@ -71,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--size", type=int, default=64, help="pixels a side at which all is judged (default 64)")
     judge.add_argument("--cores", type=int, default=2)
 
+    run = verbs.add_parser("run", help="Snakemake, with a line for each finished experiment and the time that is left")
+    run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="…", help="as of snakemake: --cores all, …")
+
     release = verbs.add_parser("release", help="pack a synthetic set with its datasheet, or say why it is not shared")
     release.add_argument("experiment")
     release.add_argument("generator")
@@ -237,6 +240,12 @@ def _judge(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _run_pipeline(arguments: argparse.Namespace) -> int:
+    from synthmed.commands.run import run
+
+    return run(arguments.arguments)
+
+
 def _release(arguments: argparse.Namespace) -> int:
     from synthmed.commands.release import release
 
@@ -272,6 +281,7 @@ def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         "schemas": _schemas,
         "judge": _judge,
         "release": _release,
+        "run": _run_pipeline,
     }
     if arguments.verb in people:
         return people[arguments.verb](arguments)

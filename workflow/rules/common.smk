@@ -246,6 +246,17 @@ def generators(experiment):
     return list(config["experiments"][experiment]["generators"])
 
 
+def urgency(wildcards):
+    """Priority of a job: the earlier its experiment stands in params.yaml, the higher; of what all share, none."""
+    return {name: place for place, name in enumerate(reversed(EXPERIMENTS), 1)}.get(wildcards.get("experiment"), 0)
+
+
+def urgency_of_data(dataset):
+    """That of the first experiment on these images; of images that only accompany others, the highest."""
+    users = [name for name in EXPERIMENTS if config["experiments"][name]["dataset"] == dataset]
+    return urgency({"experiment": (users or EXPERIMENTS)[0]})
+
+
 def dataset_of(experiment):
     return config["datasets"][config["experiments"][experiment]["dataset"]]
 

@@ -27,6 +27,7 @@ for dataset, kind in [Path(path).relative_to("data").parts[::2] for path in SETT
             f"logs/{dataset}/fetch_{kind}.log",
         benchmark:
             f"logs/{dataset}/fetch_{kind}.benchmark.tsv"
+        priority: urgency_of_data(dataset)
         conda:
             ENVIRONMENT
         shell:

@@ -1,0 +1,112 @@
+"""What a run tells of itself: from the lines of Snakemake's log to a line for each experiment."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from synthmed.commands import run as module
+from synthmed.commands.run import Progress, directory, run, told, wrong
+
+TABLE = [
+    "Job stats:",
+    "job      count",
+    "-----  -------",
+    "train        3",
+    "page         2",
+    "all          1",
+    "total        6",
+]
+
+
+def job(number, rule, experiment):
+    return [f"rule {rule}:", "    input: a", f"    jobid: {number}", f"    wildcards: part=x, experiment={experiment}"]
+
+
+def after(*events):
+    """A progress that read (second, lines)."""
+    progress = Progress(0.0)
+    for second, lines in events:
+        for line in lines:
+            progress.read(line, float(second))
+    return progress
+
+
+def test_jobs_are_counted_without_the_target_itself():
+    progress = after((0, TABLE))
+    assert (progress.total, progress.done, progress.left(1.0)) == (5, 0, None)
+
+
+def test_time_left_is_that_of_the_rules_that_are_known():
+    # Two trainings of 10 s side by side: at 10 s one training and two pages (as long, for all one knows) are left.
+    begun = job(1, "train", "lungs") + job(2, "train", "lungs")
+    done = ["Finished jobid: 1 (Rule: train)", "Finished jobid: 2 (Rule: train)"]
+    assert after((0, TABLE + begun), (10, done)).left(10.0) == pytest.approx(15.0)
+    page = [(10, job(3, "page", "lungs")), (12, ["Finished jobid: 3 (Rule: page)"])]
+    # 22 s of work in 12 s; left: a training of 10 s and a page of 2 s.
+    assert after((0, TABLE + begun), (10, done), *page).left(12.0) == pytest.approx(12 / (22 / 12))
+
+
+def test_a_report_is_told_when_its_page_is_there():
+    clock = iter([0.0, *[1.0] * 13, *[62.0] * 4, 125.0, 130.0])
+    lines = [*TABLE, "Select jobs to execute...", *job(1, "train", "lungs"), "Finished jobid: 1 (Rule: train)"]
+    lines = [
+        *lines,
+        *job(4, "page", "lungs"),
+        "Finished jobid: 4 (Rule: page)",
+        "All experiments and the leaderboard: x",
+    ]
+    said = list(told(lines, Path("here"), lambda: next(clock, 130.0)))
+    assert said[0] == "5 steps to 2 reports; details: here/logs/run.log"
+    assert said[1].startswith("2:05  lungs: here/results/lungs/report.html  (2 of 5 steps done, about ")
+    assert said[2] == "All experiments and the leaderboard: x"
+    assert len(said) == 3
+
+
+def test_a_word_of_a_step_is_no_event():
+    progress = after((0, TABLE), (1, ["07:29 train: rule page:", "Finished jobid: 9 (Rule: other)", "train   7"]))
+    assert (progress.total, progress.done) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [([], "."), (["--directory", "demo", "all"], "demo"), (["--directory=demo"], "demo"), (["-d", "x"], "x")],
+)
+def test_the_log_lies_where_snakemake_works(arguments, folder):
+    assert directory(arguments) == Path(folder)
+
+
+def test_of_a_failed_run_the_reasons_are_shown():
+    lines = ["Select jobs", *["quiet"] * 30, "InputError in file: params", "    log: logs/a.log (check it)"]
+    assert wrong(lines) == lines[-2:]
+    assert wrong(["one", "two"]) == ["one", "two"]
+
+
+@pytest.fixture
+def snakemake(tmp_path, monkeypatch):
+    """A stand-in for Snakemake that prints lines and ends with a status."""
+
+    def put(lines, status):
+        script = tmp_path / "snakemake.py"
+        script.write_text(f"import sys\nprint({chr(10).join(lines)!r})\nsys.exit({status})\n")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setattr(module.sys, "executable", sys.executable)
+        return tmp_path / "there"
+
+    return put
+
+
+def test_all_that_snakemake_says_is_kept(snakemake, capsys):
+    there = snakemake([*TABLE, "Select jobs to execute..."], 0)
+    assert run(["--cores", "1", "--directory", str(there)]) == 0
+    assert (there / "logs" / "run.log").read_text().splitlines()[:2] == TABLE[:2]
+    assert capsys.readouterr().out == f"5 steps to 2 reports; details: {there}/logs/run.log\n"
+
+
+def test_a_failed_run_fails_and_says_why(snakemake, capsys):
+    there = snakemake(["much", "Error in rule train:", "    log: logs/train.log (check it)"], 3)
+    assert run(["--directory", str(there)]) == 3
+    said = capsys.readouterr().err
+    assert "Error in rule train:" in said
+    assert "logs/train.log" in said
+    assert "much" not in said
