@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--cores", type=int, default=2)
 
     run = verbs.add_parser("run", help="Snakemake, with a line for each finished experiment and the time that is left")
-    run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="…", help="as of snakemake: --cores all, …")
+    run.add_argument("arguments", nargs="*", metavar="…", help="as of snakemake: --cores all, …")
 
     release = verbs.add_parser("release", help="pack a synthetic set with its datasheet, or say why it is not shared")
     release.add_argument("experiment")
@@ -101,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     settle.add_argument("--check", action="store_true", help="remove nothing; exit 1 if anything is stale")
     return parser
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    if argv[:1] == ["run"] and argv[1:] not in (["-h"], ["--help"]):  # the others are Snakemake's, options too
+        return argparse.Namespace(verb="run", arguments=argv[1:])
+    return _parser().parse_args(argv)
 
 
 class _LogFile(logging.FileHandler):
@@ -300,7 +306,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     arguments = argparse.Namespace()
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = _arguments(argv)
         sys.exit(_run(arguments, argv))
     except InputError as error:
         _tell(str(error))

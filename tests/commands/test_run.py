@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from synthmed.cli import main
 from synthmed.commands import run as module
 from synthmed.commands.run import Progress, directory, run, told, wrong
 
@@ -110,3 +111,14 @@ def test_a_failed_run_fails_and_says_why(snakemake, capsys):
     assert "Error in rule train:" in said
     assert "logs/train.log" in said
     assert "much" not in said
+
+
+def test_every_option_after_run_is_snakemakes(monkeypatch, capsys):
+    given = []
+    monkeypatch.setattr(module, "run", lambda arguments: given.append(arguments) or 4)
+    with pytest.raises(SystemExit) as status:
+        main(["run", "--cores", "all", "-n", "experiment_nuclei"])
+    assert (status.value.code, given) == (4, [["--cores", "all", "-n", "experiment_nuclei"]])
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert "as of snakemake" in capsys.readouterr().out
