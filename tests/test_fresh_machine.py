@@ -133,3 +133,19 @@ def test_a_clone_has_the_page_of_the_results_and_git_ignores_what_will_be_made()
     assert not ignored("results/README.md")
     assert not ignored("metrics/tuberculosis.json")
     assert (ROOT / "results" / "README.md").exists()
+
+
+def test_an_environment_without_cuda_is_the_locked_one_less_what_a_gpu_needs(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "envs/without_cuda.py", "requirements.lock", str(tmp_path / "lock")],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    pinned = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
+    lock, rest = (dict(pinned.findall(path.read_text())) for path in (ROOT / "requirements.lock", tmp_path / "lock"))
+    assert done.stdout.split() == [f"torch=={lock['torch']}", f"torchvision=={lock['torchvision']}"]
+    left_out = set(lock) - set(rest)
+    assert {"torch", "torchvision", "triton"} < left_out
+    assert all(name in ("torch", "torchvision", "triton") or name.startswith(("nvidia-", "cuda-")) for name in left_out)
+    assert all(rest[name] == lock[name] for name in rest)
+    hashes = sum(line.startswith("    --hash") for line in (tmp_path / "lock").read_text().splitlines())
+    assert hashes > len(rest), "each with its hashes"
