@@ -1,7 +1,7 @@
 """requirements.lock without torch and what only a GPU needs, for machines without one: `make results CPU=1`.
 
-torch and torchvision then come from PyTorch's own index, as CPU builds of the same versions, which have no CUDA libraries;
-their hashes are not those of the lock, so these two are not checked.
+torch and torchvision then come from PyTorch's own index, as CPU builds of the same versions, which have no CUDA
+libraries; their hashes are not those of the lock, so these two are not checked.
 """
 
 import re

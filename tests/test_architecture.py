@@ -23,7 +23,7 @@ LEVELS = [
     {"generators", "segmenters", "classifiers", "extractors"},
     {"evaluation", "latent", "anomaly", "readers", "report", "commands.describe", "commands"},
     {"steps"},
-    {"commands.doctor", "commands.params", "commands.params_masks", "commands.schemas"},
+    {"commands.doctor", "commands.release", "commands.params", "commands.params_masks", "commands.schemas"},
     {"cli"},
     {"__main__"},
 ]

@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     schemas.add_argument("--out", type=Path, required=True, metavar="FOLDER")
 
     doctor = verbs.add_parser("doctor", help="what this machine can run, and what is missing for what")
+    doctor.add_argument("--settings", type=Path, metavar="FILE", help="of experiments: what each needs (JSON)")
     doctor.add_argument("--folder", type=Path, default=Path(), help="where data and results would be written")
 
     settle = verbs.add_parser(
@@ -232,7 +233,7 @@ def _schemas(arguments: argparse.Namespace) -> int:
 def _doctor(arguments: argparse.Namespace) -> int:
     from synthmed.commands.doctor import report
 
-    print(report(arguments.folder))
+    print(report(arguments.folder, arguments.settings))
     return 0
 
 

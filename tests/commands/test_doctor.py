@@ -6,6 +6,7 @@ import pytest
 
 from synthmed.commands import doctor
 from synthmed.commands.doctor import findings, report
+from synthmed.core.files import write_json
 from synthmed.weights.registry import WEIGHTS, Package
 
 LOOKED_FOR = doctor._gpu
@@ -79,7 +80,7 @@ def test_the_kaggle_token_is_found_wherever_kaggles_client_looks(machine, tmp_pa
     (machine / place).parent.mkdir(parents=True)
     (machine / place).write_text("secret-of-a-user")
     assert by_name(tmp_path)["Kaggle token"].seen == str(machine / place)
-    assert "secret-of-a-user" not in report(tmp_path)
+    assert "secret-of-a-user" not in report(tmp_path, None)
 
 
 def test_the_kaggle_token_of_the_environment_wins(machine, tmp_path, monkeypatch):
@@ -88,7 +89,7 @@ def test_the_kaggle_token_of_the_environment_wins(machine, tmp_path, monkeypatch
     assert by_name(tmp_path)["Kaggle token"].seen == str(tmp_path / "kaggle.json")
     monkeypatch.setenv("KAGGLE_API_TOKEN", "secret-of-a-user")
     assert by_name(tmp_path)["Kaggle token"].seen == "in the environment"
-    assert "secret-of-a-user" not in report(tmp_path)
+    assert "secret-of-a-user" not in report(tmp_path, None)
 
 
 def test_a_user_without_name_and_home_is_told_what_to_export(machine, tmp_path, monkeypatch):
@@ -104,7 +105,7 @@ def test_a_user_without_name_and_home_is_told_what_to_export(machine, tmp_path, 
     assert not found.found
     assert "export HOME=" in found.seen
     assert "export USER=" in found.seen
-    assert "needed for: Snakemake" in report(tmp_path)
+    assert "needed for: Snakemake" in report(tmp_path, None)
 
 
 def test_a_home_that_cannot_be_written_is_told_unless_the_cache_is_elsewhere(machine, tmp_path, monkeypatch):
@@ -159,9 +160,37 @@ def test_weights_without_a_package_name_every_way_to_get_them(machine, tmp_path,
 
 
 def test_the_report_says_what_each_missing_thing_is_needed_for(machine, tmp_path):
-    lines = report(tmp_path).splitlines()
+    lines = report(tmp_path, None).splitlines()
     assert lines[0].startswith("Python 3.")
     for number, line in enumerate(lines[1:], start=1):
         assert line[:3] in ("yes", "no ", "   ")
         if line.startswith("no "):
             assert "needed for: " in lines[number + 1], line
+
+
+LUNGS = {
+    "dataset": "films",
+    "weights": {"download": True, "files": {"inception_v4": "somewhere"}},
+    "tasks": {"a": {"model": {"pretrained": "resnet50"}}, "b": {"model": {"pretrained": "inception_v4"}}},
+}
+BONES = {"dataset": "more", "weights": {"download": False, "files": {}}, "extractors": {"inception": {}}}
+DATASETS = {"films": "phantom", "more": "download", "real": "kaggle"}
+
+
+def test_it_says_what_each_experiment_needs_from_outside(machine, tmp_path, monkeypatch):
+    reasons = {"inception_v4": "nowhere"}
+    monkeypatch.setattr("synthmed.weights.registry.available", lambda name: (None, [reasons.get(name, "a download")]))
+    lungs, bones = doctor.needs(DATASETS, {"lungs": LUNGS, "bones": BONES})
+    assert lungs.split(maxsplit=1) == [
+        "lungs", "films: phantoms, drawn here; weights inception_v4; weights resnet50 (a download)"
+    ]  # fmt: skip
+    assert bones.endswith("more: a download; weights inception   MISSING: weights inception")
+    real = LUNGS | {"dataset": "real", "generators": {"x": {"dataset": "more"}}}
+    (lungs,) = doctor.needs(DATASETS, {"lungs": real})
+    assert "real: Kaggle, with a token; more: a download; " in lungs
+    assert lungs.endswith("MISSING: a Kaggle token")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "t")
+    write_json(tmp_path / "settings.json", {"datasets": DATASETS, "experiments": {"lungs": real}})
+    said = report(tmp_path, tmp_path / "settings.json")
+    assert "Needed from outside by\nlungs " in said
+    assert "MISSING" not in said

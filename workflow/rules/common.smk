@@ -26,6 +26,7 @@ os.environ.update(SYNTHMED_REPOSITORY=workflow.basedir)  # for envs/synthmed.pos
 SETTINGS = {}  # path of a settings file -> (verb, content)
 FILES = {}  # path -> text of other small files that are written like settings
 NAMED = "results/.named.json"  # the paths in SETTINGS, for `synthmed settle`
+OUTSIDE = "results/.experiments.json"  # what experiments say, for `synthmed doctor`
 
 
 wildcard_constraints:

@@ -155,10 +155,10 @@ rule original_masks:
         command("original-masks", run="{params.verb}")
 
 
-# Whether the arms can have the images that they ask for, and the test part the patients. First of all that is ready and,
-# with all the cores of this machine, alone, so that it says so before any training begins. No input of the training,
-# which would then be repeated for every changed arm. (As an input marked ancient() it would make Snakemake 9.27 overlook
-# other changes behind it.)
+# Whether the arms can have the images that they ask for, and the test part the patients. First of all that is ready,
+# so that at most what begins beside it is in vain (with all cores, to be alone, it would wait until no other experiment had
+# anything to do). No input of the training, which would then be repeated for every changed arm. (As an input marked
+# ancient() it would make Snakemake 9.27 overlook other changes behind it.)
 rule check_needs:
     input:
         settings="results/{experiment}/settings/check_needs.json",
@@ -175,6 +175,5 @@ rule check_needs:
     localrule: True
     conda:
         ENVIRONMENT
-    threads: lambda w: workflow.cores or 1
     shell:
         command("check-needs")

@@ -329,6 +329,23 @@ for experiment in EXPERIMENTS:
         localrule: True
 
 
+# What `doctor` tells of each experiment: what it needs from outside.
+FILES[OUTSIDE] = dump_json(
+    {
+        "datasets": {name: entry["provider"] for name, entry in config["datasets"].items()},
+        "experiments": {name: config["experiments"][name] for name in EXPERIMENTS},
+    }
+)
+
+
+rule doctor:
+    localrule: True
+    params:
+        outside=OUTSIDE,
+    shell:
+        "synthmed doctor --settings {params.outside}"
+
+
 rule settle:
     log:
         "logs/settle.log",

@@ -7,8 +7,11 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from synthmed.core.files import read_json
 
 
 @dataclass(frozen=True)
@@ -150,8 +153,70 @@ def findings(folder: str | Path) -> list[Finding]:
     return found
 
 
-def report(folder: str | Path) -> str:
-    """The findings as text, one a line: yes or no, what was seen, and what it is needed for."""
+PROVIDERS = {
+    "phantom": "phantoms, drawn here",
+    "download": "a download",
+    "kaggle": "Kaggle, with a token",
+    "file": "a file that you place",
+    "folder": "a folder of yours",
+}
+"""How images come here, in words."""
+
+
+def needs(datasets: Mapping[str, str], experiments: Mapping[str, Mapping]) -> list[str]:
+    """What each experiment needs from outside, a line each, with what of it is not here.
+
+    datasets: the provider of each; experiments: the settings of each, as the pipeline has them.
+    """
+    from synthmed.weights.registry import WEIGHTS, available
+
+    reasons = {name: " ".join(why) for name in WEIGHTS for source, why in [available(name)] if source is None}
+    lines = []
+    for experiment, entry in experiments.items():
+        said, lacking = [], []
+        for dataset in dict.fromkeys(_values(entry, "dataset")):
+            said.append(f"{dataset}: {PROVIDERS[datasets[dataset]]}")
+            lacking += ["a Kaggle token"] if datasets[dataset] == "kaggle" and _kaggle_token() is None else []
+        weights = sorted(set(WEIGHTS) & set(_texts(entry)))
+        fetched = {name for name in weights if entry["weights"]["download"] and "download" in reasons.get(name, "")}
+        said += [f"weights {name}{' (a download)' if name in fetched else ''}" for name in weights]
+        placed = fetched | set(entry["weights"]["files"])
+        lacking += [f"weights {name}" for name in weights if name in reasons and name not in placed]
+        lacks = f"   MISSING: {', '.join(dict.fromkeys(lacking))}" if lacking else ""
+        lines.append(f"{experiment:<24} {'; '.join(said)}{lacks}")
+    return lines
+
+
+def _values(node: object, key: str) -> Iterator[str]:
+    """All texts under `key`, at any depth."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            if name == key and isinstance(value, str):
+                yield value
+            yield from _values(value, key)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _values(value, key)
+
+
+def _texts(node: object) -> Iterator[str]:
+    """All keys and values that are texts, at any depth; of a path its stem."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            yield str(name)
+            yield from _texts(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _texts(value)
+    elif isinstance(node, str):
+        yield Path(node).stem if "/" in node else node
+
+
+def report(folder: str | Path, settings: Path | None) -> str:
+    """The findings as text, one a line: yes or no, what was seen, and what it is needed for.
+
+    settings: JSON with `datasets` and `experiments`, of which follows what each experiment `needs`; None: not asked.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     lines = [
         f"Python {platform.python_version()}, {os.cpu_count()} cores, {memory:.0f} GiB memory, {platform.platform()}"
@@ -161,4 +226,6 @@ def report(folder: str | Path) -> str:
         lines.append(f"{mark}  {finding.name:<28} {finding.seen}")
         if not finding.found:
             lines.append(f"     {'':<28} needed for: {finding.needed_for}")
+    if settings:
+        lines += ["", "Needed from outside by", *needs(**read_json(settings))]
     return "\n".join(lines)

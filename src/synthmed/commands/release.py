@@ -57,7 +57,7 @@ class Found:
 def release(experiment: str, generator: str, *, out: Path, results: Path, terms: str | None) -> None:
     """Write `out` (.zip): the images of a generator with datasheet, checksums and a picture.
 
-    experiment, generator: their names in params.yaml; results: the folder of all experiments. terms: under which terms
+    experiment, generator: their names in the settings; results: the folder of all experiments. terms: under which terms
     what was made of the real images may be passed on, in your words; needed where their source does not say.
 
     Raises InputError, saying why, where there is no such set, it was not audited for copies, the audit or the report is

@@ -146,7 +146,7 @@ def told(lines: Iterable[str], folder: Path, clock) -> Iterator[str]:
         if finished:
             report = folder / "results" / finished / "report.html"
             yield f"{_clock(now - progress.started)}  {finished}: {report}{_rest(progress, now)}"
-        elif line.startswith(("All experiments", "Nothing to be done")):
+        elif line.startswith(("All experiments", "Nothing to be done", "Error in rule")):
             yield line
 
 
