@@ -73,7 +73,7 @@ def test_preconditioning_at_its_ends():
 
 def test_labels_make_a_difference_and_must_be_known():
     torch.manual_seed(0)
-    model = edm.Model(config(), (1, 16, 16), ("normal", "abnormal"))
+    model = edm.Model(config(), (1, 16, 16), ("normal", "abnormal"), 0)
     with torch.no_grad():
         for parameter in model.generator_ema.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape))
@@ -85,9 +85,9 @@ def test_labels_make_a_difference_and_must_be_known():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(InputError, match="multiples of 4 px, not 16×18"):
-        edm.Model(config(channels=[8, 8, 8]), (1, 16, 18), ("normal",))
+        edm.Model(config(channels=[8, 8, 8]), (1, 16, 18), ("normal",), 0)
     with pytest.raises(InputError, match="patch is 4, so that sides must be multiples of 8 px, not 20×20"):
-        edm.Model(config(patch=4), (1, 20, 20), ("normal",))
+        edm.Model(config(patch=4), (1, 20, 20), ("normal",), 0)
     with pytest.raises(InputError, match=r"sigma_min is 90\.0, not below"):
         config(sigma_min=90.0)
 
@@ -96,7 +96,7 @@ def test_it_learns_what_it_is_shown():
     """Images of one grey level: after 100 steps samples lie near it."""
     torch.manual_seed(0)
     model = edm.Model(
-        config(learning_rate=2e-3, sampling_steps=10, dropout=0.0, ema_decay=0.9), (1, 16, 16), ("normal",)
+        config(learning_rate=2e-3, sampling_steps=10, dropout=0.0, ema_decay=0.9), (1, 16, 16), ("normal",), 0
     )
     model.rng.manual_seed(1)
     batch = edm.Batch(torch.full((8, 1, 16, 16), 0.4), torch.zeros(8, dtype=torch.int64), None)
@@ -117,7 +117,7 @@ class First(torch.nn.Module):
 def test_patches_are_channels_of_one_place():
     """A network of patches that passes on what it gets, but for one corner of each patch, does so to these pixels."""
     torch.manual_seed(0)
-    network = edm.Network(config(patch=2, channels=[4], attention_sides=[]), 1, (4, 4), 0)
+    network = edm.Network(config(patch=2, channels=[4], attention_sides=[]), 1, (4, 4), 0, 0)
     kept = torch.zeros(4, 4, 3, 3)
     kept[range(4), range(4), 1, 1] = 1
     network.down, network.up, network.middle = torch.nn.ModuleList(), torch.nn.ModuleList(), First()
@@ -130,4 +130,35 @@ def test_patches_are_channels_of_one_place():
     images = torch.rand(1, 1, 4, 4)
     expected = images * torch.sigmoid(images)
     expected[:, :, 1::2, 1::2] = 0
-    assert torch.allclose(network(images, torch.zeros(1), None), expected)
+    assert torch.allclose(network(images, torch.zeros(1), None, None), expected)
+
+
+def test_images_are_painted_for_masks():
+    """What it learnt is the mask at half its contrast: new masks are painted so, and not as their opposites."""
+    torch.manual_seed(0)
+    settings = config(mask=True, learning_rate=2e-3, sampling_steps=10, dropout=0.0, ema_decay=0.9)
+    model = edm.Model(settings, (1, 16, 16), ("normal",), 1)
+    model.rng.manual_seed(1)
+
+    def masks(seed):
+        coarse = torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(seed)).round() * 2 - 1
+        return torch.nn.functional.interpolate(coarse, (16, 16))
+
+    for model.step in range(150):
+        shown = masks(model.step)
+        model.train_step([edm.Batch(0.5 * shown, torch.zeros(8, dtype=torch.int64), shown)])
+    new = masks(10**6)
+    made = model.sample(8, "normal", torch.Generator().manual_seed(3), new)
+    assert (made * new).mean().item() == pytest.approx(0.5, abs=0.12)
+
+
+def test_masks_are_channels_beside_the_noisy_image_and_one_for_each_is_needed():
+    model = edm.Model(config(mask=True), (1, 16, 16), ("normal",), 2)
+    assert model.generator.first.in_channels == 3
+    assert "mask" in model.needs
+    without = edm.Model(config(), (1, 16, 16), ("normal",), 2)
+    assert without.generator.first.in_channels == 1
+    assert "mask" not in without.needs
+    for masks in (None, torch.zeros(1, 2, 16, 16)):
+        with pytest.raises(InputError, match="one for each of the 2 images"):
+            model.sample(2, "normal", torch.Generator(), masks)

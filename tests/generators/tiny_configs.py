@@ -24,6 +24,7 @@ TINY = {
         "config": {
             "channels": [8, 12],
             "patch": 1,
+            "mask": False,
             "blocks": 1,
             "attention_sides": [8],
             "dropout": 0.25,

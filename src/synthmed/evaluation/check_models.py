@@ -51,7 +51,7 @@ def _check_model(planned: PlannedTraining) -> None:
     config = parse(model_class.Config, planned.config, "config")
     legend = PLAIN if planned.masks is None else planned.masks.legend
     channels, *size = planned.image_shape
-    if planned.coding is not None and "mask" not in model_class.needs:
+    if planned.coding is not None and "mask" not in model_class.needed(config):
         channels += len(MaskChannels(planned.coding, legend).names)  # it draws them behind its image
     with torch.device("meta"):
         model = model_class.build(config, (channels, *size), planned.labels, legend, planned.coding)

@@ -85,7 +85,7 @@ class Generator(nn.Module):
         """
         super().__init__()
         self.config = config
-        self.needs = generators.needed(type(self).needs, vars(config))
+        self.needs = self.needed(config)
         self.image_shape = tuple(image_shape)
         self.classes = tuple(classes)
         self.mask_channels = mask_channels
@@ -102,6 +102,11 @@ class Generator(nn.Module):
         """Steps of the whole training, for schedules; `plan` sets it."""
 
     @classmethod
+    def needed(cls, config: Any) -> frozenset[str]:
+        """Those of `needs` that a model of these settings has."""
+        return generators.needed(cls.needs, vars(config))
+
+    @classmethod
     def build(
         cls,
         config: Any,
@@ -113,9 +118,10 @@ class Generator(nn.Module):
         """A model of image sets with this legend. image_shape: with the channels of masks that it draws itself; coding:
         of masks, None where there are none. Raises InputError when it needs masks and there are none."""
         masks = None if coding is None else MaskChannels(coding, legend)
-        if "mask" in cls.needs and masks is None:
+        if "mask" in cls.needed(config) and masks is None:
             raise InputError(f"{cls.__module__} makes images for masks, but the setting training.masks is null")
-        model = cls(config, image_shape, classes, *([len(masks.names)] if "mask" in cls.needs else []))
+        given = 0 if masks is None else len(masks.names)
+        model = cls(config, image_shape, classes, *([given] if "mask" in cls.needs else []))
         model.legend, model.masks = legend, masks
         return model
 
@@ -188,8 +194,9 @@ class Generator(nn.Module):
     def paint(self, masks: Tensor, noise: Tensor | None, dropout: torch.Generator | None) -> Tensor:
         """Images of masks with what makes them differ given apart, for models that need masks: (N, C, H, W) float32 in
         [-1, 1] of masks (N, K, H, W), differentiable in masks and noise. noise: (N, 1, H, W), None where the model has
-        no such channel; dropout: a CPU generator that draws what is dropped, None: nothing is."""
-        raise NotImplementedError
+        no such channel; dropout: a CPU generator that draws what is dropped, None: nothing is. Raises InputError when
+        its noise cannot be given so."""
+        raise InputError(f"{type(self).__module__} paints masks, but not with noise of one channel: choose another")
 
     def discriminator_features(self, images: Tensor) -> Tensor:
         """What the discriminator sees in each image, for losses that match features (AnoGAN): (N, D) float32 of images

@@ -3,7 +3,8 @@
 
 A diffusion model beside the GANs: a network takes noise off an image, and samples begin as noise. The U-Net is of the
 kind of Dhariwal and Nichol 2021 (arXiv:2105.05233), of moderate size; the numbers of its layers are ours. One training
-of several classes is conditional.
+of several classes is conditional. Channels of masks lie behind its images, as other generators draw them, or with
+`mask` are given: then it paints images for them, the network seeing them beside the noisy image.
 """
 
 import math
@@ -46,6 +47,7 @@ class Config:
             "(paper 1). 2 takes a quarter of the time."
         ),
     ]
+    mask: Annotated[bool, Meta(description="Whether images are painted for given masks.")]
     blocks: Annotated[Count, Meta(description="Residual blocks of each size, in encoder and decoder.")]
     attention_sides: Annotated[
         tuple[Count, ...], Meta(description="Sides of the feature maps that attend to themselves, in pixels ([16, 8]).")
@@ -115,16 +117,18 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """F of equation 7: images (N, C, H, W), c_noise (N,) and labels (N, K) one-hot or None → (N, C, H, W)."""
+    """F of equation 7: images (N, C, H, W), c_noise (N,), labels (N, K) one-hot or None and masks (N, M, H, W) or None
+    → (N, C, H, W)."""
 
-    def __init__(self, config: Config, image_channels: int, size: tuple[int, int], labels: int):
+    def __init__(self, config: Config, image_channels: int, size: tuple[int, int], labels: int, mask_channels: int):
         super().__init__()
         channels, width = config.channels, 4 * config.channels[0]
         self.patch, self.frequencies = config.patch, config.channels[0] // 2
-        image_channels, size = image_channels * config.patch**2, tuple(side // config.patch for side in size)
+        size = tuple(side // config.patch for side in size)
+        given, image_channels = ((image_channels + mask_channels) * config.patch**2, image_channels * config.patch**2)
         self.embed = nn.Sequential(nn.Linear(2 * self.frequencies, width), nn.SiLU(), nn.Linear(width, width))
         self.label = nn.Linear(labels, width, bias=False) if labels else None
-        self.first = nn.Conv2d(image_channels, channels[0], 3, padding=1)
+        self.first = nn.Conv2d(given, channels[0], 3, padding=1)
 
         def block(inputs: int, outputs: int, level: int) -> Block:
             attention = min(size) >> level in config.attention_sides
@@ -148,14 +152,15 @@ class Network(nn.Module):
         self.norm, self.last = normed(current), nn.Conv2d(current, image_channels, 3, padding=1)
         nn.init.zeros_(self.last.weight)
 
-    def forward(self, images: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+    def forward(self, images: Tensor, noise: Tensor, labels: Tensor | None, masks: Tensor | None) -> Tensor:
         rates = torch.arange(self.frequencies, device=noise.device) / self.frequencies
         angles = noise.float()[:, None] * 10000.0**-rates
         embedding = self.embed(torch.cat([angles.cos(), angles.sin()], dim=1))
         if self.label is not None:
             embedding = embedding + self.label(labels)
         embedding = F.silu(embedding)
-        x = self.first(F.pixel_unshuffle(images, self.patch))
+        seen = images if masks is None else torch.cat([images, masks], dim=1)
+        x = self.first(F.pixel_unshuffle(seen, self.patch))
         kept = [x]
         for level, blocks in enumerate(self.down):
             x = F.avg_pool2d(x, 2) if level else x
@@ -207,10 +212,10 @@ class Model(Generator):
     is no latent vector to search in: a pass through the sampler is twice `sampling_steps` of the network."""
 
     Config = Config
-    needs = frozenset({"noise", "label"})
+    needs = frozenset({"noise", "label", "mask"})
 
-    def __init__(self, config: Config, image_shape: tuple[int, int, int], classes: tuple[str, ...]):
-        super().__init__(config, image_shape, classes)
+    def __init__(self, config: Config, image_shape: tuple[int, int, int], classes: tuple[str, ...], mask_channels: int):
+        super().__init__(config, image_shape, classes, mask_channels if config.mask else 0)
         channels, height, width = image_shape
         multiple = config.patch * 2 ** (len(config.channels) - 1)
         if height % multiple or width % multiple:
@@ -219,7 +224,7 @@ class Model(Generator):
                 f"be multiples of {multiple} px, not {height}×{width}; take fewer, or another size"
             )
         labels = len(classes) if len(classes) > 1 else 0
-        self.generator = Network(config, channels, (height, width), labels)
+        self.generator = Network(config, channels, (height, width), labels, self.mask_channels)
         self.generator_ema = self.ema_copy(self.generator)
         self.optimizers = {"generator": Adam(self.generator.parameters(), config.learning_rate)}
 
@@ -230,6 +235,7 @@ class Model(Generator):
         return Config(
             channels=(192, 384, 576, 768)[:levels],
             patch=1,
+            mask=False,
             blocks=3,
             attention_sides=(32, 16, 8),
             dropout=0.1,
@@ -253,7 +259,10 @@ class Model(Generator):
             added = sigma[:, None, None, None] * self.noise(len(batch.images), *self.image_shape)
             labels = self._one_hot(batch.labels)
             found = denoised(
-                lambda x, noise: self.generator(x, noise, labels), batch.images + added, sigma, config.sigma_data
+                lambda x, noise: self.generator(x, noise, labels, batch.masks),
+                batch.images + added,
+                sigma,
+                config.sigma_data,
             )
             weight = (sigma.square() + config.sigma_data**2) / (sigma * config.sigma_data).square()
             return {"denoising": (weight * (found - batch.images).square().mean(dim=(1, 2, 3))).mean()}
@@ -269,12 +278,14 @@ class Model(Generator):
     def sample(self, count: int, label: str, noise: torch.Generator, source: Tensor | None) -> Tensor:
         if label not in self.classes:
             raise InputError(f"the label is {label!r}; this generator was trained on {list(self.classes)}: say one")
+        if self.config.mask and (source is None or len(source) != count):
+            raise InputError(f"edm paints masks (setting mask), and needs one for each of the {count} images to make")
         drawn = torch.randn(count, *self.image_shape, generator=noise).to(self.device)
         labels = self._one_hot(torch.full((count,), self.classes.index(label), device=self.device))
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
             level = torch.full((count,), sigma, device=self.device)
             with self.autocast():
-                return denoised(lambda y, c: self.generator_ema(y, c, labels), x, level, self.config.sigma_data)
+                return denoised(lambda y, c: self.generator_ema(y, c, labels, source), x, level, self.config.sigma_data)
 
         return integrate(denoise, drawn, noise_levels(self.config).tolist()).clamp(-1, 1)

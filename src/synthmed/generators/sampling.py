@@ -223,9 +223,9 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
             "alike"
         )
     real, sources = None, {}
-    if not model_class.needs.isdisjoint(SOURCES):
+    if not (needs := models[0, trainings[next(iter(trainings))]].needs).isdisjoint(SOURCES):
         real = ImageSet(images)
-        sources = find_sources(settings, real, trainings, models[0, trainings[next(iter(trainings))]].needs)
+        sources = find_sources(settings, real, trainings, needs)
 
     def rows() -> Iterator[tuple]:
         number, names = 0, _file_names(sorted(settings.samples))

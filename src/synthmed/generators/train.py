@@ -143,7 +143,7 @@ def train(
     resume = ResumeState(checkpoint, asdict(settings) | {"images": hash_file(images), "code": code} | begun)
     record = History(history)
     with workers(settings.training) as device:
-        data = _real_images(settings, model_class, Path(images))
+        data = _real_images(settings, model_class.needed(config), Path(images))
         model = _build(model_class, config, data, settings, initial, device)
         kept = KeptStates(checkpoint, settings.training.keep_every, model.total_steps)
         pictures = Samples(model, data.read, data.labels, settings.seed)
@@ -170,9 +170,9 @@ def _state(settings: TrainSettings, model: Generator, step: int) -> checkpoints.
     )
 
 
-def _real_images(settings: TrainSettings, model_class: type[Generator], images: Path) -> RealImages:
+def _real_images(settings: TrainSettings, needs: frozenset[str], images: Path) -> RealImages:
     loop = settings.training
-    if "origin" in model_class.needs and loop.accumulate > 1:
+    if "origin" in needs and loop.accumulate > 1:
         raise InputError(
             f"setting training.accumulate is {loop.accumulate}, but {settings.model} learns each image by itself; set "
             "it to 1"
@@ -183,7 +183,7 @@ def _real_images(settings: TrainSettings, model_class: type[Generator], images: 
         settings.labels,
         seed=settings.seed,
         batch_size=loop.batch_size,
-        needs=model_class.needs,
+        needs=needs,
         learns=settings.learns,
         size=loop.size,
         masks=loop.masks,
