@@ -122,6 +122,21 @@ def test_many_patches_at_once_are_each_trained_as_alone(monkeypatch):
         assert (found - of_another).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_patches_in_channels_last_are_trained_like_others(count):
+    given, losses = images(count, side=32, channels=3), {}
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        model = build(given, 2, group_sizes=[2], coarsest=16, kernels=32).to(memory_format=memory_format)
+        batch = Batch(given.contiguous(memory_format=memory_format), torch.zeros(count))
+        for model.step in range(2):
+            losses[memory_format, model.step] = model.train_step([batch])
+        assert model.generator[0][3].weight.is_contiguous(memory_format=memory_format)
+    for step in range(2):
+        found, expected = losses[torch.channels_last, step], losses[torch.contiguous_format, step]
+        for name, loss in found.items():
+            assert loss.item() == pytest.approx(expected[name].item(), rel=1e-2, abs=1e-3), name
+
+
 def test_samples_begin_with_the_image_at_the_start_scale():
     given = images(3)
     model = trained(build(given, 4, group_sizes=[2]), given)

@@ -96,7 +96,10 @@ class GroupedConvolution(nn.Conv2d):
         """Nothing: weights are drawn by initialised() or taken over."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, groups=x.shape[1] // self.weight.shape[1])
+        groups = x.shape[1] // self.weight.shape[1]
+        # Of one image torch takes a convolution whose second derivative knows no channels-last kernels.
+        weight = self.weight if groups > 1 else self.weight.contiguous()
+        return F.conv2d(x, weight, self.bias, groups=groups)
 
 
 class PatchNorm(nn.Module):
