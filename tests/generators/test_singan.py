@@ -38,7 +38,7 @@ def trained(model, given):
     """The whole training, with the images in turn as the loop gives them."""
     turn = 0
     while model.step < model.total_steps:
-        count = model.batch_size(len(given))
+        count = model.batch_size(99)
         model.train_step([Batch(given[turn : turn + count], torch.zeros(count))])
         turn = (turn + count) % len(given)
         model.step += 1
@@ -120,6 +120,30 @@ def test_many_patches_at_once_are_each_trained_as_alone(monkeypatch):
         assert torch.allclose(together.amplitudes[:, patch], model.amplitudes[:, 0], rtol=1e-6)
         of_another = together.sample(1, label, noise.manual_seed(5), given[patch - 1 : patch] if patch else given[4:])
         assert (found - of_another).abs().max() > 0.01
+
+
+def numbers(state):
+    """How many numbers the tensors of a state hold, but for single ones."""
+    if isinstance(state, torch.Tensor):
+        return state.numel() if state.ndim else 0
+    return sum(map(numbers, state.values())) if isinstance(state, dict) else 0
+
+
+def test_what_is_kept_of_a_patch_is_what_the_page_says():
+    """docs/singan.md reckons the memory of 400 patches at five scales with these numbers."""
+    kept, saved = {}, {}
+    for count in (1, 3):
+        model = trained(
+            build(images(count, side=32, channels=3), 2, coarsest=16, kernels=32, group_sizes=[2]), images(count, 32, 3)
+        )
+        state = model.training_state()
+        kept[count] = numbers(state["modules"]) + numbers(state["optimizers"])
+        saved[count] = numbers(model.inference_state())
+    # Both networks with their running statistics and moments; the generator of the finished scale; the patch at 16 px,
+    # z*, and the strength of the noise at both scales.
+    networks, running, patch = 29763 + 29185, 4 * 2 * 32, 2 * 3 * 16**2 + 2
+    assert (kept[3] - kept[1]) / 2 == 3 * networks + 2 * running + 29763 + running + patch
+    assert (saved[3] - saved[1]) / 2 == 2 * (29763 + running) + patch
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -6,9 +6,10 @@ Every training image has networks of its own, a small pair at each scale, coarse
 run as one: convolutions in as many groups as images, norms by the statistics of each image. The images are patches of
 slides in seed 000, and are called patches here.
 
-What the paper leaves open is as in its authors' published runs: images are padded with zeros once, before each
-generator; the critic sees no padding; the gradient penalty asks a gradient of length 1 (over the channels) of each
-pixel, for which weights like 0.1 and 10 are meant. Noise is independent in every channel.
+What the paper leaves open is as in its authors' program: images are padded with zeros once, before each generator; the
+critic sees no padding; the gradient penalty asks a gradient of length 1 (over the channels) of each pixel, because the
+patches of an image are its data (their answer in github.com/tamarott/SinGAN/issues/59), for which weights like 0.1 and
+10 are meant. Unlike there, z* stays the same, as the paper says, and noise is independent in every channel.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,0 +1,110 @@
+"""Patches an hour of SinGAN, many as one network against one by one, by scale and size of the group.
+
+    python benchmarks/singan.py [--sides 16 32 64 128 256] [--groups 1 2 4 8 16 32] [--most 524288] [--repeats 3]
+                                [--threads 1] [--kernels 32] [--iterations 2000] [--device cpu]
+
+Every scale is measured with every size of the group, contiguous and channels-last, by the model's own training step (3
+steps of the critics, 3 of the generators), with the finished scales below it. CPU time is counted, on a GPU wall time;
+repeats are interleaved. A group is left out where a map of all its patches has more than `most` pixels (a step takes 10
+KB for each). The last lines say what a patch takes, trained alone and in the best groups, in the same run.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+from common import interleaved, machine
+
+from synthmed.generators.singan import Config, Model
+from synthmed.training.device import choose_device
+from synthmed.training.images import Batch
+
+FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
+
+
+def config(kernels: int, group: int) -> Config:
+    """The document's settings (seed 000, section 3.3.2)."""
+    return Config(
+        coarsest=16,
+        factor=0.5,
+        kernels=kernels,
+        discriminator_steps=3,
+        generator_steps=3,
+        reconstruction_weight=15.0,
+        gradient_penalty=0.1,
+        noise_factor=0.1,
+        learning_rate=5e-4,
+        beta1=0.5,
+        drop_after=0.8,
+        drop=0.1,
+        group_sizes=(group,),
+    )
+
+
+def built(side: int, kernels: int, group: int, memory_format: torch.memory_format, device: torch.device) -> Callable:
+    """The training step of a group at the finest scale of images of `side` px."""
+    images = torch.rand(group, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    torch.manual_seed(0)
+    model = Model(config(kernels, group), (3, side, side), ("patches",))
+    scales = len(model.sizes)
+    model.plan([images], 2 * scales)
+    model.to(device=device, memory_format=memory_format)
+    batch = Batch(images.to(device=device), torch.zeros(group))
+    for scale in range(scales):
+        model.step = 2 * scale
+        model.train_step([batch])
+    model.step += 1  # the second iteration of the last scale, again and again
+
+    def step() -> None:
+        model.train_step([batch])
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    step()
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sides", type=int, nargs="+", default=[16, 32, 64, 128, 256])
+    parser.add_argument("--groups", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
+    parser.add_argument("--most", type=int, default=2**19, help="pixels of a map of all patches of a group")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--kernels", type=int, default=32)
+    parser.add_argument("--iterations", type=int, default=2000, help="of each scale")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    device = choose_device(arguments.device)
+    print(f"{machine()}, torch {torch.__version__}, {device}, {arguments.threads} threads")
+    unit = "CPU s" if device.type == "cpu" else "s"
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    alone, together, groups = 0.0, dict.fromkeys(FORMATS, 0.0), {name: [] for name in FORMATS}
+    for side in arguments.sides:
+        steps = {
+            (group, name): built(side, arguments.kernels, group, memory_format, device)
+            for group in arguments.groups
+            if group == 1 or group * side**2 <= arguments.most
+            for name, memory_format in FORMATS.items()
+        }
+        seconds = interleaved({str(key): step for key, step in steps.items()}, arguments.repeats, clock)
+        each = {key: seconds[str(key)] / key[0] for key in steps}
+        first = min(each[1, name] for name in FORMATS)
+        alone += first
+        print(f"\n{side} px: patches/{unit} of a training step (and × the faster one of single patches)", flush=True)
+        for name in FORMATS:
+            own = {group: value for (group, kind), value in each.items() if kind == name}
+            shown = "  ".join(f"{group}: {1 / value:.2f} ({first / value:.2f} ×)" for group, value in own.items())
+            print(f"  {name:14s} {shown}", flush=True)
+            groups[name].append(min(own, key=own.get))
+            together[name] += min(own.values())
+    per_hour = 3600 / arguments.iterations
+    print(f"\n{arguments.iterations} iterations of each scale: one by one {per_hour / alone:.3f} patches/h")
+    for name, total in together.items():
+        print(f"  {name}, groups of {groups[name]}: {per_hour / total:.3f} patches/h, {alone / total:.2f} ×")
+
+
+if __name__ == "__main__":
+    main()
