@@ -1,0 +1,28 @@
+"""Melanoma and its frames, from phantoms to the page, as a user runs it."""
+
+import csv
+import json
+
+import pytest
+from checkout import new_checkout
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("melanoma")]
+
+RESULTS = "results/melanoma"
+
+
+def test_the_experiment_runs_to_its_page(tmp_path):
+    checkout = new_checkout(tmp_path / "project", "tiny_melanoma.yaml")
+    checkout.snakemake("experiment_melanoma")
+    folder = checkout.path / RESULTS
+    split = json.loads((folder / "images" / "split.json").read_text())
+    assert split["patients_known"] is True
+    log = (checkout.path / "logs" / "melanoma" / "train.one_class.malignant.log").read_text()
+    assert "begins with the weights of" in log
+    assert "benign.pt" in log
+    verdicts = json.loads((folder / "tasks" / "classification" / "verdicts.json").read_text())
+    assert {"real", "duplicates", "cgan", "one_class", "only_cgan", "only_one_class"} <= set(verdicts["arms"])
+    with open(folder / "tables" / "quality.fidelity_by_class.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert {row["generator"] for row in rows} == {"cGAN", "benGAN and melGAN"}
+    assert checkout.planned("--", "experiment_melanoma") == set()
