@@ -52,6 +52,7 @@ for topic in (
     "multi_scale",
     "mask_channel",
     "mask_agreement",
+    "shortcuts",
     "costs",
 ):
 
@@ -80,6 +81,7 @@ for rules in (
     "multi_scale",
     "mask_channel",
     "mask_agreement",
+    "shortcuts",
 ):
 
     include: f"workflow/rules/{rules}.smk"

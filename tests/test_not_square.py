@@ -39,6 +39,7 @@ CYCLEGAN = {
 }  # fmt: skip
 NETWORK = {
     "targets": ["abnormal"], "target_column": "label", "missing": "error", "arm": None, "sets": [], "holdout": None,
+    "augmentation": None,
     "architecture": "small_cnn", "channels": [4, 8], "dropout": 0.2, "size": None, "pretrained": None, "seed": 1,
     "seeds": 1, "steps": 24, "check_every": 4, "batch_size": 8, "learning_rate": 1.0e-2, "schedule": "cosine",
     "class_weights": "balanced", "outputs": "independent", "flip": True, "shift": 0.05, "select": "loss",

@@ -117,7 +117,7 @@ FREE |= {
     "classes",
     "expected_hu",
     "mask_generators",
-    *("images", "artefacts", "dark_corner", "perceptual_layers"),
+    *("images", "artefacts", "skin_tones", "dark_corner", "perceptual_layers"),
 }
 
 

@@ -288,6 +288,33 @@ def test_an_arm_is_trained_on_its_lists_and_validated_on_its_own_images(tmp_path
         read_arm(chosen, real, check, tmp_path / "arms.csv", [tmp_path / "gan.zip"])
 
 
+def test_augmented_draws_of_an_arm_are_made_of_its_real_images(tmp_path, sets):
+    names = ImageSet(sets["train"]).column("image")
+    shared = {"arm": "classic", "seed": "", "part": "train", "mask": "", "weight": 1}
+    labels = dict(zip(names, ImageSet(sets["train"]).column("label"), strict=True))
+    listed = [
+        shared | {"set": kind, "image": name, "draw": draw, "label": labels[name]}
+        for kind, draw in (("real", 0), ("augmented", 1), ("augmented", 2))
+        for name in names
+    ]
+    write_csv(tmp_path / "arms.csv", listed, COLUMNS)
+    flips = {"horizontal_flip": True, "rotation": 0.0, "zoom": 0.0, "padding": "black"}
+    chosen = settings(arm="classic", seeds=1, batch_size=4, augmentation=flips)
+    (part,), _ = read_arm(chosen, sets["train"], sets["validation"], tmp_path / "arms.csv", [])
+    real, first, second = part.pixels.split(len(names))
+    mirrored = [
+        [torch.equal(drawn, one.flip(-1)) for drawn, one in zip(draws, real, strict=True)] for draws in (first, second)
+    ]
+    kept = [[torch.equal(drawn, one) for drawn, one in zip(draws, real, strict=True)] for draws in (first, second)]
+    for moved, same in zip(mirrored, kept, strict=True):
+        assert all(one != other for one, other in zip(moved, same, strict=True))
+        assert 0.25 * len(names) < sum(moved) < 0.75 * len(names)
+    assert mirrored[0] != mirrored[1], "each draw is another one"
+    assert part.targets[: len(names)].tolist() == part.targets[len(names) : 2 * len(names)].tolist()
+    (again,), _ = read_arm(chosen, sets["train"], sets["validation"], tmp_path / "arms.csv", [])
+    assert torch.equal(again.pixels, part.pixels)
+
+
 def test_a_holdout_is_drawn_by_patient_and_target(tmp_path):
     given = [(f | {"patient": f"p{number // 4}"}, p) for number, (f, p) in enumerate(rows(80, "s", 1))]
     write_image_set(tmp_path / "s.zip", given)

@@ -26,7 +26,8 @@ def settings(**changes):
         "sweep": {"fastgan": (0.25, 0.5, 2.0)}, "oracle_sweep": (), "only_share": 1.0, "swap": None, "oracle": "fresh",
         "classes": CLASSES, "seeds": 5, "seed": 1,
     }  # fmt: skip
-    return ArmSettings(**(values | changes))
+    values |= changes
+    return ArmSettings(**({"added": values["sets"], "alone": values["sets"]} | values))
 
 
 def part(start, normal, abnormal):
@@ -258,3 +259,19 @@ def test_what_cannot_be_added_is_refused_by_name():
         (need.set, need.label): (need.needed, need.available) for need in needs(asked, {"normal": 6, "abnormal": 5})
     }
     assert found == {("augmented", "normal"): (15, 12), ("augmented", "abnormal"): (12, 10)}
+
+
+def test_some_sets_are_added_some_stand_alone_and_by_numbers():
+    found = define_arms(
+        settings(oracle=None, sweep={}, added=("fastgan",), alone=("fresh",), only_share={"normal": 3, "abnormal": 8}),
+        {"normal": 10, "abnormal": 4},
+    )
+    arms = {arm.name: arm for arm in found}
+    assert {"fastgan", "only_fresh"} <= set(arms)
+    assert not {"fresh", "only_fastgan"} & set(arms)
+    assert arms["only_fresh"].added == {"normal": 3, "abnormal": 8}
+
+
+def test_a_role_for_a_set_that_there_is_not_is_refused():
+    with pytest.raises(InputError, match="added and alone name 'strange'"):
+        define_arms(settings(alone=("strange",)), {"normal": 10, "abnormal": 4})

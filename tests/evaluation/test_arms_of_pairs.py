@@ -18,7 +18,8 @@ VALUES = {
 
 
 def settings(**changes):
-    return ArmSettings(**(VALUES | changes))
+    values = VALUES | changes
+    return ArmSettings(added=values["sets"], alone=values["sets"], **values)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ SETTINGS = {
 def settings(**changes):
     """Settings with `changes`, those of arms in the task's arms."""
     arms = ARMS | {key: value for key, value in changes.items() if key in ARMS}
+    arms |= {"added": arms["sets"], "alone": arms["sets"]}
     others = {key: value for key, value in changes.items() if key not in ARMS}
     return parse(NeedsSettings, SETTINGS | others | {"arms": {"task": arms}})
 

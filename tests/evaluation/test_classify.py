@@ -22,8 +22,8 @@ SETTINGS = ClassifySettings(
 )  # fmt: skip
 ARMS = ArmSettings(
     added_share=1.0, added_counts=None, augmented_draws=2, pairs=(), sweep={}, oracle_sweep=(0.5, 4.0), only_share=1.0,
-    class_weights=True, swap=None, classes=CLASSES, sets=("fresh", "wrong"), oracle="fresh", seeds=4, seed=1,
-    masks=False,
+    class_weights=True, swap=None, classes=CLASSES, sets=("fresh", "wrong"), added=("fresh", "wrong"),
+    alone=("fresh", "wrong"), oracle="fresh", seeds=4, seed=1, masks=False,
 )  # fmt: skip
 
 
@@ -161,7 +161,9 @@ def test_the_same_run_writes_the_same_bytes_whatever_the_threads(results, inputs
 
 
 def test_an_arm_does_not_depend_on_the_other_arms(results, inputs, tmp_path):
-    alone = dataclasses.replace(ARMS, sets=("fresh",), oracle_sweep=(), augmented_draws=0, only_share=None)
+    alone = dataclasses.replace(
+        ARMS, sets=("fresh",), added=("fresh",), alone=(), oracle_sweep=(), augmented_draws=0, only_share=None
+    )
     fewer = inputs | {"synthetic": inputs["synthetic"][:1], "train_augmented": None}
     found = run(tmp_path / "fewer", dataclasses.replace(SETTINGS, sets=("fresh",)), fewer, alone)
     some, every = (read_scores(files["scores"], ["p_abnormal"]).values for files in (found, results))
@@ -172,7 +174,8 @@ def test_an_arm_does_not_depend_on_the_other_arms(results, inputs, tmp_path):
 def test_classes_that_weigh_alike_find_more_of_the_rare_one(inputs, tmp_path):
     train = write_features(tmp_path / "rare.npz", "train", {"normal": 90, "abnormal": 10}, seed=1)
     rare = inputs | {"train": train, "synthetic": [], "train_augmented": None}
-    alone = dataclasses.replace(ARMS, added_share=None, sets=(), oracle=None, augmented_draws=0, only_share=None)
+    none = dict.fromkeys(("sets", "added", "alone"), ())
+    alone = dataclasses.replace(ARMS, added_share=None, oracle=None, augmented_draws=0, only_share=None, **none)
     found = run(tmp_path / "rare", dataclasses.replace(SETTINGS, sets=()), rare, alone)
     scores = read_scores(found["scores"], ["p_abnormal"])
     called = {arm: float((scores.values[arm, "test"] > 0.5).mean()) for arm in ("real", "class_weights")}

@@ -62,6 +62,7 @@ CLASSIFIER = {
     "target_column": "label",
     "missing": "error",
     "arm": None,
+    "augmentation": None,
     "sets": [],
     "holdout": None,
     "architecture": "small_cnn",

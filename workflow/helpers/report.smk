@@ -15,6 +15,12 @@ def named_in_report(generator):
     }
 
 
+def sets_in_report(experiment):
+    """All that arms can be made of, and how it is named."""
+    entry = config["experiments"][experiment]
+    return {name: named_in_report(generator) for name, generator in entry["generators"].items()}
+
+
 def exhibits(key):
     """Outputs of the section `key`: its tables and figures, marked for Snakemake's report with their caption."""
     section = statement(key)

@@ -1,5 +1,6 @@
 # What the rules of workflow/rules/tasks.smk ask.
-from synthmed.evaluation.arms import ArmSettings, arm_names
+from synthmed.core.names import used_generators
+from synthmed.evaluation.arms import AUGMENTED, ArmSettings, arm_names, define_arms
 
 
 def tasks_of(experiment):
@@ -27,10 +28,10 @@ def task_sets(experiment, task):
     return task_generators(experiment, task) + (["oracle"] if oracle_of(experiment, task) else [])
 
 
-def task_generators(experiment, task):
-    """The generators whose images a task uses, in the order of params.yaml."""
-    named = tasks_of(experiment)[task]["arms"]["generators"]
-    return [name for name in generators(experiment) if named is None or name in named]
+def task_generators(experiment, task, role=None):
+    """The generators whose images a task uses, in the order of params.yaml; role: `added` or `alone`, null: any."""
+    named = used_generators(tasks_of(experiment)[task]["arms"]["generators"], generators(experiment))
+    return [name for name in generators(experiment) if any(name in named[one] for one in ([role] if role else named))]
 
 
 def oracle_of(experiment, task):
@@ -40,11 +41,16 @@ def oracle_of(experiment, task):
 def arm_settings(experiment, task):
     entry = tasks_of(experiment)[task]
     model = entry["model"]["training"]
+    oracle = oracle_of(experiment, task)
+    roles = {
+        role: task_generators(experiment, task, role) + ([oracle] if oracle else []) for role in ("added", "alone")
+    }
     return {
         **{name: value for name, value in entry["arms"].items() if name != "generators"},
         "classes": config["experiments"][experiment]["classes"],
         "sets": task_sets(experiment, task),
-        "oracle": oracle_of(experiment, task),
+        **roles,
+        "oracle": oracle,
         "masks": entry["kind"] == "segmentation",
         "seeds": model["seeds"],
         "seed": config["experiments"][experiment]["seed"],
@@ -54,6 +60,12 @@ def arm_settings(experiment, task):
 def arms_of(experiment, task):
     """Names of the arms of a task, the real one first."""
     return arm_names(parsed(ArmSettings, arm_settings(experiment, task), f"experiments.{experiment}.tasks.{task}.arms"))
+
+
+def augmented_arms(experiment, task):
+    """Names of the arms that are given augmented draws of the real images."""
+    settings = parsed(ArmSettings, arm_settings(experiment, task))
+    return [arm.name for arm in define_arms(settings, dict.fromkeys(settings.classes, 1)) if arm.set == AUGMENTED]
 
 
 def of_task_sets(wildcards, folder, suffix):

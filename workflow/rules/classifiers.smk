@@ -2,7 +2,13 @@
 # besides its scores: labels for generated images, and maps of what they look at.
 for experiment in EXPERIMENTS:
     for name, settings in trained_classifiers(experiment).items():
-        content = {**settings, "seed": config["experiments"][experiment]["seed"], "arm": None, "sets": []}
+        content = {
+            **settings,
+            "seed": config["experiments"][experiment]["seed"],
+            "arm": None,
+            "sets": [],
+            "augmentation": None,
+        }
         declare("train-classifier", f"results/{experiment}/settings/train_classifier.{name}.json", content)
 
 for experiment in having("pseudo_labels"):

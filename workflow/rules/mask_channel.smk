@@ -12,7 +12,7 @@ for experiment in having("mask_channel"):
         if what is not None:
             content = {"source": what, **channel["scoring"], **seed}
             declare("mask-channel", f"{folder}/mask_channel.{variant}.json", content)
-        content = {**channel["training"], **seed, "arm": None, "sets": []}
+        content = {**channel["training"], **seed, "arm": None, "sets": [], "augmentation": None}
         declare("train-classifier", f"{folder}/train_variant.{variant}.json", content)
     classes = {"classes": channel["training"]["targets"]}
     titles = {variant: title for variant, (title, _what, _whose) in VARIANTS.items()}

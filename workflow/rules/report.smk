@@ -3,7 +3,7 @@ for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
     provider = dataset_of(experiment)["provider"]
-    named = {name: named_in_report(generator) for name, generator in entry["generators"].items()}
+    named = sets_in_report(experiment)
     tasks = tasks_of(experiment)
     phantom, count = {"phantom": provider == "phantom"}, {"tasks": len(tasks)}
     shared = {"generators": named}

@@ -25,7 +25,9 @@ for experiment in EXPERIMENTS:
         else:
             arms = arms_of(experiment, task)
             for arm in arms:
-                content = {**model["training"], **seed, "arm": None if arm == "real" else arm, **sets}
+                augmented = entry["classic_augmentation"] if arm in augmented_arms(experiment, task) else None
+                listed = {"arm": None if arm == "real" else arm, "augmentation": augmented}
+                content = {**model["training"], **seed, **sets, **listed}
                 declare("train-classifier", f"{folder}/train_arm.{task}.{arm}.json", content)
             content = {**classes, **model["scoring"], **sets, "arms": arms}
             declare("score-networks", f"{folder}/score_networks.{task}.json", content)

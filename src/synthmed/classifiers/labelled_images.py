@@ -10,13 +10,17 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from synthmed.augment.classic import classic_augment
 from synthmed.classifiers.network_settings import NetworkSettings
 from synthmed.core.errors import InputError
 from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.imageset import ImageSet
 from synthmed.data.split import draw
 from synthmed.training.device import derived_seed
-from synthmed.training.images import mirrored
+from synthmed.training.images import mirrored, to_model, to_pixels
+
+REAL, AUGMENTED = "real", "augmented"
+"""Sets that are no generator's: the real images, and augmented draws of them (evaluation/arms.py)."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +123,7 @@ def read_arm(
     lists = read_arms(arms, settings.seeds)
     if settings.arm not in lists:
         raise InputError(f"{arms}: no arm {settings.arm!r}; there are {list(lists)}")
-    sets = {"real": ImageSet(train)} | {
-        name: ImageSet(path) for name, path in zip(settings.sets, synthetic, strict=True)
-    }
+    sets = {REAL: ImageSet(train)} | {name: ImageSet(path) for name, path in zip(settings.sets, synthetic, strict=True)}
     parts = [_listed(settings, sets, members, arms) for members in lists[settings.arm]]
     own = read_arms(arms, 1, "validation").get(settings.arm)
     if own:
@@ -138,13 +140,10 @@ def read_arm(
 
 def _listed(settings: NetworkSettings, sets: Mapping[str, ImageSet], members: Members, arms: Path) -> Part:
     """The images of a list, each decoded once."""
-    if (members.draws > 0).any():
-        raise InputError(
-            f"{arms}: the arm {settings.arm!r} has augmented draws, which networks make themselves (flip, shift); set "
-            "augmented_draws to 0"
-        )
+    if (members.draws > 0).any() and settings.augmentation is None:
+        raise InputError(f"{arms}: the arm {settings.arm!r} has augmented draws; setting augmentation must say of what")
     pixels, patients = [], []
-    for name, images in sets.items():
+    for name, images in (sets | {AUGMENTED: sets[REAL]}).items():
         own = np.flatnonzero(members.sets == name)
         if len(own) == 0:
             continue
@@ -153,7 +152,10 @@ def _listed(settings: NetworkSettings, sets: Mapping[str, ImageSet], members: Me
         part = _decoded(images, wanted, settings.size)
         order = {place: number for number, place in enumerate(wanted)}
         rows = [order[places[image]] for image in members.images[own].tolist()]
-        pixels.append((own, part.pixels[rows]))
+        found = part.pixels[rows]
+        if name == AUGMENTED:
+            found = _draws(settings, found, members.images[own].tolist(), members.draws[own].tolist())
+        pixels.append((own, found))
         patients.append((own, [part.patients[row] for row in rows]))
     places = np.argsort(np.concatenate([own for own, _ in pixels]), kind="stable")
     targets = [[float(label == target) for target in settings.targets] for label in members.labels.tolist()]
@@ -163,6 +165,15 @@ def _listed(settings: NetworkSettings, sets: Mapping[str, ImageSet], members: Me
         torch.tensor(targets, dtype=torch.float32),
         [named[place] for place in places],
     )
+
+
+def _draws(settings: NetworkSettings, pixels: Tensor, names: Sequence[str], draws: Sequence[int]) -> Tensor:
+    """Augmented draws of images, uint8 (N, C, H, W) → the same; which one follows from name and number of the draw."""
+    found = []
+    for image, name, draw_ in zip(pixels, names, draws, strict=True):
+        rng = torch.Generator().manual_seed(derived_seed(settings.seed, f"{AUGMENTED} {name} {draw_}"))
+        found.append(to_pixels(classic_augment(to_model(image[None]), settings.augmentation, rng)))
+    return torch.cat(found)
 
 
 def _check_part(path: Path, name: str, targets: np.ndarray, settings: NetworkSettings) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from synthmed.augment.classic import ClassicAugmentation
 from synthmed.core.errors import InputError
 from synthmed.core.settings import Count, Fraction, Names, Seed
 from synthmed.training.checked import CheckedOptions
@@ -112,6 +113,9 @@ class NetworkSettings(NetworkOptions):
     sets: Annotated[
         tuple[str, ...],
         Meta(description="Synthetic sets that the images of the arm may come from, in the order of their files."),
+    ]
+    augmentation: Annotated[
+        ClassicAugmentation | None, Meta(description="Of the arm's augmented draws of real images; null: it has none.")
     ]
 
     def __post_init__(self) -> None:

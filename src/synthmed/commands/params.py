@@ -24,6 +24,7 @@ from synthmed.core.settings import Count, Names, Seed, schema
 from synthmed.data import sources
 from synthmed.data.split import SplitSettings
 from synthmed.evaluation.arms import ArmOptions
+from synthmed.evaluation.change_images import ChangeOptions
 from synthmed.evaluation.classify import HeadOptions
 from synthmed.evaluation.compare import StatisticsOptions
 from synthmed.evaluation.copies import CopiesOptions
@@ -34,6 +35,7 @@ from synthmed.evaluation.plant_copies import PlantCopiesOptions
 from synthmed.evaluation.pseudo_labels import PseudoLabelOptions
 from synthmed.evaluation.score_networks import ScoringOptions
 from synthmed.evaluation.score_segmenters import SegmenterScoringOptions
+from synthmed.evaluation.shortcuts import ShortcutOptions
 from synthmed.evaluation.states import StateOptions
 from synthmed.evaluation.validate_segmentation import PixelValidationOptions
 from synthmed.evaluation.validate_verdict import ValidationOptions
@@ -280,11 +282,20 @@ class Segmenter:
 
 
 @dataclass(frozen=True)
+class Roles:
+    """Which generators' images are added to the real ones, and which stand alone."""
+
+    added: Annotated[tuple[str, ...], Meta(description="Generators whose images are added to the real ones.")]
+    alone: Annotated[tuple[str, ...], Meta(description="Those whose images are training sets of their own.")]
+
+
+@dataclass(frozen=True)
 class Arms(ArmOptions):
     """What a task adds to the real training images, and of which generators."""
 
     generators: Annotated[
-        Names | None, Meta(description="Generators whose images this task uses; null: all of the experiment.")
+        Names | Roles | None,
+        Meta(description="Generators whose images this task uses, all in both roles or by role; null: all."),
     ]
 
 
@@ -435,6 +446,16 @@ class Background(MaskOutOptions):
     ]
 
 
+@dataclass(frozen=True)
+class Shortcuts:
+    """Whether the classifiers of a task look at the frame, how specific they are where few positives may be missed, and
+    for whom they work."""
+
+    task: Annotated[str, Meta(description="The task, of networks, whose classifiers are asked.")]
+    frames: ChangeOptions
+    measures: ShortcutOptions
+
+
 _ANSWERS = "simulated: readers of known skill, who see nothing; files: what people sent back."
 
 
@@ -553,6 +574,7 @@ class Experiment:
     anomaly: Anomaly | None = None
     reader_study: ReaderStudy | None = None
     background: Background | None = None
+    shortcuts: Shortcuts | None = None
     multi_scale: MultiScale | None = None
     mask_channel: MaskChannel | None = None
     mask_agreement: MaskAgreement | None = None

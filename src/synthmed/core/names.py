@@ -98,6 +98,8 @@ def check_names(
         _check_readers(entry)
     if "background" in entry:
         _check_background(entry)
+    if "shortcuts" in entry:
+        _check_shortcuts(entry)
     if "mask_generators" in entry:
         _check_mask_generators(entry)
     if "multi_scale" in entry:
@@ -161,6 +163,16 @@ def pool_count(entry: Mapping, pool: Mapping[str, object], label: str) -> int:
     if "images" in pool and theirs == list(labels) and not set(theirs) & set(counts):
         return sum(counts.values())
     return sum(counts[name] for name in theirs if isinstance(counts.get(name), int))
+
+
+def used_generators(
+    named: Sequence[str] | Mapping[str, Sequence[str]] | None, generators: Iterable[str]
+) -> dict[str, list[str]]:
+    """Generators of a task by their role, as its setting arms.generators names them: `added` to the real images, or
+    `alone`. generators: all of the experiment."""
+    if isinstance(named, Mapping):
+        return {role: list(names) for role, names in named.items()}
+    return {role: list(generators if named is None else named) for role in ("added", "alone")}
 
 
 def findings_of(dataset: Mapping) -> set[str] | None:
@@ -291,11 +303,12 @@ def _check_tasks(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> 
     classes, generators = list(entry["classes"]), entry["generators"]
     for task, content in entry["tasks"].items():
         where, arms, model = f"tasks.{task}", content["arms"], content["model"]
-        _known(f"{where}.arms.generators", arms["generators"] or [], generators, "generators")
-        used = generators if arms["generators"] is None else arms["generators"]
+        roles = used_generators(arms["generators"], generators)
+        used = list(dict.fromkeys(name for names in roles.values() for name in names))
+        _known(f"{where}.arms.generators", used, generators, "generators")
         _known(f"{where}.arms.sweep", arms["sweep"], [*used, "duplicates", "classic"], "generators and controls")
         _known(f"{where}.arms.swap", [arms["swap"]] if arms["swap"] else [], used, "generators")
-        doses = {"added_counts": [arms["added_counts"]], "oracle_sweep": arms["oracle_sweep"]}
+        doses = {name: [arms[name]] for name in ("added_counts", "only_share")} | {"oracle_sweep": arms["oracle_sweep"]}
         doses |= {f"sweep.{name}": points for name, points in arms["sweep"].items()}
         for setting, points in doses.items():
             for point in [point for point in points if isinstance(point, Mapping)]:
@@ -441,6 +454,15 @@ def _check_background(entry: Mapping) -> None:
         raise InputError(f"setting background.task is {task!r}, whose model is a {model}; name a task of heads")
     if entry["prepare"].get("masks") is None:
         raise InputError("setting background asks for what lies outside of the masks, but prepare.masks is null")
+
+
+def _check_shortcuts(entry: Mapping) -> None:
+    task = entry["shortcuts"]["task"]
+    _known("shortcuts.task", [task], entry["tasks"], "tasks")
+    if (model := entry["tasks"][task]["model"]["kind"]) != "network":
+        raise InputError(f"setting shortcuts.task is {task!r}, whose model is a {model}; name a task of networks")
+    if entry["prepare"].get("channels") != 3:
+        raise InputError("setting shortcuts looks for frames in colour: set prepare.channels to 3")
 
 
 def _check_multi_scale(entry: Mapping, of_masks: Collection[str]) -> None:

@@ -86,8 +86,11 @@ class ArmOptions:
         tuple[Dose, ...], Meta(description="The same for fresh true draws, where the data set has a pool.")
     ]
     only_share: Annotated[
-        Share | None,
-        Meta(description="Size of the training sets without real images, as a share of the real count; null: none."),
+        Share | Counts | None,
+        Meta(
+            description="Size of the training sets without real images, as a share of the real count, or a number for "
+            "each class; null: none."
+        ),
     ]
     swap: Annotated[
         str | None,
@@ -105,6 +108,8 @@ class ArmSettings(ArmOptions):
 
     classes: Annotated[tuple[str, ...], Meta(description="Classes of the task, in order.")]
     sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets.")]
+    added: Annotated[tuple[str, ...], Meta(description="Those that are added to the real images.")]
+    alone: Annotated[tuple[str, ...], Meta(description="Those whose images are training sets of their own.")]
     oracle: Annotated[str | None, Meta(description="The set of fresh true draws; null: none.")]
     masks: Annotated[
         bool, Meta(description="Whether masks are learned, so that images with wrong masks are known to be wrong.")
@@ -226,7 +231,7 @@ def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
             arms.append(Arm("duplicates_part", "Real + some real images again", "duplicates", REAL, added, share))
         if "classic" in settings.sweep:
             arms.append(Arm("classic_part", "Real + some augmented draws", "classic", AUGMENTED, added, share))
-        for name in settings.sets:
+        for name in settings.added:
             kind = "oracle" if name == settings.oracle else "generator"
             arms.append(Arm(name, f"Real + {name}", kind, name, added, share))
         if settings.oracle is not None and (settings.masks or _of_several_classes(dose)):
@@ -242,8 +247,8 @@ def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
                 share = None if isinstance(point, (Mapping, str)) else point
                 arms.append(Arm(f"{name}_{short}", title, "sweep", source, count, share))
     if settings.only_share is not None:
-        only = share_of(settings.only_share, real)
-        arms += [Arm(f"only_{name}", f"{name} only", "synthetic_only", name, only, None) for name in settings.sets]
+        only = added_images(settings.only_share, real, "only_share")
+        arms += [Arm(f"only_{name}", f"{name} only", "synthetic_only", name, only, None) for name in settings.alone]
     if settings.swap is not None:
         arms.append(Arm(settings.swap, f"{settings.swap} only", "synthetic_only", settings.swap, {}, None))
     names = [arm.name for arm in arms]
@@ -267,6 +272,8 @@ def _check_names(settings: ArmSettings) -> None:
     own = (REAL, AUGMENTED, TEST, *PAIRS)
     if len(set(settings.sets)) != len(settings.sets) or set(own) & set(settings.sets):
         raise InputError(f"setting sets {list(settings.sets)}: each name once, none {', '.join(map(repr, own))}")
+    if strangers := ({*settings.added, *settings.alone} - set(settings.sets)):
+        raise InputError(f"settings added and alone name {min(strangers)!r}; the sets are {list(settings.sets)}")
     if settings.pairs and not settings.masks:
         raise InputError(f"setting pairs is {list(settings.pairs)}, but this task learns no masks; set it to []")
     swept = [name for name in settings.sweep if name not in CONTROLS]

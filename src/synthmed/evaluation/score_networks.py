@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
@@ -42,6 +42,12 @@ class ScoreNetworksSettings(ScoringOptions):
     positive: Annotated[str, Meta(description="The class that is the output of every network.")]
     arms: Annotated[tuple[str, ...], Meta(min_length=1, description="Arms, in the order of their networks.")]
     sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+
+
+class _Asked(Protocol):
+    classes: tuple[str, ...]
+    positive: str
+    batch_size: int
 
 
 @step("score-networks")
@@ -93,7 +99,7 @@ def score_networks(
         cases[name] = Cases(*columns)
         for arm, classifier in trained.items():
             if name == TEST or arm == REAL or (arm == name and name in swapped):
-                values[arm, name] = _probabilities(settings, classifier, images, rows[name])
+                values[arm, name] = probabilities(settings, classifier, images, rows[name])
                 logger.info("%s on %s: %d images, %d seeds", arm, name, len(rows[name]), seeds[arm])
     order = {arm: number for number, arm in enumerate(settings.arms)}
     values = dict(sorted(values.items(), key=lambda item: order[item[0][0]]))
@@ -120,10 +126,8 @@ def score_networks(
     )
 
 
-def _probabilities(
-    settings: ScoreNetworksSettings, classifier: network.Classifier, images: ImageSet, rows: list[int]
-) -> np.ndarray:
-    """(S, N, 2) in the order of the classes."""
+def probabilities(settings: _Asked, classifier: network.Classifier, images: ImageSet, rows: list[int]) -> np.ndarray:
+    """Of some rows of an image set, (S, N, 2) in the order of the classes."""
     output = classifier.position(settings.positive)
     likelihood = network.predict_set(classifier, images, settings.batch_size, rows)[:, :, output]
     by_class = {settings.positive: likelihood}

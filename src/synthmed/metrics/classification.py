@@ -98,6 +98,16 @@ def choose_threshold(scores: np.ndarray, positive: np.ndarray) -> float:
     return float((thresholds[best] + below) / 2)
 
 
+def threshold_reaching(scores: np.ndarray, positive: np.ndarray, sensitivity: float) -> float:
+    """The highest threshold at which at least this share of the positives is called (score ≥ it), to be chosen on
+    *validation* images. Between the deciding score and the next lower one, so that rounding does not flip a decision.
+    """
+    _, true_rate, thresholds = roc_curve(scores, positive)
+    place = int(np.argmax(true_rate >= sensitivity - 1e-12))
+    below = thresholds[place + 1] if place + 1 < len(thresholds) else thresholds[place]
+    return float((thresholds[place] + below) / 2)
+
+
 def clopper_pearson(successes: int, trials: int, level: float) -> Interval:
     """Share with the exact binomial interval (Clopper & Pearson 1934). Raises InputError without trials."""
     if not 0 <= successes <= trials or trials < 1:

@@ -71,6 +71,20 @@ def _lines(length: int) -> list[np.ndarray]:
     return found
 
 
+def skin_tone(pixels: np.ndarray) -> float:
+    """Individual typology angle of the skin in degrees, arctan((L* − 50) / b*) (Chardon, Cretois & Hourseau 1991).
+
+    L* and b* (D65) are medians over the brighter half of the pixels outside of the frame, in which neither lesion nor
+    hair lies. It knows nothing of lamp and white balance, so of photographs it is a rough measure.
+    """
+    from skimage.color import rgb2lab  # imports much of scikit-image
+
+    rest = pixels[~frame_mask(pixels)]
+    bright = rest.mean(axis=1)
+    lab = np.median(rgb2lab(rest[bright >= np.median(bright)][None]), axis=1)[0]
+    return float(np.degrees(np.arctan2(lab[0] - 50, lab[2])))
+
+
 # ----------------------------------------------------------------------------------------------------- taking them out
 def _resized(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.LANCZOS))

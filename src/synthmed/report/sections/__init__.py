@@ -20,6 +20,7 @@ ORDER = (
     "task",
     "segmentation",
     "background",
+    "shortcuts",
     "three_steps",
     "disease_axes",
     "latent_editing",

@@ -1,0 +1,58 @@
+"""Step `score-sets`: what the network of every arm of a task says of further image sets."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from msgspec import Meta
+
+from synthmed.classifiers import network
+from synthmed.core.errors import InputError
+from synthmed.core.step import Output, step
+from synthmed.data.imageset import ImageSet
+from synthmed.evaluation.score_networks import ScoringOptions, probabilities
+from synthmed.evaluation.scores import Cases, Scores, write_scores
+from synthmed.training.device import choose_device
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ScoreSetsSettings(ScoringOptions):
+    """Settings of `score-sets`."""
+
+    classes: Annotated[tuple[str, ...], Meta(min_length=2, max_length=2, description="The two classes, in order.")]
+    positive: Annotated[str, Meta(description="The class that is the output of every network.")]
+    arms: Annotated[tuple[str, ...], Meta(min_length=1, description="Arms, in the order of their networks.")]
+    names: Annotated[tuple[str, ...], Meta(min_length=1, description="Names of the sets, in the order of their files.")]
+
+
+@step("score-sets")
+def score_sets(settings: ScoreSetsSettings, *, classifiers: list[Path], sets: list[Path], scores: Output) -> None:
+    """Score image sets by the network of every arm.
+
+    classifiers: of `train-classifier`, one for each of settings.arms; sets: image sets, one for each of settings.names.
+    scores: see scores.py; the tests are the names. Raises InputError when they do not fit together.
+    """
+    if len(classifiers) != len(settings.arms) or len(sets) != len(settings.names):
+        raise InputError(
+            f"{len(classifiers)} classifiers for the arms {list(settings.arms)}, {len(sets)} sets for "
+            f"{list(settings.names)}; give one of each"
+        )
+    torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device)
+    images = {name: ImageSet(path) for name, path in zip(settings.names, sets, strict=True)}
+    cases = {
+        name: Cases(*(np.array(one.column(column)) for column in ("image", "patient", "label")))
+        for name, one in images.items()
+    }
+    values = {}
+    for arm, path in zip(settings.arms, classifiers, strict=True):
+        classifier = network.load(path).to(device)
+        for name, one in images.items():
+            values[arm, name] = probabilities(settings, classifier, one, list(range(len(one))))
+    write_scores(scores, Scores(tuple(f"p_{name}" for name in settings.classes), cases, values))
+    logger.info("%s: %d arms on %s", scores, len(settings.arms), {name: len(one) for name, one in images.items()})

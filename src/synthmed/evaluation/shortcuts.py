@@ -1,0 +1,309 @@
+"""Step `measure-shortcuts`: whether classifiers look at something beside the disease, for whom they work, and where.
+
+Three questions to the classifiers of all training sets of a task. Does a decision change when a frame is pasted on, or
+taken off, and nothing else (`change-images`)? How specific are they at a sensitivity that a clinic may ask for, by
+thresholds from validation images? And do they do as well with every artefact and skin tone?
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_json
+from synthmed.core.settings import Fraction
+from synthmed.core.step import Output, step
+from synthmed.data.imageset import ImageSet
+from synthmed.evaluation.arms import REAL, TEST
+from synthmed.evaluation.change_images import PASTED, REMOVED
+from synthmed.evaluation.scores import Scores, by_seed, read_scores
+from synthmed.metrics import statistics, verdict
+from synthmed.metrics.classification import threshold_reaching
+from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.outcomes import OUTCOMES, mean_of_cases
+from synthmed.prepare.dermoscopy import skin_tone
+
+logger = logging.getLogger(__name__)
+
+VALIDATION, CHANGED = "validation", "changed"
+FEWER, MORE = "fewer", "more"
+"""Words on a training set whose classifiers switch measurably less, or more, often than those of real images."""
+
+
+@dataclass(frozen=True)
+class ShortcutOptions:
+    """What is asked of the classifiers."""
+
+    sensitivity: Annotated[Fraction, Meta(description="The sensitivity at which specificity is reported.")]
+    tags: Annotated[
+        tuple[str, ...], Meta(description="Columns of the images with yes or no that make two subgroups each.")
+    ]
+    skin_tones: Annotated[
+        dict[str, Annotated[float, Meta(ge=-90, le=90)]],
+        Meta(
+            description="Subgroups of skin tones, lightest first: name → the angle above which skin is of it; the last "
+            "one takes the rest. {}: none.",
+            extra_json_schema={"unit": "degrees"},
+        ),
+    ]
+    skin_tone_column: Annotated[
+        str | None,
+        Meta(description="Column with the individual typology angle; null: it is measured in the images."),
+    ]
+
+    def __post_init__(self) -> None:
+        if any(after >= before for before, after in pairwise(self.skin_tones.values())):
+            raise InputError(f"setting skin_tones is {dict(self.skin_tones)}; name the lightest first, angles falling")
+
+
+@dataclass(frozen=True)
+class ShortcutSettings(ShortcutOptions):
+    """Settings of `measure-shortcuts`."""
+
+    classes: Annotated[tuple[str, ...], Meta(min_length=2, max_length=2, description="The two classes, in order.")]
+    positive: Annotated[str, Meta(description="The class that is looked for.")]
+    threshold: Annotated[float, Meta(description="Of training sets that have none of their own.")]
+    alpha: Annotated[float, Meta(gt=0, lt=1, description="Two-sided level of intervals and tests.")]
+    margin: Annotated[float, Meta(gt=0, description="As in the task's statistics.")]
+
+
+@step("measure-shortcuts")
+def measure_shortcuts(
+    settings: ShortcutSettings,
+    *,
+    scores: Path,
+    summary: Path,
+    further: Path,
+    test: Path,
+    changed: Path,
+    out: Output,
+) -> None:
+    """Ask the classifiers of a task what they look at, and for whom they work.
+
+    scores, summary: of the task; further: of `score-sets`, of the sets VALIDATION and CHANGED; test: the test images;
+    changed: those of `change-images`. out: JSON, of every arm: `switched` (change, class: share of images whose
+    decision is another one after it, positive after pasting, not positive after removing; `net`, in both directions;
+    `versus_real`, the difference with p by Holm and word), `operating`, and `subgroups`, in the order of `groups`.
+    Raises InputError when the files do not belong together.
+    """
+    columns = [f"p_{name}" for name in settings.classes]
+    own, other = read_scores(scores, columns), read_scores(further, columns)
+    found, described = _Classifiers(settings, own, other, read_json(summary)), read_json(summary)["arms"]
+    images = ImageSet(test)
+    if set(images.column("image")) != set(own.cases[TEST].images.tolist()):
+        raise InputError(f"{test}: other images than those of {scores}; make the scores again")
+    rows = {row["image"]: row for row in ImageSet(changed).rows}
+    switches = _switches(found, rows, changed)
+    groups = dict(_groups(settings, images, own.cases[TEST].images))
+    write_json(
+        out,
+        {
+            "seeds": found.seeds,
+            "sensitivity": settings.sensitivity,
+            "level": found.level,
+            "positive": settings.positive,
+            "changed": _counts(rows),
+            "groups": {name: _sizes(found, where) for name, where in groups.items()},
+            "arms": {
+                arm: {
+                    "title": described[arm]["title"],
+                    "set": described[arm]["set"],
+                    "switched": switches[arm],
+                    "operating": _operating(found, arm),
+                    "subgroups": {name: _subgroup(found, arm, where) for name, where in groups.items()},
+                }
+                for arm in own.arms
+            },
+        },
+    )
+    logger.info("%s: %d arms, %d changed images, %d subgroups", out, len(own.arms), len(rows), len(groups))
+
+
+class _Classifiers:
+    """The classifiers of every arm: scores of the positive class (S, N) by test, thresholds, decisions."""
+
+    def __init__(self, settings: ShortcutSettings, own: Scores, other: Scores, summary: Mapping):
+        self.settings, self.level = settings, 1 - settings.alpha
+        self.positive = settings.classes.index(settings.positive)
+        self.cases = own.cases | other.cases
+        self.arms, self.seeds = own.arms, len(own.values[REAL, TEST])
+        values = own.values | other.values
+        self.scores = {key: one[:, :, self.positive] for key, one in values.items()}
+        missing = [
+            (arm, name)
+            for arm in self.arms
+            for name in (VALIDATION, CHANGED)
+            if len(self.scores.get((arm, name), ())) != self.seeds
+        ]
+        if missing:
+            raise InputError(f"the arm {missing[0][0]!r} was not scored on {missing[0][1]!r}; run score-sets again")
+        self.thresholds = {
+            arm: by_seed(summary["thresholds"], arm, settings.threshold, self.seeds)[:, None] for arm in self.arms
+        }
+
+    def called(self, arm: str, test: str) -> np.ndarray:
+        """Whether images are called positive, bool (S, N)."""
+        return self.scores[arm, test] >= self.thresholds[arm]
+
+    def truth(self, test: str) -> np.ndarray:
+        """Whether images are positive, bool (N,)."""
+        return self.cases[test].labels == self.settings.positive
+
+
+# ---------------------------------------------------------------------------------------------------------- switches
+def _switches(found: _Classifiers, rows: Mapping[str, Mapping], path: Path) -> dict[str, dict]:
+    """arm → `<change>/<class>` → what changing did."""
+    cases, tested = found.cases[CHANGED], found.cases[TEST]
+    place = {name: number for number, name in enumerate(tested.images.tolist())}
+    strangers = [name for name in cases.images.tolist() if name not in rows or rows[name]["origin"] not in place]
+    if strangers:
+        raise InputError(f"{path}: {strangers[0]} is not made of a test image, or was not scored; make it again")
+    origins = np.array([place[rows[name]["origin"]] for name in cases.images.tolist()], dtype=int)
+    changes = np.array([rows[name]["change"] for name in cases.images.tolist()])
+    result: dict[str, dict] = {arm: {} for arm in found.arms}
+    for change in (PASTED, REMOVED):
+        for label in found.settings.classes:
+            where = (changes == change) & (cases.labels == label)
+            if not where.any():
+                continue
+            before = {arm: found.called(arm, TEST)[:, origins[where]] for arm in found.arms}
+            after = {arm: found.called(arm, CHANGED)[:, where] for arm in found.arms}
+            switched = {
+                arm: after[arm] & ~before[arm] if change == PASTED else before[arm] & ~after[arm] for arm in found.arms
+            }
+            versus = _versus_real(found, switched, cases.patients[where])
+            for arm in found.arms:
+                net = after[arm].astype(float) - before[arm]
+                result[arm][f"{change}/{label}"] = {
+                    "switched": _share(found, switched[arm], cases.patients[where]).to_json(),
+                    "net": float(net.mean()),
+                    "shift": float(
+                        (found.scores[arm, CHANGED][:, where] - found.scores[arm, TEST][:, origins[where]]).mean()
+                    ),
+                    "versus_real": versus.get(arm),
+                }
+    return result
+
+
+def _share(found: _Classifiers, values: np.ndarray, patients: np.ndarray) -> Estimate:
+    """Share of the images (S, N) of which something holds."""
+    try:
+        return statistics.mean_estimate(
+            mean_of_cases(values.astype(float), patients, decisions=True), level=found.level
+        )
+    except InputError as error:
+        return Estimate.missing(str(error), len(patients))
+
+
+def _versus_real(found: _Classifiers, switched: Mapping[str, np.ndarray], patients: np.ndarray) -> dict[str, dict]:
+    """arm → difference of its share from that of the real arm, p by Holm, and the word."""
+    others = [arm for arm in found.arms if arm != REAL]
+    if len(np.unique(patients)) < 2 or not others:
+        return {}
+    tests = {
+        arm: statistics.readers_test(
+            mean_of_cases(np.concatenate([switched[REAL], switched[arm]]).astype(float), patients),
+            statistics.paired(found.seeds),
+            level=found.level,
+        )
+        for arm in others
+    }
+    words = verdict.decide(
+        tests,
+        dict.fromkeys(others, "switches"),
+        alpha=found.settings.alpha,
+        margin=found.settings.margin,
+        seeds=found.seeds,
+        higher_is_better=False,
+    )
+    said = {verdict.HELPS: FEWER, verdict.HARMS: MORE, verdict.NO_EVIDENCE: verdict.NO_EVIDENCE, None: None}
+    return {
+        arm: {
+            "difference": tests[arm].estimate(len(patients)).to_json(),
+            "p_holm": words[arm].p_holm,
+            "word": said[words[arm].word],
+            "reason": words[arm].reason,
+        }
+        for arm in others
+    }
+
+
+def _counts(rows: Mapping[str, Mapping]) -> dict[str, int]:
+    """Changed images by `<change>/<class>`."""
+    kinds = [f"{row['change']}/{row['label']}" for row in rows.values()]
+    return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+
+
+# --------------------------------------------------------------------------------------------------- operating points
+def _operating(found: _Classifiers, arm: str) -> dict[str, dict]:
+    """Sensitivity and specificity on the test images, at thresholds that reach the sensitivity on validation images."""
+    truth = found.truth(VALIDATION)
+    thresholds = np.array(
+        [threshold_reaching(row, truth, found.settings.sensitivity) for row in found.scores[arm, VALIDATION]]
+    )
+    called, is_positive = found.scores[arm, TEST] >= thresholds[:, None], found.truth(TEST)
+    patients = found.cases[TEST].patients
+    return {
+        "sensitivity": _share(found, called[:, is_positive], patients[is_positive]).to_json(),
+        "specificity": _share(found, ~called[:, ~is_positive], patients[~is_positive]).to_json(),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------- subgroups
+def _groups(settings: ShortcutSettings, images: ImageSet, order: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Name → which of the test images, in the order of the scores, are in the subgroup, bool (N,)."""
+    place = {name: number for number, name in enumerate(images.column("image"))}
+    rows = [place[name] for name in order.tolist()]
+    for tag in settings.tags:
+        if tag not in images.rows[0]:
+            raise InputError(f"{images.path}: has no column {tag!r}; setting tags names columns with yes or no")
+        values = np.array(images.column(tag))[rows]
+        for value in ("yes", "no"):
+            yield f"{tag}: {value}", values == value
+    if not settings.skin_tones:
+        return
+    if settings.skin_tone_column is None:
+        tones = np.array([skin_tone(images[row]) for row in rows])
+    elif settings.skin_tone_column in images.rows[0]:
+        cells = np.array(images.column(settings.skin_tone_column))[rows]
+        tones = np.array([float(cell) if cell else np.nan for cell in cells])
+    else:
+        raise InputError(f"{images.path}: has no column {settings.skin_tone_column!r}; set skin_tone_column to null")
+    above, names = np.inf, list(settings.skin_tones)
+    for name, edge in settings.skin_tones.items():
+        lowest = edge if name != names[-1] else -np.inf
+        yield f"skin: {name}", (tones <= above) & (tones > lowest)
+        above = edge
+
+
+def _sizes(found: _Classifiers, where: np.ndarray) -> dict[str, int]:
+    return {label: int((where & (found.cases[TEST].labels == label)).sum()) for label in found.settings.classes}
+
+
+def _subgroup(found: _Classifiers, arm: str, where: np.ndarray) -> dict[str, dict]:
+    """AUROC, sensitivity and specificity of some of the test images."""
+    truth, patients = found.truth(TEST)[where], found.cases[TEST].patients[where]
+    scores, called = found.scores[arm, TEST][:, where], found.called(arm, TEST)[:, where]
+    try:
+        both = np.stack([1 - scores, scores], axis=2)
+        area = OUTCOMES["auroc"].measure(both, truth.astype(int), patients, 1)
+        auroc = statistics.mean_estimate(area, level=found.level)
+    except InputError as error:
+        auroc = Estimate.missing(str(error), int(where.sum()))
+    return {
+        "auroc": auroc.to_json(),
+        "sensitivity": _share_of(found, called, truth, patients).to_json(),
+        "specificity": _share_of(found, ~called, ~truth, patients).to_json(),
+    }
+
+
+def _share_of(found: _Classifiers, right: np.ndarray, which: np.ndarray, patients: np.ndarray) -> Estimate:
+    if not which.any():
+        return Estimate.missing("there is no such image", 0)
+    return _share(found, right[:, which], patients[which])

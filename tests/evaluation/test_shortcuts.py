@@ -1,0 +1,276 @@
+"""Frames pasted and taken off, classifiers that look at them and ones that do not, operating points, subgroups."""
+
+import numpy as np
+import pytest
+import torch
+
+from synthmed.classifiers.network import Classifier
+from synthmed.core.errors import InputError
+from synthmed.core.files import read_json, write_json
+from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.evaluation import score_sets as scoring
+from synthmed.evaluation.change_images import ChangeSettings, change_images
+from synthmed.evaluation.score_sets import ScoreSetsSettings, score_sets
+from synthmed.evaluation.scores import Cases, Scores, read_scores, write_scores
+from synthmed.evaluation.shortcuts import ShortcutSettings, measure_shortcuts
+from synthmed.metrics.classification import threshold_reaching
+from synthmed.prepare.dermoscopy import frame_mask, paste_frame, skin_tone
+
+CLASSES = ("benign", "malignant")
+SEEDS = 5
+
+
+def skin(rng, tone=0):
+    return np.clip(rng.normal([200 - tone, 160 - tone, 140 - tone], 4, (40, 40, 3)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def world(tmp_path):
+    """20 images of each class, half of the melanomas and one benign image with a frame; half of the skins are dark."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(40):
+        malignant, pixels = number % 2 == 1, skin(rng, 60 * (number % 4 > 1))
+        framed = number in (0, *range(1, 40, 4))
+        if framed:
+            pixels = paste_frame(pixels, rng)
+        fields = {"image": f"{number:02d}.png", "label": CLASSES[malignant], "patient": f"p{number}"}
+        fields |= {"frame": "yes" if framed else "no", "ita": str(20.0 if number % 4 > 1 else 50.0)}
+        rows.append((fields, pixels))
+    write_image_set(tmp_path / "test.zip", rows)
+    change_images(ChangeSettings("frame", "nearest", 1), images=tmp_path / "test.zip", out=tmp_path / "changed.zip")
+    return tmp_path
+
+
+# ------------------------------------------------------------------------------------------------------ changed images
+def test_frames_are_pasted_where_there_are_none_and_taken_off_where_there_are(world):
+    before, changed = ImageSet(world / "test.zip"), ImageSet(world / "changed.zip")
+    place = {name: number for number, name in enumerate(before.column("image"))}
+    assert sorted(changed.column("origin")) == sorted(place), "every image is changed in one way"
+    for number, row in enumerate(changed.rows):
+        was, now = before[place[row["origin"]]], changed[number]
+        assert (row["frame"] == "yes") == (row["change"] == "removed")
+        assert row["label"] == before.rows[place[row["origin"]]]["label"]
+        assert frame_mask(was).any() == (row["change"] == "removed")
+        assert frame_mask(now).any() == (row["change"] == "pasted")
+        assert np.array_equal(was[15:25, 15:25], now[15:25, 15:25]), "the middle stays as it is"
+
+
+def test_without_a_column_frames_are_looked_for(world):
+    chosen = ChangeSettings(None, "fsr", 1)
+    change_images(chosen, images=world / "test.zip", out=world / "again.zip")
+    kinds = [row["change"] for row in ImageSet(world / "again.zip").rows]
+    assert kinds == [row["change"] for row in ImageSet(world / "changed.zip").rows]
+
+
+def test_a_column_that_says_neither_yes_nor_no_is_refused(world):
+    with pytest.raises(InputError, match=r"column 'ita', not yes or no"):
+        change_images(ChangeSettings("ita", "nearest", 1), images=world / "test.zip", out=world / "x.zip")
+
+
+class Middle(torch.nn.Module):
+    """Says malignant as far as the middle of the image is bright, by its first channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, images):
+        share = ((images[:, 0, 20, 20] + 1) / 2).clamp(1e-3, 1 - 1e-3)
+        return torch.logit(share)[:, None]
+
+
+def test_further_sets_are_scored_by_every_arm(world, monkeypatch):
+    made = Classifier("middle", ("malignant",), (3, 40, 40), np.zeros((2, 1)), [Middle()] * 2, False)
+    monkeypatch.setattr(scoring.network, "load", lambda path: made)
+    chosen = ScoreSetsSettings(8, 1, "cpu", CLASSES, "malignant", ("real", "other"), ("changed",))
+    sets = {"classifiers": [world / "a.pt", world / "b.pt"], "sets": [world / "changed.zip"]}
+    score_sets(chosen, **sets, scores=world / "s.csv")
+    found = read_scores(world / "s.csv", ["p_malignant", "p_benign"])
+    images = ImageSet(world / "changed.zip")
+    value = {row["image"]: images[number][20, 20, 0] / 255 for number, row in enumerate(images.rows)}
+    expected = [value[name] for name in found.cases["changed"].images.tolist()]
+    np.testing.assert_allclose(found.values["other", "changed"][1, :, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(found.values["real", "changed"].sum(axis=2), 1)
+    with pytest.raises(InputError, match="1 classifiers for the arms"):
+        score_sets(chosen, classifiers=[world / "a.pt"], sets=[world / "changed.zip"], scores=world / "s.csv")
+
+
+# -------------------------------------------------------------------------------------------------------- the measures
+def settings(**changes):
+    values = {
+        "sensitivity": 0.9, "tags": ("frame",), "skin_tones": {"light": 41.0, "dark": 0.0}, "skin_tone_column": "ita",
+        "classes": CLASSES, "positive": "malignant", "threshold": 0.5, "alpha": 0.05, "margin": 0.05,
+    }  # fmt: skip
+    return ShortcutSettings(**(values | changes))
+
+
+def scores_of(images, looks, rng):
+    """(S, N, 2): by the frame, or by the class, and noise."""
+    changed = np.array([row.get("change", "") for row in images.rows])
+    framed = np.array([row["frame"] == "yes" for row in images.rows])
+    framed = np.where(changed == "", framed, changed == "pasted")
+    seen = framed if looks == "frame" else np.array([row["label"] == "malignant" for row in images.rows])
+    positive = np.clip(0.25 + 0.5 * seen + rng.normal(0, 0.05, (SEEDS, len(seen))), 0.01, 0.99)
+    return np.stack([1 - positive, positive], axis=2)
+
+
+@pytest.fixture
+def measured(world):
+    def do(chosen=None, seeds=SEEDS):
+        rng = np.random.default_rng(3)
+        test, changed = ImageSet(world / "test.zip"), ImageSet(world / "changed.zip")
+
+        def table(sets):
+            cases = {
+                name: Cases(*(np.array(images.column(column)) for column in ("image", "patient", "label")))
+                for name, images in sets.items()
+            }
+            arms = {"real": "frame", "only_gan": "class"}
+            values = {
+                (arm, name): scores_of(images, looks, rng)[:seeds]
+                for arm, looks in arms.items()
+                for name, images in sets.items()
+            }
+            return Scores(("p_benign", "p_malignant"), cases, values)
+
+        validation = ImageSet(world / "test.zip")
+        write_scores(world / "own.csv", table({"test": test}))
+        write_scores(world / "further.csv", table({"validation": validation, "changed": changed}))
+        arms = {name: {"title": name, "set": None} for name in ("real", "only_gan")}
+        write_json(world / "summary.json", {"thresholds": {"only_gan": [0.5] * seeds}, "arms": arms})
+        files = {name: world / f"{name}.zip" for name in ("test", "changed")}
+        measure_shortcuts(
+            chosen or settings(), scores=world / "own.csv", summary=world / "summary.json",
+            further=world / "further.csv", **files, out=world / "out.json",
+        )  # fmt: skip
+        return read_json(world / "out.json")
+
+    return do
+
+
+def test_a_classifier_that_looks_at_the_frame_switches_and_another_does_not(measured):
+    found = measured()
+    of_benign, of_malignant = (
+        {"pasted/benign": 19, "removed/benign": 1},
+        {"pasted/malignant": 10, "removed/malignant": 10},
+    )
+    assert found["changed"] == of_benign | of_malignant
+    real, other = (found["arms"][arm]["switched"] for arm in ("real", "only_gan"))
+    for key in ("pasted/benign", "removed/malignant"):
+        assert real[key]["switched"]["value"] == 1.0
+        assert other[key]["switched"]["value"] == 0.0
+        assert real[key]["versus_real"] is None
+        assert other[key]["versus_real"]["difference"]["value"] == -1.0
+    assert real["pasted/benign"]["net"] == 1.0
+    assert real["removed/malignant"]["net"] == -1.0
+    assert real["pasted/benign"]["shift"] == pytest.approx(0.5, abs=0.05)
+    assert found["arms"]["only_gan"]["switched"]["removed/benign"]["switched"]["n"] == 1
+
+
+def test_fewer_switches_are_said_so_and_no_word_is_given_with_few_trainings(world, measured, monkeypatch):
+    import synthmed.evaluation.shortcuts as module
+
+    # Some noise, so that there is a spread to test against.
+    monkeypatch.setattr(module._Classifiers, "called", lambda self, arm, test: _noisy(self, arm, test))
+    versus = measured()["arms"]["only_gan"]["switched"]["pasted/benign"]["versus_real"]
+    assert versus["word"] == "fewer"
+    assert versus["p_holm"] < 0.01
+    few = measured(seeds=3)["arms"]["only_gan"]["switched"]["pasted/benign"]["versus_real"]
+    assert few["word"] is None
+    assert few["reason"].startswith("3 training seeds")
+
+
+def _noisy(self, arm, test):
+    rng = np.random.default_rng([*map(ord, arm + test)])
+    called = self.scores[arm, test] >= self.thresholds[arm]
+    return called ^ (rng.random(called.shape) < 0.1)
+
+
+def test_the_threshold_of_a_sensitivity_comes_from_validation_images(measured):
+    found = measured()
+    operating = found["arms"]["only_gan"]["operating"]
+    assert operating["specificity"]["value"] == 1.0
+    assert operating["sensitivity"]["value"] == pytest.approx(0.9, abs=0.1)
+    # Half of the melanomas have no frame: whoever looks at it must call nearly everything.
+    assert found["arms"]["real"]["operating"]["specificity"]["value"] < 0.5
+
+
+def test_subgroups_by_hand(measured, world):
+    found = measured()
+    assert found["groups"] == {
+        "frame: yes": {"benign": 1, "malignant": 10},
+        "frame: no": {"benign": 19, "malignant": 10},
+        "skin: light": {"benign": 10, "malignant": 10},
+        "skin: dark": {"benign": 10, "malignant": 10},
+    }
+    scores = read_scores(world / "own.csv", ["p_malignant"])
+    cases, values = scores.cases["test"], scores.values["real", "test"][:, :, 0]
+    light = np.array([int(name[:2]) % 4 <= 1 for name in cases.images.tolist()])
+    positive = cases.labels == "malignant"
+    by_hand = np.mean(
+        [(row[light & positive][:, None] > row[light & ~positive]).mean() for row in values]  # no ties
+    )
+    group = found["arms"]["real"]["subgroups"]["skin: light"]
+    assert group["auroc"]["value"] == pytest.approx(by_hand)
+    assert group["sensitivity"]["value"] == pytest.approx((values[:, light & positive] >= 0.5).mean())
+    assert group["specificity"]["value"] == pytest.approx((values[:, light & ~positive] < 0.5).mean())
+    one_benign = found["arms"]["real"]["subgroups"]["frame: yes"]
+    assert one_benign["auroc"]["value"] is None, "one patient of a class has no variance"
+
+
+def test_skin_tones_are_measured_where_no_column_has_them(measured):
+    assert measured(settings(skin_tone_column=None))["groups"]["skin: light"]["benign"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tags": ("hair",)}, "no column 'hair'"),
+        ({"skin_tone_column": "tone"}, "no column 'tone'"),
+    ],
+)
+def test_columns_that_there_are_not_are_refused(measured, changes, said):
+    with pytest.raises(InputError, match=said):
+        measured(settings(**changes))
+
+
+def test_skin_tones_must_fall():
+    with pytest.raises(InputError, match="lightest first"):
+        settings(skin_tones={"dark": 10.0, "light": 41.0})
+
+
+def test_other_images_are_refused(measured, world):
+    measured()
+    rows = [({"image": "x.png", "label": "benign", "patient": "a", "frame": "no"}, np.zeros((8, 8, 3), np.uint8))]
+    write_image_set(world / "test.zip", rows)
+    with pytest.raises(InputError, match="other images than those of"):
+        measure_shortcuts(
+            settings(), scores=world / "own.csv", summary=world / "summary.json", further=world / "further.csv",
+            test=world / "test.zip", changed=world / "changed.zip", out=world / "out.json",
+        )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------- their numbers
+def test_the_highest_threshold_that_reaches_a_sensitivity():
+    scores, positive = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4]), np.array([1, 0, 1, 1, 0, 1], bool)
+    for wanted, found in ((0.5, 2), (0.75, 3), (0.76, 4), (1.0, 4)):
+        threshold = threshold_reaching(scores, positive, wanted)
+        assert (scores[positive] >= threshold).sum() == found
+        assert threshold <= np.sort(scores[positive])[::-1][found - 1]
+    assert 0.6 < threshold_reaching(scores, positive, 0.5) < 0.7
+
+
+def test_the_angle_of_skin_is_that_of_its_colour():
+    """CIE Lab of sRGB (200, 160, 140) by hand (D65): L* 69.0, b* 17.5 → 47.4°."""
+    linear = lambda c: c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4  # noqa: E731
+    f = lambda t: t ** (1 / 3) if t > (6 / 29) ** 3 else t / (3 * (6 / 29) ** 2) + 4 / 29  # noqa: E731
+    red, green, blue = (linear(value / 255) for value in (200, 160, 140))
+    y = 0.2126729 * red + 0.7151522 * green + 0.0721750 * blue
+    z = (0.0193339 * red + 0.1191920 * green + 0.9503041 * blue) / 1.08883
+    angle = np.degrees(np.arctan((116 * f(y) - 16 - 50) / (200 * (f(y) - f(z)))))
+    image = np.tile(np.array([200, 160, 140], np.uint8), (40, 40, 1))
+    image[10:20, 10:20] = (60, 30, 20)  # the lesion
+    assert skin_tone(image) == pytest.approx(angle, abs=0.3)
+    assert skin_tone(paste_frame(image, np.random.default_rng(1))) == pytest.approx(angle, abs=0.3)
+    assert skin_tone(image - 30) < angle
