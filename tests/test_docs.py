@@ -12,7 +12,7 @@ import pytest
 import yaml
 from checkout import Checkout, new_checkout
 
-from synthmed.cli import _parser
+from synthmed.cli import _arguments, _parser
 from synthmed.core.settings import parse
 from synthmed.data import sources
 from synthmed.steps import STEPS
@@ -79,7 +79,7 @@ def test_every_command_of_synthmed_is_one(capsys):
     assert len(commands) > 8
     for page, words in commands:
         try:
-            _parser().parse_args(words[1:])
+            _arguments(words[1:])
         except SystemExit:
             pytest.fail(f"{page}: {shlex.join(words)}\n{capsys.readouterr().err}")
 

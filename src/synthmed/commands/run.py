@@ -5,6 +5,7 @@ is done: nothing else depends on it.
 """
 
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -30,8 +31,8 @@ SHOWN = 12
 class Progress:
     """What is done of a run, from the lines of Snakemake's log as they come.
 
-    Jobs of one rule are taken to last alike, those of a rule of which none is done yet as long as the mean of all
-    others, and as many to run at a time as have done so far.
+    Jobs of one rule are taken to last alike, those of a rule of which none is done yet as long as the middle one of the
+    others', and as many to run at a time as have done so far.
     """
 
     def __init__(self, started: float):
@@ -57,9 +58,11 @@ class Progress:
         worked = sum(map(sum, self.seconds.values()))
         if not worked or now <= self.started:
             return None
-        mean = worked / self.done
-        typical = {rule: sum(spent) / len(spent) for rule, spent in self.seconds.items()}
-        left = sum((count - len(self.seconds[rule])) * typical.get(rule, mean) for rule, count in self.planned.items())
+        typical = {rule: sum(spent) / len(spent) for rule, spent in self.seconds.items() if spent}
+        middle = statistics.median(typical.values())
+        left = sum(
+            (count - len(self.seconds[rule])) * typical.get(rule, middle) for rule, count in self.planned.items()
+        )
         return max(0.0, left) / (worked / (now - self.started))
 
     def read(self, line: str, now: float) -> str | None:
