@@ -42,7 +42,8 @@ def test_time_left_is_that_of_the_rules_that_are_known():
     # Two trainings of 10 s side by side: at 10 s one training and two pages (as long, for all one knows) are left.
     begun = job(1, "train", "lungs") + job(2, "train", "lungs")
     done = ["Finished jobid: 1 (Rule: train)", "Finished jobid: 2 (Rule: train)"]
-    assert after((0, TABLE + begun), (10, done)).left(10.0) == pytest.approx(15.0)
+    begun_and_done = after((0, TABLE + begun), (10, done))
+    assert [begun_and_done.left(10.0) for _ in range(2)] == pytest.approx([15.0, 15.0])
     page = [(10, job(3, "page", "lungs")), (12, ["Finished jobid: 3 (Rule: page)"])]
     # 22 s of work in 12 s; left: a training of 10 s and a page of 2 s.
     assert after((0, TABLE + begun), (10, done), *page).left(12.0) == pytest.approx(12 / (22 / 12))
