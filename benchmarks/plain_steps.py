@@ -32,8 +32,7 @@ def plain_step(name: str, model: Generator) -> Step:
     optimizers = {
         key: Adam(ours.parameters, ours.param_groups[0]["lr"], ours.betas) for key, ours in model.optimizers.items()
     }
-    steps = {"dcgan": _dcgan, "cyclegan": _cyclegan, "fastgan": _fastgan, "pggan": _pggan, "pix2pix": _pix2pix}
-    return steps[name](model, optimizers)
+    return STEPS[name](model, optimizers)
 
 
 def _two_layers(layer: UpsamplingConvolution, x: Tensor) -> Tensor:
@@ -183,7 +182,7 @@ def _pggan(model: Generator, optimizers: dict[str, Adam]) -> Step:
         (drift - on_real.mean()).backward()
         on_fake = model.discriminator(fake, *growth).mean()
         on_fake.backward()
-        share = torch.rand(count, 1, 1, 1, generator=model.rng)
+        share = torch.rand(count, 1, 1, 1, generator=model.rng).to(real.device)
         mixed = (fake + share * (real - fake)).requires_grad_(True)
         scores = model.discriminator(mixed, *growth)
         (gradients,) = torch.autograd.grad(scores.sum(), mixed, create_graph=True)
@@ -205,3 +204,7 @@ def _pggan(model: Generator, optimizers: dict[str, Adam]) -> Step:
         }
 
     return step
+
+
+STEPS = {"dcgan": _dcgan, "cyclegan": _cyclegan, "fastgan": _fastgan, "pggan": _pggan, "pix2pix": _pix2pix}
+"""Generator → what makes its step of the networks and optimisers."""

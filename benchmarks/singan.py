@@ -3,15 +3,16 @@
     python benchmarks/singan.py [--sides 16 32 64 128 256] [--groups 1 2 4 8 16 32] [--most 524288] [--repeats 3]
                                 [--threads 1] [--kernels 32] [--iterations 2000] [--device cpu]
 
-Every scale is measured with every size of the group, contiguous and channels-last, by the model's own training step (3
-steps of the critics, 3 of the generators), with the finished scales below it. CPU time is counted, on a GPU wall time;
-repeats are interleaved. A group is left out where a map of all its patches has more than `most` pixels (a step takes 10
-KB for each). The last lines say what a patch takes, trained alone and in the best groups, in the same run.
+Every scale is measured with every size of the group, in fp32 and bf16, contiguous and channels-last, by the model's own
+training step (3 steps of the critics, 3 of the generators), with the finished scales below it. CPU time is counted, on
+a GPU wall time; repeats are interleaved. A group is left out where a map of all its patches has more than `most` pixels
+(a step takes 10 KB for each). The last lines say what a patch takes, trained alone and in the best groups, in one run.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from common import interleaved, machine
@@ -20,10 +21,15 @@ from synthmed.generators.singan import Config, Model
 from synthmed.training.device import choose_device
 from synthmed.training.images import Batch
 
-FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
+VARIANTS = {
+    "fp32": ("fp32", torch.contiguous_format),
+    "fp32, channels-last": ("fp32", torch.channels_last),
+    "bf16": ("bf16", torch.contiguous_format),
+    "bf16, channels-last": ("bf16", torch.channels_last),
+}
 
 
-def config(kernels: int, group: int) -> Config:
+def document(kernels: int) -> Config:
     """The document's settings (seed 000, section 3.3.2)."""
     return Config(
         coarsest=16,
@@ -38,18 +44,26 @@ def config(kernels: int, group: int) -> Config:
         beta1=0.5,
         drop_after=0.8,
         drop=0.1,
-        group_sizes=(group,),
+        group_sizes=(1,),
     )
 
 
-def built(side: int, kernels: int, group: int, memory_format: torch.memory_format, device: torch.device) -> Callable:
-    """The training step of a group at the finest scale of images of `side` px."""
-    images = torch.rand(group, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+def built(
+    config: Config,
+    shape: tuple[int, int, int],
+    group: int,
+    memory_format: torch.memory_format,
+    precision: str,
+    device: torch.device,
+) -> Callable[[], None]:
+    """The training step of a group of patches at the finest scale of images of `shape`."""
+    images = torch.rand(group, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     torch.manual_seed(0)
-    model = Model(config(kernels, group), (3, side, side), ("patches",))
+    model = Model(replace(config, group_sizes=(group,)), shape, ("patches",))
     scales = len(model.sizes)
     model.plan([images], 2 * scales)
     model.to(device=device, memory_format=memory_format)
+    model.precision = precision
     batch = Batch(images.to(device=device), torch.zeros(group))
     for scale in range(scales):
         model.step = 2 * scale
@@ -81,29 +95,31 @@ def main() -> None:
     print(f"{machine()}, torch {torch.__version__}, {device}, {arguments.threads} threads")
     unit = "CPU s" if device.type == "cpu" else "s"
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-    alone, together, groups = 0.0, dict.fromkeys(FORMATS, 0.0), {name: [] for name in FORMATS}
+    alone, together = ({name: 0.0 for name in VARIANTS} for _ in range(2))
+    groups: dict[str, list[int]] = {name: [] for name in VARIANTS}
     for side in arguments.sides:
         steps = {
-            (group, name): built(side, arguments.kernels, group, memory_format, device)
+            (group, name): built(document(arguments.kernels), (3, side, side), group, memory_format, precision, device)
             for group in arguments.groups
             if group == 1 or group * side**2 <= arguments.most
-            for name, memory_format in FORMATS.items()
+            for name, (precision, memory_format) in VARIANTS.items()
         }
         seconds = interleaved({str(key): step for key, step in steps.items()}, arguments.repeats, clock)
-        each = {key: seconds[str(key)] / key[0] for key in steps}
-        first = min(each[1, name] for name in FORMATS)
-        alone += first
-        print(f"\n{side} px: patches/{unit} of a training step (and × the faster one of single patches)", flush=True)
-        for name in FORMATS:
-            own = {group: value for (group, kind), value in each.items() if kind == name}
-            shown = "  ".join(f"{group}: {1 / value:.2f} ({first / value:.2f} ×)" for group, value in own.items())
-            print(f"  {name:14s} {shown}", flush=True)
-            groups[name].append(min(own, key=own.get))
-            together[name] += min(own.values())
+        print(f"\n{side} px: patches/{unit} of a training step, by patches in a group (× one by one)", flush=True)
+        for name in VARIANTS:
+            each = {group: seconds[str((group, kind))] / group for group, kind in steps if kind == name}
+            shown = "  ".join(f"{group}: {1 / value:.2f} ({each[1] / value:.2f} ×)" for group, value in each.items())
+            print(f"  {name:20s} {shown}", flush=True)
+            groups[name].append(min(each, key=each.get))
+            alone[name] += each[1]
+            together[name] += min(each.values())
     per_hour = 3600 / arguments.iterations
-    print(f"\n{arguments.iterations} iterations of each scale: one by one {per_hour / alone:.3f} patches/h")
+    print(f"\npatches/h with {arguments.iterations} iterations of each scale: one by one, in the best groups")
     for name, total in together.items():
-        print(f"  {name}, groups of {groups[name]}: {per_hour / total:.3f} patches/h, {alone / total:.2f} ×")
+        print(
+            f"  {name:20s} {per_hour / alone[name]:.3f}  {per_hour / total:.3f}, {alone[name] / total:.2f} ×, "
+            f"groups of {groups[name]}"
+        )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 from common import interleaved, machine, read_params
-from plain_steps import plain_step
+from plain_steps import STEPS, plain_step
 
 from synthmed import generators
 from synthmed.core.settings import parse
@@ -50,7 +50,7 @@ def entry_of(model: str, experiment: dict) -> tuple[str, dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=list(generators.GENERATORS), help="default: all it has")
+    parser.add_argument("--models", nargs="+", choices=list(STEPS), help="default: all it has")
     parser.add_argument("--experiment", default="tuberculosis")
     parser.add_argument("--overlay", type=Path, help="a file of workflow/scales/")
     parser.add_argument("--steps", type=int, default=2, help="training steps of one repeat")
@@ -62,7 +62,7 @@ def main() -> None:
     choose_device("cpu")
     print(f"{machine()}, torch {torch.__version__}")
     configured = {entry["model"] for entry in experiment["generators"].values() if entry is not None}
-    for model in arguments.models or [model for model in generators.GENERATORS if model in configured]:
+    for model in arguments.models or [model for model in STEPS if model in configured]:
         name, entry = entry_of(model, experiment)
         with tempfile.TemporaryDirectory() as folder:
             for words, changes in variations(model, Path(folder)).items():
