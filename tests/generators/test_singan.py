@@ -198,6 +198,13 @@ def test_a_sample_is_of_the_patch_that_is_asked_for():
         model.sample(2, "tissue", torch.Generator(), torch.cat([given[:1], given[:1] + 0.01]))
 
 
+def test_images_need_not_be_square():
+    given = images(2, side=32)[:, :, :24]
+    model = trained(build(given, 2), given)
+    assert model.sizes == [(12, 16), (24, 32)]
+    assert model.sample(2, "tissue", torch.Generator(), given).shape == (2, 1, 24, 32)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -54,6 +54,13 @@ def test_batches_per_class_come_class_after_class(images):
     assert -1 <= batch.images.min() < batch.images.max() <= 1
 
 
+def test_images_that_are_learned_by_themselves_come_in_turn(images):
+    data = opened(images, needs=frozenset({"noise", "origin"}))
+    real = data.read(torch.arange(10)).float() / 127.5 - 1
+    for first, count in [(0, 4), (4, 4), (8, 2), (0, 3)]:
+        assert torch.equal(data.batch(count, *CPU).images, real[first : first + count])
+
+
 def test_flip_mirrors_about_half(images):
     plain = opened(images)
     batch = plain.batch(4, *CPU)
