@@ -25,7 +25,12 @@ def gpu(monkeypatch):
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_every_generator_is_measured(gpu, name):
     channels, *size = TINY[name]["shape"]
-    prepare = {"channels": channels, "size": size, "masks": {"kind": "semantic", "classes": {"lung": 1, "heart": 2}}}
+    prepare = {
+        "format": "images",
+        "channels": channels,
+        "size": size,
+        "masks": {"kind": "semantic", "classes": {"lung": 1, "heart": 2}},
+    }
     masks = "classes" if name in ("pix2pix",) else None
     entry = {"model": name, "config": TINY[name]["config"]}
     entry["training"] = {"masks": masks, "size": None, "batch_size": 4}

@@ -45,8 +45,8 @@ StartScale = Annotated[
     int | None,
     Meta(
         ge=0,
-        description="The scale from which samples are drawn, 0: the coarsest; what is coarser is the image's that is "
-        "varied. Of a generator that varies its training images. Without it: 0.",
+        description="The scale from which samples are drawn, 0: the coarsest; what is coarser is taken from the image "
+        "that is varied. Of a generator that varies its training images. Without it: 0.",
     ),
 ]
 

@@ -163,8 +163,11 @@ class Model(Generator):
     """A SinGAN of each training image. A step trains one group of patches at one scale: all groups in turn, iteration
     by iteration, scale by scale. Its setting `steps` is the iterations of all scales together, of each patch.
 
-    A sample is a variation of one of the training images, which `source` names by its pixels; from `start_scale` on it
-    is drawn, what is coarser is the image's. With several processes each computes everything: nothing is gained.
+    A sample is a variation of one of the training images, which `source` names by its pixels. It is drawn from
+    `start_scale` on; what the generator of that scale begins with is then the image itself, reduced to the scale before
+    and enlarged, which is what it was trained on (at the same scale, as the authors' program does it for factors near
+    1, details come twice: with factor 1/2 edges were seen to ring). With several processes each computes everything:
+    nothing is gained.
     """
 
     Config = Config
@@ -445,7 +448,7 @@ class Model(Generator):
             )
         source = source.to(self.device)
         rows, start = self._rows(source), self.start_scale
-        images = torch.zeros_like(self.keys[rows]) if start == 0 else resized(source, self.sizes[start])
+        images = torch.zeros_like(self.keys[rows]) if start == 0 else resized(source, self.sizes[start - 1])
         training = len(self.generator) > 0
         if training:
             self._finish(joined(self.generator))
