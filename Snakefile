@@ -53,6 +53,7 @@ for topic in (
     "mask_channel",
     "mask_agreement",
     "shortcuts",
+    "reidentification",
     "costs",
 ):
 
@@ -82,6 +83,7 @@ for rules in (
     "mask_channel",
     "mask_agreement",
     "shortcuts",
+    "reidentification",
 ):
 
     include: f"workflow/rules/{rules}.smk"

@@ -65,7 +65,7 @@ def parts(request, tmp_path_factory):
     write_image_set(folder / "all.zip", rows)
     paths = {part: folder / f"{part}.zip" for part in PARTS}
     split(
-        SplitSettings("patient", 0.2, 0.2, 1, 10, 0.98, "report", None),
+        SplitSettings("patient", 0.2, 0.2, 1, 10, 0.98, "report", None, None),
         images=folder / "all.zip",
         report=folder / "r.json",
         **paths,

@@ -1,4 +1,5 @@
 import copy
+from contextlib import nullcontext
 
 import pytest
 import yaml
@@ -6,7 +7,7 @@ import yaml
 from synthmed.core.errors import InputError
 from synthmed.core.names import check_keys, check_names, check_reserved, findings_of, pool_count, spread
 
-NOTHING = {"generators": None, "pairs": [], "class_weights": False, "oracle_sweep": []}
+NOTHING = {"generators": None, "pairs": [], "class_weights": False, "oracle_sweep": [], "only_share": None}
 
 
 @pytest.mark.parametrize(
@@ -501,3 +502,57 @@ def test_settings_of_several_sizes_and_of_the_mask_as_a_channel(path, value, mes
 def test_several_sizes_and_the_mask_as_a_channel_are_fine_as_they_are():
     entry = {key: one for key, one in copy.deepcopy(ENTRY).items() if key != "background"}
     check_names({**entry, **copy.deepcopy(LESIONS)}, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+# ------------------------------------------------------------------------------------------------ who is recognised
+REIDENTIFICATION = {
+    "generators": None,
+    "extractor": "domain",
+    "recogniser": {"kind": "network", "pretrained": "vgg16"},
+    "dial": {"task": "main", "generators": ["dcgan", "pggan"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept", "message"),
+    [
+        ({}, 4, None),
+        ({"dial": None}, 4, None),
+        ({"generators": ["dcgn"]}, 4, "reidentification.generators names 'dcgn'"),
+        ({"generators": ["dcgan"]}, 4, "dial.generators names 'pggan', but the generators that are asked are"),
+        ({"extractor": "inception"}, 4, "reidentification.extractor names 'inception'"),
+        ({"recogniser": {"kind": "network", "pretrained": "vgg"}}, 4, "recogniser.pretrained names 'vgg'"),
+        ({"dial": {"task": "mian", "generators": ["dcgan"]}}, 4, "dial.task names 'mian'.*did you mean 'main'"),
+        ({}, None, r"set split\.of_each_patient"),
+    ],
+)
+def test_patients_are_looked_for_in_what_there_is(changes, kept, message):
+    entry = copy.deepcopy(ENTRY) | {"reidentification": REIDENTIFICATION | changes, "split": {"of_each_patient": kept}}
+    with nullcontext() if message is None else pytest.raises(InputError, match=message):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+def test_a_test_on_training_patients_needs_images_that_were_set_aside():
+    entry = with_change("tasks.main.leaking", True) | {"split": {"of_each_patient": None}}
+    with pytest.raises(InputError, match=r"tasks\.main\.leaking tests on unseen images"):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+def test_what_is_drawn_again_has_the_trainings_of_the_other_and_its_own_sampling():
+    generators = {
+        "singan": {"model": "singan", "title": "SinGAN", "trainings": {"all": {"labels": None, "steps": 9}},
+                   "sampling": {"samples": 5}},
+        "again": {"model": "drawn_again", "title": "Finer", "of": "singan",
+                  "sampling": {"samples": 3, "start_scale": 1}},
+    }  # fmt: skip
+    found = spread(copy.deepcopy(ENTRY) | {"generators": generators})["generators"]["again"]
+    assert found == {
+        "model": "singan",
+        "title": "Finer",
+        "trained_as": "singan",
+        "trainings": {"all": {"labels": ["normal", "abnormal"], "steps": 9}},
+        "sampling": {"samples": {"normal": 3, "abnormal": 3}, "start_scale": 1},
+    }
+    generators["again"]["of"] = "again"
+    with pytest.raises(InputError, match=r"generators\.again\.of names 'again'"):
+        spread(copy.deepcopy(ENTRY) | {"generators": generators})

@@ -15,6 +15,7 @@ from synthmed.evaluation.arms import (
     training_of,
 )
 from synthmed.evaluation.check_needs import NeedsSettings, needs
+from synthmed.metrics.verdict import families
 
 CLASSES = ("normal", "abnormal")
 
@@ -23,8 +24,8 @@ def settings(**changes):
     values = {
         "sets": ("fastgan", "fresh"), "added_share": 0.5, "added_counts": None, "augmented_draws": 2,
         "class_weights": False, "pairs": (), "masks": False,
-        "sweep": {"fastgan": (0.25, 0.5, 2.0)}, "oracle_sweep": (), "only_share": 1.0, "swap": None, "oracle": "fresh",
-        "classes": CLASSES, "seeds": 5, "seed": 1,
+        "sweep": {"fastgan": (0.25, 0.5, 2.0)}, "oracle_sweep": (), "only_share": 1.0, "only_sweep": (),
+        "swap": None, "oracle": "fresh", "classes": CLASSES, "seeds": 5, "seed": 1,
     }  # fmt: skip
     values |= changes
     return ArmSettings(**({"added": values["sets"], "alone": values["sets"]} | values))
@@ -275,3 +276,25 @@ def test_some_sets_are_added_some_stand_alone_and_by_numbers():
 def test_a_role_for_a_set_that_there_is_not_is_refused():
     with pytest.raises(InputError, match="added and alone name 'strange'"):
         define_arms(settings(alone=("strange",)), {"normal": 10, "abnormal": 4})
+
+
+def test_sizes_are_compared_by_parts_of_the_real_images_and_as_many_of_each_set(parts):
+    asked = settings(sets=("fastgan",), oracle=None, sweep={}, only_share=None, only_sweep=(0.5, 0.8))
+    arms = by_name(define_arms(asked, {"normal": 6, "abnormal": 5}))
+    sizes = {name: (arm.kind, arm.set, arm.added) for name, arm in arms.items() if name.startswith(("fewer", "only"))}
+    assert sizes == {
+        "fewer_x0.5": ("fewer", "real", {"normal": 3, "abnormal": 2}),
+        "only_fastgan_x0.5": ("synthetic_only", "fastgan", {"normal": 3, "abnormal": 2}),
+        "fewer_x0.8": ("fewer", "real", {"normal": 4, "abnormal": 4}),
+        "only_fastgan_x0.8": ("synthetic_only", "fastgan", {"normal": 4, "abnormal": 4}),
+    }
+    small, large = (compose(arms[name], parts, CLASSES, seed=3) for name in ("fewer_x0.5", "fewer_x0.8"))
+    assert len(set(small[0].tolist())) == 5
+    assert set(small[0].tolist()) < set(large[0].tolist()) < set(range(11))
+    assert small[1].tolist() == [0, 0, 0, 1, 1]
+    rows, _ = compose(arms["only_fastgan_x0.5"], parts, CLASSES, seed=3)
+    assert (rows >= 200).all()
+    assert families({"fewer_x0.5": ("fewer", "real"), "fastgan": ("generator", "fastgan")}) == {
+        "fewer_x0.5": "fewer real",
+        "fastgan": "main",
+    }

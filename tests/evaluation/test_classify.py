@@ -18,11 +18,11 @@ from synthmed.metrics.classification import auroc
 
 SETTINGS = ClassifySettings(
     classes=CLASSES, positive="abnormal", sets=("fresh", "wrong"), learning_rates=(1e-5, 1e-2), dropouts=(0.2, 0.5),
-    grid_seeds=3, seeds=4, seed=1, steps=80, batch_size=16, check_every=10, threads=1,
+    grid_seeds=3, seeds=4, seed=1, leaking=False, steps=80, batch_size=16, check_every=10, threads=1,
 )  # fmt: skip
 ARMS = ArmSettings(
     added_share=1.0, added_counts=None, augmented_draws=2, pairs=(), sweep={}, oracle_sweep=(0.5, 4.0), only_share=1.0,
-    class_weights=True, swap=None, classes=CLASSES, sets=("fresh", "wrong"), added=("fresh", "wrong"),
+    only_sweep=(), class_weights=True, swap=None, classes=CLASSES, sets=("fresh", "wrong"), added=("fresh", "wrong"),
     alone=("fresh", "wrong"), oracle="fresh", seeds=4, seed=1, masks=False,
 )  # fmt: skip
 

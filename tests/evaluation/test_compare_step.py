@@ -12,7 +12,7 @@ from synthmed.metrics.outcomes import OUTCOMES, Outcome, balanced_accuracy
 
 CLASSES = ("normal", "abnormal")
 SETTINGS = {
-    "task": "classification", "title": "Do they help?", "kind": "classification", "outcome": "auroc",
+    "task": "classification", "title": "Do they help?", "kind": "classification", "leaking": False, "outcome": "auroc",
     "classes": CLASSES, "positive": "abnormal", "threshold": 0.5, "alpha": 0.05, "margin": 0.02, "resamples": 200,
     "seed": 3,
 }  # fmt: skip

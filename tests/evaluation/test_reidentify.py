@@ -7,8 +7,12 @@ import pytest
 import torch
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import read_json
+from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.core.provenance import PACKAGE
+from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.data.phantoms.slide_settings import SlidePhantoms
+from synthmed.data.phantoms.slides import draw_slide
 from synthmed.evaluation import reidentify as module
 from synthmed.evaluation.compare_identities import CompareIdentitiesSettings, compare_identities
 from synthmed.evaluation.reidentify import (
@@ -22,6 +26,7 @@ from synthmed.evaluation.reidentify import (
 )
 from synthmed.evaluation.scores import read_scores
 from synthmed.extractors import domain
+from synthmed.report.sections import reidentification as report
 
 PATIENTS, SIZE = 6, 16
 HEAD = HeadRecogniser("head", learning_rate=0.01, dropout=0.1, seeds=3, steps=300, batch_size=8, check_every=50)
@@ -40,6 +45,11 @@ SETTINGS = ReidentifySettings(
     sets=("copier", "dreamer"),
     seed=1,
 )
+DOCUMENT = PACKAGE / "report" / "references" / "pathology_patches.yaml"
+LEARN = domain.DomainSettings(
+    classes=SETTINGS.classes, seed=0, input_size=SIZE, patch=5, filters=12, windows=1, patches=3000, iterations=5,
+    whitening=0.1, threshold=0.5, threads=1, view="image",
+)  # fmt: skip
 COMPARE = CompareIdentitiesSettings(alpha=0.05, margin=0.1)
 
 
@@ -54,7 +64,7 @@ def texture(rng, person):
     return np.clip(grey[:, :, None] + np.array([40, -20, 20]), 0, 255).astype(np.uint8)
 
 
-def write(path, people, each, seed, *, stripes=True, named="p", origin=None):
+def write(path, people, each, seed, *, stripes=True, origin=None):
     """`each` images of each person. stripes: whether they show whose they are; origin: name of the training image that
     each was made from."""
     rng, rows = np.random.default_rng(seed), []
@@ -63,7 +73,7 @@ def write(path, people, each, seed, *, stripes=True, named="p", origin=None):
             fields = {
                 "image": f"{path.stem}_{person}_{number}.png",
                 "label": SETTINGS.classes[person % 2],
-                "patient": f"{named}{person}" if origin is None else f"synthetic-{path.stem}-{person}-{number}",
+                "patient": f"p{person}" if origin is None else f"synthetic-{path.stem}-{person}-{number}",
             }
             fields |= {} if origin is None else {"origin": origin(person, number)}
             rows.append((fields, texture(rng, person if stripes else None)))
@@ -75,23 +85,18 @@ def write(path, people, each, seed, *, stripes=True, named="p", origin=None):
 def sets(tmp_path_factory):
     folder, people = tmp_path_factory.mktemp("people"), range(PATIENTS)
     train = write(folder / "train.zip", people, 6, 1)
-    learn = domain.DomainSettings(
-        classes=SETTINGS.classes, seed=0, input_size=SIZE, patch=5, filters=12, windows=1, patches=3000, iterations=5,
-        whitening=0.1, threshold=0.5, threads=1, view="image",
-    )  # fmt: skip
-    domain.train(learn, train=train, validation=train, weights=folder / "domain.pt")
+    domain.train(LEARN, train=train, validation=train, weights=folder / "domain.pt")
     made = {"origin": lambda person, number: f"train_{person}_{number}.png"}
     write(folder / "copier.zip", people, 5, 2, **made)
     write(folder / "dreamer.zip", people, 5, 3, stripes=False, **made)
     write(folder / "unseen.zip", people, 5, 4)
     write(folder / "faceless.zip", people, 5, 5, stripes=False)
-    write(folder / "strangers.zip", people, 5, 6, stripes=False, named="s")
     write(folder / "uniform.zip", people, 5, 8, stripes=False, origin=lambda *_: "")
     return folder
 
 
 def run(sets, tmp_path, settings=SETTINGS, names=("copier", "dreamer"), **inputs):
-    files = {name: sets / f"{name}.zip" for name in ("train", "unseen", "strangers")}
+    files = {name: sets / f"{name}.zip" for name in ("train", "unseen")}
     files |= {"synthetic": [sets / f"{name}.zip" for name in names], "weights": sets / "domain.pt", "pretrained": None}
     outputs = {name: tmp_path / f"{name}.csv" for name in ("scores", "retrieval", "summary")}
     reidentify(settings, **(files | inputs), **outputs)
@@ -138,16 +143,17 @@ def test_without_a_texture_of_their_own_unseen_images_are_not_recognised(sets, t
     results, _ = run(sets, tmp_path, unseen=sets / "faceless.zip", train=sets / "train.zip")
     unseen = row_of(results)["tests"]["unseen"]["top1"]
     assert unseen["low"] < 1 / 6 < unseen["high"]
+    # Against these, and not against images that were trained on, the copier's are held.
+    copier = row_of(results)["tests"]["copier"]
+    assert copier["against"]["difference"]["value"] == pytest.approx(copier["top1"]["value"] - unseen["value"])
+    assert copier["finding"] == ["recognised", "better"]
 
 
-def test_a_set_without_sources_is_held_against_strangers(sets, tmp_path):
-    results, _ = run(sets, tmp_path, replace(SETTINGS, sets=("uniform",), variants=("plain",)), names=("uniform",))
-    assert results["sets"] == {"uniform": "nearest"}
-    test = row_of(results)["tests"]["uniform"]
-    strangers = row_of(results)["tests"]["strangers"]["top1"]["value"]
-    assert test["above"]["difference"]["value"] == pytest.approx(test["top1"]["value"] - strangers)
-    assert test["finding"] == ["not shown", None]
-    assert "retrieved" not in test
+def test_a_set_without_sources_has_no_right_patients(sets, tmp_path):
+    settings = replace(SETTINGS, sets=("uniform", "copier"), variants=("plain",))
+    results, _ = run(sets, tmp_path, settings, names=("uniform", "copier"))
+    assert (results["sets"], results["not_asked"]) == (["copier"], ["uniform"])
+    assert "uniform" not in row_of(results)["tests"]
 
 
 def test_the_nearest_image_gives_the_source_away_where_it_does(sets, tmp_path, found):
@@ -222,3 +228,98 @@ def test_changes_stay_mild():
     mirrored = [np.array_equal(one, other[:, ::-1]) for one, other in zip(flipped, pixels, strict=True)]
     assert 4 < sum(mirrored) < 16
     assert torch.get_num_threads() >= 1
+
+
+@pytest.mark.parametrize("identity", [0.0, 1.0])
+def test_phantom_slides_are_recognised_as_far_as_patients_differ_in_texture(identity, tmp_path):
+    """The known truth: the same stain everywhere; texture of their own, or none."""
+    slides = SlidePhantoms(
+        negative=8, positive=0, stages=("macro",), unannotated=0, identity=identity, centre_spread=0.0, difficulty=0.5,
+        field=512.0, mpp=1.0, levels=1, seed=5,
+    )  # fmt: skip
+    parts: dict[str, list] = {"train": [], "unseen": []}
+    for number in range(slides.count):
+        slide, side = draw_slide(slides, number), 64
+        places = [(y, x) for y in range(0, 449, side) for x in range(0, 449, side)]
+        whole = [
+            place for place in places if slide.tissue[place[0] : place[0] + side, place[1] : place[1] + side].all()
+        ]
+        for place, (y, x) in enumerate(whole[:14]):
+            part = "train" if place % 2 else "unseen"
+            fields = {"image": f"{part}_{number}_{place}.png", "label": "normal", "patient": f"p{number}"}
+            parts[part].append((fields, slide.pixels[y : y + side, x : x + side]))
+    for name, rows in parts.items():
+        write_image_set(tmp_path / f"{name}.zip", rows)
+    learn = replace(LEARN, classes=("normal",), input_size=64, patch=8, filters=32)
+    train = tmp_path / "train.zip"
+    domain.train(learn, train=train, validation=train, weights=tmp_path / "domain.pt")
+    settings = replace(SETTINGS, patients=(8,), sets=(), classes=("normal",), recogniser=replace(HEAD, steps=800))
+    results, _ = run(tmp_path, tmp_path, settings, names=())
+    for row in results["rows"]:
+        unseen = row["tests"]["unseen"]["top1"]
+        assert (unseen["low"] > 1.5 / 8) if identity else (unseen["low"] < 1 / 8 < unseen["high"]), row["variant"]
+
+
+def section(folder, results, sets, *, dial, verdicts=None, names=("copier", "dreamer"), document=DOCUMENT):
+    for name in ("tables", "figures"):
+        (folder / name).mkdir(exist_ok=True)
+    settings = {"generators": {name: name.title() for name in names}, "dial": dial, "examples": 4}
+    report.section(
+        parse(report.ReidentificationSettings, settings),
+        results=results,
+        train=sets / "train.zip",
+        synthetic=[sets / f"{name}.zip" for name in names],
+        verdicts=verdicts,
+        document=document,
+        section=folder / "reidentification.json",
+        out=[folder / path for path in report.SECTION.files("reidentification")],
+    )
+    return read_json(folder / "reidentification.json")
+
+
+def test_the_section_says_who_leaks_and_shows_the_dial(found, sets, tmp_path):
+    _, outputs = found
+    task = {
+        "tests": ["test"],
+        "outcome": "auroc",
+        "outcomes": {"auroc": {"title": "AUROC"}},
+        "reference": "real",
+        "arms": {
+            name: {
+                "tests": {
+                    "test": {"outcomes": {"auroc": {"value": value, "low": 0.5, "high": 1.0, "n": 9, "reason": None}}}
+                }
+            }
+            for name, value in (("real", 0.9), ("only_copier", 0.8), ("only_dreamer", 0.6))
+        },
+    }
+    write_json(tmp_path / "verdicts.json", task)
+    results = outputs["scores"].with_name("results.json")
+    dial = {"task": "tumour", "title": "?", "generators": ["copier", "dreamer"]}
+    page = section(tmp_path, results, sets, dial=dial, verdicts=tmp_path / "verdicts.json")
+    words = " ".join(page["html"].split())
+    assert "Identity leaks" in words or "give their patients away" in words
+    assert "It is not shown that patients are recognised beyond chance" in words
+    assert "tests no unseen real patches" in words  # what the document did not do
+    real = read_csv(tmp_path / "tables/reidentification.real.csv")
+    assert [(row["variant"], row["patients"]) for row in real] == [
+        (variant, count) for variant in ("as they are", "colours normalised") for count in ("4", "6")
+    ]
+    made = read_csv(tmp_path / "tables/reidentification.generated.csv")
+    assert len(made) == 8
+    assert made[1]["finding"].startswith("not shown to be above chance")
+    assert [entry["name"] for entry in page["exhibits"] if not entry["shown"]] == []
+    with pytest.raises(InputError, match="give those of the task that setting dial names"):
+        section(tmp_path, results, sets, dial=dial)
+
+
+def test_sets_without_sources_are_named_and_not_asked(sets, tmp_path):
+    _, outputs = run(sets, tmp_path, replace(SETTINGS, sets=("uniform",), variants=("plain",)), names=("uniform",))
+    results = outputs["scores"].with_name("results.json")
+    page = section(tmp_path, results, sets, dial=None, names=("uniform",), document=None)
+    assert "Uniform makes its images from no single real one" in " ".join(page["html"].split())
+    assert [entry["name"] for entry in page["exhibits"] if not entry["shown"]] == [
+        "reidentification.generated",
+        "reidentification.dial",
+        "reidentification.sources",
+    ]

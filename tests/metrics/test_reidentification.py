@@ -7,7 +7,7 @@ import pytest
 
 from synthmed.core.errors import InputError
 from synthmed.metrics.outcomes import mean_of_patients, of_the_same
-from synthmed.metrics.reidentification import above_chance, beside_real, chance, leak, nearest, rank_of, sources_found
+from synthmed.metrics.reidentification import above_chance, beside_real, chance, leak, rank_of, sources_found
 from synthmed.metrics.stains import Colours, colours_of, from_lab, normalised, to_lab
 from synthmed.metrics.statistics import SeedTest, paired, readers_test
 
@@ -26,7 +26,6 @@ def test_a_source_is_found_by_the_cosine_of_standardised_features():
     # nearer to (1, 0) than to (0, 1), and both are nearer than the others.
     assert sources_found(queries, pool, np.array([0, 1, 0])).tolist() == [0, 0, 1]
     assert sources_found(queries, pool, np.array([3, 2, 3])).tolist() == [3, 3, 2]
-    assert nearest(queries, pool).tolist() == [0, 1, 1]
 
 
 def test_who_sees_the_class_guesses_among_those_who_have_it():

@@ -210,6 +210,7 @@ def verdicts(rng, outcomes=OUTCOMES, classes=CLASSES, arms=ARMS, **changed):
         "positive": classes[-1] if classes else None,
         "alpha": 0.05,
         "margin": 0.03,
+        "leaking": False,
         "seeds": 5,
         "images": {"test": 160},
         "patients": {"test": 130},

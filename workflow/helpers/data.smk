@@ -85,7 +85,7 @@ def planned_trainings(experiment):
             "batch_size": generator["training"]["batch_size"],
         }
         for name, generator in trained_generators(experiment).items()
-        if not perceptual_weights(experiment, name)
+        if not perceptual_weights(experiment, name) and "trained_as" not in generator
         for part, training in generator["trainings"].items()
     }
 

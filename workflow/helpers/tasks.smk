@@ -99,6 +99,16 @@ def augmented_features(wildcards):
     return task_features("train", "augmented")(wildcards) if draws else []
 
 
+def leaking(experiment, task):
+    """Whether a task is tested on unseen images of the patients that were trained on."""
+    return bool(tasks_of(experiment)[task].get("leaking"))
+
+
+def task_test(wildcards):
+    """Name of the images that a task is tested on."""
+    return "unseen" if leaking(wildcards.experiment, wildcards.task) else "test"
+
+
 def arm_models(suffix):
     """Input function: files of the networks of all arms, in their order."""
     return lambda w: [

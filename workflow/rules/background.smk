@@ -11,11 +11,20 @@ for experiment in having("background"):
         content = {"cover": probe["cover"], "grow": probe["grow"], "region": region}
         declare("mask-out", f"{folder}/mask_out.{region}.json", content)
     # Its arms, but for all that is added to the real images.
-    nothing = {"class_weights": False, "augmented_draws": 0, "sweep": {}, "oracle_sweep": [], "sets": []}
+    nothing = {
+        "class_weights": False,
+        "augmented_draws": 0,
+        "sweep": {},
+        "oracle_sweep": [],
+        "only_sweep": [],
+        "sets": [],
+    }
     nothing |= dict.fromkeys(("added_share", "added_counts", "only_share", "swap", "oracle"))
     content = {**arm_settings(experiment, probe["task"]), **nothing}
     declare("compose-arms", f"{folder}/compose_background.json", content)
-    declare("classify", f"{folder}/classify_background.json", {**classes, **training, "sets": [], **seed})
+    declare(
+        "classify", f"{folder}/classify_background.json", {**classes, **training, "sets": [], "leaking": False, **seed}
+    )
     statistics = {name: task["statistics"][name] for name in ("alpha", "margin")}
     content = {**classes, **statistics, "regions": probe["regions"]}
     declare("compare-regions", f"{folder}/compare_regions.json", content)

@@ -126,8 +126,9 @@ def stand_in():
                         "`domain` to stand in; add it under extractors, or give the weights under weights.files"
                     )
                 del entry["extractors"][name]
-                if entry.get("states", {}).get("extractor") == name:
-                    entry["states"]["extractor"] = "domain"
+                for method in ("states", "reidentification"):
+                    if entry.get(method, {}).get("extractor") == name:
+                        entry[method]["extractor"] = "domain"
                 for task in entry["tasks"].values():
                     if task["model"].get("backbone") == name:
                         task["model"]["backbone"] = "domain"
@@ -209,7 +210,9 @@ def external(experiment):
 
 def trained_here(experiment):
     """Names of the generators whose images, or masks, are sampled from a training of this experiment."""
-    return [name for name in (*generators(experiment), *mask_drawers(experiment)) if name not in external(experiment)]
+    own = config["experiments"][experiment]["generators"]
+    again = [name for name in own if "trained_as" in own[name]]
+    return [name for name in (*own, *mask_drawers(experiment)) if name not in (*external(experiment), *again)]
 
 
 def threads_of(training):
@@ -238,6 +241,7 @@ def trainings(experiment, generator):
 
 def checkpoint_of(experiment, generator, part):
     """The state of a generator that everything after the training uses: the last one, or the one that was chosen."""
+    generator = trained_generators(experiment)[generator].get("trained_as", generator)
     chosen = generator in config["experiments"][experiment].get("states", {}).get("choose", ())
     return f"results/{experiment}/generators/{generator}/{part}{'.chosen' if chosen else ''}.pt"
 
@@ -302,7 +306,8 @@ def pretrained(experiment):
     tasks = [task["model"] for task in config["experiments"][experiment]["tasks"].values()]
     networks = [*trained_classifiers(experiment).values(), *(m["training"] for m in tasks if m["kind"] == "network")]
     networks += [mask_channel(experiment)["training"]] if experiment in having("mask_channel") else []
-    starts = [settings["pretrained"] for settings in networks]
+    networks += [reidentification(experiment)["recogniser"]] if experiment in having("reidentification") else []
+    starts = [settings.get("pretrained") for settings in networks]
     names = [
         *config["experiments"][experiment]["extractors"],
         *(Path(path).stem for path in losses if path),

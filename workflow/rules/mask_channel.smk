@@ -28,6 +28,7 @@ for experiment in having("mask_channel"):
             **seed,
             "task": "mask_channel",
             "kind": "classification",
+            "leaking": False,
             "title": "Does the predicted mask help the diagnosis?",
             "outcome": channel["outcome"],
         },

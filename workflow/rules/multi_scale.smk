@@ -25,6 +25,7 @@ for experiment in having("multi_scale"):
                 **seed,
                 "task": scale,
                 "kind": "segmentation",
+                "leaking": False,
                 "title": f"Segmenters at {size[0]}×{size[1]} pixels",
                 "outcome": several["outcome"],
             },

@@ -6,10 +6,12 @@ for experiment in EXPERIMENTS:
     for task, settings in tasks_of(experiment).items():
         model = settings["model"]
         sets = {"sets": task_sets(experiment, task)}
-        seed = {"seed": entry["seed"]}
+        seed, leaks = {"seed": entry["seed"]}, {"leaking": leaking(experiment, task)}
         declare("compose-arms", f"{folder}/compose_arms.{task}.json", arm_settings(experiment, task))
         if model["kind"] == "head":
-            declare("classify", f"{folder}/classify.{task}.json", {**classes, **model["training"], **sets, **seed})
+            declare(
+                "classify", f"{folder}/classify.{task}.json", {**classes, **model["training"], **sets, **leaks, **seed}
+            )
         elif model["kind"] == "segmenter":
             arms = arms_of(experiment, task)
             for arm in arms:
@@ -37,6 +39,7 @@ for experiment in EXPERIMENTS:
             {
                 **classes,
                 **settings["statistics"],
+                **leaks,
                 **seed,
                 "task": task,
                 "kind": settings["kind"],
@@ -81,7 +84,7 @@ rule classify:
         description="results/{experiment}/tasks/{task}/arms.json",
         train=task_features("train"),
         validation=task_features("validation"),
-        test=task_features("test"),
+        test=lambda w: task_features(task_test(w))(w),
         synthetic=task_synthetic_features,
         train_augmented=augmented_features,
         code=code("results/{experiment}/settings/classify.{task}.json"),
@@ -215,7 +218,7 @@ rule score_networks:
         description="results/{experiment}/tasks/{task}/arms.json",
         classifiers=arm_models("pt"),
         classifier_reports=arm_models("report.json"),
-        test="results/{experiment}/images/test.zip",
+        test=lambda w: f"results/{w.experiment}/images/{task_test(w)}.zip",
         synthetic=task_images,
         code=code("results/{experiment}/settings/score_networks.{task}.json"),
     output:

@@ -2,6 +2,8 @@
 for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     for name, generator in trained_generators(experiment).items():
+        if "trained_as" in generator:
+            continue
         for part, training, repeat in repeated(generator):
             declare(
                 "train",

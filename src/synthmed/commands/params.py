@@ -19,7 +19,7 @@ from synthmed.augment.classic import ClassicAugmentation
 from synthmed.classifiers.network import PredictSettings
 from synthmed.classifiers.network_settings import NetworkOptions
 from synthmed.commands.params_masks import MaskAgreement, MaskChannel, MultiScale
-from synthmed.core.names import NAME
+from synthmed.core.names import DRAWN_AGAIN, NAME
 from synthmed.core.settings import Count, Names, Seed, schema
 from synthmed.data import sources
 from synthmed.data.split import SplitSettings
@@ -27,12 +27,14 @@ from synthmed.evaluation.arms import ArmOptions
 from synthmed.evaluation.change_images import ChangeOptions
 from synthmed.evaluation.classify import HeadOptions
 from synthmed.evaluation.compare import StatisticsOptions
+from synthmed.evaluation.compare_identities import CompareIdentitiesOptions
 from synthmed.evaluation.copies import CopiesOptions
 from synthmed.evaluation.grad_cam import GradCamOptions
 from synthmed.evaluation.mask_diversity import DiversityOptions
 from synthmed.evaluation.pair_distances import PairOptions
 from synthmed.evaluation.plant_copies import PlantCopiesOptions
 from synthmed.evaluation.pseudo_labels import PseudoLabelOptions
+from synthmed.evaluation.reidentify import ReidentifyOptions
 from synthmed.evaluation.score_networks import ScoringOptions
 from synthmed.evaluation.score_segmenters import SegmenterScoringOptions
 from synthmed.evaluation.shortcuts import ShortcutOptions
@@ -232,6 +234,16 @@ class External:
     labels: Annotated[Labels | None, Meta(description=_LABELS)]
 
 
+@dataclass(frozen=True)
+class DrawnAgain:
+    """Further images of a generator that is trained here, drawn in another way."""
+
+    model: Annotated[Literal[DRAWN_AGAIN], Meta(description="A file of src/synthmed/generators/, or external.")]
+    title: Title
+    of: Annotated[Name, Meta(description="Name of the generator, whose trainings and repeats are used.")]
+    sampling: Sampling
+
+
 def _of_every_model(base: type) -> list[type]:
     """`base` with the settings of each model."""
     kinds = []
@@ -313,6 +325,13 @@ class Task:
         ValidationOptions | PixelValidationOptions | None,
         Meta(description="Of the verdict, on a pool of phantoms; null: none."),
     ]
+    leaking: Annotated[
+        bool | None,
+        Meta(
+            description="Whether the models are tested on unseen images of the patients that they were trained on "
+            "(split.of_each_patient), as after a split by images, which flatters; without it on other patients."
+        ),
+    ] = None
 
 
 # ---------------------------------------------------------------------------------- methods that only some ask for
@@ -456,6 +475,26 @@ class Shortcuts:
     measures: ShortcutOptions
 
 
+@dataclass(frozen=True)
+class Dial:
+    """Generators in order, of which each gives away less, or is of more use, than the one before."""
+
+    task: Annotated[str, Meta(description="The task whose outcome, of each generator's images alone, is shown.")]
+    generators: Annotated[Names, Meta(description="In the order of the figure.")]
+
+
+@dataclass(frozen=True)
+class Reidentification(ReidentifyOptions, CompareIdentitiesOptions):
+    """Whether patients are recognised in generated images."""
+
+    extractor: Annotated[
+        Literal[tuple(extractors.EXTRACTORS)],
+        Meta(description="The network whose features nearest images are sought in, a key of `extractors`."),
+    ]
+    generators: Annotated[Names | None, Meta(description="Generators whose images are asked; null: all.")]
+    dial: Annotated[Dial | None, Meta(description="A figure of re-identification and use side by side; null: none.")]
+
+
 _ANSWERS = "simulated: readers of known skill, who see nothing; files: what people sent back."
 
 
@@ -542,7 +581,7 @@ class Experiment:
     prepare: Pictures | Films | Volumes | Slides
     split: SplitSettings
     generators: Annotated[
-        dict[Name, functools.reduce(operator.or_, [*_of_every_model(Sampled), External])],
+        dict[Name, functools.reduce(operator.or_, [*_of_every_model(Sampled), External, DrawnAgain])],
         Meta(min_length=1, description="Generators by name; several may have the same model."),
     ]
     domain_extractor: DomainOptions
@@ -578,6 +617,7 @@ class Experiment:
     multi_scale: MultiScale | None = None
     mask_channel: MaskChannel | None = None
     mask_agreement: MaskAgreement | None = None
+    reidentification: Reidentification | None = None
     mask_generators: Annotated[
         dict[Name, functools.reduce(operator.or_, [*_of_every_model(MaskDrawer), DeformedMasks])] | None,
         Meta(min_length=1, description="What draws the masks that generators paint images for, by name."),

@@ -14,6 +14,8 @@ UNLABELLED = "unlabelled"
 """Key of `samples` of generators whose images get their class from a classifier."""
 EXTERNAL = "external"
 """The model of generators whose images were made elsewhere: nothing is trained, a data set holds them."""
+DRAWN_AGAIN = "drawn_again"
+"""The model of further images of another generator of the experiment, sampled in another way: nothing is trained."""
 
 
 def check_keys(settings: object, where: str = "") -> None:
@@ -40,6 +42,7 @@ RESERVED = {
     "generators": {
         *("real", "augmented", "test", "oracle", "oracle_shuffled", "classic", "class_weights", "duplicates"),
         *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "pasted", "test_small"),
+        *("unseen", "seen", "changed"),
         *("anomaly", "raw", "pool", "train", "validation", "planted", "set_aside", "selected"),
     },
     "experiments": {"settings"},
@@ -85,6 +88,11 @@ def check_names(
     _check_tasks(entry, datasets[entry["dataset"]], weights)
     for task, content in entry["tasks"].items():
         _check_kind(f"tasks.{task}", content, entry, of_masks)
+        if content.get("leaking") and (content["kind"] == "segmentation" or not entry["split"]["of_each_patient"]):
+            raise InputError(
+                f"setting tasks.{task}.leaking tests on unseen images of training patients: that needs a "
+                "classification, and split.of_each_patient to set such images aside"
+            )
     _check_classifiers(entry, datasets[entry["dataset"]], weights)
     _check_states(entry)
     _check_diversity(entry)
@@ -108,6 +116,8 @@ def check_names(
         _check_agreement(entry, datasets)
     if "mask_channel" in entry:
         _check_mask_channel(entry, datasets, weights, of_masks)
+    if "reidentification" in entry:
+        _check_reidentification(entry, weights)
 
 
 def spread(entry: Mapping) -> dict:
@@ -121,7 +131,9 @@ def spread(entry: Mapping) -> dict:
         drawn = {name: value for name, value in prepare["masks"]["classes"].items() if value is not None}
         prepare["masks"] = {**prepare["masks"], "classes": drawn}
     fidelity = {**entry["fidelity"], "floor_counts": _of_each(entry["fidelity"]["floor_counts"], classes)}
-    generators = {name: _spread_generator(one, classes) for name, one in entry["generators"].items()}
+    generators = {
+        name: _spread_generator(_trained_as(entry["generators"], name), classes) for name in entry["generators"]
+    }
     whole = {**entry, "prepare": prepare, "fidelity": fidelity, "generators": generators}
     if "anomaly" in entry:
         generator = _spread_generator(entry["anomaly"]["generator"], classes)
@@ -130,6 +142,18 @@ def spread(entry: Mapping) -> dict:
         drawn = {name: _spread_generator(one, classes) for name, one in entry["mask_generators"].items()}
         whole["mask_generators"] = drawn
     return whole
+
+
+def _trained_as(generators: Mapping[str, Mapping], name: str) -> Mapping:
+    """The settings of a generator; of one that is drawn again those of the one that was trained, named in `trained_as`,
+    with its own title and sampling."""
+    own = generators[name]
+    if own.get("model") != DRAWN_AGAIN:
+        return own
+    trained = [other for other, one in generators.items() if one.get("model") not in (DRAWN_AGAIN, EXTERNAL)]
+    _known(f"generators.{name}.of", [own["of"]], trained, "generators that are trained here")
+    kept = {key: own[key] for key in ("title", "sampling")}
+    return {**generators[own["of"]], **kept, "trained_as": own["of"]}
 
 
 def _of_each(counts: int | Mapping[str, int], classes: Sequence[str]) -> Mapping[str, int]:
@@ -480,6 +504,23 @@ def _check_multi_scale(entry: Mapping, of_masks: Collection[str]) -> None:
     for size in several["sizes"]:
         if size[0] > whole[0] or size[1] > whole[1]:
             raise InputError(f"setting multi_scale.sizes has {size}, which is larger than prepare.size, {whole}")
+
+
+def _check_reidentification(entry: Mapping, weights: Collection[str]) -> None:
+    asked, known = entry["reidentification"], entry["generators"]
+    named = list(known if asked["generators"] is None else asked["generators"])
+    _known("reidentification.generators", named, known, "generators")
+    _known("reidentification.extractor", [asked["extractor"]], entry["extractors"], "extractors")
+    if asked["recogniser"]["kind"] == "network":
+        _check_pretrained("reidentification.recogniser", asked["recogniser"], weights)
+    if entry["split"]["of_each_patient"] is None:
+        raise InputError(
+            "setting reidentification asks for unseen images of training patients: set split.of_each_patient to how "
+            "many of each are trained on, fewer than there are"
+        )
+    if asked["dial"] is not None:
+        _known("reidentification.dial.task", [asked["dial"]["task"]], entry["tasks"], "tasks")
+        _known("reidentification.dial.generators", asked["dial"]["generators"], named, "generators that are asked")
 
 
 def _check_agreement(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:

@@ -17,13 +17,14 @@ import numpy as np
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
+from synthmed.core.settings import Fraction
 from synthmed.training.seeds import seed_of
 
 Kind = Literal[
     *("real", "classic", "class_weights", "duplicates", "design", "generator", "oracle", "label_shuffled", "sweep"),
-    "synthetic_only",
+    *("synthetic_only", "fewer"),
 ]
-"""design: another network on the real images."""
+"""design: another network on the real images; fewer: a part of the real images."""
 
 REAL, AUGMENTED, TEST = "real", "augmented", "test"
 """Names of sets that are no generator: the real training images, augmented draws of them, the real test images."""
@@ -92,6 +93,13 @@ class ArmOptions:
             "each class; null: none."
         ),
     ]
+    only_sweep: Annotated[
+        tuple[Fraction, ...],
+        Meta(
+            description="Further sizes of these, as shares of the real count, and training sets of so many of the real "
+            "images: what each size is worth."
+        ),
+    ]
     swap: Annotated[
         str | None,
         Meta(
@@ -141,8 +149,8 @@ class Arm:
 
     @property
     def with_real(self) -> bool:
-        """Whether the real training images are in it."""
-        return self.kind != "synthetic_only"
+        """Whether all the real training images are in it."""
+        return self.kind not in ("synthetic_only", "fewer")
 
 
 @dataclass(frozen=True)
@@ -249,6 +257,11 @@ def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
     if settings.only_share is not None:
         only = added_images(settings.only_share, real, "only_share")
         arms += [Arm(f"only_{name}", f"{name} only", "synthetic_only", name, only, None) for name in settings.alone]
+    for share in settings.only_sweep:
+        part, words = share_of(share, real), f"{share:g} × real"
+        arms.append(Arm(f"fewer_x{share:g}", f"Fewer real, {words}", "fewer", REAL, part, None))
+        for name in settings.alone:
+            arms.append(Arm(f"only_{name}_x{share:g}", f"{name} only, {words}", "synthetic_only", name, part, None))
     if settings.swap is not None:
         arms.append(Arm(settings.swap, f"{settings.swap} only", "synthetic_only", settings.swap, {}, None))
     names = [arm.name for arm in arms]

@@ -59,6 +59,7 @@ class ClassifySettings(HeadOptions):
     classes: Annotated[tuple[str, ...], Meta(min_length=2, description="Classes, in order.")]
     positive: Annotated[str, Meta(description="The class that false positives and the area under the curve refer to.")]
     sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+    leaking: Annotated[bool, Meta(description="Whether the test images may be of patients that were trained on.")]
     seed: Annotated[int, Meta(description="From which all randomness follows.")]
 
 
@@ -149,7 +150,7 @@ class _Table:
             raise InputError(f"{len(synthetic)} feature files for {list(settings.sets)}; give one each, in that order")
         named = {REAL: train, "validation": validation, TEST: test, **dict(zip(settings.sets, synthetic, strict=True))}
         self.files = {name: read_features(path).as_is() for name, path in named.items()}
-        check_apart([self.files[name] for name in (REAL, "validation", TEST)])
+        check_apart([self.files[name] for name in (REAL, "validation", *([] if settings.leaking else [TEST]))])
         if train_augmented is not None:
             self.files[AUGMENTED] = read_features(train_augmented).augmented()
         check_together(list(self.files.values()))

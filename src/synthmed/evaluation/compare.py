@@ -53,6 +53,7 @@ class CompareSettings(StatisticsOptions):
         str | None,
         Meta(description="The class of sensitivity and of the area under the curve; null: masks are judged."),
     ]
+    leaking: Annotated[bool, Meta(description="Whether the test images are of patients that were trained on.")]
     seed: Annotated[int, Meta(description="Of the resampling.")]
 
 
@@ -88,6 +89,7 @@ def compare(settings: CompareSettings, *, scores: Path, summary: Path, split_rep
             "positive": settings.positive,
             "alpha": settings.alpha,
             "margin": settings.margin,
+            "leaking": settings.leaking,
             "seeds": table.seeds,
             "images": {test: len(cases.images) for test, cases in table.cases.items()},
             "patients": {test: len(np.unique(cases.patients)) for test, cases in table.cases.items()},

@@ -5,7 +5,7 @@ Trainings of the classifier are the readers and patients the cases of the one te
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,11 +16,10 @@ from msgspec import Meta
 from synthmed.core.files import read_json, write_json
 from synthmed.core.settings import Fraction
 from synthmed.core.step import Output, step
-from synthmed.evaluation.identities import BY_ORIGIN, CHANGED, SEEN, STRANGERS, UNSEEN
 from synthmed.evaluation.scores import Cases, read_scores
 from synthmed.metrics import statistics
-from synthmed.metrics.outcomes import Measured, beside, mean_of_patients, of_the_same
-from synthmed.metrics.reidentification import above_chance, beside_real, leak
+from synthmed.metrics.outcomes import Measured, mean_of_patients, of_the_same
+from synthmed.metrics.reidentification import CHANGED, SEEN, UNSEEN, above_chance, beside_real, leak
 from synthmed.metrics.statistics import SeedTest, holm, paired, readers_test
 
 logger = logging.getLogger(__name__)
@@ -47,13 +46,10 @@ def compare_identities(
 
     scores, retrieval, summary: of `reidentify`. out (JSON): `rows`, one for each variant and number of patients, with
     `chance` (1 / patients), `class_chance` (that of a guess among the patients of the image's class) and `tests`: set →
-    top1 and top5; of sets with sources retrieved, retrieved_top5. Generated sets have `above` and `against` (difference
-    as an estimate, p, adjusted by Holm's method over the sets of the row; `equivalent`) and a `finding`:
-
-    - of patients by origin, above: accuracy − class chance; against: generated − unseen real images of the same
-      patients; and `drop`, real images that were trained on − generated, which is what the document compares;
-    - by the nearest training image, above: the classifier's agreement with it − that on images of strangers; against
-      is null, because no generated image has a patient.
+    top1 and top5; of those with sources retrieved, retrieved_top5. Generated sets have `above` (accuracy − class
+    chance) and `against` (generated − unseen real images of the same patients), each a difference with its p, adjusted
+    by Holm's method over the sets of the row; whether the latter are `equivalent`; the `finding`; and `drop`, real
+    images that were trained on − generated, which is what the document compares.
     """
     about = read_json(summary)
     columns = ("reidentified", "reidentified_top5", "chance")
@@ -61,7 +57,7 @@ def compare_identities(
     rows = []
     for variant in about["variants"]:
         for count in about["patients"]:
-            names = [SEEN, CHANGED, UNSEEN, STRANGERS, *about["sets"]]
+            names = [SEEN, CHANGED, UNSEEN, *about["sets"]]
             cases = {name: read.cases[f"{count}.{name}"] for name in names}
             values = {name: read.values[variant, f"{count}.{name}"] for name in names}
             row = {"variant": variant, "patients": count, "chance": 1 / count}
@@ -72,7 +68,7 @@ def compare_identities(
                     row["tests"][name] |= _retrieved(settings, cases[name], found.values[variant, f"{count}.{name}"])
             _compare(settings, row["tests"], about["sets"], cases, values)
             rows.append(row)
-    kept = ("seeds", "recogniser", "network", "extractor", "sets", "patients", "variants", "classes")
+    kept = ("seeds", "recogniser", "network", "extractor", "sets", "not_asked", "patients", "variants", "classes")
     write_json(
         out, {**{name: about[name] for name in kept}, "alpha": settings.alpha, "margin": settings.margin, "rows": rows}
     )
@@ -111,37 +107,29 @@ def _retrieved(settings: CompareIdentitiesSettings, cases: Cases, values: np.nda
 def _compare(
     settings: CompareIdentitiesSettings,
     tests: Mapping[str, dict],
-    sets: Mapping[str, str],
+    sets: Sequence[str],
     cases: Mapping[str, Cases],
     values: Mapping[str, np.ndarray],
 ) -> None:
     """Add the tests of the generated sets to `tests`."""
-    above, against = {}, {}
-    for name, kind in sets.items():
-        own = _measured(cases[name], values[name][..., 0])
-        if kind == BY_ORIGIN:
-            right, guess = values[name][..., 0], values[name][0, :, 2]
-            above[name] = above_chance(right, guess, cases[name].patients, level=1 - settings.alpha)
-            real = {part: _of(cases[part], values[part][..., 0], own.patients) for part in (UNSEEN, SEEN)}
-            contrast = paired(len(values[name]))
-            against[name] = readers_test(of_the_same(real[UNSEEN], own), contrast, level=1 - settings.alpha)
-            drop = readers_test(of_the_same(own, real[SEEN]), contrast, level=1 - settings.alpha)
-            tests[name]["drop"] = drop.estimate(own.cases).to_json()
-        else:
-            strangers = _measured(cases[STRANGERS], values[STRANGERS][..., 0])
-            both = beside(strangers, own)
-            above[name] = readers_test(both, paired(len(values[name])), level=1 - settings.alpha)
-    adjusted = {key: _adjusted(found) for key, found in (("above", above), ("against", against))}
+    above, against, level = {}, {}, 1 - settings.alpha
     for name in sets:
-        tests[name]["above"] = _told(above[name], adjusted["above"][name], cases[name])
-        tests[name]["against"] = None
-        said = [leak(above[name], adjusted["above"][name], settings.alpha), None]
-        if name in against:
-            equivalent = statistics.equivalence_p(against[name], settings.margin) <= settings.alpha / 2
-            p = adjusted["against"][name]
-            tests[name]["against"] = _told(against[name], p, cases[name]) | {"equivalent": equivalent}
-            said[1] = beside_real(against[name], p, equivalent, settings.alpha)
-        tests[name]["finding"] = said
+        right, guess = values[name][..., 0], values[name][0, :, 2]
+        above[name] = above_chance(right, guess, cases[name].patients, level=level)
+        own = _measured(cases[name], right)
+        real = {part: _of(cases[part], values[part][..., 0], own.patients) for part in (UNSEEN, SEEN)}
+        against[name] = readers_test(of_the_same(real[UNSEEN], own), paired(len(right)), level=level)
+        drop = readers_test(of_the_same(own, real[SEEN]), paired(len(right)), level=level)
+        tests[name]["drop"] = drop.estimate(own.cases).to_json()
+    beyond, apart = _adjusted(above), _adjusted(against)
+    for name in sets:
+        equivalent = statistics.equivalence_p(against[name], settings.margin) <= settings.alpha / 2
+        tests[name]["above"] = _told(above[name], beyond[name], cases[name])
+        tests[name]["against"] = _told(against[name], apart[name], cases[name]) | {"equivalent": equivalent}
+        tests[name]["finding"] = [
+            leak(above[name], beyond[name], settings.alpha),
+            beside_real(against[name], apart[name], equivalent, settings.alpha),
+        ]
 
 
 def _of(cases: Cases, values: np.ndarray, patients: np.ndarray) -> Measured:

@@ -172,7 +172,7 @@ def _described(arm: Arm, parts: Mapping[str, Part], classes: Sequence[str], size
     return values | {
         "set": arm.curve if arm.with_real else arm.set,
         "n_train": size,
-        "n_real": len(parts[REAL].rows) if arm.with_real else 0,
+        "n_real": len(parts[REAL].rows) if arm.with_real else size if arm.kind == "fewer" else 0,
         "share": synthetic / size,
         "trainings": repeats,
         "uses_up": bool(synthetic and any(0 < arm.added[label] == supply[label] for label in supply)),

@@ -27,10 +27,9 @@ from synthmed.core.provenance import code_hashes
 from synthmed.core.settings import Count, Seed, Share
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
-from synthmed.evaluation.identities import BY_NEAREST, BY_ORIGIN, CHANGED, SEEN, STRANGERS, UNSEEN
 from synthmed.evaluation.scores import Cases, Scores, write_scores
 from synthmed.extractors.features import FeatureOptions, load_extractor
-from synthmed.metrics.reidentification import TOP, chance, nearest, rank_of, sources_found
+from synthmed.metrics.reidentification import CHANGED, SEEN, TOP, UNSEEN, chance, rank_of, sources_found
 from synthmed.metrics.stains import colours_of, normalised
 from synthmed.training.checked import train_seeds
 from synthmed.training.device import choose_device
@@ -146,7 +145,6 @@ def reidentify(
     *,
     train: Path,
     unseen: Path,
-    strangers: Path,
     synthetic: list[Path],
     weights: Path | None,
     pretrained: Path | None,
@@ -156,15 +154,14 @@ def reidentify(
 ) -> None:
     """Train classifiers of patients on real images, and ask them whose other images are.
 
-    train: image set that the generators learned from; unseen: further images of its patients; strangers: of other
-    patients; synthetic: in the order of settings.sets; weights: of the extractor; pretrained: those that a network
-    starts from. An image that was made from a training image (column `origin`) is that one's patient's; a set without
-    such is said to be of the patients of the nearest training images, as strangers are. Every classifier is trained on
-    all training images of its patients, and its weights are those with the lowest loss on these, as an attacker who has
-    them would choose.
+    train: image set that the generators learned from; unseen: further images of its patients; synthetic: in the order
+    of settings.sets; weights: of the extractor; pretrained: those that a network starts from. An image that was made
+    from a training image (column `origin`) is that one's patient's; a set without such images has no right patients,
+    and is not asked. Every classifier is trained on all training images of its patients, and its weights are those with
+    the lowest loss on these, as an attacker who has them would choose.
 
     scores: as scores.py says, an arm for each variant, a test set `<patients>.<set>` for each number of patients and
-    each of SEEN, CHANGED, UNSEEN, STRANGERS and the synthetic sets; columns reidentified, reidentified_top5 (0 or 1)
+    each of SEEN, CHANGED, UNSEEN and the asked sets; columns reidentified, reidentified_top5 (0 or 1)
     and chance (metrics.reidentification.chance). retrieval: of CHANGED and the sets with origins, without trainings:
     whether the nearest training image is the source, `retrieved`, or one of the five nearest is, `retrieved_top5`.
     summary: JSON, counts and names. Raises InputError where there are too few patients with seen and unseen images, and
@@ -173,19 +170,18 @@ def reidentify(
     if len(synthetic) != len(settings.sets):
         raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
     torch.set_num_threads(settings.threads)
-    real = {SEEN: _read(train), UNSEEN: _read(unseen), STRANGERS: _read(strangers)}
+    real = {SEEN: _read(train), UNSEEN: _read(unseen)}
     order = patients_in_order(real[SEEN], set(real[UNSEEN].patients), settings.classes, settings.seed)
     if len(order) < settings.patients[-1]:
         raise InputError(
             f"setting patients asks for {settings.patients[-1]}, but {len(order)} patients of {train} have images in "
             f"{unseen}, too; ask for fewer, or set more images of patients aside (split.of_each_patient)"
         )
-    origins, made = {}, {}
-    for name, path in zip(settings.sets, synthetic, strict=True):
-        made[name], origins[name] = _made(path, real[SEEN])
     changed = _changed(real[SEEN], settings)
-    inputs = {**real, CHANGED: changed, **made}
-    origins[CHANGED] = np.arange(len(changed))
+    inputs, origins = {**real, CHANGED: changed}, {CHANGED: np.arange(len(changed))}
+    for name, path in zip(settings.sets, synthetic, strict=True):
+        if (found := _made(path, real[SEEN])) is not None:
+            inputs[name], origins[name] = found
     extractor, device = load_extractor(settings, weights), choose_device(settings.device)
     outcome = _Outcome({}, {}, {}, {}, [])
     for variant in settings.variants:
@@ -196,7 +192,6 @@ def reidentify(
     columns = ("reidentified", "reidentified_top5", "chance")
     write_scores(scores, Scores(columns, outcome.cases, outcome.values))
     write_scores(retrieval, Scores(("retrieved", "retrieved_top5"), outcome.sources, outcome.found))
-    by_origin = {name: BY_NEAREST if origins[name] is None else BY_ORIGIN for name in settings.sets}
     write_json(
         summary,
         {
@@ -206,7 +201,8 @@ def reidentify(
             "recogniser": settings.recogniser.kind,
             "network": getattr(settings.recogniser, "architecture", extractor.human),
             "extractor": extractor.human,
-            "sets": by_origin,
+            "sets": [name for name in settings.sets if name in origins],
+            "not_asked": [name for name in settings.sets if name not in origins],
             "classes": {str(n): _classes_of(real[SEEN], order[:n]) for n in settings.patients},
         },
     )
@@ -231,19 +227,13 @@ def _read(path: Path) -> Images:
     return Images(*columns, images.pixels)
 
 
-def _made(path: Path, train: Images) -> tuple[Images, np.ndarray | None]:
-    """Generated images, and the position of each one's source among the training images; None where they have none.
-
-    Of a set with sources the images are left out whose source is no training image.
-    """
+def _made(path: Path, train: Images) -> tuple[Images, np.ndarray] | None:
+    """The generated images whose source is a training image, and its position; None where no image has one."""
     images, place = _read(path), {name: row for row, name in enumerate(train.names.tolist())}
     rows = ImageSet(path).rows
     source = np.array([place.get(row.get("origin", ""), -1) for row in rows])
-    if (source < 0).all():
-        return images, None
     kept = source >= 0
-    own = images.take(kept)
-    return replace(own, patients=train.patients[source[kept]]), source[kept]
+    return (replace(images.take(kept), patients=train.patients[source[kept]]), source[kept]) if kept.any() else None
 
 
 def _changed(images: Images, settings: ReidentifySettings) -> Images:
@@ -302,7 +292,7 @@ def _ask(
     variant: str,
     people: Sequence[str],
     images: Mapping[str, Images],
-    origins: Mapping[str, np.ndarray | None],
+    origins: Mapping[str, np.ndarray],
     pretrained: Path | None,
     scores: Path,
     outcome: _Outcome,
@@ -313,12 +303,8 @@ def _ask(
     train = images[SEEN].take(rows)
     tests, right = {}, {}
     for name, found in images.items():
-        if name == STRANGERS or (name in origins and origins[name] is None):
-            tests[name] = found
-            right[name] = np.array([number[train.patients[place]] for place in nearest(found.features, train.features)])
-        else:
-            tests[name] = found.take(np.isin(found.patients, people))
-            right[name] = np.array([number[patient] for patient in tests[name].patients.tolist()])
+        tests[name] = found.take(np.isin(found.patients, people))
+        right[name] = np.array([number[patient] for patient in tests[name].patients.tolist()])
         if not len(tests[name]):
             raise InputError(f"of the set {name!r} no image is of these {len(people)} patients; draw more images of it")
     said = _recognised(settings, variant, train, number, tests, pretrained, scores, outcome)
@@ -329,7 +315,7 @@ def _ask(
         test = f"{len(people)}.{name}"
         outcome.cases[test] = Cases(found.names, found.patients, found.labels)
         outcome.values[variant, test] = np.stack([rank < 1, rank < TOP, guess], axis=2).astype(float)
-        if origins.get(name) is not None:
+        if name in origins:
             source = origins[name][np.isin(images[name].patients, people)]
             rank = sources_found(found.features, train.features, np.searchsorted(rows, source))
             outcome.sources[test] = outcome.cases[test]
@@ -372,7 +358,9 @@ def _recognised(
         return {name: trained.probabilities(images.features) for name, images in tests.items()}
     own = {name: value for name, value in asdict(recogniser).items() if name != "kind"}
     fixed = {"target_column": "patient", "missing": "error", "holdout": None, "outputs": "exclusive"}
-    network = NetworkSettings(**own, **fixed, targets=tuple(number), seed=settings.seed, arm=None, sets=())
+    network = NetworkSettings(
+        **own, **fixed, targets=tuple(number), seed=settings.seed, arm=None, sets=(), augmentation=None
+    )
     size = network.size or train.pixels.shape[1:3]
     pixels = np.stack([resized(image, tuple(size)) for image in train.pixels]).transpose(0, 3, 1, 2)
     targets = torch.from_numpy(np.eye(len(number), dtype=np.float32)[labels])

@@ -13,6 +13,9 @@ from synthmed.metrics.outcomes import mean_of_patients
 from synthmed.metrics.statistics import SeedTest, readers_test
 
 TOP = 5
+SEEN, CHANGED, UNSEEN = "seen", "changed", "unseen"
+"""Test sets of real images: those that the classifier was trained on, the same mildly changed, and others of the same
+patients."""
 
 
 def rank_of(likelihoods: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -30,19 +33,10 @@ def sources_found(queries: np.ndarray, pool: np.ndarray, source: np.ndarray) -> 
     queries (N, D), pool (P, D): features, compared by the cosine once standardised by the pool; source: (N,), positions
     in the pool.
     """
-    distance = _distances(queries, pool)
+    known, asked = standardise(pool, [queries])
+    distance = np.concatenate([block for _, block in euclidean_blocks(asked, known)], axis=1)
     own = np.take_along_axis(distance, source[:, None], axis=1)
     return (distance <= own).sum(axis=1) - 1
-
-
-def nearest(queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
-    """Position in the pool (P, D) of the image nearest to each query (N, D), by the same distance: int (N,)."""
-    return _distances(queries, pool).argmin(axis=1)
-
-
-def _distances(queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
-    known, asked = standardise(pool, [queries])
-    return np.concatenate([block for _, block in euclidean_blocks(asked, known)], axis=1)
 
 
 def chance(labels: np.ndarray, classes_of_patients: list[set[str]]) -> np.ndarray:

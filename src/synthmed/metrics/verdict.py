@@ -25,7 +25,8 @@ RULE = (
     "of the outcome ({outcome}), averaged over the seeds. Its p value counts both chance in the trainings and chance "
     "in the patients (Obuchowski-Rockette analysis with the trainings as readers, covariances that leave one patient "
     "out, t quantiles with degrees of freedom for seeds and patients) and is adjusted by Holm's method over the arms "
-    "that answer the same question (the main arms; the sweep of shares; synthetic images alone; arms of known truth). "
+    "that answer the same question (the main arms; the sweep of shares; synthetic images alone; fewer real images; "
+    "arms of known truth). "
     "An adjusted p of at most {alpha:g} with a better outcome says 'helps', with a worse one 'harms'; everything else "
     "says 'no evidence of a difference', which is not evidence of equality. Evidence of equality is stated apart: an "
     "arm is equivalent when both one-sided tests against a difference of {margin:g}, adjusted by Holm's method over "
@@ -48,6 +49,9 @@ class Verdict:
     equivalent: bool
 
 
+_FAMILIES = {"sweep": "sweep", "synthetic_only": "synthetic only", "fewer": "fewer real"}
+
+
 def families(arms: Mapping[str, tuple[str, str | None]]) -> dict[str, str]:
     """The question that each arm answers: arm -> family. Holm's method adjusts within a family.
 
@@ -60,7 +64,7 @@ def families(arms: Mapping[str, tuple[str, str | None]]) -> dict[str, str]:
         if kind == "label_shuffled" or source in truth:
             names[name] = "known truth"
         else:
-            names[name] = {"sweep": "sweep", "synthetic_only": "synthetic only"}.get(kind, "main")
+            names[name] = _FAMILIES.get(kind, "main")
     return names
 
 

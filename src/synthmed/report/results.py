@@ -47,7 +47,7 @@ def _measured(node: object) -> object:
 
 KINDS = (
     *("real", "class_weights", "classic", "duplicates", "oracle", "generator", "label_shuffled", "sweep"),
-    "synthetic_only",
+    *("synthetic_only", "fewer"),
 )
 """Kinds of arms, in the order of tables and figures (see evaluation.arms)."""
 

@@ -27,6 +27,7 @@ ORDER = (
     "reader_study",
     "anomaly",
     "sharing",
+    "reidentification",
     "trust",
     "limits",
     "provenance",
