@@ -54,6 +54,7 @@ for topic in (
     "mask_agreement",
     "shortcuts",
     "reidentification",
+    "artefacts",
     "costs",
 ):
 
@@ -84,6 +85,7 @@ for rules in (
     "mask_agreement",
     "shortcuts",
     "reidentification",
+    "artefacts",
 ):
 
     include: f"workflow/rules/{rules}.smk"

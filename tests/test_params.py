@@ -117,7 +117,9 @@ FREE |= {
     "classes",
     "expected_hu",
     "mask_generators",
-    *("images", "artefacts", "skin_tones", "dark_corner", "perceptual_layers"),
+    *("images", "artefacts", "dark_corner", "perceptual_layers"),
+    *("skin_tones", "derived_sets", "only_share"),
+    *("questions", "answers", "sets", "counts", "backgrounds", "skip", "readers"),
 }
 
 

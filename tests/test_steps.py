@@ -172,7 +172,7 @@ def test_metrics_and_reports_run_without_torch():
     """Importing torch takes seconds, so the steps that only count must not."""
     heavy = {"train", "sample", "train-extractor", "features", "classify", "validate-verdict", "fetch-weights"}
     heavy |= {"deform-masks", "pair-distances", "train-multi-scale", "scale-forms", "mask-channel", "score-variants"}
-    heavy |= {"mask-agreement", "measure-tags", "reidentify", "score-sets"}
+    heavy |= {"mask-agreement", "measure-tags", "reidentify", "score-sets", "edit-set"}
     heavy |= {"train-classifier", "predict", "pseudo-label", "score-networks", "grad-cam", "check-needs"}
     heavy |= {"train-segmenter", "choose-segmenter", "score-segmenters", "validate-segmentation"}
     heavy |= {"describe-networks", "score-states", "choose-state", "mask-diversity", "edit-latents", "path-length"}

@@ -15,7 +15,7 @@ from trainings import CLASSIFIER
 from made_up_images import SIDE, image_set, rows
 from synthmed.classifiers import network
 from synthmed.classifiers.architectures import ResNet50, SmallCNN, build
-from synthmed.classifiers.labelled_images import augmented, read_arm, read_parts
+from synthmed.classifiers.labelled_images import augmented, read_arm, read_parts, read_targets
 from synthmed.classifiers.network import NetworkSettings, PredictSettings, likelihoods, load, predict, train
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_csv
@@ -288,6 +288,18 @@ def test_an_arm_is_trained_on_its_lists_and_validated_on_its_own_images(tmp_path
         read_arm(chosen, real, check, tmp_path / "arms.csv", [tmp_path / "gan.zip"])
 
 
+def test_targets_of_several_columns(tmp_path):
+    given = [
+        (fields | {"tags": "hair" if number % 3 else "none"}, pixels)
+        for number, (fields, pixels) in enumerate(rows(12, "s", 1))
+    ]
+    given[0][0]["tags"] = ""
+    write_image_set(tmp_path / "s.zip", given)
+    chosen = settings(targets=["hair", "abnormal"], target_column="tags;label", missing="skip", batch_size=4, seeds=1)
+    found = read_targets(ImageSet(tmp_path / "s.zip"), chosen)
+    assert found == {number: [int(number % 3 > 0), number % 2] for number in range(1, 12)}
+
+
 def test_augmented_draws_of_an_arm_are_made_of_its_real_images(tmp_path, sets):
     names = ImageSet(sets["train"]).column("image")
     shared = {"arm": "classic", "seed": "", "part": "train", "mask": "", "weight": 1}
@@ -490,3 +502,16 @@ def test_resnet50_takes_grey_images_and_published_weights(tmp_path):
         model.load_imagenet({"conv1.weight": state["conv1.weight"]})
     with pytest.raises(InputError, match=r"grey \(1\) or RGB \(3\)"):
         build("resnet50", None, 1, (2, 32, 32), 0.0)
+
+
+def test_efficientnet_b2_is_torchvisions_but_for_the_last_layer():
+    """9,109,994 parameters with 1,000 classes (torchvision), of which the last layer has 1,409,000."""
+    model = build("efficientnet_b2", None, 1, (3, 64, 64), 0.3).eval()
+    assert sum(parameter.numel() for parameter in model.parameters()) == 9_109_994 - 1_409_000 + 1_409
+    assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 1)
+    published = {name: torch.full_like(value, 0.5) for name, value in model.net.state_dict().items()}
+    model.load_imagenet({name: value for name, value in published.items() if not name.startswith("classifier")})
+    assert (next(model.net.parameters()) == 0.5).all()
+    assert not (model.net.classifier[1].weight == 0.5).any()
+    with pytest.raises(InputError, match="not the weights of EfficientNet-B2"):
+        model.load_imagenet({})

@@ -190,6 +190,53 @@ EDITING = {
 }
 
 
+TAGS = {"classifier": "findings", "generators": ["dcgan"], "images": None}
+OTHERS = {"dataset": "own", "labels": {"x": "normal", "y": None}, "classifiers": ["findings"]}
+FILTERED = {"kind": "filtered", "generator": "dcgan", "without": ["nodule"], "samples": {"normal": 3}}
+EDITED = {"kind": "edited", "method": "svm", "samples": {"normal": 3}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, None),
+        ({"tags": {"images": OTHERS}}, None),
+        ({"tags": {"classifier": "finding"}}, "tags.classifier names 'finding'"),
+        ({"tags": {"classifier": "labels"}}, "classifiers.labels.missing is normal"),
+        ({"tags": {"generators": ["dcgna"]}}, "tags.generators names 'dcgna'"),
+        ({"tags": {"images": OTHERS | {"dataset": "x"}}}, "tags.images.dataset names 'x'"),
+        ({"tags": {"images": OTHERS | {"labels": {"x": "z"}}}}, "tags.images.labels names 'z'"),
+        ({"tags": {"images": OTHERS | {"classifiers": ["labels"]}}}, "tags.images.classifiers lacks 'findings'"),
+        ({"derived_sets": {"dcgan": FILTERED}}, "a generator has this name, too"),
+        ({"derived_sets": {"oracle": FILTERED}}, "the program's own"),
+        ({"derived_sets": {"some": FILTERED | {"generator": "pggan"}}}, "derived_sets.some.generator names 'pggan'"),
+        ({"derived_sets": {"some": FILTERED | {"without": ["frame"]}}}, "derived_sets.some.without names 'frame'"),
+        ({"derived_sets": {"some": FILTERED | {"samples": {"old": 1}}}}, "derived_sets.some.samples names 'old'"),
+        ({"derived_sets": {"some": EDITED}, "latent_editing": None}, "ask for it under latent_editing"),
+        ({"derived_sets": {"some": EDITED | {"samples": {"abnormal": 1}}}}, "labels of the training that is edited"),
+        ({"derived_sets": {"some": FILTERED}, "tags": None}, "say which classifier sees them, under tags"),
+        ({"removal": {}}, "removal looks for frames in colour"),
+        ({"shortcuts": {"task": "netwroks"}}, "shortcuts.task names 'netwroks'"),
+        ({"shortcuts": {"task": "main"}}, "whose model is a head; name a task of networks"),
+        ({"shortcuts": {"task": "networks"}}, "shortcuts looks for frames in colour"),
+    ],
+)
+def test_tags_derived_sets_and_frames(changes, message):
+    entry = copy.deepcopy(ENTRY)
+    entry["classifiers"]["findings"]["missing"], entry["classifiers"]["labels"]["missing"] = "skip", "normal"
+    entry |= {"latent_editing": EDITING, "derived_sets": {"some": FILTERED, "gone": EDITED}, "tags": TAGS}
+    for key, value in changes.items():
+        entry[key] = entry.get(key, {}) | value if key == "tags" and value else value
+        if value is None:
+            del entry[key]
+    entry["tasks"]["main"]["arms"]["generators"] = {"added": ["dcgan"], "alone": [*entry["derived_sets"], "dcgan"]}
+    if message is None:
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+        return
+    with pytest.raises(InputError, match=message):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

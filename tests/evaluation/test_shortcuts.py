@@ -198,6 +198,7 @@ def test_the_threshold_of_a_sensitivity_comes_from_validation_images(measured):
 
 def test_subgroups_by_hand(measured, world):
     found = measured()
+    assert found["order"] == ["frame: yes", "frame: no", "skin: light", "skin: dark"]
     assert found["groups"] == {
         "frame: yes": {"benign": 1, "malignant": 10},
         "frame: no": {"benign": 19, "malignant": 10},

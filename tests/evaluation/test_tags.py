@@ -14,8 +14,8 @@ from synthmed.evaluation.tags import TagSettings, measure_tags
 from synthmed.metrics.prevalence import true_prevalence
 
 SETTINGS = TagSettings(
-    target_column="artefacts", classes=("benign", "melanoma"), sets=("gan",), level=0.95, batch_size=8, threads=1,
-    device="cpu",
+    target_column="artefacts", missing="error", classes=("benign", "melanoma"), sets=("gan",), level=0.95, batch_size=8,
+    threads=1, device="cpu",
 )  # fmt: skip
 
 

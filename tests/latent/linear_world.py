@@ -74,7 +74,7 @@ def toy_classifier() -> Classifier:
 def in_the_linear_world(monkeypatch, folder) -> ToyGAN:
     """Let the steps load the toys whatever files they are given; writes the two files into `folder`."""
     gan = ToyGAN()
-    for module in ("samples", "paths", "editing"):
+    for module in ("samples", "paths", "editing", "edit_set"):
         monkeypatch.setattr(f"synthmed.latent.{module}.restore", lambda path, model, device, label=None: gan)
     monkeypatch.setattr("synthmed.classifiers.network.load", lambda path: toy_classifier())
     (folder / "generator.pt").write_bytes(b"generator")

@@ -50,6 +50,7 @@ def edited(folder, **changes):
         samples=folder / "samples.npz",
         images=folder / "images.zip",
         out=folder / "out.json",
+        directions=folder / "directions.npz",
     )
     return read_json(folder / "out.json")
 

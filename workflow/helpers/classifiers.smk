@@ -11,7 +11,9 @@ def classifier_images(part):
 
     def images(wildcards):
         held_out = trained_classifiers(wildcards.experiment)[wildcards.classifier]["holdout"] is not None
-        return f"results/{wildcards.experiment}/images/{'raw' if held_out else part}.zip"
+        tagged = tagged_images(wildcards.experiment)
+        own = "tagged/" if tagged and wildcards.classifier in tagged["classifiers"] else ""
+        return f"results/{wildcards.experiment}/images/{'raw' if held_out else own + part}.zip"
 
     return images
 

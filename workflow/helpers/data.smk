@@ -40,6 +40,7 @@ def needs(experiment):
     entry = config["experiments"][experiment]
     own = {name: entry["generators"][name] for name in trained_generators(experiment) if name in entry["generators"]}
     samples = {name: generator["sampling"]["samples"] for name, generator in own.items()}
+    samples |= {name: one["samples"] for name, one in derived_sets(experiment).items()}
     if has_pool(experiment):
         pool = dataset_of(experiment)["pool"]
         samples["oracle"] = {label: pool_count(entry, pool, label) for label in entry["classes"]}

@@ -1,4 +1,21 @@
 # What the rules of workflow/rules/latent_editing.smk ask.
+EDIT_USE = ("batch_size", "threads", "device")
+
+
+def derived_pattern(kind):
+    """Where derived sets of one kind lie, as a pattern; one that nothing matches where there are none."""
+    paths = [
+        f"{experiment}/images/derived/{name}[.]"
+        for experiment in EXPERIMENTS
+        for name, one in derived_sets(experiment).items()
+        if one["kind"] == kind
+    ]
+    return "|".join(paths) or "(?!)"
+
+
+EDITED = derived_pattern("edited")
+
+
 def edited_checkpoint(wildcards):
     """The first repeat of the training whose latent space is edited in."""
     editing = config["experiments"][wildcards.experiment]["latent_editing"]

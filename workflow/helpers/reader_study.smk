@@ -7,17 +7,22 @@ def reader_study(experiment):
 
 
 def study_images(wildcards):
-    """Image sets of a study in its order: `real` are the test images, others the samples of generators."""
+    """Image sets of a study in its order: `real` are the test images, others the samples of generators, and sets that
+    are made of them."""
     folder = f"results/{wildcards.experiment}/images"
+    places = {"real": "test", **{name: f"derived/{name}" for name in derived_sets(wildcards.experiment)}}
     names = reader_study(wildcards.experiment)["study"]["sets"]
-    return [f"{folder}/test.zip" if name == "real" else f"{folder}/synthetic/{name}.zip" for name in names]
+    return [f"{folder}/{places.get(name, f'synthetic/{name}')}.zip" for name in names]
 
 
 def study_features(wildcards):
     """Features of the sets of which outliers are left out."""
     study = reader_study(wildcards.experiment)
-    folder = f"results/{wildcards.experiment}/features/{study['extractor']}/plain/synthetic"
-    return [f"{folder}/{name}.npz" for name in study["study"]["screened"]]
+    folder = f"results/{wildcards.experiment}/features/{study['extractor']}/plain"
+    derived = derived_sets(wildcards.experiment)
+    return [
+        f"{folder}/{'derived' if name in derived else 'synthetic'}/{name}.npz" for name in study["study"]["screened"]
+    ]
 
 
 def study_real_features(wildcards):

@@ -18,7 +18,8 @@ def named_in_report(generator):
 def sets_in_report(experiment):
     """All that arms can be made of, and how it is named."""
     entry = config["experiments"][experiment]
-    return {name: named_in_report(generator) for name, generator in entry["generators"].items()}
+    derived = {name: {"model": one["kind"], "title": one["title"]} for name, one in derived_sets(experiment).items()}
+    return {name: named_in_report(one) for name, one in {**entry["generators"], **derived}.items()}
 
 
 def exhibits(key):

@@ -29,9 +29,11 @@ def task_sets(experiment, task):
 
 
 def task_generators(experiment, task, role=None):
-    """The generators whose images a task uses, in the order of params.yaml; role: `added` or `alone`, null: any."""
-    named = used_generators(tasks_of(experiment)[task]["arms"]["generators"], generators(experiment))
-    return [name for name in generators(experiment) if any(name in named[one] for one in ([role] if role else named))]
+    """The generators and derived sets that a task uses, in the order of params.yaml; role: `added` or `alone`, None:
+    any."""
+    known = [*generators(experiment), *derived_sets(experiment)]
+    named = used_generators(tasks_of(experiment)[task]["arms"]["generators"], known)
+    return [name for name in known if any(name in named[one] for one in ([role] if role else named))]
 
 
 def oracle_of(experiment, task):
@@ -70,8 +72,10 @@ def augmented_arms(experiment, task):
 
 def of_task_sets(wildcards, folder, suffix):
     """A file for each synthetic set of the task, in their order."""
+    derived = derived_sets(wildcards.experiment)
+    places = {"oracle": "pool", **{name: f"derived/{name}" for name in derived}}
     return [
-        f"results/{wildcards.experiment}/{folder}/{'pool' if name == 'oracle' else f'synthetic/{name}'}.{suffix}"
+        f"results/{wildcards.experiment}/{folder}/{places.get(name, f'synthetic/{name}')}.{suffix}"
         for name in task_sets(wildcards.experiment, wildcards.task)
     ]
 

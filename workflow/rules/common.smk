@@ -186,6 +186,16 @@ def trained_generators(experiment):
     return {**own, **mask_drawers(experiment), **anomaly}
 
 
+def tagged_images(experiment):
+    """Images of another data set whose tags are known, as its settings say; None: those of the experiment are."""
+    return config["experiments"][experiment].get("tags", {}).get("images")
+
+
+def derived_sets(experiment):
+    """Sets that are made of the images of generators, by name."""
+    return config["experiments"][experiment].get("derived_sets", {})
+
+
 def mask_generators(experiment):
     """What draws masks for other generators, by name."""
     return config["experiments"][experiment].get("mask_generators", {})

@@ -17,6 +17,13 @@ for experiment in having("latent_editing"):
         f"{folder}/section.latent_editing.json",
         {"generator": entry["generators"][editing["generator"]]["title"]},
     )
+    for name, one in derived_sets(experiment).items():
+        if one["kind"] == "edited":
+            content = {key: value for key, value in one.items() if key not in ("kind", "title")}
+            walk = {key: editing["editing"][key] for key in ("distances", "keep_length", *EDIT_USE)}
+            labels = entry["generators"][editing["generator"]]["trainings"][editing["training"]]["labels"]
+            about = {"name": name, "model": generator["model"], "several": len(labels) > 1, "seed": entry["seed"]}
+            declare("edit-set", f"{folder}/edit_set.{name}.json", {**content, **walk, **about})
 
 
 rule latent_editing_samples:
@@ -49,6 +56,7 @@ rule edit_latents:
     output:
         images="results/{experiment}/latent_editing/edited.zip",
         out="results/{experiment}/latent_editing/editing.json",
+        directions="results/{experiment}/latent_editing/directions.npz",
     log:
         "logs/{experiment}/edit_latents.log",
     benchmark:
@@ -59,6 +67,30 @@ rule edit_latents:
         gpu=1,
     shell:
         command("edit-latents")
+
+
+rule edit_set:
+    input:
+        settings="results/{experiment}/settings/edit_set.{derived}.json",
+        checkpoint=edited_checkpoint,
+        classifier=classifier_of("latent_editing"),
+        directions="results/{experiment}/latent_editing/directions.npz",
+        code=code("results/{experiment}/settings/edit_set.{derived}.json"),
+    output:
+        edited="results/{experiment}/images/derived/{derived}.zip",
+    log:
+        "logs/{experiment}/edit_set.{derived}.log",
+    benchmark:
+        "logs/{experiment}/edit_set.{derived}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=f"(?={EDITED})[a-z0-9_]+",
+        derived="[a-z0-9_]+",
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=1,
+    shell:
+        command("edit-set")
 
 
 rule path_length:

@@ -13,7 +13,8 @@ for experiment in having("reader_study"):
         options = {key: value for key, value in asked["answers"].items() if key != "kind"}
         roles = {"roles": asked["analysis"]["roles"]}
         declare("simulate-readers", f"{folder}/simulate_readers.json", {**options, **roles, **seed})
-    titles = {name: entry["generators"][name]["title"] for name in asked["study"]["sets"] if name != "real"}
+    known = {**entry["generators"], **derived_sets(experiment)}
+    titles = {name: known[name]["title"] for name in asked["study"]["sets"] if name != "real"}
     declare(
         "section-reader-study",
         f"{folder}/section.reader_study.json",

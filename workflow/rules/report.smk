@@ -3,7 +3,8 @@ for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
     provider = dataset_of(experiment)["provider"]
-    named = sets_in_report(experiment)
+    named = {name: named_in_report(generator) for name, generator in entry["generators"].items()}
+    arms = {"generators": sets_in_report(experiment)}
     tasks = tasks_of(experiment)
     phantom, count = {"phantom": provider == "phantom"}, {"tasks": len(tasks)}
     shared = {"generators": named}
@@ -29,15 +30,15 @@ for experiment in EXPERIMENTS:
     declare("section-provenance", f"{folder}/section.provenance.json", {})
     for name, task in tasks.items():
         warned = {"phantom": provider == "phantom" and name == first_task(experiment)}
-        declare("section-answer", f"{folder}/section.answer.{name}.json", {**shared, **count, **warned})
-        declare("section-task", f"{folder}/section.task.{name}.json", {**shared, **count})
+        declare("section-answer", f"{folder}/section.answer.{name}.json", {**arms, **count, **warned})
+        declare("section-task", f"{folder}/section.task.{name}.json", {**arms, **count})
         if task["kind"] == "segmentation":
             drawn = {"classes": list(entry["prepare"]["masks"]["classes"])}
             declare("section-segmentation", f"{folder}/section.segmentation.{name}.json", {**shared, **count, **drawn})
         if validated(experiment, name) or name == first_task(experiment):
             declare("section-trust", f"{folder}/section.trust.{name}.json", {**count, "title": task["title"]})
-    arms = sum(len(arms_of(experiment, task)) for task in tasks)
-    content = {"title": entry["title"], "provider": provider, "generators": len(named), "arms": arms}
+    number = sum(len(arms_of(experiment, task)) for task in tasks)
+    content = {"title": entry["title"], "provider": provider, "generators": len(named), "arms": number}
     declare("page", f"{folder}/page.json", content)
 
 

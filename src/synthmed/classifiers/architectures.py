@@ -107,40 +107,65 @@ class InceptionV4(nn.Module):
         return self.net(images)
 
 
-class ResNet50(nn.Module):
-    """torchvision's ResNet-50 (He et al. 2016) with a linear layer of T outputs: (N, C, H, W) in [-1, 1] → (N, T).
+class _OfTorchvision(nn.Module):
+    """A network of torchvision with T outputs: (N, C, H, W) in [-1, 1] → (N, T).
 
     Images are standardised by the ImageNet statistics; a grey image is repeated to three channels, which is the same as
-    a first convolution whose weights are summed over its inputs. Dropout stands before the linear layer.
+    a first convolution whose weights are summed over its inputs. name: for people; last: the layer that is ours.
     """
 
-    def __init__(self, image_channels: int, targets: int, dropout: float):
+    def __init__(self, image_channels: int, net: nn.Module, name: str, last: str):
         super().__init__()
-        from torchvision.models.resnet import resnet50  # imports torch's compiler: seconds
-
         if image_channels not in (1, 3):
-            raise InputError(f"images have {image_channels} channels; ResNet-50 takes grey (1) or RGB (3)")
-        self.net = resnet50(weights=None)
-        self.net.fc = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.net.fc.in_features, targets))
+            raise InputError(f"images have {image_channels} channels; {name} takes grey (1) or RGB (3)")
+        self.net, self.name, self.last = net, name, last
         # ImageNet's mean and deviation, expressed for images in [-1, 1].
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1) * 2 - 1, persistent=False)
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1) * 2, persistent=False)
+
+    def load_imagenet(self, state: dict[str, Tensor]) -> None:
+        """Take over every layer but the last. Raises InputError when `state` is not of this network."""
+        own = self.net.state_dict()
+        needed = {
+            name for name in own if not name.startswith(f"{self.last}.") and not name.endswith("num_batches_tracked")
+        }
+        wrong = sorted(name for name in needed if name not in state or state[name].shape != own[name].shape)
+        if wrong:
+            raise InputError(f"these are not the weights of {self.name}: {wrong[0]} is missing or of another shape")
+        self.net.load_state_dict({name: state[name] for name in needed}, strict=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net((images - self.mean) / self.deviation)
+
+
+class ResNet50(_OfTorchvision):
+    """torchvision's ResNet-50 (He et al. 2016). Dropout stands before the linear layer."""
+
+    def __init__(self, image_channels: int, targets: int, dropout: float):
+        from torchvision.models.resnet import resnet50  # imports torch's compiler: seconds
+
+        net = resnet50(weights=None)
+        net.fc = nn.Sequential(nn.Dropout(dropout), nn.Linear(net.fc.in_features, targets))
+        super().__init__(image_channels, net, "ResNet-50", "fc")
 
     @property
     def last_convolution(self) -> nn.Module:
         return self.net.layer4[-1]
 
-    def load_imagenet(self, state: dict[str, Tensor]) -> None:
-        """Take over every layer but the last. Raises InputError when `state` is not of ResNet-50."""
-        own = self.net.state_dict()
-        needed = {name for name in own if not name.startswith("fc.") and not name.endswith("num_batches_tracked")}
-        wrong = sorted(name for name in needed if name not in state or state[name].shape != own[name].shape)
-        if wrong:
-            raise InputError(f"these are not the weights of ResNet-50: {wrong[0]} is missing or of another shape")
-        self.net.load_state_dict({name: state[name] for name in needed}, strict=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.net((images - self.mean) / self.deviation)
+class EfficientNetB2(_OfTorchvision):
+    """torchvision's EfficientNet-B2 (Tan & Le 2019). Dropout stands before the linear layer, as there."""
+
+    def __init__(self, image_channels: int, targets: int, dropout: float):
+        from torchvision.models.efficientnet import efficientnet_b2  # imports torch's compiler: seconds
+
+        net = efficientnet_b2(weights=None, dropout=dropout)
+        net.classifier[1] = nn.Linear(net.classifier[1].in_features, targets)
+        super().__init__(image_channels, net, "EfficientNet-B2", "classifier")
+
+    @property
+    def last_convolution(self) -> nn.Module:
+        return self.net.features[-1]
 
 
 def build(
@@ -149,6 +174,8 @@ def build(
     """A network with random weights from torch's global random numbers. image_shape: (C, H, W)."""
     if architecture == "resnet50":
         return ResNet50(image_shape[0], targets, dropout)
+    if architecture == "efficientnet_b2":
+        return EfficientNetB2(image_shape[0], targets, dropout)
     if architecture == "inception_v4":
         if min(image_shape[1:]) < 75:
             raise InputError(

@@ -37,7 +37,7 @@ def read_targets(image_set: ImageSet, settings: NetworkSettings) -> dict[int, li
 
     Raises InputError on an empty cell when settings say so, and on a target that no cell names.
     """
-    cells = image_set.column(settings.target_column)
+    cells = _cells(image_set, settings)
     empty = [index for index, cell in enumerate(cells) if not cell.strip()]
     if empty and settings.missing == "error":
         raise InputError(
@@ -52,13 +52,19 @@ def read_targets(image_set: ImageSet, settings: NetworkSettings) -> dict[int, li
     return found
 
 
+def _cells(image_set: ImageSet, settings: NetworkSettings) -> list[str]:
+    """The cells of the column, or of all columns that the setting names, joined; empty where one of them is."""
+    columns = zip(*(image_set.column(name) for name in settings.target_column.split(";")), strict=True)
+    return [";".join(cells) if all(cell.strip() for cell in cells) else "" for cells in columns]
+
+
 def _names(cell: str, settings: NetworkSettings) -> set[str]:
     names = {name.strip() for name in cell.split(";") if name.strip()}
     return names or ({"normal"} if settings.missing == "normal" else set())
 
 
 def _check_known(paths: Sequence[Path], sets: Sequence[ImageSet], settings: NetworkSettings) -> None:
-    cells = {cell for images in sets for cell in images.column(settings.target_column)}
+    cells = {cell for images in sets for cell in _cells(images, settings)}
     known = {name for cell in cells for name in _names(cell, settings)}
     unknown = [target for target in settings.targets if target not in known]
     if unknown:

@@ -1,4 +1,4 @@
-"""Classifiers that learn all their weights: a small CNN, ResNet-50 or Inception-v4, several seeds.
+"""Classifiers that learn all their weights: a small CNN, ResNet-50, EfficientNet-B2 or Inception-v4, several seeds.
 
 Every target has an output: a sigmoid of its own, or one of a softmax, where the targets exclude each other.
 

@@ -23,7 +23,7 @@ class LearnerOptions(CheckedOptions):
     """A network of which every weight is trained, with several seeds; what it tells apart is said elsewhere."""
 
     architecture: Annotated[
-        Literal["small_cnn", "resnet50", "inception_v4"],
+        Literal["small_cnn", "resnet50", "efficientnet_b2", "inception_v4"],
         Meta(description="The network. Channels behind colours begin with weights of 0."),
     ]
     channels: (
@@ -47,8 +47,8 @@ class LearnerOptions(CheckedOptions):
     pretrained: Annotated[
         str | None,
         Meta(
-            description="Name of the pretrained weights in src/synthmed/weights/registry.py (resnet50, inception_v4); "
-            "null: from scratch."
+            description="Name of the pretrained weights in src/synthmed/weights/registry.py (resnet50, "
+            "efficientnet_b2, inception_v4); null: from scratch."
         ),
     ]
     batch_size: Annotated[int, Meta(ge=2, description="Images of a micro-batch; BatchNorm needs a spread.")]
@@ -77,7 +77,10 @@ class NetworkOptions(LearnerOptions):
     targets: Annotated[Names, Meta(description="Names of the outputs.")]
     target_column: Annotated[
         str,
-        Meta(description="Column of the manifest; a target is 1 when it is one of the ;-separated names in the cell."),
+        Meta(
+            description="Column of the manifest, or several, separated by ;. A target is 1 when it is one of the "
+            ";-separated names in the cell."
+        ),
     ]
     missing: Annotated[
         Literal["error", "skip", "normal"],

@@ -29,16 +29,19 @@ from synthmed.evaluation.classify import HeadOptions
 from synthmed.evaluation.compare import StatisticsOptions
 from synthmed.evaluation.compare_identities import CompareIdentitiesOptions
 from synthmed.evaluation.copies import CopiesOptions
+from synthmed.evaluation.filter_samples import FilterOptions
 from synthmed.evaluation.grad_cam import GradCamOptions
 from synthmed.evaluation.mask_diversity import DiversityOptions
 from synthmed.evaluation.pair_distances import PairOptions
 from synthmed.evaluation.plant_copies import PlantCopiesOptions
 from synthmed.evaluation.pseudo_labels import PseudoLabelOptions
 from synthmed.evaluation.reidentify import ReidentifyOptions
+from synthmed.evaluation.removal import RemovalOptions
 from synthmed.evaluation.score_networks import ScoringOptions
 from synthmed.evaluation.score_segmenters import SegmenterScoringOptions
 from synthmed.evaluation.shortcuts import ShortcutOptions
 from synthmed.evaluation.states import StateOptions
+from synthmed.evaluation.tags import TagOptions
 from synthmed.evaluation.validate_segmentation import PixelValidationOptions
 from synthmed.evaluation.validate_verdict import ValidationOptions
 from synthmed.extractors.domain import DomainOptions
@@ -47,6 +50,7 @@ from synthmed.generators.deformed_masks import DeformOptions
 from synthmed.generators.sampling import SamplingOptions, StartScale, Truncation
 from synthmed.generators.train import TrainingOptions
 from synthmed.latent.axes import AxesOptions
+from synthmed.latent.edit_set import EditSetOptions
 from synthmed.latent.editing import EditingOptions
 from synthmed.latent.path_length import PathLengthOptions
 from synthmed.latent.paths import PathsOptions
@@ -294,20 +298,15 @@ class Segmenter:
 
 
 @dataclass(frozen=True)
-class Roles:
-    """Which generators' images are added to the real ones, and which stand alone."""
-
-    added: Annotated[tuple[str, ...], Meta(description="Generators whose images are added to the real ones.")]
-    alone: Annotated[tuple[str, ...], Meta(description="Those whose images are training sets of their own.")]
-
-
-@dataclass(frozen=True)
 class Arms(ArmOptions):
     """What a task adds to the real training images, and of which generators."""
 
     generators: Annotated[
-        Names | Roles | None,
-        Meta(description="Generators whose images this task uses, all in both roles or by role; null: all."),
+        Names | dict[Literal["added", "alone"], tuple[str, ...]] | None,
+        Meta(
+            description="Generators and derived sets that this task uses: a list; or apart, those that are added to "
+            "the real images and those whose images are training sets of their own; null: all, for both."
+        ),
     ]
 
 
@@ -495,6 +494,49 @@ class Reidentification(ReidentifyOptions, CompareIdentitiesOptions):
     dial: Annotated[Dial | None, Meta(description="A figure of re-identification and use side by side; null: none.")]
 
 
+@dataclass(frozen=True)
+class TaggedImages:
+    """Images of another data set whose tags are known, where nobody knows those of the experiment's own."""
+
+    dataset: Annotated[str, Meta(description="A name of `datasets`.")]
+    labels: Annotated[Labels, Meta(description=_LABELS)]
+    split: SplitSettings
+    classifiers: Annotated[Names, Meta(description="Classifiers that are trained on them.")]
+
+
+@dataclass(frozen=True)
+class Tags(TagOptions):
+    """What is seen on images and is no finding: how frequent it is in every set, by a tagger."""
+
+    classifier: Annotated[str, Meta(description="Name of the classifier whose outputs are the tags.")]
+    generators: Annotated[tuple[str, ...], Meta(description="Generators whose images are tagged.")]
+    images: Annotated[TaggedImages | None, Meta(description="null: the tags of the experiment's own images are known.")]
+
+
+_DERIVED = (
+    "filtered: without those on which the tagger sees something; edited: what latent_editing removes is edited out of "
+    "all that show it."
+)
+
+
+@dataclass(frozen=True)
+class Filtered(FilterOptions):
+    """Images of a generator without those that the tagger of `tags` marks."""
+
+    kind: Annotated[Literal["filtered"], Meta(description=_DERIVED)]
+    title: Title
+    samples: Annotated[Counts, Meta(description="Images of each label.")]
+
+
+@dataclass(frozen=True)
+class Edited(EditSetOptions):
+    """Images of the generator of `latent_editing`, from which something is edited out."""
+
+    kind: Annotated[Literal["edited"], Meta(description=_DERIVED)]
+    title: Title
+    samples: Annotated[Counts, Meta(description="Images of each label.")]
+
+
 _ANSWERS = "simulated: readers of known skill, who see nothing; files: what people sent back."
 
 
@@ -614,6 +656,15 @@ class Experiment:
     reader_study: ReaderStudy | None = None
     background: Background | None = None
     shortcuts: Shortcuts | None = None
+    tags: Tags | None = None
+    removal: RemovalOptions | None = None
+    derived_sets: Annotated[
+        dict[Name, Filtered | Edited] | None,
+        Meta(
+            min_length=1,
+            description="Sets that are made of the images of generators, by name; arms can be made of them.",
+        ),
+    ] = None
     multi_scale: MultiScale | None = None
     mask_channel: MaskChannel | None = None
     mask_agreement: MaskAgreement | None = None

@@ -108,6 +108,11 @@ def check_names(
         _check_background(entry)
     if "shortcuts" in entry:
         _check_shortcuts(entry)
+    if "tags" in entry:
+        _check_tags(entry, datasets)
+    if "removal" in entry and entry["prepare"].get("channels") != 3:
+        raise InputError("setting removal looks for frames in colour: set prepare.channels to 3")
+    _check_derived(entry)
     if "mask_generators" in entry:
         _check_mask_generators(entry)
     if "multi_scale" in entry:
@@ -141,6 +146,8 @@ def spread(entry: Mapping) -> dict:
     if "mask_generators" in entry:
         drawn = {name: _spread_generator(one, classes) for name, one in entry["mask_generators"].items()}
         whole["mask_generators"] = drawn
+    for name, one in entry.get("derived_sets", {}).items():
+        whole["derived_sets"] = whole["derived_sets"] | {name: {**one, "samples": _of_each(one["samples"], classes)}}
     return whole
 
 
@@ -195,7 +202,7 @@ def used_generators(
     """Generators of a task by their role, as its setting arms.generators names them: `added` to the real images, or
     `alone`. generators: all of the experiment."""
     if isinstance(named, Mapping):
-        return {role: list(names) for role, names in named.items()}
+        return {role: list(named.get(role, ())) for role in ("added", "alone")}
     return {role: list(generators if named is None else named) for role in ("added", "alone")}
 
 
@@ -324,7 +331,7 @@ def _check_initial(where: str, generator: Mapping, training: Mapping, entry: Map
 
 
 def _check_tasks(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> None:
-    classes, generators = list(entry["classes"]), entry["generators"]
+    classes, generators = list(entry["classes"]), [*entry["generators"], *entry.get("derived_sets", {})]
     for task, content in entry["tasks"].items():
         where, arms, model = f"tasks.{task}", content["arms"], content["model"]
         roles = used_generators(arms["generators"], generators)
@@ -461,7 +468,8 @@ def _check_anomaly(entry: Mapping) -> None:
 
 
 def _check_readers(entry: Mapping) -> None:
-    study, known = entry["reader_study"]["study"], ["real", *entry["generators"]]
+    study = entry["reader_study"]["study"]
+    known = ["real", *entry["generators"], *entry.get("derived_sets", {})]
     _known("reader_study.study.sets", study["sets"], known, "sets of images")
     for name, wanted in study["sets"].items():
         _known(f"reader_study.study.sets.{name}.counts", wanted["counts"], entry["classes"], "classes")
@@ -487,6 +495,47 @@ def _check_shortcuts(entry: Mapping) -> None:
         raise InputError(f"setting shortcuts.task is {task!r}, whose model is a {model}; name a task of networks")
     if entry["prepare"].get("channels") != 3:
         raise InputError("setting shortcuts looks for frames in colour: set prepare.channels to 3")
+
+
+def _check_tags(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:
+    tags, known = entry["tags"], entry.get("classifiers", {})
+    _known("tags.classifier", [tags["classifier"]], known, "classifiers")
+    if known[tags["classifier"]]["missing"] == "normal":
+        raise InputError(
+            f"setting classifiers.{tags['classifier']}.missing is normal, but it is judged by tags that are known; set "
+            "it to error or skip"
+        )
+    if tags["images"] is not None:
+        prepared = {label for label in tags["images"]["labels"].values() if label is not None}
+        _known("tags.images.dataset", [tags["images"]["dataset"]], datasets, "data sets")
+        _known("tags.images.labels", sorted(prepared), entry["classes"], "classes")
+        _known("tags.images.classifiers", tags["images"]["classifiers"], known, "classifiers")
+        if tags["classifier"] not in tags["images"]["classifiers"]:
+            raise InputError(f"setting tags.images.classifiers lacks {tags['classifier']!r}, which is judged on them")
+    _known("tags.generators", tags["generators"], entry["generators"], "generators")
+
+
+def _check_derived(entry: Mapping) -> None:
+    derived = entry.get("derived_sets", {})
+    check_reserved("generators", derived, "derived_sets")
+    for name, one in derived.items():
+        where = f"derived_sets.{name}"
+        if name in entry["generators"]:
+            raise InputError(f"{where}: a generator has this name, too; choose another one")
+        _known(f"{where}.samples", one["samples"], entry["classes"], "classes")
+        if one["kind"] == "edited":
+            if "latent_editing" not in entry:
+                raise InputError(f"setting {where} is made by latent editing; ask for it under latent_editing")
+            editing = entry["latent_editing"]
+            training = entry["generators"][editing["generator"]]["trainings"][editing["training"]]
+            _known(f"{where}.samples", one["samples"], training["labels"], "labels of the training that is edited")
+            continue
+        if "tags" not in entry:
+            raise InputError(f"setting {where} is made by tags; say which classifier sees them, under tags")
+        tagged = entry["tags"]
+        _known(f"{where}.generator", [one["generator"]], tagged["generators"], "generators that are tagged")
+        targets = entry["classifiers"][tagged["classifier"]]["targets"]
+        _known(f"{where}.without", one["without"], targets, "targets of the tagger")
 
 
 def _check_multi_scale(entry: Mapping, of_masks: Collection[str]) -> None:

@@ -89,7 +89,7 @@ def measure_shortcuts(
     scores, summary: of the task; further: of `score-sets`, of the sets VALIDATION and CHANGED; test: the test images;
     changed: those of `change-images`. out: JSON, of every arm: `switched` (change, class: share of images whose
     decision is another one after it, positive after pasting, not positive after removing; `net`, in both directions;
-    `versus_real`, the difference with p by Holm and word), `operating`, and `subgroups`, in the order of `groups`.
+    `versus_real`, the difference with p by Holm and word), `operating`, and `subgroups`, shown in `order`.
     Raises InputError when the files do not belong together.
     """
     columns = [f"p_{name}" for name in settings.classes]
@@ -109,6 +109,7 @@ def measure_shortcuts(
             "level": found.level,
             "positive": settings.positive,
             "changed": _counts(rows),
+            "order": list(groups),
             "groups": {name: _sizes(found, where) for name, where in groups.items()},
             "arms": {
                 arm: {

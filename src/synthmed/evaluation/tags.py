@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -44,6 +44,9 @@ class TagSettings(TagOptions):
     """Settings of `measure-tags`."""
 
     target_column: Annotated[str, Meta(description="Column of the real images that names their tags, as hair;ruler.")]
+    missing: Annotated[
+        Literal["error", "skip"], Meta(description="What an empty cell of that column means: stop, or leave it out.")
+    ]
     classes: Annotated[Names, Meta(description="Labels whose prevalences are shown.")]
     sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
 
@@ -58,12 +61,14 @@ class Tagged:
     likelihoods: np.ndarray
 
 
-def tagged(judge: network.Classifier, path: Path, batch_size: int) -> Tagged:
-    """Tags of all images of a set: mean likelihood of the networks, against their mean threshold."""
+def tagged(judge: network.Classifier, path: Path, batch_size: int, rows: list[int] | None = None) -> Tagged:
+    """Tags of all images of a set, or of some: mean likelihood of the networks, against their mean threshold."""
     images = ImageSet(path)
-    likelihoods = network.likelihoods(judge, images.pixels, batch_size).mean(axis=0)
+    rows = list(range(len(images))) if rows is None else rows
+    likelihoods = network.predict_set(judge, images, batch_size, rows).mean(axis=0)
     called = likelihoods >= judge.thresholds.mean(axis=0)
-    return Tagged(images.column("image"), np.array(images.column("label")), called, likelihoods)
+    names, labels = (np.array(images.column(column))[rows] for column in ("image", "label"))
+    return Tagged(names.tolist(), labels, called, likelihoods)
 
 
 @step("measure-tags")
@@ -90,8 +95,9 @@ def measure_tags(
     torch.set_num_threads(settings.threads)
     judge = network.load(classifier).to(choose_device(settings.device))
     paths = {"train": train, "test": test, **dict(zip(settings.sets, synthetic, strict=True))}
-    found = {name: tagged(judge, path, settings.batch_size) for name, path in paths.items()}
-    truth = {name: _truth(paths[name], settings.target_column, judge.targets) for name in ("train", "test")}
+    rows = {name: _labelled(settings, paths[name]) for name in ("train", "test")}
+    found = {name: tagged(judge, path, settings.batch_size, rows.get(name)) for name, path in paths.items()}
+    truth = {name: _truth(paths[name], rows[name], settings.target_column, judge.targets) for name in rows}
     tagger = _tagger(judge.targets, found["test"], truth["test"], settings.level)
     result = {
         "level": settings.level,
@@ -116,14 +122,22 @@ def measure_tags(
     logger.info("%s: %s", out, {tag: entry["auroc"] for tag, entry in tagger.items()})
 
 
-def _truth(path: Path, column: str, targets: Sequence[str]) -> np.ndarray:
-    """Tags as labelled, bool (N, T)."""
-    cells = ImageSet(path).column(column)
-    if "" in cells:
+def _labelled(settings: TagSettings, path: Path) -> list[int]:
+    """Rows of the images whose tags are known."""
+    cells = ImageSet(path).column(settings.target_column)
+    rows = [number for number, cell in enumerate(cells) if cell]
+    if not rows or (len(rows) < len(cells) and settings.missing == "error"):
         raise InputError(
-            f"{path}: {cells.count('')} images have an empty {column!r}; a tagger is judged on labelled ones"
+            f"{path}: {len(cells) - len(rows)} images have an empty {settings.target_column!r}; a tagger is judged on "
+            "labelled ones"
         )
-    return np.array([[target in cell.split(";") for target in targets] for cell in cells])
+    return rows
+
+
+def _truth(path: Path, rows: Sequence[int], column: str, targets: Sequence[str]) -> np.ndarray:
+    """Tags as labelled, bool (N, T), of some rows."""
+    cells = ImageSet(path).column(column)
+    return np.array([[target in cells[row].split(";") for target in targets] for row in rows])
 
 
 def _tagger(targets: Sequence[str], found: Tagged, truth: np.ndarray, level: float) -> dict[str, dict]:

@@ -39,7 +39,7 @@ from synthmed.latent.directions import (
 )
 from synthmed.latent.eye import Eye, Walk, mean_distance
 from synthmed.latent.paths import interval_of, path_codes
-from synthmed.latent.sample_file import LatentSamples, read_samples
+from synthmed.latent.sample_file import LatentSamples, read_samples, write_arrays
 from synthmed.latent.samples import check_fit
 from synthmed.latent.space import restore
 from synthmed.metrics.classification import clopper_pearson
@@ -164,7 +164,14 @@ class _Parts:
 
 @step("edit-latents")
 def edit_latents(
-    settings: EditingSettings, *, checkpoint: Path, classifier: Path, samples: Path, images: Output, out: Output
+    settings: EditingSettings,
+    *,
+    checkpoint: Path,
+    classifier: Path,
+    samples: Path,
+    images: Output,
+    out: Output,
+    directions: Output,
 ) -> None:
     """Edit something out of generated images, by every method.
 
@@ -172,6 +179,7 @@ def edit_latents(
 
     checkpoint, classifier: those of `samples` (`latent-samples`). images: set of the first starts at every step of
     every method, columns method, start, step, distance, likelihood; without any direction the likeliest sample alone.
+    directions: of every method the one chosen, a vector as long as a standard deviation of the codes along it (.npz).
     out: JSON: the boundary on held-out codes, what rejection leaves, and of every method the direction chosen and the
     measured curve (see outcomes), or the reason why there is none. Raises InputError when the files do not belong
     together or the settings do not fit the classifier.
@@ -202,16 +210,18 @@ def edit_latents(
         "methods": [],
     }
     tracks = {"none": drawn.codes[drawn.likelihoods[:, remove].argmax()][None, None]}
+    chosen: dict[str, np.ndarray] = {}
     if reason is None:
         rng = np.random.default_rng([settings.seed, *b"editing"])
         boundary, candidates = _found(settings, eye, parts, remove, keep, rng)
-        tracks, measured = _judged(settings, eye, parts, candidates, (remove, keep), rng)
+        tracks, measured, chosen = _judged(settings, eye, parts, candidates, (remove, keep), rng)
         result |= measured | {
             "boundary": held_out(boundary, *_labelled(parts, remove, slice(1, None))),
             "rejection": _rejection(boundary, parts, remove, keep, settings.level),
         }
     write_image_set(images, _rows(settings, eye, tracks, remove))
     write_json(out, result)
+    write_arrays(directions, {**chosen, "space": np.array(drawn.space), "remove": np.array(settings.remove)})
     logger.info("%s: %s", out, reason or f"{len(result['methods'])} methods, {result['starts']} starts")
 
 
@@ -266,8 +276,8 @@ def _judged(
     candidates: Mapping[str, np.ndarray],
     outputs: tuple[int, int | None],
     rng: np.random.Generator,
-) -> tuple[dict[str, np.ndarray], dict]:
-    """Of each method the codes (K, S, D) along its chosen direction, and what was measured."""
+) -> tuple[dict[str, np.ndarray], dict, dict[str, np.ndarray]]:
+    """Of each method the codes (K, S, D) along its chosen direction, what was measured, and the direction (D,)."""
     everything, (remove, keep) = np.concatenate(parts.codes), outputs
 
     def codes_along(starts: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -277,7 +287,7 @@ def _judged(
     choosing, starts = _starts(parts, 1, remove, settings.choosing), _starts(parts, 2, remove, settings.starts)
     (choose_pixels, _, choose_features), (pixels, _, features) = eye.look(choosing), eye.look(starts)
     resampled = rng.integers(len(starts), size=(settings.resamples, len(starts)))
-    apart, tracks, methods = mean_distance(features), {}, []
+    apart, tracks, chosen, methods = mean_distance(features), {}, {}, []
     for name, directions in tqdm(candidates.items(), unit="method", disable=None):
         signed = [(place, sign) for place in range(len(directions)) for sign in (-1, 1)]
         falls = [
@@ -290,6 +300,7 @@ def _judged(
         ]
         place, sign = signed[int(np.argmax(falls))]
         tracks[name] = codes_along(starts, sign * directions[place])
+        chosen[name] = sign * directions[place] * float((everything @ directions[place]).std())
         found = outcomes(eye.walk(tracks[name], pixels, features), remove, keep, apart)
         cosine = float(directions[place] @ candidates["svm"][0])
         methods.append(
@@ -303,7 +314,7 @@ def _judged(
                 "path": _curve(settings, found, resampled),
             }
         )
-    return tracks, {"starts": len(starts), "methods": methods}
+    return tracks, {"starts": len(starts), "methods": methods}, chosen
 
 
 def _curve(settings: EditingSettings, found: Mapping[str, np.ndarray], resampled: np.ndarray) -> list[dict]:

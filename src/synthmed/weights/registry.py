@@ -146,6 +146,12 @@ WEIGHTS: dict[str, Weight] = {
         ),
         convert.plain,
     ),
+    "efficientnet_b2": Weight(
+        "EfficientNet-B2 (ImageNet)",
+        "the classifier efficientnet_b2: torchvision's file efficientnet_b2_rwightman-c35c1473.pth, placed by hand",
+        (),
+        convert.plain,
+    ),
     "inception_v4": Weight(
         "Inception-v4 (ImageNet)",
         "the classifier inception_v4: timm's file inception_v4.tf_in1k, placed by hand",

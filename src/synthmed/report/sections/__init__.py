@@ -9,6 +9,7 @@ ORDER = (
     "slides",
     "multi_scale",
     "mask_channel",
+    "artefacts",
     "selection",
     "methods",
     "networks",

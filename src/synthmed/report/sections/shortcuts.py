@@ -56,11 +56,7 @@ def _operating_rows(found: Found) -> list[dict]:
 
 
 def _group_columns(found: Found) -> list[Column]:
-    groups = found["result"]["groups"]
-    return [
-        Column("arm", "training set"),
-        *(Column(name, words(name)) for name in groups),
-    ]
+    return [Column("arm", "training set"), *(Column(name, words(name)) for name in found["result"]["order"])]
 
 
 def words(group: str) -> str:
@@ -70,13 +66,18 @@ def words(group: str) -> str:
     return {"yes": name, "no": f"no {name}"}.get(value, f"{value} skin" if name == "skin" else group)
 
 
+def _sizes(result: Found) -> list[tuple[str, dict]]:
+    """Images of each class in every subgroup, in order."""
+    return [(name, result["groups"][name]) for name in result["order"]]
+
+
 def _group_rows(found: Found) -> list[dict]:
     """A row an arm: AUROC of every subgroup."""
     return [
         {
             "keys": (arm["name"],),
             "arm": arm["title"],
-            **{name: measured["subgroups"][name]["auroc"].value for name in found["result"]["groups"]},
+            **{name: measured["subgroups"][name]["auroc"].value for name in found["result"]["order"]},
         }
         for measured, arm in _arms(found)
     ]
@@ -91,7 +92,7 @@ def _every_row(found: Found) -> list[dict]:
             **measured["subgroups"][name],
         }
         for measured, arm in _arms(found)
-        for name, sizes in found["result"]["groups"].items()
+        for name, sizes in _sizes(found["result"])
     ]
 
 
@@ -216,7 +217,7 @@ def section(
         "changed": ImageSet(changed),
         "sizes": "; ".join(
             f"{words(name)} {' and '.join(f'{count} {label}' for label, count in sizes.items())}"
-            for name, sizes in result["groups"].items()
+            for name, sizes in _sizes(result)
         ),
     }
     found |= {"rows": _switch_rows(found)}

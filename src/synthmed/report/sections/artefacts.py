@@ -1,0 +1,198 @@
+"""Section "Artefacts": what lies on photographs and is no skin, how frequent it is, and what taking it out does."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from synthmed.core.settings import Count, Names
+from synthmed.core.step import Output, step
+from synthmed.data.imageset import ImageSet
+from synthmed.report.exhibits import Column, Figure, Found, Section, Table
+from synthmed.report.results import read_result
+from synthmed.report.section import write_section
+from synthmed.report.words import percent
+
+REAL = {"train": "real, training", "test": "real, test"}
+APART = {"train": "labelled, training", "test": "labelled, test", "real": "real, training"}
+"""Sets of real images; where the tags of other images are known, these and the experiment's own."""
+METHODS = {
+    "crop": "full crop",
+    "partial_crop": "partial crop",
+    "skin_colours": "skin colours",
+    "nearest": "nearest neighbour",
+    "fsr": "frequency selective reconstruction",
+}
+"""Ways of taking a frame out (prepare/dermoscopy.py) → words."""
+
+
+@dataclass(frozen=True)
+class ArtefactsSettings:
+    """Settings of `section-artefacts`."""
+
+    generators: Annotated[dict[str, str], Meta(description="Name → title of those whose images were tagged.")]
+    apart: Annotated[bool, Meta(description="Whether the images with known tags are of another data set.")]
+    classes: Annotated[Names, Meta(description="Classes, in order.")]
+    column: Annotated[str, Meta(description="Column of the real images that names their tags.")]
+    examples: Annotated[Count, Meta(description="Images of each tag that are shown.")]
+
+
+def words(tag: str) -> str:
+    """A tag for people."""
+    return "frame" if tag == "dark_corner" else tag.replace("_", " ")
+
+
+def _tagger_rows(found: Found) -> list[dict]:
+    return [{"keys": (tag,), "tag": words(tag), **found["tags"]["tagger"][tag]} for tag in found["tags"]["tags"]]
+
+
+def _prevalence_rows(found: Found) -> list[dict]:
+    rows = []
+    for name, title in found["titles"].items():
+        for label in found["settings"].classes:
+            row = {"keys": (f"{name}/{label}",), "set": title, "label": label}
+            of_tag = found["tags"]["sets"][name][label]
+            rows.append(row | {tag: entry.get("labelled", entry.get("estimated")) for tag, entry in of_tag.items()})
+    return rows
+
+
+def _removal_rows(found: Found) -> list[dict]:
+    return [
+        {"keys": (name,), "method": title, **found["removal"]["frames"][name]}
+        for name, title in (METHODS.items() if found["removal"] else ())
+    ]
+
+
+def _draw_examples(path: Path, found: Found) -> str | None:
+    images, tags = found["images"], found["tags"]["tags"]
+    cells = [cell.split(";") for cell in images.column(found["settings"].column)]
+    shown = {}
+    for tag in tags:
+        # Those that have nothing else, before others.
+        places = sorted((len(cell), place) for place, cell in enumerate(cells) if tag in cell)
+        if places:
+            shown[words(tag)] = [images[place] for _, place in places[: found["settings"].examples]]
+    if not shown:
+        return "No training image has an artefact."
+    from synthmed.report.charts.artefacts import draw_rows
+
+    draw_rows(path, shown)
+    return None
+
+
+def _draw_prevalence(path: Path, found: Found) -> None:
+    from synthmed.report.charts.artefacts import draw_prevalence
+
+    draw_prevalence(path, _prevalence_rows(found), {tag: words(tag) for tag in found["tags"]["tags"]})
+
+
+def _draw_removal(path: Path, found: Found) -> str | None:
+    if not found["removal"]:
+        return "No way of taking artefacts out was tried."
+    from synthmed.report.charts.artefacts import draw_rows
+
+    titles = {"original": "as it is", "framed": "frame pasted", **METHODS, "hair": "hair and rulers taken out"}
+    pictures = found["pictures"]
+    shown: dict[str, list] = {title: [] for name, title in titles.items() if name in set(pictures.column("method"))}
+    for place, row in sorted(enumerate(pictures.rows), key=lambda item: int(item[1]["start"])):
+        shown[titles[row["method"]]].append(pictures[place])
+    draw_rows(path, shown)
+    return None
+
+
+SECTION = Section(
+    link="Artefacts",
+    title="What lies on the photographs",
+    exhibits=(
+        Figure(
+            "frequency",
+            "Share of the images of each class that have an artefact: real ones as labelled, generated ones by the "
+            "tagger, corrected for its errors. 95 % intervals.",
+            _draw_prevalence,
+        ),
+        Figure("examples", "Training images with each artefact, those with no other one first.", _draw_examples),
+        Table(
+            "prevalence",
+            "The same in numbers.",
+            _prevalence_rows,
+            lambda found: [
+                Column("set", "images"),
+                Column("label", "class"),
+                *(Column(tag, words(tag), percent, interval=True) for tag in found["tags"]["tags"]),
+            ],
+        ),
+        Table(
+            "tagger",
+            "How well the tagger sees each artefact on the {{ tags.images }} test images. Where few images have one, "
+            "an accuracy would say little.",
+            _tagger_rows,
+            (
+                Column("tag", "artefact"),
+                Column("positives", "images with it"),
+                Column("precision", interval=True),
+                Column("recall", interval=True),
+                Column("specificity", interval=True),
+                Column("auroc", "AUROC"),
+            ),
+        ),
+        Table(
+            "removal",
+            "Ways of taking a frame out of the pixels, on {{ removal.images if removal else 0 }} training images "
+            "without one, on which one was pasted. Frame left: the share of the pasted pixels that is frame still. "
+            "Lesion changed: mean absolute change in the middle of the image where nothing was pasted, of 255. Told "
+            "apart: AUROC of a classifier that tells processed images from untouched ones of other patients; 0.5 is "
+            "best.",
+            _removal_rows,
+            (
+                Column("method", "way"),
+                Column("left", "frame left", percent, interval=True),
+                Column("detail", "lesion changed", interval=True),
+                Column("psnr", "PSNR, dB", interval=True),
+                Column("ssim", "SSIM", interval=True),
+                Column("realism", "told apart"),
+            ),
+            empty="no way of taking artefacts out was tried",
+        ),
+        Figure("ways", "The same images, by every way of taking the frame out, and without hair.", _draw_removal),
+    ),
+)
+
+
+@step("section-artefacts")
+def section(
+    settings: ArtefactsSettings,
+    *,
+    tags: Path,
+    images: Path,
+    removal: Path | None,
+    pictures: Path | None,
+    document: Path | None,
+    section: Output,
+    out: list[Output],
+) -> None:
+    """The report's section on what lies on photographs and is no skin.
+
+    tags: of `measure-tags`; images: the real training images; removal, pictures: of `measure-removal`, where it ran.
+    """
+    found = {
+        "settings": settings,
+        "tags": read_result(tags),
+        "titles": (APART if settings.apart else REAL) | settings.generators,
+        "images": ImageSet(images),
+        "removal": read_result(removal) if removal else None,
+        "pictures": ImageSet(pictures) if pictures else None,
+    }
+    found |= {"uneven": _uneven(found)}
+    write_section(section, out, SECTION, found, document=document)
+
+
+def _uneven(found: Found) -> list[str]:
+    """Artefacts whose intervals in two classes of the training images do not overlap."""
+    of_class = found["tags"]["sets"]["real" if found["settings"].apart else "train"]
+    uneven = []
+    for tag in found["tags"]["tags"]:
+        ends = [one for entry in of_class.values() for one in entry[tag].values() if one.low is not None]
+        if len(ends) > 1 and max(one.low for one in ends) > min(one.high for one in ends):
+            uneven.append(words(tag))
+    return uneven

@@ -1,0 +1,81 @@
+"""The section on what lies on photographs and is no skin."""
+
+import numpy as np
+import pytest
+
+from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.data.imageset import write_image_set
+from synthmed.report.sections.artefacts import METHODS, SECTION, ArtefactsSettings, section
+
+
+def estimate(value, low=None, high=None, reason=None):
+    return {"value": value, "low": low, "high": high, "n": 50, "reason": reason}
+
+
+def shares(kind, frames, hair=0.3):
+    return {
+        "dark_corner": {kind: estimate(frames, frames - 0.05, frames + 0.05)},
+        "hair": {kind: estimate(hair, hair - 0.1, hair + 0.1)},
+    }
+
+
+@pytest.fixture
+def run(tmp_path):
+    for name in ("tables", "figures"):
+        (tmp_path / name).mkdir()
+    rng = np.random.default_rng(0)
+
+    def rows(**columns):
+        for number in range(4):
+            fields = {"image": f"{number}.png", "label": "benign", "patient": f"{number}"}
+            fields |= {key: value[number % len(value)] for key, value in columns.items()}
+            yield fields, rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)
+
+    write_image_set(tmp_path / "train.zip", rows(artefacts=["hair", "dark_corner;hair", "none", "dark_corner"]))
+    write_image_set(tmp_path / "pictures.zip", rows(method=["original", "framed", "fsr", "hair"], start=["0"]))
+    rates = {name: estimate(0.9, 0.8, 0.95) for name in ("precision", "recall", "specificity")}
+    rates |= {"hits": 9, "positives": 10, "rejected": 20, "negatives": 22, "auroc": 0.97}
+    sets = {
+        name: {"benign": shares(kind, 0.1), "malignant": shares(kind, 0.4)}
+        for name, kind in (("train", "labelled"), ("test", "labelled"), ("gan", "estimated"))
+    }
+    sets["gan"]["benign"]["hair"] = {"estimated": estimate(None, reason="the tagger tells nothing")}
+    tags = {"level": 0.95, "tags": ["dark_corner", "hair"], "images": 32, "sets": sets}
+    write_json(tmp_path / "tags.json", tags | {"tagger": {"dark_corner": rates, "hair": rates}})
+    measured = {name: estimate(0.5, 0.4, 0.6) for name in ("psnr", "ssim", "left", "detail")} | {"realism": 0.7}
+    hair = {"detail": estimate(3.0, 2.0, 4.0), "touched": 0.02, "touched_with": 0.1, "realism": 0.65, "images": 20}
+    removal = {"images": 30, "level": 0.95, "frames": dict.fromkeys(METHODS, measured), "hair": hair}
+    write_json(tmp_path / "removal.json", removal)
+
+    def do(removal=True):
+        chosen = ArtefactsSettings({"gan": "cGAN"}, False, ("benign", "malignant"), "artefacts", 2)
+        files = {"removal": tmp_path / "removal.json", "pictures": tmp_path / "pictures.zip"}
+        section(
+            chosen, tags=tmp_path / "tags.json", images=tmp_path / "train.zip",
+            **(files if removal else dict.fromkeys(files)), document=None,
+            section=tmp_path / "artefacts.json", out=[tmp_path / path for path in SECTION.files("artefacts")],
+        )  # fmt: skip
+        return read_json(tmp_path / "artefacts.json")
+
+    return do
+
+
+def test_it_says_what_is_uneven_and_shows_every_set(run, tmp_path):
+    page = run()
+    assert "intervals do not overlap):\nframe.\n" in page["html"]
+    rows = read_csv(tmp_path / "tables" / "artefacts.prevalence.csv")
+    assert [(row["set"], row["label"]) for row in rows][-2:] == [("cGAN", "benign"), ("cGAN", "malignant")]
+    assert (rows[0]["dark_corner"], rows[1]["dark_corner"]) == ("0.1", "0.4")
+    assert "the tagger tells nothing" in rows[-2]["note"]
+    assert "an AUROC of\n0.65" in page["html"]
+    assert len(read_csv(tmp_path / "tables" / "artefacts.removal.csv")) == len(METHODS)
+    for name in ("frequency", "examples", "ways"):
+        assert (tmp_path / "figures" / f"artefacts.{name}.png").stat().st_size > 1000
+
+
+def test_without_removal_it_says_so(run):
+    page = run(removal=False)
+    shown = {entry["name"]: entry["shown"] for entry in page["exhibits"]}
+    assert not shown["artefacts.removal"]
+    assert not shown["artefacts.ways"]
+    assert "Each way of taking a frame out" not in page["html"]

@@ -1,0 +1,22 @@
+# What the rules of workflow/rules/artefacts.smk ask.
+FILTERED = derived_pattern("filtered")
+
+
+def tagged_sets(experiment):
+    """Sets that the tagger is asked about: name → where its images lie."""
+    folder = f"results/{experiment}/images"
+    names = config["experiments"][experiment]["tags"]["generators"]
+    own = {"real": f"{folder}/train.zip"} if tagged_images(experiment) else {}
+    return {**own, **{name: f"{folder}/synthetic/{name}.zip" for name in names}}
+
+
+def labelled_images(part):
+    """Input function: a part of the images whose tags are known."""
+    return lambda w: (f"results/{w.experiment}/images/{'tagged/' if tagged_images(w.experiment) else ''}{part}.zip")
+
+
+def of_removal(name):
+    """Input function: a file of the ways of taking artefacts out of pixels, or [] where nobody asks for them."""
+    return lambda w: (
+        f"results/{w.experiment}/artefacts/{name}" if "removal" in config["experiments"][w.experiment] else []
+    )

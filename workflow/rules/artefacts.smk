@@ -1,0 +1,164 @@
+# What lies on images and is no finding: a tagger and how frequent it says things are, sets without them, and the ways of
+# taking them out of pixels.
+for experiment in having("tags"):
+    entry = config["experiments"][experiment]
+    folder = f"results/{experiment}/settings"
+    named = ("classifier", "generators", "images")
+    tags = {name: value for name, value in entry["tags"].items() if name not in named}
+    tagger = trained_classifiers(experiment)[entry["tags"]["classifier"]]
+    column = tagger["target_column"]
+    known = {"target_column": column, "missing": tagger["missing"]}
+    about = {"classes": entry["classes"], "sets": list(tagged_sets(experiment))}
+    declare("measure-tags", f"{folder}/measure_tags.json", {**tags, **known, **about})
+    if tagged := tagged_images(experiment):
+        prepare = {key: value for key, value in entry["prepare"].items() if key != "format"}
+        source = {"source": config["datasets"][tagged["dataset"]]["source"], "labels": tagged["labels"]}
+        content = {**prepare, **source, "masks": None, "synthetic": None, "prefix": ""}
+        declare("prepare", f"{folder}/prepare_tagged.json", content)
+        declare("split", f"{folder}/split_tagged.json", tagged["split"])
+    declare(
+        "section-artefacts",
+        f"{folder}/section.artefacts.json",
+        {
+            "apart": tagged is not None,
+            "generators": {name: entry["generators"][name]["title"] for name in entry["tags"]["generators"]},
+            "classes": entry["classes"],
+            "column": column,
+            "examples": entry["figures"]["examples"],
+        },
+    )
+    for name, one in derived_sets(experiment).items():
+        if one["kind"] == "filtered":
+            content = {key: value for key, value in one.items() if key not in ("kind", "title")}
+            declare("filter-samples", f"{folder}/filter_samples.{name}.json", content)
+
+for experiment in having("removal"):
+    content = {**config["experiments"][experiment]["removal"], "seed": config["experiments"][experiment]["seed"]}
+    declare("measure-removal", f"results/{experiment}/settings/measure_removal.json", content)
+
+
+rule prepare_tagged:
+    input:
+        settings="results/{experiment}/settings/prepare_tagged.json",
+        raw=lambda w: raw(tagged_images(w.experiment)["dataset"], "raw"),
+        code=code("results/{experiment}/settings/prepare_tagged.json"),
+    output:
+        images="results/{experiment}/images/tagged/all.zip",
+        rejects="results/{experiment}/images/tagged/all.rejects.csv",
+    log:
+        "logs/{experiment}/prepare_tagged.log",
+    benchmark:
+        "logs/{experiment}/prepare_tagged.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("prepare")
+
+
+rule split_tagged:
+    input:
+        settings="results/{experiment}/settings/split_tagged.json",
+        images="results/{experiment}/images/tagged/all.zip",
+        code=code("results/{experiment}/settings/split_tagged.json"),
+    output:
+        train="results/{experiment}/images/tagged/train.zip",
+        validation="results/{experiment}/images/tagged/validation.zip",
+        test="results/{experiment}/images/tagged/test.zip",
+        report="results/{experiment}/images/tagged/split.json",
+    log:
+        "logs/{experiment}/split_tagged.log",
+    benchmark:
+        "logs/{experiment}/split_tagged.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("split")
+
+
+rule measure_tags:
+    input:
+        settings="results/{experiment}/settings/measure_tags.json",
+        classifier=classifier_of("tags"),
+        train=labelled_images("train"),
+        test=labelled_images("test"),
+        synthetic=lambda w: list(tagged_sets(w.experiment).values()),
+        code=code("results/{experiment}/settings/measure_tags.json"),
+    output:
+        out="results/{experiment}/artefacts/tags.json",
+        tags="results/{experiment}/artefacts/tags.csv",
+    log:
+        "logs/{experiment}/measure_tags.log",
+    benchmark:
+        "logs/{experiment}/measure_tags.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: lambda w: config["experiments"][w.experiment]["tags"]["threads"]
+    resources:
+        gpu=1,
+    shell:
+        command("measure-tags")
+
+
+rule filter_samples:
+    input:
+        settings="results/{experiment}/settings/filter_samples.{derived}.json",
+        images=lambda w: (
+            f"results/{w.experiment}/images/synthetic/{derived_sets(w.experiment)[w.derived]['generator']}.zip"
+        ),
+        tags="results/{experiment}/artefacts/tags.csv",
+        code=code("results/{experiment}/settings/filter_samples.{derived}.json"),
+    output:
+        filtered="results/{experiment}/images/derived/{derived}.zip",
+    log:
+        "logs/{experiment}/filter_samples.{derived}.log",
+    benchmark:
+        "logs/{experiment}/filter_samples.{derived}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=f"(?={FILTERED})[a-z0-9_]+",
+        derived="[a-z0-9_]+",
+    conda:
+        ENVIRONMENT
+    shell:
+        command("filter-samples")
+
+
+rule measure_removal:
+    input:
+        settings="results/{experiment}/settings/measure_removal.json",
+        images="results/{experiment}/images/train.zip",
+        code=code("results/{experiment}/settings/measure_removal.json"),
+    output:
+        out="results/{experiment}/artefacts/removal.json",
+        pictures="results/{experiment}/artefacts/removal.zip",
+    log:
+        "logs/{experiment}/measure_removal.log",
+    benchmark:
+        "logs/{experiment}/measure_removal.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("measure-removal")
+
+
+rule section_artefacts:
+    input:
+        settings="results/{experiment}/settings/section.artefacts.json",
+        tags="results/{experiment}/artefacts/tags.json",
+        images=labelled_images("train"),
+        removal=of_removal("removal.json"),
+        pictures=of_removal("removal.zip"),
+        document=document,
+        code=code("results/{experiment}/settings/section.artefacts.json"),
+    output:
+        section="results/{experiment}/sections/artefacts.json",
+        out=exhibits("artefacts"),
+    log:
+        "logs/{experiment}/section.artefacts.log",
+    benchmark:
+        "logs/{experiment}/section.artefacts.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        captions=captions,
+    shell:
+        command("section-artefacts")
