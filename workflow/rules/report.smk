@@ -340,11 +340,15 @@ FILES[OUTSIDE] = dump_json(
 
 
 rule doctor:
+    log:
+        "logs/doctor.log",
     localrule: True
+    conda:
+        ENVIRONMENT
     params:
         outside=OUTSIDE,
     shell:
-        "synthmed doctor --settings {params.outside}"
+        "synthmed doctor --settings {params.outside} 2>&1 | tee {log}"
 
 
 rule settle:
