@@ -267,3 +267,16 @@ def test_the_projects_own_settings_files_and_anchors_are_fine(tmp_path, check_fi
     check_files(ROOT, SCALES)
     (tmp_path / "params.yaml").write_text("a: &one {x: 1}\nb: {<<: *one, y: 2}\nc: *one\n")
     check_files(tmp_path, [])
+
+
+def test_dvc_writes_back_what_it_read(tmp_path):
+    """`dvc exp run -S` writes params.yaml anew by YAML 1.2, where yes needs no quotes; Snakemake reads YAML 1.1."""
+    from dvc.utils.serialize import modify_yaml
+
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    with modify_yaml(str(tmp_path / "params.yaml")) as settings:
+        settings["shared"]["machine"]["threads"] = 7
+    written = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
+    expected = yaml.safe_load(text.replace("machine: &machine {threads: 1,", "machine: &machine {threads: 7,"))
+    assert written == expected
