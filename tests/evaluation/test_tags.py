@@ -144,6 +144,7 @@ def test_removal_is_measured_against_what_the_frame_hid(tmp_path):
     found = read_json(tmp_path / "out.json")
     frames = found["frames"]
     assert found["images"] == 10
+    assert {entry["refused"] for entry in frames.values()} == {0}
     for name in ("skin_colours", "nearest", "fsr"):
         assert frames[name]["detail"]["value"] == 0.0  # nothing but the frame is touched
         assert frames[name]["left"]["value"] < 0.05
@@ -154,3 +155,20 @@ def test_removal_is_measured_against_what_the_frame_hid(tmp_path):
     assert found["hair"]["detail"]["value"] > 5  # dark fine detail of a lesion goes with the hair
     methods = ImageSet(tmp_path / "p.zip").column("method")
     assert set(methods) == {"original", "framed", "crop", "partial_crop", "skin_colours", "nearest", "fsr", "hair"}
+
+
+def test_what_a_method_cannot_do_is_counted(tmp_path):
+    """A lesion as dark as the frame, which touches it, is taken for a part of it: no crop is left of the image."""
+    rows, rng = [], np.random.default_rng(3)
+    y, x = np.mgrid[:48, :48]
+    for n in range(6):
+        pixels = (np.array([200, 150, 130]) + rng.integers(-9, 10, (48, 48, 3))).astype(np.uint8)
+        if n == 0:
+            pixels[(np.abs(y - x) < 4) & (x + y > 5) & (x + y < 89)] = 20
+        rows.append(({"image": f"{n}.png", "label": "benign", "patient": f"p{n}", "hair": "no", "ruler": "no"}, pixels))
+    write_image_set(tmp_path / "images.zip", rows)
+    settings = RemovalSettings(images=6, shown=1, level=0.95, seed=1)
+    measure_removal(settings, images=tmp_path / "images.zip", out=tmp_path / "out.json", pictures=tmp_path / "p.zip")
+    frames = read_json(tmp_path / "out.json")["frames"]
+    assert frames["crop"]["refused"] == 1
+    assert frames["fsr"]["refused"] == 0

@@ -42,7 +42,10 @@ def run(tmp_path):
     sets["gan"]["benign"]["hair"] = {"estimated": estimate(None, reason="the tagger tells nothing")}
     tags = {"level": 0.95, "tags": ["dark_corner", "hair"], "images": 32, "sets": sets}
     write_json(tmp_path / "tags.json", tags | {"tagger": {"dark_corner": rates, "hair": rates}})
-    measured = {name: estimate(0.5, 0.4, 0.6) for name in ("psnr", "ssim", "left", "detail")} | {"realism": 0.7}
+    measured = {name: estimate(0.5, 0.4, 0.6) for name in ("psnr", "ssim", "left", "detail")} | {
+        "realism": 0.7,
+        "refused": 1,
+    }
     hair = {"detail": estimate(3.0, 2.0, 4.0), "touched": 0.02, "touched_with": 0.1, "realism": 0.65, "images": 20}
     removal = {"images": 30, "level": 0.95, "frames": dict.fromkeys(METHODS, measured), "hair": hair}
     write_json(tmp_path / "removal.json", removal)

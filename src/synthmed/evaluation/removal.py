@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +52,8 @@ def measure_removal(settings: RemovalSettings, *, images: Path, out: Output, pic
 
     images: real images with patients; those on which frame_mask finds none are used. out: JSON, by method: `psnr` and
     `ssim` against the image without the pasted frame, `left` (share of its pixels that are frame still), `detail` (mean
-    absolute change where nothing was pasted, of 255; of lesions where there are masks), `realism` (AUROC); `hair`: the
+    absolute change where nothing was pasted, of 255; of lesions where there are masks), `realism` (AUROC), `refused`
+    (images of which the method says that it cannot do it, and which stay as they are); `hair`: the
     same of hair and rulers, on images labelled to have neither and to have one, where labels are. pictures: image set
     of the first images by every method, columns method and start. Raises InputError when fewer than four images have
     no frame.
@@ -70,9 +72,10 @@ def measure_removal(settings: RemovalSettings, *, images: Path, out: Output, pic
     pasted = np.stack([(one != two).any(axis=2) for one, two in zip(originals, framed, strict=True)])
     result, kept = {}, {"original": originals, "framed": framed}
     for name, function in dermoscopy.FRAME_METHODS.items():
-        done = _timed(name, lambda one, f=function: f(one, dermoscopy.frame_mask(one), rng), framed)
+        refused: list[str] = []
+        done = _timed(name, partial(_taken_out, function, rng, refused), framed)
         kept[name] = done
-        result[name] = _measured(settings, originals, done, pasted, lesions, patients)
+        result[name] = _measured(settings, originals, done, pasted, lesions, patients) | {"refused": len(refused)}
     bare = np.array([_without_hair(row) for row, *_ in entries])
     hair = None
     if bare.sum() >= 2:
@@ -96,6 +99,16 @@ def measure_removal(settings: RemovalSettings, *, images: Path, out: Output, pic
     ]
     write_image_set(pictures, rows)
     logger.info("%s: %d images", out, len(originals))
+
+
+def _taken_out(function: Callable, rng: np.random.Generator, refused: list[str], pixels: np.ndarray) -> np.ndarray:
+    """The image without its frame, or as it is where the method says why it cannot do it (a lesion that hangs together
+    with the frame is taken for a part of it, say)."""
+    try:
+        return function(pixels, dermoscopy.frame_mask(pixels), rng)
+    except InputError as error:
+        refused.append(str(error))
+        return pixels
 
 
 def _without_hair(row: dict) -> bool:

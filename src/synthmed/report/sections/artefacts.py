@@ -151,6 +151,7 @@ SECTION = Section(
                 Column("psnr", "PSNR, dB", interval=True),
                 Column("ssim", "SSIM", interval=True),
                 Column("realism", "told apart"),
+                Column("refused", "could not be done"),
             ),
             empty="no way of taking artefacts out was tried",
         ),
