@@ -12,12 +12,13 @@ from synthmed.evaluation.filter_samples import FilterSettings, filter_samples
 @pytest.fixture
 def run(tmp_path):
     """12 images; every third has a frame, every fourth hair."""
-    rows, tags = [], [{"set": "other", "image": "0.png", "frame": "yes", "hair": "yes"}]
+    rows, tags = [], []
     for number in range(12):
         fields = {"image": f"{number:02d}.png", "label": "ab"[number % 2], "patient": f"{number}"}
         rows.append((fields, np.full((4, 4), number, np.uint8)))
         marks = {"frame": "yes" if number % 3 == 0 else "no", "hair": "yes" if number % 4 == 0 else "no"}
         tags.append({"set": "gan", "image": f"{number:02d}.png", **marks})
+    tags.append({"set": "other", "image": "01.png", "frame": "yes", "hair": "yes"})
     write_image_set(tmp_path / "gan.zip", rows)
     write_csv(tmp_path / "tags.csv", tags, ["set", "image", "frame", "hair"])
 

@@ -38,13 +38,15 @@ def world(tmp_path):
         fields |= {"frame": "yes" if framed else "no", "ita": str(20.0 if number % 4 > 1 else 50.0)}
         rows.append((fields, pixels))
     write_image_set(tmp_path / "test.zip", rows)
-    change_images(ChangeSettings("frame", "nearest", 1), images=tmp_path / "test.zip", out=tmp_path / "changed.zip")
+    # One of them is not changed, so that test images and changed ones have other places.
+    write_image_set(tmp_path / "some.zip", [row for row in rows if row[0]["image"] != "02.png"])
+    change_images(ChangeSettings("frame", "nearest", 1), images=tmp_path / "some.zip", out=tmp_path / "changed.zip")
     return tmp_path
 
 
 # ------------------------------------------------------------------------------------------------------ changed images
 def test_frames_are_pasted_where_there_are_none_and_taken_off_where_there_are(world):
-    before, changed = ImageSet(world / "test.zip"), ImageSet(world / "changed.zip")
+    before, changed = ImageSet(world / "some.zip"), ImageSet(world / "changed.zip")
     place = {name: number for number, name in enumerate(before.column("image"))}
     assert sorted(changed.column("origin")) == sorted(place), "every image is changed in one way"
     for number, row in enumerate(changed.rows):
@@ -58,7 +60,7 @@ def test_frames_are_pasted_where_there_are_none_and_taken_off_where_there_are(wo
 
 def test_without_a_column_frames_are_looked_for(world):
     chosen = ChangeSettings(None, "fsr", 1)
-    change_images(chosen, images=world / "test.zip", out=world / "again.zip")
+    change_images(chosen, images=world / "some.zip", out=world / "again.zip")
     kinds = [row["change"] for row in ImageSet(world / "again.zip").rows]
     assert kinds == [row["change"] for row in ImageSet(world / "changed.zip").rows]
 
@@ -136,7 +138,11 @@ def measured(world):
 
         validation = ImageSet(world / "test.zip")
         write_scores(world / "own.csv", table({"test": test}))
-        write_scores(world / "further.csv", table({"validation": validation, "changed": changed}))
+        further = table({"validation": validation, "changed": changed})
+        for arm in ("real", "only_gan"):
+            # A threshold from these is too low for the test images.
+            further.values[arm, "validation"][:] = further.values[arm, "validation"] * [1.0, 0.5]
+        write_scores(world / "further.csv", further)
         arms = {name: {"title": name, "set": None} for name in ("real", "only_gan")}
         write_json(world / "summary.json", {"thresholds": {"only_gan": [0.5] * seeds}, "arms": arms})
         files = {name: world / f"{name}.zip" for name in ("test", "changed")}
@@ -152,7 +158,7 @@ def measured(world):
 def test_a_classifier_that_looks_at_the_frame_switches_and_another_does_not(measured):
     found = measured()
     of_benign, of_malignant = (
-        {"pasted/benign": 19, "removed/benign": 1},
+        {"pasted/benign": 18, "removed/benign": 1},
         {"pasted/malignant": 10, "removed/malignant": 10},
     )
     assert found["changed"] == of_benign | of_malignant
@@ -190,8 +196,8 @@ def _noisy(self, arm, test):
 def test_the_threshold_of_a_sensitivity_comes_from_validation_images(measured):
     found = measured()
     operating = found["arms"]["only_gan"]["operating"]
-    assert operating["specificity"]["value"] == 1.0
-    assert operating["sensitivity"]["value"] == pytest.approx(0.9, abs=0.1)
+    assert operating["specificity"]["value"] > 0.9
+    assert operating["sensitivity"]["value"] == 1.0, "a threshold from the test images would find 0.9 of them"
     # Half of the melanomas have no frame: whoever looks at it must call nearly everything.
     assert found["arms"]["real"]["operating"]["specificity"]["value"] < 0.5
 

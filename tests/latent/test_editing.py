@@ -55,6 +55,16 @@ def edited(folder, **changes):
     return read_json(folder / "out.json")
 
 
+def test_the_directions_take_it_away(world, tmp_path):
+    edited(tmp_path)
+    found = dict(np.load(tmp_path / "directions.npz"))
+    assert (found.pop("space"), found.pop("remove")) == ("z", "left")
+    for name in ("svm", "regression", "sefa"):
+        along = found[name] @ linear_world.LEFT
+        assert along < -0.5, name
+        assert np.linalg.norm(found[name]) == pytest.approx(1.0, abs=0.15), "a standard deviation of the codes"
+
+
 def curves(result):
     return {entry["method"]: entry["path"] for entry in result["methods"]}
 
