@@ -355,3 +355,13 @@ def test_variance_of_the_auprc_is_that_of_a_bootstrap_within_classes():
 def test_auprc_needs_both_classes(label):
     with pytest.raises(InputError, match="one class only"):
         o.auprc(np.zeros((1, 4, 2)), np.full(4, label), np.arange(4), 1)
+
+
+def test_trainings_whose_errors_cancel_have_the_degrees_of_freedom_of_their_patients():
+    """Two trainings of one mean, each wrong where the other is right: their influences add up to nothing."""
+    influence = np.repeat([[0.02, -0.02], [-0.02, 0.02]], 5, axis=0)
+    measured = o.Measured(np.array([0.8, 0.8]), influence, np.full(10, 0.1), np.zeros(10, int), np.arange(10), 10)
+    found = readers_test(measured, np.eye(2), level=0.95)
+    assert found.error > 0
+    assert found.degrees == pytest.approx(9)
+    assert found.low < 0.8 < found.high

@@ -111,7 +111,10 @@ def readers_test(measured: Measured, contrast: np.ndarray, *, level: float, null
     error = float(np.sqrt(between + shared))
     if error <= 1e-12:
         return SeedTest(mean, None, None, 1.0, 0.0, float(max(1, seeds - 1)))
-    uncertainty = shared**2 / _patient_degrees(measured, of_patients.mean(axis=1))
+    patients = _patient_degrees(measured, of_patients.mean(axis=1))
+    if np.isinf(patients):  # the trainings' errors cancel in the mean: those of the trainings count (see _shared)
+        patients = _patient_degrees(measured, np.sqrt((of_patients**2).mean(axis=1)))
+    uncertainty = shared**2 / patients
     if seeds > 1:
         uncertainty += between**2 / (seeds - 1)
     degrees = max(1.0, error**4 / uncertainty)
