@@ -56,7 +56,7 @@ def test_a_heart_in_a_nifti_and_no_test_of_one_patient(tmp_path, realdata):
     assert found.pixels[found.masks == 2].mean() > 230  # full of contrast medium
     lowest = found.pixels[0, ..., 0]
     assert lowest[30:70, 20:50].mean() > 160  # the liver on the left of the picture
-    settings = SplitSettings("patient", 0.2, 0.2, 1, 10, 0.98, "report", None)
+    settings = SplitSettings("patient", 0.2, 0.2, 1, 10, 0.98, "report", None, None)
     parts = {name: tmp_path / f"{name}.zip" for name in ("train", "validation", "test")}
     with pytest.raises(InputError, match=r"one patient"):
         split(settings, images=tmp_path / "images.zip", **parts, report=tmp_path / "split.json")

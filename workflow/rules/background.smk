@@ -18,6 +18,8 @@ for experiment in having("background"):
         "oracle_sweep": [],
         "only_sweep": [],
         "sets": [],
+        "added": [],
+        "alone": [],
     }
     nothing |= dict.fromkeys(("added_share", "added_counts", "only_share", "swap", "oracle"))
     content = {**arm_settings(experiment, probe["task"]), **nothing}
