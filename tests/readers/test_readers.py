@@ -10,7 +10,7 @@ from small_study import QUESTIONS, SETTINGS, drawn, write_set
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json
-from synthmed.data.imageset import ImageSet
+from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.readers.analyse import AnalysisSettings, Answers, analyse_readers, pooled
 from synthmed.readers.answers import MergeSettings, checksum, merge_answers
 from synthmed.readers.simulate import SimulationSettings, Skill, simulate_readers
@@ -325,3 +325,18 @@ def test_the_diagnosis_is_compared_between_real_and_synthetic_images(study):
     assert found["real"]["confusion"] == [[2, 0], [0, 2]]
     assert found["synthetic"]["confusion"] == [[0, 4], [4, 0]]
     assert found["difference"]["value"] == -1.0
+
+
+def test_a_set_that_says_which_images_were_edited_is_believed(tmp_path):
+    """Not every code of a set with edited images needed a change."""
+    write_set(tmp_path / "edited.zip", "edited", 4)
+    rows = [(row | {"edited": "yes" if row["label"] == "melanoma" else "no"}, *rest)
+            for row, *rest in ImageSet(tmp_path / "edited.zip").entries()]  # fmt: skip
+    write_image_set(tmp_path / "edited.zip", rows)
+    drawn(tmp_path)
+    found = {(row["set"], row["label"], row["edited"]) for row in ImageSet(tmp_path / "key.zip").rows}
+    assert {(label, edited) for name, label, edited in found if name == "edited"} == {
+        ("benign", "no"),
+        ("melanoma", "yes"),
+    }
+    assert {edited for name, _, edited in found if name != "edited"} == {"no"}

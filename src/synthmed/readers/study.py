@@ -191,8 +191,11 @@ def draw_study(
     for (name, wanted), path in zip(settings.sets.items(), sets, strict=True):
         images = ImageSet(path)
         places, left_out[name] = _drawn(settings, name, images, outliers.get(name, set()), rng)
-        about = {"set": name, "synthetic": _word(wanted.synthetic), "edited": _word(wanted.edited)}
-        chosen += [(row | about | {"name": row["image"]}, pixels) for row, pixels, *_ in images.entries(places)]
+        about = {"set": name, "synthetic": _word(wanted.synthetic)}
+        for row, pixels, *_ in images.entries(places):
+            # Of a set with edited images the set itself knows which they are: not every code needs a change.
+            edited = row.get("edited") or _word(wanted.edited)
+            chosen.append((row | about | {"edited": edited, "name": row["image"]}, pixels))
     order, digits = rng.permutation(len(chosen)), len(str(len(chosen)))
     rows = [
         (chosen[place][0] | {"image": f"item_{number:0{digits}d}.png"}, chosen[place][1])
