@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from synthmed.core.errors import InputError
-from synthmed.core.names import check_keys, check_names, check_reserved, findings_of, pool_count, spread
+from synthmed.core.known import check_reserved
+from synthmed.core.names import check_keys, check_names, findings_of, pool_count, spread
 
 NOTHING = {"generators": None, "pairs": [], "class_weights": False, "oracle_sweep": [], "only_share": None}
 
@@ -83,6 +84,7 @@ ENTRY = {
         },
     },
     "grad_cam": {"task": "main"},
+    "pseudo_labels": {"task": "networks"},
     "background": {"task": "main"},
     "disease_axes": {"generator": "pggan", "classifier": "findings", "axes": {"normal": "normal", "order": ["nodule"]}},
     "anomaly": {
@@ -137,6 +139,7 @@ def test_settings_that_name_what_there_is_pass():
         ("generators.elsewhere.dataset", "owm", "elsewhere.dataset names 'owm'"),
         ("generators.elsewhere.labels", {"a": "sick"}, "elsewhere.labels names 'sick'"),
         ("grad_cam.task", "mian", "grad_cam.task names .mian., but the tasks are .*did you mean .main."),
+        ("pseudo_labels.task", "netwroks", "pseudo_labels.task names .netwroks.*did you mean .networks."),
         ("tasks.main.arms.swap", "dcgn", r"tasks\.main\.arms\.swap names .dcgn."),
         (
             "tasks.main.arms.sweep",
@@ -258,6 +261,47 @@ def test_editing_is_of_what_there_is(changes, message):
         check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 
 
+AGREEMENT = {"dataset": "own", "generators": ["dcgan"], "training": {"learning_rates": [1e-3], "dropouts": [0.1]}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape", "message"),
+    [
+        ({}, "images", None),
+        ({"dataset": "owm"}, "images", "mask_agreement.dataset names 'owm'"),
+        ({"generators": ["dcgna"]}, "images", "mask_agreement.generators names 'dcgna'"),
+        (
+            {"training": {"learning_rates": [1e-3, 1e-4], "dropouts": [0]}},
+            "images",
+            "one learning rate and one dropout",
+        ),
+        ({}, "dicom", "is for photographs"),
+    ],
+)
+def test_agreement_with_masks_is_of_what_there_is(changes, shape, message):
+    entry = with_change("prepare.format", shape) | {"mask_agreement": AGREEMENT | changes}
+    with nullcontext() if message is None else pytest.raises(InputError, match=message):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "extractor", "message"),
+    [
+        ("real", {"counts": {"normal": 3}, "synthetic": False}, "domain", None),
+        ("dcgan", {"counts": {"normal": 3}, "synthetic": True}, "domain", None),
+        ("dcgna", {"counts": {"normal": 3}, "synthetic": True}, "domain", "study.sets names 'dcgna'"),
+        ("dcgan", {"counts": {"norml": 3}, "synthetic": True}, "domain", "sets.dcgan.counts names 'norml'"),
+        ("dcgan", {"counts": {"normal": 3}, "synthetic": False}, "domain", "dcgan.synthetic is False; it is not so"),
+        ("real", {"counts": {"normal": 3}, "synthetic": True}, "domain", "real.synthetic is True; it is not so"),
+        ("real", {"counts": {"normal": 3}, "synthetic": False}, "domian", "extractor names 'domian'"),
+    ],
+)
+def test_readers_see_sets_that_there_are(name, content, extractor, message):
+    entry = copy.deepcopy(ENTRY) | {"reader_study": {"study": {"sets": {name: content}}, "extractor": extractor}}
+    with nullcontext() if message is None else pytest.raises(InputError, match=message):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
 STATES = {"generators": ["dcgan"], "choose": ["dcgan"], "extractor": "domain"}
 
 
@@ -342,7 +386,7 @@ DRAWN = copy.deepcopy(ENTRY) | {
 }
 for _generator in ("dcgan", "pggan"):
     DRAWN["generators"][_generator]["training"] = {"masks": "classes"}
-for _method in ("grad_cam", "disease_axes", "anomaly", "background"):
+for _method in ("grad_cam", "pseudo_labels", "disease_axes", "anomaly", "background"):
     del DRAWN[_method]
 
 

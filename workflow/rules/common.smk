@@ -9,7 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from synthmed.core.names import EXTERNAL, UNLABELLED, check_names, check_reserved, pool_count
+from synthmed.core.known import EXTERNAL, UNLABELLED, check_reserved
+from synthmed.core.names import check_names, pool_count
 from synthmed.data.sources import raw_files
 from synthmed.core.errors import InputError
 from synthmed.core.files import dump_json, read_json, write_text

@@ -19,7 +19,7 @@ from synthmed.augment.classic import ClassicAugmentation
 from synthmed.classifiers.network import PredictSettings
 from synthmed.classifiers.network_settings import NetworkOptions
 from synthmed.commands.params_masks import MaskAgreement, MaskChannel, MultiScale
-from synthmed.core.names import DRAWN_AGAIN, NAME
+from synthmed.core.known import DRAWN_AGAIN, NAME
 from synthmed.core.settings import Count, Names, Seed, schema
 from synthmed.data import sources
 from synthmed.data.split import SplitSettings

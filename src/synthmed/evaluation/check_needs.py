@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
-from synthmed.core.names import UNLABELLED
+from synthmed.core.known import UNLABELLED
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.arms import AUGMENTED, ArmSettings, check_adds, define_arms

@@ -11,7 +11,7 @@ import torch
 from msgspec import Meta
 
 from synthmed.core.files import atomic_path, read_json, write_json
-from synthmed.core.names import UNLABELLED
+from synthmed.core.known import UNLABELLED
 from synthmed.core.settings import Count, Names, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.features import Features, check_together, read_features

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from synthmed import generators
 from synthmed.core.errors import InputError
-from synthmed.core.names import UNLABELLED
+from synthmed.core.known import UNLABELLED
 from synthmed.core.settings import BatchSize, Count, Device, Seed, Threads, parse
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
-from synthmed.core.names import EXTERNAL
+from synthmed.core.known import EXTERNAL
 from synthmed.metrics.estimate import Estimate
 
 _ESTIMATE = {field.name for field in fields(Estimate)}

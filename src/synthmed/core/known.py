@@ -1,0 +1,82 @@
+"""The program's own names, and what the settings may name: checks that both files of names share."""
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from synthmed.core.errors import InputError
+
+NAME = re.compile("[a-z][a-z0-9_]*")
+"""What names of files and rules are made of."""
+UNLABELLED = "unlabelled"
+"""Key of `samples` of generators whose images get their class from a classifier."""
+EXTERNAL = "external"
+"""The model of generators whose images were made elsewhere: nothing is trained, a data set holds them."""
+DRAWN_AGAIN = "drawn_again"
+"""The model of further images of another generator of the experiment, sampled in another way: nothing is trained."""
+RESERVED = {
+    "classes": {"all", "mean of classes", UNLABELLED},
+    "generators": {
+        *("real", "augmented", "test", "oracle", "oracle_shuffled", "classic", "class_weights", "duplicates"),
+        *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "pasted", "test_small"),
+        *("unseen", "seen", "changed"),
+        *("anomaly", "raw", "pool", "train", "validation", "planted", "set_aside", "selected"),
+    },
+    "experiments": {"settings"},
+}
+"""Names that the results use themselves, so that no class, generator or experiment can have them."""
+
+
+def check_reserved(kind: str, names: Iterable[str], where: str) -> None:
+    """Raise InputError where a name of the settings is one of the program's own (see RESERVED)."""
+    for name in names:
+        if name in RESERVED[kind]:
+            raise InputError(f"{where}: the name {name!r} is the program's own; choose another one")
+
+
+def check_known(setting: str, names: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raise InputError where a setting names what is not among the known, with the nearest name that is."""
+    known = list(known)
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            advice = f"; did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"setting {setting} names {name!r}, but the {what} are {known}{advice}")
+
+
+def check_pretrained(where: str, network: Mapping, weights: Collection[str]) -> None:
+    """Raise InputError where the settings of a network (null: from none) name pretrained weights that there are not."""
+    check_known(f"{where}.pretrained", [network["pretrained"]] if network["pretrained"] else [], weights, "weights")
+
+
+def check_trainings(where: str, generator: Mapping, classes: Sequence[str], entry: Mapping) -> list[str]:
+    """The labels of all trainings of a generator, one after the other; InputError where one names what there is not."""
+    for training, content in generator["trainings"].items():
+        check_known(f"{where}.trainings.{training}.labels", content["labels"], classes, "classes")
+        _check_initial(f"{where}.trainings.{training}.initialise_from", generator, content, entry)
+    return [label for content in generator["trainings"].values() for label in content["labels"]]
+
+
+def _check_initial(where: str, generator: Mapping, training: Mapping, entry: Mapping) -> None:
+    """Raise InputError where a training cannot begin with the weights of the one that it names."""
+    named = training.get("initialise_from")
+    if named is None:
+        return
+    name, _, part = named.partition(".")
+    trained = [name for name, other in entry["generators"].items() if "dataset" not in other]
+    check_known(where, [name], trained, "generators")
+    other = entry["generators"][name]
+    check_known(where, [part], other["trainings"], f"trainings of {name}")
+    if other["trainings"][part].get("initialise_from") == named or other["trainings"][part] is training:
+        raise InputError(f"setting {where} is {named!r}: a training cannot begin with its own weights")
+    for setting, ours, theirs in (
+        ("model", generator["model"], other["model"]),
+        ("training.size", generator["training"]["size"], other["training"]["size"]),
+        ("training.masks", generator["training"]["masks"], other["training"]["masks"]),
+        ("repeats", generator.get("repeats", 1), other["repeats"]),
+    ):
+        if ours != theirs:
+            raise InputError(
+                f"setting {where} is {named!r}, but {setting} is {ours!r} here and {theirs!r} there; only the same "
+                "networks can take over weights, each repeat those of its own repeat"
+            )
