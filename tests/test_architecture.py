@@ -23,7 +23,8 @@ LEVELS = [
     {"generators", "segmenters", "classifiers", "extractors"},
     {"evaluation", "latent", "anomaly", "readers", "report", "commands.describe", "commands"},
     {"steps"},
-    {"commands.doctor", "commands.release", "commands.params", "commands.params_masks", "commands.schemas"},
+    {"commands.params_masks", "commands.params_probes", "commands.params", "commands.schemas"}
+    | {"commands.doctor", "commands.release"},
     {"cli"},
     {"__main__"},
 ]

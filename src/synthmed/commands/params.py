@@ -19,29 +19,25 @@ from synthmed.augment.classic import ClassicAugmentation
 from synthmed.classifiers.network import PredictSettings
 from synthmed.classifiers.network_settings import NetworkOptions
 from synthmed.commands.params_masks import MaskAgreement, MaskChannel, MultiScale
-from synthmed.core.known import DRAWN_AGAIN, NAME
+from synthmed.commands.params_probes import Edited, Filtered, ReaderStudy, Reidentification, Shortcuts, Tags
+from synthmed.commands.params_types import Counts, Labels, Name, Title
+from synthmed.core.known import DRAWN_AGAIN
 from synthmed.core.settings import Count, Names, Seed, schema
 from synthmed.data import sources
 from synthmed.data.split import SplitSettings
 from synthmed.evaluation.arms import ArmOptions
-from synthmed.evaluation.change_images import ChangeOptions
 from synthmed.evaluation.classify import HeadOptions
 from synthmed.evaluation.compare import StatisticsOptions
-from synthmed.evaluation.compare_identities import CompareIdentitiesOptions
 from synthmed.evaluation.copies import CopiesOptions
-from synthmed.evaluation.filter_samples import FilterOptions
 from synthmed.evaluation.grad_cam import GradCamOptions
 from synthmed.evaluation.mask_diversity import DiversityOptions
 from synthmed.evaluation.pair_distances import PairOptions
 from synthmed.evaluation.plant_copies import PlantCopiesOptions
 from synthmed.evaluation.pseudo_labels import PseudoLabelOptions
-from synthmed.evaluation.reidentify import ReidentifyOptions
 from synthmed.evaluation.removal import RemovalOptions
 from synthmed.evaluation.score_networks import ScoringOptions
 from synthmed.evaluation.score_segmenters import SegmenterScoringOptions
-from synthmed.evaluation.shortcuts import ShortcutOptions
 from synthmed.evaluation.states import StateOptions
-from synthmed.evaluation.tags import TagOptions
 from synthmed.evaluation.validate_segmentation import PixelValidationOptions
 from synthmed.evaluation.validate_verdict import ValidationOptions
 from synthmed.extractors.domain import DomainOptions
@@ -50,7 +46,6 @@ from synthmed.generators.deformed_masks import DeformOptions
 from synthmed.generators.sampling import SamplingOptions, StartScale, Truncation
 from synthmed.generators.train import TrainingOptions
 from synthmed.latent.axes import AxesOptions
-from synthmed.latent.edit_set import EditSetOptions
 from synthmed.latent.editing import EditingOptions
 from synthmed.latent.path_length import PathLengthOptions
 from synthmed.latent.paths import PathsOptions
@@ -63,16 +58,7 @@ from synthmed.prepare.images import PrepareOptions
 from synthmed.prepare.mask_out import MaskOutOptions, Region
 from synthmed.prepare.slides import PrepareSlidesOptions
 from synthmed.prepare.volumes import PrepareVolumesOptions
-from synthmed.readers.analyse import AnalysisOptions
-from synthmed.readers.simulate import SimulationOptions
-from synthmed.readers.study import StudyOptions
 from synthmed.segmenters.settings import SegmenterOptions
-
-Name = Annotated[str, Meta(pattern=f"^{NAME.pattern}$", description="lower-case letters, digits and _")]
-Title = Annotated[str, Meta(min_length=1, description="For the report.")]
-Labels = dict[str, str | None]
-Counts = Annotated[Count, Meta(description="Of each class.")] | dict[str, Count]
-"""A number for each class, or one for all classes."""
 
 
 # ---------------------------------------------------------------------------------------------------------- data sets
@@ -103,7 +89,6 @@ class DataSet:
 
 # -------------------------------------------------------------------------------------------------------- preparation
 _FORMAT = "images: photographs, X-rays as PNG; dicom: DICOM films; volumes: CT; slides: whole slides."
-_LABELS = "The source's label -> class, null leaves these images out; null alone: labels are classes."
 
 
 @dataclass(frozen=True)
@@ -111,7 +96,7 @@ class Pictures(PrepareOptions):
     """From raw pictures to one image set."""
 
     format: Annotated[Literal["images"], Meta(description=_FORMAT)]
-    labels: Annotated[Labels | None, Meta(description=_LABELS)]
+    labels: Labels | None
 
 
 @dataclass(frozen=True)
@@ -119,7 +104,7 @@ class Films(PrepareDicomOptions):
     """From raw DICOM films to one anonymised image set."""
 
     format: Annotated[Literal["dicom"], Meta(description=_FORMAT)]
-    labels: Annotated[Labels | None, Meta(description=_LABELS)]
+    labels: Labels | None
 
 
 @dataclass(frozen=True)
@@ -127,7 +112,7 @@ class Volumes(PrepareVolumesOptions):
     """From CT volumes with masks to one anonymised image set of slices."""
 
     format: Annotated[Literal["volumes"], Meta(description=_FORMAT)]
-    labels: Annotated[Labels | None, Meta(description=_LABELS)]
+    labels: Labels | None
 
 
 @dataclass(frozen=True)
@@ -135,7 +120,7 @@ class Slides(PrepareSlidesOptions):
     """From whole slides to one image set of tiles."""
 
     format: Annotated[Literal["slides"], Meta(description=_FORMAT)]
-    labels: Annotated[Labels | None, Meta(description=_LABELS)]
+    labels: Labels | None
 
 
 # --------------------------------------------------------------------------------------------------------- generators
@@ -235,7 +220,7 @@ class External:
     model: Annotated[Literal["external"], Meta(description="A file of src/synthmed/generators/, or external.")]
     title: Title
     dataset: Annotated[str, Meta(description="The data set that holds them.")]
-    labels: Annotated[Labels | None, Meta(description=_LABELS)]
+    labels: Labels | None
 
 
 @dataclass(frozen=True)
@@ -462,110 +447,6 @@ class Background(MaskOutOptions):
             extra_json_schema={"uniqueItems": True},
         ),
     ]
-
-
-@dataclass(frozen=True)
-class Shortcuts:
-    """Whether the classifiers of a task look at the frame, how specific they are where few positives may be missed, and
-    for whom they work."""
-
-    task: Annotated[str, Meta(description="The task, of networks, whose classifiers are asked.")]
-    frames: ChangeOptions
-    measures: ShortcutOptions
-
-
-@dataclass(frozen=True)
-class Dial:
-    """Generators in order, of which each gives away less, or is of more use, than the one before."""
-
-    task: Annotated[str, Meta(description="The task whose outcome, of each generator's images alone, is shown.")]
-    generators: Annotated[Names, Meta(description="In the order of the figure.")]
-
-
-@dataclass(frozen=True)
-class Reidentification(ReidentifyOptions, CompareIdentitiesOptions):
-    """Whether patients are recognised in generated images."""
-
-    extractor: Annotated[
-        Literal[tuple(extractors.EXTRACTORS)],
-        Meta(description="The network whose features nearest images are sought in, a key of `extractors`."),
-    ]
-    generators: Annotated[Names | None, Meta(description="Generators whose images are asked; null: all.")]
-    dial: Annotated[Dial | None, Meta(description="A figure of re-identification and use side by side; null: none.")]
-
-
-@dataclass(frozen=True)
-class TaggedImages:
-    """Images of another data set whose tags are known, where nobody knows those of the experiment's own."""
-
-    dataset: Annotated[str, Meta(description="A name of `datasets`.")]
-    labels: Annotated[Labels, Meta(description=_LABELS)]
-    split: SplitSettings
-    classifiers: Annotated[Names, Meta(description="Classifiers that are trained on them.")]
-
-
-@dataclass(frozen=True)
-class Tags(TagOptions):
-    """What is seen on images and is no finding: how frequent it is in every set, by a tagger."""
-
-    classifier: Annotated[str, Meta(description="Name of the classifier whose outputs are the tags.")]
-    generators: Annotated[tuple[str, ...], Meta(description="Generators whose images are tagged.")]
-    images: Annotated[TaggedImages | None, Meta(description="null: the tags of the experiment's own images are known.")]
-
-
-_DERIVED = (
-    "filtered: without those on which the tagger sees something; edited: what latent_editing removes is edited out of "
-    "all that show it."
-)
-
-
-@dataclass(frozen=True)
-class Filtered(FilterOptions):
-    """Images of a generator without those that the tagger of `tags` marks."""
-
-    kind: Annotated[Literal["filtered"], Meta(description=_DERIVED)]
-    title: Title
-    samples: Annotated[Counts, Meta(description="Images of each label.")]
-
-
-@dataclass(frozen=True)
-class Edited(EditSetOptions):
-    """Images of the generator of `latent_editing`, from which something is edited out."""
-
-    kind: Annotated[Literal["edited"], Meta(description=_DERIVED)]
-    title: Title
-    samples: Annotated[Counts, Meta(description="Images of each label.")]
-
-
-_ANSWERS = "simulated: readers of known skill, who see nothing; files: what people sent back."
-
-
-@dataclass(frozen=True)
-class Simulated(SimulationOptions):
-    """Simulated readers, labelled so everywhere."""
-
-    kind: Annotated[Literal["simulated"], Meta(description=_ANSWERS)]
-
-
-@dataclass(frozen=True)
-class Sent:
-    """Answers that people sent back."""
-
-    kind: Annotated[Literal["files"], Meta(description=_ANSWERS)]
-    files: Annotated[Names, Meta(description="Files as the form saved them, CSV or JSON, outside of results/.")]
-
-
-@dataclass(frozen=True)
-class ReaderStudy:
-    """People are asked which images are synthetic."""
-
-    extractor: Annotated[
-        Literal[tuple(extractors.EXTRACTORS)],
-        Meta(description="The network whose features tell the outliers of `screened`, a key of `extractors`."),
-    ]
-    study: StudyOptions
-    answers: Simulated | Sent
-    analysis: AnalysisOptions
 
 
 # --------------------------------------------------------------------------------------------------------- experiments
