@@ -1,6 +1,7 @@
 # What the rules of workflow/rules/tasks.smk ask.
 from synthmed.core.names import used_generators
-from synthmed.evaluation.arms import AUGMENTED, ArmSettings, arm_names, define_arms
+from synthmed.core.known import AUGMENTED
+from synthmed.evaluation.arms import ArmSettings, arm_names, define_arms
 
 
 def tasks_of(experiment):

@@ -13,14 +13,12 @@ from torch.nn import functional as F
 from synthmed.augment.classic import classic_augment
 from synthmed.classifiers.network_settings import NetworkSettings
 from synthmed.core.errors import InputError
+from synthmed.core.known import AUGMENTED, REAL
 from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.imageset import ImageSet
 from synthmed.data.split import draw
 from synthmed.training.device import derived_seed
 from synthmed.training.images import mirrored, to_model, to_pixels
-
-REAL, AUGMENTED = "real", "augmented"
-"""Sets that are no generator's: the real images, and augmented draws of them (evaluation/arms.py)."""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ EXTERNAL = "external"
 """The model of generators whose images were made elsewhere: nothing is trained, a data set holds them."""
 DRAWN_AGAIN = "drawn_again"
 """The model of further images of another generator of the experiment, sampled in another way: nothing is trained."""
+REAL, AUGMENTED, TEST = "real", "augmented", "test"
+"""Sets that are no generator's: the real training images, augmented draws of them, the real test images."""
 RESERVED = {
     "classes": {"all", "mean of classes", UNLABELLED},
     "generators": {
-        *("real", "augmented", "test", "oracle", "oracle_shuffled", "classic", "class_weights", "duplicates"),
+        *(REAL, AUGMENTED, TEST, "oracle", "oracle_shuffled", "classic", "class_weights", "duplicates"),
         *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "pasted", "test_small"),
         *("unseen", "seen", "changed"),
         *("anomaly", "raw", "pool", "train", "validation", "planted", "set_aside", "selected"),

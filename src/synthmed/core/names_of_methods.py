@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from synthmed.core.errors import InputError
-from synthmed.core.known import check_known, check_pretrained, check_reserved, check_trainings
+from synthmed.core.known import REAL, check_known, check_pretrained, check_reserved, check_trainings
 
 
 def check_methods(
@@ -110,11 +110,11 @@ def _check_anomaly(entry: Mapping) -> None:
 
 def _check_readers(entry: Mapping) -> None:
     study = entry["reader_study"]["study"]
-    known = ["real", *entry["generators"], *entry.get("derived_sets", {})]
+    known = [REAL, *entry["generators"], *entry.get("derived_sets", {})]
     check_known("reader_study.study.sets", study["sets"], known, "sets of images")
     for name, wanted in study["sets"].items():
         check_known(f"reader_study.study.sets.{name}.counts", wanted["counts"], entry["classes"], "classes")
-        if wanted["synthetic"] == (name == "real"):
+        if wanted["synthetic"] == (name == REAL):
             raise InputError(f"setting reader_study.study.sets.{name}.synthetic is {wanted['synthetic']}; it is not so")
     check_known("reader_study.extractor", [entry["reader_study"]["extractor"]], entry["extractors"], "extractors")
 

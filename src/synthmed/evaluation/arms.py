@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
+from synthmed.core.known import AUGMENTED, REAL, TEST
 from synthmed.core.settings import Fraction
 from synthmed.training.seeds import seed_of
 
@@ -26,8 +27,6 @@ Kind = Literal[
 ]
 """design: another network on the real images; fewer: a part of the real images."""
 
-REAL, AUGMENTED, TEST = "real", "augmented", "test"
-"""Names of sets that are no generator: the real training images, augmented draws of them, the real test images."""
 PAIRS = {
     "on_the_fly": "Real + classic augmentation, anew at every step",
     "simple": "Real + as many by classic augmentation",

@@ -14,10 +14,10 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
-from synthmed.core.known import UNLABELLED
+from synthmed.core.known import AUGMENTED, UNLABELLED
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
-from synthmed.evaluation.arms import AUGMENTED, ArmSettings, check_adds, define_arms
+from synthmed.evaluation.arms import ArmSettings, check_adds, define_arms
 from synthmed.evaluation.check_models import PlannedTraining, check_models
 
 logger = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from msgspec import Meta
 from synthmed.classifiers.frozen_backbone import Head, Schedule, TrainedHeads, train_heads
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_csv, write_json
+from synthmed.core.known import AUGMENTED, REAL, TEST
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.features import Features, check_apart, check_together, read_features
-from synthmed.evaluation.arms import AUGMENTED, REAL, TEST
 from synthmed.evaluation.scores import Cases, Scores, write_scores
 from synthmed.training.checked import budget_limited
 from synthmed.training.seeds import seed_of

@@ -14,8 +14,8 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
+from synthmed.core.known import REAL, TEST
 from synthmed.core.step import Output, step
-from synthmed.evaluation.arms import REAL, TEST
 from synthmed.evaluation.scores import Cases, Scores, by_seed, probabilities, read_scores, score_columns
 from synthmed.metrics import classification, statistics, verdict
 from synthmed.metrics.estimate import Estimate

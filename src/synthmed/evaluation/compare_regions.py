@@ -17,9 +17,9 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
+from synthmed.core.known import REAL, TEST
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
-from synthmed.evaluation.arms import REAL, TEST
 from synthmed.evaluation.scores import Cases, read_scores
 from synthmed.metrics import statistics
 from synthmed.metrics.outcomes import OUTCOMES, Measured, Outcome

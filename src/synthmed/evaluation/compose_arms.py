@@ -12,21 +12,11 @@ import pandas as pd
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, write_json
+from synthmed.core.known import AUGMENTED, REAL
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import COLUMNS
 from synthmed.data.imageset import ImageSet
-from synthmed.evaluation.arms import (
-    AUGMENTED,
-    PAIRS,
-    REAL,
-    Arm,
-    ArmSettings,
-    Part,
-    check_supply,
-    compose,
-    define_arms,
-    training_of,
-)
+from synthmed.evaluation.arms import PAIRS, Arm, ArmSettings, Part, check_supply, compose, define_arms, training_of
 from synthmed.training.seeds import seed_of
 
 logger = logging.getLogger(__name__)

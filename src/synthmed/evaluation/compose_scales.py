@@ -13,11 +13,11 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, write_json
+from synthmed.core.known import REAL
 from synthmed.core.settings import Seed
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import COLUMNS
 from synthmed.data.imageset import ImageSet
-from synthmed.evaluation.arms import REAL
 from synthmed.training.seeds import seed_of
 
 logger = logging.getLogger(__name__)

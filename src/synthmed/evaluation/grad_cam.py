@@ -19,11 +19,11 @@ from synthmed.classifiers import network
 from synthmed.classifiers.cam import grad_cam as maps_of
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
+from synthmed.core.known import TEST
 from synthmed.core.settings import BatchSize, Count, Device, Level, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.boxes import parse_boxes
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.evaluation.arms import TEST
 from synthmed.evaluation.scores import read_scores
 from synthmed.metrics import localisation, statistics
 from synthmed.metrics.estimate import Estimate

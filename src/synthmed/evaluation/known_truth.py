@@ -14,7 +14,8 @@ import numpy as np
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.evaluation.arms import REAL, Arm, Part, share_of
+from synthmed.core.known import REAL
+from synthmed.evaluation.arms import Arm, Part, share_of
 from synthmed.metrics.classification import clopper_pearson
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.outcomes import OUTCOMES

@@ -12,8 +12,8 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_csv, write_json
+from synthmed.core.known import REAL, TEST
 from synthmed.core.step import Output, step
-from synthmed.evaluation.arms import REAL, TEST
 from synthmed.evaluation.fidelity import MEAN
 from synthmed.evaluation.scores import read_scores
 from synthmed.metrics.classification import sensitivity_at

@@ -14,11 +14,11 @@ from msgspec import Meta
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
+from synthmed.core.known import REAL, TEST
 from synthmed.core.settings import BatchSize, Device, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import read_arms
 from synthmed.data.imageset import ImageSet
-from synthmed.evaluation.arms import REAL, TEST
 from synthmed.evaluation.scores import Cases, Scores, write_scores
 from synthmed.training.device import choose_device
 

@@ -14,11 +14,11 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
+from synthmed.core.known import REAL, TEST
 from synthmed.core.settings import BatchSize, Count, Device, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
-from synthmed.evaluation.arms import REAL, TEST
 from synthmed.evaluation.scores import Cases, Scores, write_scores
 from synthmed.metrics.segmentation import mask_measures, object_measures
 from synthmed.segmenters.trained import Segmenter, drawn, label_map, load

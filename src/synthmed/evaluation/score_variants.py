@@ -14,10 +14,10 @@ from msgspec import Meta
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
+from synthmed.core.known import REAL, TEST
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet
-from synthmed.evaluation.arms import REAL, TEST
 from synthmed.evaluation.score_networks import ScoringOptions
 from synthmed.evaluation.scores import Cases, Scores, write_scores
 from synthmed.training.device import choose_device

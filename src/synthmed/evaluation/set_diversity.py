@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
+from synthmed.core.known import REAL
 from synthmed.core.settings import Level, Resamples, Seed
 from synthmed.core.step import Output, step
 from synthmed.evaluation.fidelity import MEAN
@@ -19,8 +20,8 @@ from synthmed.training.seeds import seed_of
 
 MEASURES = ("ms_ssim", "lpips")
 """Of `pair-distances`."""
-REAL, HELD_OUT = "real", "held_out"
-"""Names of the real training images and of the held-out ones in the results."""
+HELD_OUT = "held_out"
+"""Name of the real held-out images in the results."""
 
 
 @dataclass(frozen=True)

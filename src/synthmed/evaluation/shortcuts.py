@@ -17,10 +17,10 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
+from synthmed.core.known import REAL, TEST
 from synthmed.core.settings import Fraction
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
-from synthmed.evaluation.arms import REAL, TEST
 from synthmed.evaluation.change_images import PASTED, REMOVED
 from synthmed.evaluation.scores import Scores, by_seed, read_scores
 from synthmed.metrics import statistics, verdict

@@ -18,10 +18,11 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
+from synthmed.core.known import REAL
 from synthmed.core.step import Output, step
 from synthmed.data.channels import MaskChannels
 from synthmed.data.imageset import ImageSet
-from synthmed.evaluation.arms import REAL, Arm, Part, compose
+from synthmed.evaluation.arms import Arm, Part, compose
 from synthmed.evaluation.compose_arms import of_another
 from synthmed.evaluation.known_truth import (
     KnownTruthOptions,

@@ -16,9 +16,10 @@ from msgspec import Meta
 from synthmed.classifiers.frozen_backbone import Head, Schedule, train_heads
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
+from synthmed.core.known import REAL
 from synthmed.core.step import Output, step
 from synthmed.data.features import read_features
-from synthmed.evaluation.arms import REAL, Arm, Part, compose
+from synthmed.evaluation.arms import Arm, Part, compose
 from synthmed.evaluation.known_truth import (
     KnownTruthOptions,
     KnownTruthSettings,

@@ -11,6 +11,7 @@ from torch import Tensor
 from synthmed.augment.pairs import augment_pairs, deform_pairs
 from synthmed.augment.paste import paste_objects
 from synthmed.core.errors import InputError
+from synthmed.core.known import REAL
 from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.channels import MaskChannels, nearest
 from synthmed.data.imageset import ImageSet
@@ -19,8 +20,8 @@ from synthmed.training.batches import OnDemand
 from synthmed.training.device import derived_seed
 from synthmed.training.images import resized, to_model, to_pixels
 
-REAL, SIMPLE, ELASTIC, PASTED = "real", "simple", "elastic", "pasted"
-"""Sets that are no generator's: the real images, and augmented draws of them (evaluation/arms.py)."""
+SIMPLE, ELASTIC, PASTED = "simple", "elastic", "pasted"
+"""Sets of augmented draws of the real images with their masks (evaluation/arms.py)."""
 
 
 @dataclass(frozen=True)

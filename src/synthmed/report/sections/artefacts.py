@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from synthmed.core.known import REAL
 from synthmed.core.settings import Count, Names
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
@@ -14,8 +15,8 @@ from synthmed.report.results import read_result
 from synthmed.report.section import write_section
 from synthmed.report.words import percent
 
-REAL = {"train": "real, training", "test": "real, test"}
-APART = {"train": "labelled, training", "test": "labelled, test", "real": "real, training"}
+OWN = {"train": "real, training", "test": "real, test"}
+APART = {"train": "labelled, training", "test": "labelled, test", REAL: "real, training"}
 """Sets of real images; where the tags of other images are known, these and the experiment's own."""
 METHODS = {
     "crop": "full crop",
@@ -179,7 +180,7 @@ def section(
     found = {
         "settings": settings,
         "tags": read_result(tags),
-        "titles": (APART if settings.apart else REAL) | settings.generators,
+        "titles": (APART if settings.apart else OWN) | settings.generators,
         "images": ImageSet(images),
         "removal": read_result(removal) if removal else None,
         "pictures": ImageSet(pictures) if pictures else None,
@@ -190,7 +191,7 @@ def section(
 
 def _uneven(found: Found) -> list[str]:
     """Artefacts whose intervals in two classes of the training images do not overlap."""
-    of_class = found["tags"]["sets"]["real" if found["settings"].apart else "train"]
+    of_class = found["tags"]["sets"][REAL if found["settings"].apart else "train"]
     uneven = []
     for tag in found["tags"]["tags"]:
         ends = [one for entry in of_class.values() for one in entry[tag].values() if one.low is not None]

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
+from synthmed.core.known import REAL, TEST
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
@@ -17,8 +18,8 @@ from synthmed.report.results import read_result
 from synthmed.report.section import write_section
 from synthmed.report.words import p_value, signed
 
-TEST, SMALL, REAL = "test", "test_small", "real"
-"""Names in the scores (evaluation/score_segmenters.py)."""
+SMALL = "test_small"
+"""Name of a test set in the scores (evaluation/score_segmenters.py)."""
 MEASURES = ("iou", "thresholded_jaccard")
 FORMS = {"holes": "holes a mask", "roughness": "roughness of the border", "area": "area"}
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from synthmed.core.known import REAL
 from synthmed.core.step import Output, step
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
@@ -151,7 +152,7 @@ def _fidelity_rows(found: Found) -> list[dict]:
 
 def _diversity_rows(found: Found) -> list[dict]:
     settings, rows = found["settings"], []
-    titles = {"real": "real training images", "held_out": "real held-out images"}
+    titles = {REAL: "real training images", "held_out": "real held-out images"}
     of_real = {}
     for measured in found["diversity"]["sets"]:
         entry = settings.generators.get(measured["name"])

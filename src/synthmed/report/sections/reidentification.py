@@ -19,7 +19,7 @@ from synthmed.report.section import write_section
 from synthmed.report.words import p_value, signed
 
 VARIANTS = {"plain": "as they are", "normalised": "colours normalised"}
-REAL = {SEEN: "real, trained on", CHANGED: "the same, mildly changed", UNSEEN: "real, unseen"}
+OF_REAL = {SEEN: "real, trained on", CHANGED: "the same, mildly changed", UNSEEN: "real, unseen"}
 LEAKS = {"recognised": "patients are recognised", "not shown": "not shown to be above chance"}
 BESIDE = {
     "as well": "as well as in unseen real images",
@@ -51,7 +51,8 @@ def _rows(found: Found) -> list[dict]:
     rows = []
     for row in found["rows"]:
         tests = row["tests"]
-        kept = {name: tests[name]["top1"] for name in REAL} | {f"{name}_top5": tests[name]["top5"] for name in REAL}
+        kept = {name: tests[name]["top1"] for name in OF_REAL}
+        kept |= {f"{name}_top5": tests[name]["top5"] for name in OF_REAL}
         rows.append(
             {
                 "keys": (str(row["patients"]),) if row["variant"] == "plain" else (),
@@ -91,7 +92,7 @@ def _set_rows(found: Found) -> list[dict]:
 def _draw_accuracy(path: Path, found: Found) -> None:
     from synthmed.report.charts.reidentification import draw_accuracy
 
-    lines = REAL | found["asked"]
+    lines = OF_REAL | found["asked"]
     draw_accuracy(path, found["rows"], lines, {name: VARIANTS[name] for name in found["variants"]})
 
 
@@ -171,12 +172,12 @@ SECTION = Section(
             (
                 Column("variant", "colours", group=True, once="Images {}."),
                 Column("patients"),
-                Column(SEEN, REAL[SEEN], interval=True, below=(("top 5", f"{SEEN}_top5"),)),
-                Column(CHANGED, REAL[CHANGED], interval=True, below=(("top 5", f"{CHANGED}_top5"),)),
-                Column(UNSEEN, REAL[UNSEEN], interval=True, below=(("top 5", f"{UNSEEN}_top5"),)),
+                Column(SEEN, OF_REAL[SEEN], interval=True, below=(("top 5", f"{SEEN}_top5"),)),
+                Column(CHANGED, OF_REAL[CHANGED], interval=True, below=(("top 5", f"{CHANGED}_top5"),)),
+                Column(UNSEEN, OF_REAL[UNSEEN], interval=True, below=(("top 5", f"{UNSEEN}_top5"),)),
                 Column("chance"),
                 Column("class_chance", "of the image's class"),
-                *(Column(f"{name}_top5", page=False, interval=True) for name in REAL),
+                *(Column(f"{name}_top5", page=False, interval=True) for name in OF_REAL),
             ),
         ),
         Table(

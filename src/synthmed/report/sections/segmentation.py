@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.files import read_json
+from synthmed.core.known import REAL, TEST
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
@@ -17,8 +18,8 @@ from synthmed.report.section import write_section
 from synthmed.report.sections.answer import keys_of
 from synthmed.report.words import joined
 
-TEST, SMALL, REAL = "test", "test_small", "real"
-"""Names in the scores (evaluation/score_segmenters.py)."""
+SMALL = "test_small"
+"""Name of a test set in the scores (evaluation/score_segmenters.py)."""
 ON_PAGE = (
     "iou",
     "dice",
