@@ -55,6 +55,11 @@ def p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def artefact(name: str) -> str:
+    """What lies on a photograph, a column or tag of the images, for people: `dark_corner` is a frame."""
+    return "frame" if name == "dark_corner" else name.replace("_", " ")
+
+
 def title_of(name: str, generators) -> str:
     """The title of the generator `name`."""
     return generators[name].title

@@ -1,10 +1,7 @@
-"""Charts of what lies on photographs: how frequent it is, examples, and what taking it out does."""
+"""Chart of what lies on photographs: how frequent it is."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
-
-import numpy as np
 
 from synthmed.report.charts.style import SERIES, plt, save
 
@@ -30,17 +27,4 @@ def draw_prevalence(path: Path, rows: Sequence[Mapping], tags: Mapping[str, str]
     axis.set_ylabel("% of the images")
     axis.grid(axis="y")
     figure.legend(loc="outside lower left", ncols=len(titles))
-    save(figure, path)
-
-
-def draw_rows(path: Path, rows: Mapping[str, Sequence[np.ndarray]]) -> None:
-    """A row of images (H, W, 3) for each title."""
-    columns = max(map(len, rows.values()))
-    figure, axes = plt.subplots(len(rows), columns, figsize=(1.1 * columns + 1.7, 1.15 * len(rows)), squeeze=False)
-    for line, (title, images) in zip(axes, rows.items(), strict=True):
-        for axis in line:
-            axis.axis("off")
-        for axis, pixels in zip(line, images, strict=False):
-            axis.imshow(pixels)
-        line[0].text(-0.06, 0.5, fill(title, 20), transform=line[0].transAxes, ha="right", va="center", fontsize=8.5)
     save(figure, path)

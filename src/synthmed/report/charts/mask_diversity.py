@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthmed.report.charts.states import picture_grid, show
+from synthmed.report.charts.pictures import name_row, picture_grid, show
 from synthmed.report.charts.style import GRID, MUTED, SERIES, panels, save
 
 MEASURES = {
@@ -35,15 +35,7 @@ def draw_samples(path: Path, shown: Sequence[tuple[str, Mapping[str, np.ndarray]
                     for axis, image in zip(grid[row][column : column + EACH], images, strict=False):
                         show(axis, image)
             if place == 0:
-                grid[row][0].text(
-                    -0.08,
-                    0.5,
-                    title.replace(", ", ",\n"),
-                    transform=grid[row][0].transAxes,
-                    ha="right",
-                    va="center",
-                    fontsize=7.5,
-                )
+                name_row(grid[row], title)
             row += 1
     for column, words in enumerate(["real", "mask", *(word for word in sources.values() for _ in range(EACH))]):
         grid[0][column].set_title(words, fontsize=7.5, loc="center", weight="normal")

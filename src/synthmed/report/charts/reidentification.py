@@ -1,4 +1,4 @@
-"""Charts of re-identification: accuracy by the number of patients, the dial, and sources with what was made of them."""
+"""Charts of re-identification: accuracy by the number of patients, and the dial."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from synthmed.metrics.estimate import Estimate
-from synthmed.report.charts.states import picture_grid, show
 from synthmed.report.charts.style import GRID, MUTED, SERIES, panels, save
 
 
@@ -60,14 +59,3 @@ def _line(axis: Axes, places: np.ndarray, found: Sequence[Estimate], colour: str
     for number in known:
         if found[number].low is not None:
             axis.plot([places[number]] * 2, [found[number].low, found[number].high], color=colour, lw=1.1)
-
-
-def draw_sources(path: Path, pictures: Mapping[str, Sequence[np.ndarray]]) -> None:
-    """A row of real images, and below it what each generator made of them. pictures: words → images."""
-    columns = max(map(len, pictures.values()))
-    figure, grid = picture_grid(len(pictures), columns, 1.1)
-    for line, (words, images) in zip(grid, pictures.items(), strict=True):
-        for axis, image in zip(line, images, strict=False):
-            show(axis, image)
-        line[0].text(-0.08, 0.5, words, transform=line[0].transAxes, ha="right", va="center", fontsize=8)
-    save(figure, path)

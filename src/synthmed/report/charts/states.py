@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from synthmed.report.charts.style import GRID, MUTED, SERIES, panels, plt, save
+from synthmed.report.charts.pictures import name_row, picture_grid, show
+from synthmed.report.charts.style import GRID, MUTED, SERIES, panels, save
 
 PANELS = (("fid", "FID of all images"), ("fid_few", "FID of {few} images"), ("kid", "KID of all images"))
 
@@ -83,21 +83,9 @@ def draw_progress(path: Path, shown: Sequence[tuple[str, Mapping[str, np.ndarray
                 if place == 0:
                     axis.set_title(words, fontsize=7.5, loc="center", weight="normal")
             if place == 0:
-                grid[row][0].text(
-                    -0.08, 0.5, title, transform=grid[row][0].transAxes, ha="right", va="center", fontsize=8
-                )
+                name_row(grid[row], title)
             row += 1
     save(figure, path)
-
-
-def picture_grid(rows: int, columns: int, side: float) -> tuple[Figure, np.ndarray]:
-    """A figure of pictures side by side, `side` inches each, and its axes (rows, columns). No layout is fitted to the
-    words: with so many axes that takes seconds."""
-    sizes = {"figsize": (side * columns, side * rows), "gridspec_kw": {"wspace": 0.04, "hspace": 0.04}}
-    figure, grid = plt.subplots(rows, columns, squeeze=False, layout="none", **sizes)
-    for axis in grid.flat:
-        axis.axis("off")
-    return figure, grid
 
 
 def _columns(arrays: Mapping[str, np.ndarray], steps: Sequence[int]) -> list[tuple[str, np.ndarray]]:
@@ -105,19 +93,3 @@ def _columns(arrays: Mapping[str, np.ndarray], steps: Sequence[int]) -> list[tup
     chosen = sorted({int(np.abs(kept - step).argmin()) for step in steps})
     given = [("real image", arrays["real"]), ("its mask", arrays["masks"])] if "masks" in arrays else []
     return given + [(f"step {kept[place]}", arrays["images"][place]) for place in chosen]
-
-
-def show(axis: Axes, pixels: np.ndarray) -> None:
-    """An image (H, W, 1 or 3), the first channel of other numbers, or a label map (H, W)."""
-    if pixels.ndim == 2:
-        axis.imshow(pixels > 0 if len(np.unique(pixels)) <= 2 else _mixed(pixels), cmap="gray", interpolation="nearest")
-    elif pixels.shape[2] == 3:
-        axis.imshow(pixels)
-    else:
-        axis.imshow(pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)
-
-
-def _mixed(mask: np.ndarray) -> np.ndarray:
-    """Label maps of many objects: touching ones in different greys, the background black."""
-    shades = 0.45 + 0.55 * ((np.arange(int(mask.max()) + 1) * 0.618) % 1)
-    return np.where(mask > 0, shades[mask], 0)

@@ -13,7 +13,7 @@ from synthmed.data.imageset import ImageSet
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import read_result
 from synthmed.report.section import write_section
-from synthmed.report.words import percent
+from synthmed.report.words import artefact, percent
 
 OWN = {"train": "real, training", "test": "real, test"}
 APART = {"train": "labelled, training", "test": "labelled, test", REAL: "real, training"}
@@ -39,13 +39,8 @@ class ArtefactsSettings:
     examples: Annotated[Count, Meta(description="Images of each tag that are shown.")]
 
 
-def words(tag: str) -> str:
-    """A tag for people."""
-    return "frame" if tag == "dark_corner" else tag.replace("_", " ")
-
-
 def _tagger_rows(found: Found) -> list[dict]:
-    return [{"keys": (tag,), "tag": words(tag), **found["tags"]["tagger"][tag]} for tag in found["tags"]["tags"]]
+    return [{"keys": (tag,), "tag": artefact(tag), **found["tags"]["tagger"][tag]} for tag in found["tags"]["tags"]]
 
 
 def _prevalence_rows(found: Found) -> list[dict]:
@@ -73,10 +68,10 @@ def _draw_examples(path: Path, found: Found) -> str | None:
         # Those that have nothing else, before others.
         places = sorted((len(cell), place) for place, cell in enumerate(cells) if tag in cell)
         if places:
-            shown[words(tag)] = [images[place] for _, place in places[: found["settings"].examples]]
+            shown[artefact(tag)] = [images[place] for _, place in places[: found["settings"].examples]]
     if not shown:
         return "No training image has an artefact."
-    from synthmed.report.charts.artefacts import draw_rows
+    from synthmed.report.charts.pictures import draw_rows
 
     draw_rows(path, shown)
     return None
@@ -85,13 +80,13 @@ def _draw_examples(path: Path, found: Found) -> str | None:
 def _draw_prevalence(path: Path, found: Found) -> None:
     from synthmed.report.charts.artefacts import draw_prevalence
 
-    draw_prevalence(path, _prevalence_rows(found), {tag: words(tag) for tag in found["tags"]["tags"]})
+    draw_prevalence(path, _prevalence_rows(found), {tag: artefact(tag) for tag in found["tags"]["tags"]})
 
 
 def _draw_removal(path: Path, found: Found) -> str | None:
     if not found["removal"]:
         return "No way of taking artefacts out was tried."
-    from synthmed.report.charts.artefacts import draw_rows
+    from synthmed.report.charts.pictures import draw_rows
 
     titles = {"original": "as it is", "framed": "frame pasted", **METHODS, "hair": "hair and rulers taken out"}
     pictures = found["pictures"]
@@ -120,7 +115,7 @@ SECTION = Section(
             lambda found: [
                 Column("set", "images"),
                 Column("label", "class"),
-                *(Column(tag, words(tag), percent, interval=True) for tag in found["tags"]["tags"]),
+                *(Column(tag, artefact(tag), percent, interval=True) for tag in found["tags"]["tags"]),
             ],
         ),
         Table(
@@ -196,5 +191,5 @@ def _uneven(found: Found) -> list[str]:
     for tag in found["tags"]["tags"]:
         ends = [one for entry in of_class.values() for one in entry[tag].values() if one.low is not None]
         if len(ends) > 1 and max(one.low for one in ends) > min(one.high for one in ends):
-            uneven.append(words(tag))
+            uneven.append(artefact(tag))
     return uneven

@@ -131,7 +131,7 @@ def _draw_dial(path: Path, found: Found) -> str | None:
 
 
 def _draw_sources(path: Path, found: Found) -> str | None:
-    from synthmed.report.charts.reidentification import draw_sources
+    from synthmed.report.charts.pictures import draw_rows
 
     if not found["asked"]:
         return "No generator makes its images from single training images."
@@ -146,7 +146,7 @@ def _draw_sources(path: Path, found: Found) -> str | None:
     pictures["real"] = [train[row] for row in rows]
     for name, title in found["asked"].items():
         pictures[title] = [found["sets"][name][made[name][names[row]]] for row in rows]
-    draw_sources(path, pictures)
+    draw_rows(path, pictures)
     return None
 
 

@@ -12,7 +12,7 @@ from synthmed.data.imageset import ImageSet
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry, read_result, read_task
 from synthmed.report.section import write_section
-from synthmed.report.words import p_value, percent, signed
+from synthmed.report.words import artefact, p_value, percent, signed
 
 RATES = ("auroc", "sensitivity", "specificity")
 
@@ -56,14 +56,13 @@ def _operating_rows(found: Found) -> list[dict]:
 
 
 def _group_columns(found: Found) -> list[Column]:
-    return [Column("arm", "training set"), *(Column(name, words(name)) for name in found["result"]["order"])]
+    return [Column("arm", "training set"), *(Column(name, group_words(name)) for name in found["result"]["order"])]
 
 
-def words(group: str) -> str:
-    """A subgroup for people."""
+def group_words(group: str) -> str:
+    """A subgroup for people: `<artefact>: yes`, `<artefact>: no` or `skin: <tone>`."""
     name, _, value = group.partition(": ")
-    name = name.replace("_", " ").replace("dark corner", "frame")
-    return {"yes": name, "no": f"no {name}"}.get(value, f"{value} skin" if name == "skin" else group)
+    return f"{value} skin" if name == "skin" else {"yes": "", "no": "no "}[value] + artefact(name)
 
 
 def _sizes(result: Found) -> list[tuple[str, dict]]:
@@ -87,7 +86,7 @@ def _every_row(found: Found) -> list[dict]:
     return [
         {
             "arm": arm["title"],
-            "group": words(name),
+            "group": group_words(name),
             **{f"n_{label.replace(' ', '_')}": count for label, count in sizes.items()},
             **measured["subgroups"][name],
         }
@@ -216,7 +215,7 @@ def section(
         "test": ImageSet(test),
         "changed": ImageSet(changed),
         "sizes": "; ".join(
-            f"{words(name)} {' and '.join(f'{count} {label}' for label, count in sizes.items())}"
+            f"{group_words(name)} {' and '.join(f'{count} {label}' for label, count in sizes.items())}"
             for name, sizes in _sizes(result)
         ),
     }

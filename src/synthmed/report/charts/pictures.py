@@ -1,0 +1,52 @@
+"""Pictures side by side, as several charts show them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import fill
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from synthmed.report.charts.style import plt, save
+
+
+def draw_rows(path: Path, rows: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """A row of pictures (as of `show`) for each title, which stands before it."""
+    figure, grid = picture_grid(len(rows), max(map(len, rows.values())), 1.1)
+    for line, (title, pictures) in zip(grid, rows.items(), strict=True):
+        for axis, pixels in zip(line, pictures, strict=False):
+            show(axis, pixels)
+        name_row(line, title)
+    save(figure, path)
+
+
+def picture_grid(rows: int, columns: int, side: float) -> tuple[Figure, np.ndarray]:
+    """A figure of pictures side by side, `side` inches each, and its axes (rows, columns). No layout is fitted to the
+    words: with so many axes that takes seconds."""
+    sizes = {"figsize": (side * columns, side * rows), "gridspec_kw": {"wspace": 0.04, "hspace": 0.04}}
+    figure, grid = plt.subplots(rows, columns, squeeze=False, layout="none", **sizes)
+    for axis in grid.flat:
+        axis.axis("off")
+    return figure, grid
+
+
+def name_row(line: Sequence[Axes], title: str) -> None:
+    """Write what a row of pictures is before the first of them."""
+    line[0].text(-0.08, 0.5, fill(title, 20), transform=line[0].transAxes, ha="right", va="center", fontsize=8)
+
+
+def show(axis: Axes, pixels: np.ndarray) -> None:
+    """An image (H, W, 1 or 3), the first channel of other numbers, or a label map (H, W)."""
+    if pixels.ndim == 2:
+        axis.imshow(pixels > 0 if len(np.unique(pixels)) <= 2 else _mixed(pixels), cmap="gray", interpolation="nearest")
+    elif pixels.shape[2] == 3:
+        axis.imshow(pixels)
+    else:
+        axis.imshow(pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)
+
+
+def _mixed(mask: np.ndarray) -> np.ndarray:
+    """Label maps of many objects: touching ones in different greys, the background black."""
+    shades = 0.45 + 0.55 * ((np.arange(int(mask.max()) + 1) * 0.618) % 1)
+    return np.where(mask > 0, shades[mask], 0)
