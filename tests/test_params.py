@@ -274,6 +274,7 @@ def test_dvc_writes_back_what_it_read(tmp_path):
     from dvc.utils.serialize import modify_yaml
 
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert "!!" not in text, "DVC takes no tags"
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     with modify_yaml(str(tmp_path / "params.yaml")) as settings:
         settings["shared"]["machine"]["threads"] = 7

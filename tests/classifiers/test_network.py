@@ -300,6 +300,17 @@ def test_targets_of_several_columns(tmp_path):
     assert found == {number: [int(number % 3 > 0), number % 2] for number in range(1, 12)}
 
 
+def test_a_column_of_yes_and_no_names_itself(tmp_path):
+    cells = ["yes", "no", ""] * 4
+    given = [
+        (fields | {"device": cell}, pixels) for cell, (fields, pixels) in zip(cells, rows(12, "s", 1), strict=True)
+    ]
+    write_image_set(tmp_path / "s.zip", given)
+    chosen = settings(targets=["device"], target_column="device", missing="skip", batch_size=4, seeds=1)
+    found = read_targets(ImageSet(tmp_path / "s.zip"), chosen)
+    assert found == {number: [int(cell == "yes")] for number, cell in enumerate(cells) if cell}
+
+
 def test_augmented_draws_of_an_arm_are_made_of_its_real_images(tmp_path, sets):
     names = ImageSet(sets["train"]).column("image")
     shared = {"arm": "classic", "seed": "", "part": "train", "mask": "", "weight": 1}

@@ -17,13 +17,14 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, write_csv, write_json, write_text
 from synthmed.core.provenance import MadeFrom, record
 from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.evaluation.leaderboard import LEAKING
 from synthmed.metrics.effects import EFFECT_COLUMNS
 
 WHO = ("Ludmila", "MRN-4711", "/home/mueller", "ward7")
 """Planted: a patient, a number, a folder and a host, in every place that could let them through."""
 EFFECT = dict.fromkeys(EFFECT_COLUMNS, "") | {
-    "generator": "DCGAN", "arm": "Real + DCGAN", "outcome": "AUROC", "effect": "-0.02", "effect_low": "-0.04",
-    "effect_high": "0.01", "verdict": "no evidence of a difference", "label_fidelity": "0.61",
+    "task": "by_patch", "note": LEAKING, "generator": "DCGAN", "arm": "Real + DCGAN", "outcome": "AUROC",
+    "effect": "-0.02", "effect_low": "-0.04", "effect_high": "0.01", "verdict": "no evidence of a difference", "label_fidelity": "0.61",
 }  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def results(tmp_path):
     ]  # fmt: skip
     trained = folder / "generators" / "dcgan" / "all.pt"
     write_text(trained, "weights")
-    settings = {"training": {"steps": 300, "batch": 16}, "seed": 3, "config": {"weights": f"{WHO[2]}/{WHO[3]}.pt"}}
+    settings = {"training": {"steps": 300, "batch_size": 16}, "seed": 3, "config": {"weights": f"{WHO[2]}/{WHO[3]}.pt"}}
     made(trained, "train", [raw], settings)
     images = folder / "images" / "synthetic" / "dcgan.zip"
     write_image_set(images, rows)
@@ -91,8 +92,10 @@ def test_a_released_set_is_an_image_set_with_its_datasheet(results):
         steps = json.loads(archive.read("provenance.json"))["steps"]
         assert archive.read("samples.png").startswith(b"\x89PNG")
     assert [step["step"] for step in steps] == ["sample", "train"]
-    for said in ("CC0", "CAMELYON17", "300 steps", "−0.020 [−0.040, +0.010]", "no evidence of a difference", "floor",
-                 "label fidelity of 0.61 only", "none found", "Not tested"):  # fmt: skip
+    for said in ("CC0", "CAMELYON17", "300 steps with batches of 16",
+                 "−0.020 [−0.040, +0.010]", "no evidence of a difference", "floor",
+                 "| by_patch | Real + DCGAN |", "label fidelity of 0.61 only", "none found", "Not tested",
+                 f"Real + DCGAN (by_patch): {LEAKING}"):  # fmt: skip
         assert said in sheet, said
     assert "another's" not in sheet
 

@@ -58,7 +58,7 @@ ENTRY = {
         "elsewhere": {"dataset": "own", "labels": {"a": "normal", "b": "abnormal"}},
     },
     "classifiers": {
-        "devices": {"targets": ["yes"], "target_column": "device", "pretrained": None},
+        "devices": {"targets": ["device"], "target_column": "device", "pretrained": None},
         "findings": {"targets": ["normal", "nodule"], "target_column": "findings", "pretrained": "vgg16"},
         "labels": {"targets": ["abnormal"], "target_column": "label", "pretrained": None},
     },

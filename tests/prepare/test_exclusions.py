@@ -138,9 +138,9 @@ def classifier_report(path):
     def seed(auroc, threshold, true_positives, false_positives):
         found = {"auroc": auroc, "threshold": threshold, "true_positives": true_positives}
         found |= {"false_negatives": 10 - true_positives, "false_positives": false_positives}
-        return {"validation": {"yes": found | {"true_negatives": 20 - false_positives}}}
+        return {"validation": {"device": found | {"true_negatives": 20 - false_positives}}}
 
-    part = {"images": 30, "patients": 25, "positives": {"yes": 10}}
+    part = {"images": 30, "patients": 25, "positives": {"device": 10}}
     write_json(
         path,
         {
@@ -153,7 +153,7 @@ def classifier_report(path):
 
 
 def likelihoods(path, values):
-    write_csv(path, [{"image": name, "yes": value} for name, value in values.items()], ["image", "yes"])
+    write_csv(path, [{"image": name, "device": value} for name, value in values.items()], ["image", "device"])
     return path
 
 
@@ -293,7 +293,7 @@ def test_likelihoods_and_report_come_together_and_of_the_same_images(tmp_path):
     with pytest.raises(InputError, match=r"no likelihood of film_07\.png"):
         run(tmp_path, report=report, likelihoods=likelihoods(tmp_path / "l.csv", {"film_06.png": 0.1}), **rule)
     write_csv(tmp_path / "l.csv", [{"image": "film_06.png", "abnormal": 0.1}], ["image", "abnormal"])
-    with pytest.raises(InputError, match="needs the columns 'image' and 'yes'"):
+    with pytest.raises(InputError, match="needs the columns 'image' and 'device'"):
         run(tmp_path, report=report, likelihoods=tmp_path / "l.csv", **rule)
     write_json(report, {"seeds": []})
     with pytest.raises(InputError, match="no report of a classifier"):

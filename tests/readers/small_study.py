@@ -8,7 +8,7 @@ from synthmed.readers.study import Question, ShownSet, StudySettings, draw_study
 
 QUESTIONS = {
     "diagnosis": Question("What is it?", {"benign": "a benign lesion", "melanoma": "a melanoma"}, True),
-    "synthetic": Question("Is the image synthetic?", {"yes": "yes", "no": "no"}, True),
+    "synthetic": Question("Is the image synthetic?", {"synthetic": "yes", "real": "no"}, True),
     "certainty": Question("How certain are you?", {str(n): str(n) for n in range(1, 6)}, False),
 }
 TWO = {"benign": 2, "melanoma": 2}

@@ -169,7 +169,7 @@ def test_what_is_wrong_with_answers_is_said(study, change, said):
 def test_answers_changed_by_hand_are_refused(study):
     def flipped(content):
         row = content["answers"][3]
-        row["synthetic"] = {"yes": "no", "no": "yes"}[row["synthetic"]]
+        row["synthetic"] = {"synthetic": "real", "real": "synthetic"}[row["synthetic"]]
 
     with pytest.raises(InputError, match="changed after the form saved it"):
         merge(study, [changed(study / "reader_0.json", flipped, seal=False)])
@@ -187,7 +187,7 @@ def test_all_faults_of_all_files_are_named_at_once(study):
 def test_one_reader_may_not_answer_twice(study):
     def other(content):
         row = content["answers"][0]
-        row["synthetic"] = {"yes": "no", "no": "yes"}[row["synthetic"]]
+        row["synthetic"] = {"synthetic": "real", "real": "synthetic"}[row["synthetic"]]
 
     with pytest.raises(InputError, match="other answers of the reader SIM001"):
         merge(study, [study / "reader_0.json", changed(study / "reader_0.json", other)])

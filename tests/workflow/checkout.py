@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -39,11 +38,6 @@ def merge(base: dict, overlay: dict) -> dict:
         elif value is not None:
             merged[key] = value
     return merged
-
-
-def dump(params: dict) -> str:
-    """As in params.yaml, with `!!str yes`: `dvc exp run -S` writes the file again, and takes quotes away."""
-    return re.sub(r"'(yes|no|on|off)'", r"!!str \1", yaml.safe_dump(params, sort_keys=False))
 
 
 class Checkout:
@@ -113,7 +107,7 @@ class Checkout:
                 node = node[parent]
             assert last in node, f"{name} is no setting"
             node[last] = value
-        (self.path / "params.yaml").write_text(dump(params))
+        (self.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
 def tiny_params(overlay: str = "tiny.yaml") -> dict:
@@ -137,7 +131,7 @@ def new_checkout(folder: Path, overlay: str | None = "tiny.yaml") -> Checkout:
         elif source.exists():
             shutil.copy(source, folder / name)
     if overlay is not None:
-        (folder / "params.yaml").write_text(dump(tiny_params(overlay)))
+        (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(overlay), sort_keys=False))
     checkout = Checkout(folder)
     checkout.git("init", "-q", "-b", "main")
     checkout.git("config", "user.name", "test")

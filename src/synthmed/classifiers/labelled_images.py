@@ -51,9 +51,17 @@ def read_targets(image_set: ImageSet, settings: NetworkSettings) -> dict[int, li
 
 
 def _cells(image_set: ImageSet, settings: NetworkSettings) -> list[str]:
-    """The cells of the column, or of all columns that the setting names, joined; empty where one of them is."""
-    columns = zip(*(image_set.column(name) for name in settings.target_column.split(";")), strict=True)
-    return [";".join(cells) if all(cell.strip() for cell in cells) else "" for cells in columns]
+    """The cells of the column, or of all columns that the setting names, joined; empty where one of them is. A column
+    of yes and no names itself: `yes` in the column `device` is the target `device`."""
+    names = settings.target_column.split(";")
+    said = [{"yes": name, "no": f"no {name}"} for name in names]
+    columns = zip(*(image_set.column(name) for name in names), strict=True)
+    return [
+        ";".join(words.get(cell.strip(), cell) for words, cell in zip(said, cells, strict=True))
+        if all(cell.strip() for cell in cells)
+        else ""
+        for cells in columns
+    ]
 
 
 def _names(cell: str, settings: NetworkSettings) -> set[str]:

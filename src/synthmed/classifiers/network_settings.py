@@ -79,7 +79,7 @@ class NetworkOptions(LearnerOptions):
         str,
         Meta(
             description="Column of the manifest, or several, separated by ;. A target is 1 when it is one of the "
-            ";-separated names in the cell."
+            ";-separated names in the cell; yes and no in a column `device` are the names device and no device."
         ),
     ]
     missing: Annotated[

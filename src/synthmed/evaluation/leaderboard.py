@@ -21,6 +21,7 @@ from synthmed.metrics.effects import EFFECT_COLUMNS, PREDICTOR_COLUMNS, predicto
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.quality import METRICS
 
+LEAKING = "tested on other images of the training patients, which flatters"
 ROC_POINTS = 101
 HISTORY_POINTS = 200
 SWEEP_COLUMNS = ("task", "generator", "arm", "kind", "share", "n_train", "outcome", "value", "low", "high")
@@ -142,7 +143,12 @@ def _effects(
             "copy_share": copied.value,
             "copy_limit": audits[name]["detection_limit"] if name in audits else None,
             "label_fidelity": claimed["value"] if claimed else None,
-            "note": "; ".join(filter(None, (versus["reason"], effect.reason, fid.reason, copied.reason))),
+            "note": "; ".join(
+                filter(
+                    None,
+                    (LEAKING if task["leaking"] else "", versus["reason"], effect.reason, fid.reason, copied.reason),
+                )
+            ),
         }
 
 

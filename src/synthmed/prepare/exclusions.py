@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 Missing = Literal["exclude", "keep"]
 Row = Mapping[str, str]
 
-DEVICE = "yes"
-"""Cell of the column `device`, and output of the device classifier, of a film with a device."""
+DEVICE = "device"
+"""Column that says yes or no, empty where unknown; and the target of the classifier that says it there."""
 MISSING = ""
 """What a rule says of an image whose cell is empty."""
 
@@ -287,10 +287,10 @@ class _Devices:
         """See _Rule. Images of other classes stay."""
         if row["label"] != self.rule.label:
             return None
-        cell = row["device"].strip().lower()
-        if cell not in (DEVICE, "no", ""):
+        cell = row[DEVICE].strip().lower()
+        if cell not in ("yes", "no", ""):
             raise InputError(
-                f"{self.images.path}: the device of {row['image']} is {row['device']!r}; it is 'yes', 'no' or empty"
+                f"{self.images.path}: the device of {row['image']} is {row[DEVICE]!r}; it is 'yes', 'no' or empty"
             )
         source = "data"
         if not cell:
@@ -299,9 +299,9 @@ class _Devices:
             if row["image"] not in self.likelihood:
                 raise InputError(f"{self.path}: no likelihood of {row['image']}; predict {self.images.path} again")
             source = "classifier"
-            cell = DEVICE if self.likelihood[row["image"]] >= self.classifier["threshold"] else "no"
+            cell = "yes" if self.likelihood[row["image"]] >= self.classifier["threshold"] else "no"
         self.asked[source, cell] += 1
-        return f"by the {source}" if cell == DEVICE else None
+        return f"by the {source}" if cell == "yes" else None
 
     def summary(self) -> dict | None:
         """The entry `devices` of the report; None when the rule is not applied."""
@@ -310,7 +310,7 @@ class _Devices:
         return {
             "label": self.rule.label,
             **{
-                f"from_{source}": {answer: self.asked[source, answer] for answer in (DEVICE, "no")}
+                f"from_{source}": {answer: self.asked[source, answer] for answer in ("yes", "no")}
                 for source in ("data", "classifier")
             },
             "classifier": self.classifier,

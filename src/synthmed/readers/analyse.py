@@ -25,7 +25,7 @@ from synthmed.metrics.classification import clopper_pearson
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.reading import detectable, detection, equivalence_power, guessing_p
 from synthmed.metrics.statistics import case_mean, equivalence_p, mean_estimate, paired, readers_test
-from synthmed.readers.study import Roles, Study, read_study
+from synthmed.readers.study import SYNTHETIC, Roles, Study, read_study
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def analyse_readers(settings: AnalysisSettings, *, study: Path, key: Path, answe
     asked = read_study(study)
     settings.roles.check(asked)
     found = read_answers(answers, asked, key)
-    called = found.given[settings.roles.synthetic] == "yes"
+    called = found.given[settings.roles.synthetic] == SYNTHETIC
     write_json(
         out,
         {

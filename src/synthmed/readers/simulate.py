@@ -20,7 +20,7 @@ from synthmed.core.settings import Seed, Share
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.readers.answers import checksum
-from synthmed.readers.study import Roles, Study, read_study
+from synthmed.readers.study import REAL, SYNTHETIC, Roles, Study, read_study
 from synthmed.training.seeds import seed_of
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def _given(roles: Roles, study: Study, skill: Skill, synthetic, labels, evidence
     """Answers to every question, in the order of the items."""
     found = {name: [next(iter(question.answers))] * len(labels) for name, question in study.questions.items()}
     seen = evidence(synthetic, skill.d_prime, shared[0]) - skill.bias
-    found[roles.synthetic] = ["yes" if one > 0 else "no" for one in seen]
+    found[roles.synthetic] = [SYNTHETIC if one > 0 else REAL for one in seen]
     if roles.certainty is not None:
         levels = list(study.questions[roles.certainty].answers)
         cuts = special.ndtri((1 + np.arange(1, len(levels)) / len(levels)) / 2)

@@ -25,6 +25,9 @@ from synthmed.data.imageset import ImageSet, encode_png, write_image_set
 from synthmed.metrics.outliers import nearer_to_another
 from synthmed.training.seeds import seed_of
 
+SYNTHETIC, REAL = "synthetic", "real"
+"""Answers to the question whether an image is synthetic."""
+
 logger = logging.getLogger(__name__)
 
 KEY = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$", description="lower-case letters, digits and _")]
@@ -122,7 +125,7 @@ class Study:
 class Roles:
     """Which questions mean what."""
 
-    synthetic: Annotated[str, Meta(description="Question whether an image is synthetic; its answers are yes and no.")]
+    synthetic: Annotated[str, Meta(description="Question whether an image is synthetic; answers: synthetic, real.")]
     diagnosis: Annotated[str | None, Meta(description="Question of its class; its answers are labels. null: none.")]
     certainty: Annotated[
         str | None,
@@ -139,8 +142,10 @@ class Roles:
         for name in filter(None, named):
             if name not in study.questions:
                 raise InputError(f"settings roles name {name!r}, but the questions are {list(study.questions)}")
-        if set(study.questions[self.synthetic].answers) != {"yes", "no"}:
-            raise InputError(f"setting roles.synthetic is {self.synthetic!r}, whose answers are not yes and no")
+        if set(study.questions[self.synthetic].answers) != {SYNTHETIC, REAL}:
+            raise InputError(
+                f"setting roles.synthetic is {self.synthetic!r}, whose answers are not {SYNTHETIC!r} and {REAL!r}"
+            )
         for name in self.scores:
             if not all(re.fullmatch(r"-?\d+(\.\d+)?", answer) for answer in study.questions[name].answers):
                 raise InputError(f"setting roles.scores names {name!r}, whose answers are no numbers")
