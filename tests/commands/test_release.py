@@ -24,7 +24,8 @@ WHO = ("Ludmila", "MRN-4711", "/home/mueller", "ward7")
 """Planted: a patient, a number, a folder and a host, in every place that could let them through."""
 EFFECT = dict.fromkeys(EFFECT_COLUMNS, "") | {
     "task": "by_patch", "note": LEAKING, "generator": "DCGAN", "arm": "Real + DCGAN", "outcome": "AUROC",
-    "effect": "-0.02", "effect_low": "-0.04", "effect_high": "0.01", "verdict": "no evidence of a difference", "label_fidelity": "0.61",
+    "effect": "-0.02", "effect_low": "-0.04", "effect_high": "0.01", "verdict": "no evidence of a difference",
+    "label_fidelity": "0.61",
 }  # fmt: skip
 
 
