@@ -18,6 +18,10 @@ from synthmed.steps import STEPS, Argument, Step, step_code
 logger = logging.getLogger("synthmed")
 
 
+def _description(step: Step) -> str:
+    return f"{step.help} ({step.module})."
+
+
 def _step_parser(parser: argparse.ArgumentParser, step: Step) -> None:
     parser.add_argument("--settings", type=Path, required=True, metavar="FILE", help="settings of the step, JSON")
     parser.add_argument("--log", type=Path, metavar="FILE", help="also write the log here")
@@ -39,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"synthmed {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, step in STEPS.items():
-        _step_parser(verbs.add_parser(verb, help=step.help, description=f"{step.help} ({step.module})."), step)
+        _step_parser(verbs.add_parser(verb, help=step.help, description=_description(step)), step)
 
     images = verbs.add_parser("images", help="look at an image set, or check it")
     kinds = images.add_subparsers(dest="what", required=True, metavar="show|check")
@@ -107,6 +111,10 @@ def _parser() -> argparse.ArgumentParser:
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     if argv[:1] == ["run"] and argv[1:] not in (["-h"], ["--help"]):  # the others are Snakemake's, options too
         return argparse.Namespace(verb="run", arguments=argv[1:])
+    if argv[:1] and argv[0] in STEPS:  # without the parsers of a hundred others
+        parser = argparse.ArgumentParser(prog=f"synthmed {argv[0]}", description=_description(STEPS[argv[0]]))
+        _step_parser(parser, STEPS[argv[0]])
+        return parser.parse_args(argv[1:], argparse.Namespace(verb=argv[0]))
     return _parser().parse_args(argv)
 
 

@@ -1,13 +1,17 @@
 """A copy of the repository in a temporary folder, with a tiny params.yaml, in which Snakemake and DVC really run."""
 
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
+
+from synthmed.core import forkserver
 
 ROOT = Path(__file__).parents[2]
 CARRIED = (
@@ -40,17 +44,26 @@ def merge(base: dict, overlay: dict) -> dict:
     return merged
 
 
-class Checkout:
-    """One checkout with its own working tree; `run` runs a command in it as a user would."""
+@cache
+def fork_server() -> dict[str, str]:
+    """One for all checkouts of this process, as `synthmed run` starts one: half of their time would be imports."""
+    server = forkserver.started(os.environ | {"OMP_NUM_THREADS": "1"})
+    atexit.register(server.__exit__, None, None, None)
+    return server.__enter__()
 
-    def __init__(self, path: Path):
+
+class Checkout:
+    """One checkout with its own working tree; `run` runs a command in it as a user would, with steps of a fork server
+    or without."""
+
+    def __init__(self, path: Path, forked: bool = True):
         self.path = path
         binaries = Path(sys.executable).parent
         self.environment = {
             **{
                 key: value
                 for key, value in os.environ.items()
-                if not key.startswith(("SNAKEMAKE", "DVC", "GIT_", "PYTHONDONTWRITE"))
+                if not key.startswith(FOREIGN)
             },
             "PATH": f"{binaries}:{os.environ['PATH']}",
             "PYTHONPATH": str(path / "src"),
@@ -59,6 +72,7 @@ class Checkout:
             "XDG_CACHE_HOME": str(path.parent / "home" / ".cache"),
             "DVC_NO_ANALYTICS": "1",
             "MPLCONFIGDIR": str(path.parent / "home"),
+            **(fork_server() if forked else {}),
         }
         (path.parent / "home").mkdir(exist_ok=True)
 
@@ -119,7 +133,7 @@ def tiny_params(overlay: str = "tiny.yaml") -> dict:
     return json.loads(json.dumps(merge(base, tiny)))
 
 
-def new_checkout(folder: Path, overlay: str | None = "tiny.yaml") -> Checkout:
+def new_checkout(folder: Path, overlay: str | None = "tiny.yaml", *, forked: bool = True) -> Checkout:
     """overlay: which tiny settings, a file beside this one; None: params.yaml as it is."""
     folder.mkdir(parents=True)
     for name in CARRIED:
@@ -132,7 +146,7 @@ def new_checkout(folder: Path, overlay: str | None = "tiny.yaml") -> Checkout:
             shutil.copy(source, folder / name)
     if overlay is not None:
         (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(overlay), sort_keys=False))
-    checkout = Checkout(folder)
+    checkout = Checkout(folder, forked)
     checkout.git("init", "-q", "-b", "main")
     checkout.git("config", "user.name", "test")
     checkout.git("config", "user.email", "test@localhost")

@@ -53,7 +53,7 @@ def jobs(checkout: Checkout) -> list[list[str]]:
 
 
 def test_jobs_run_on_the_cluster_and_a_cancelled_training_goes_on(slurm, tmp_path):
-    checkout = new_checkout(tmp_path / "project")
+    checkout = new_checkout(tmp_path / "project", forked=False)
     checkout.environment.update(slurm)
     training = {"trainings__normal__steps": 1000, "training__save_every": 20, "training__log_every": 20}
     checkout.edit_params(**{f"experiments__tuberculosis__generators__dcgan__{name}": v for name, v in training.items()})
@@ -94,7 +94,7 @@ def test_jobs_run_on_the_cluster_and_a_cancelled_training_goes_on(slurm, tmp_pat
 
 def test_rules_that_ask_for_a_gpu_are_sent_to_the_partition_that_has_them(tmp_path):
     """Of all experiments; a dry run, which needs no Slurm."""
-    checkout = new_checkout(tmp_path / "project")
+    checkout = new_checkout(tmp_path / "project", forked=False)
     shutil.copy(ROOT / "params.yaml", checkout.path)
     planned = checkout.snakemake("-n", "--workflow-profile", "profiles/slurm")
     rules = re.findall(r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    resources: (.*)", planned.stdout, flags=re.MULTILINE)

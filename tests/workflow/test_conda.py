@@ -64,7 +64,7 @@ def conda(tmp_path) -> dict[str, str]:
 @pytest.mark.xdist_group("cluster")
 def test_a_rule_runs_inside_its_conda_environment(conda, tmp_path):
     """In a folder of its own, too. The environment has no torch, the Python that runs Snakemake has."""
-    checkout: Checkout = new_checkout(tmp_path / "project")
+    checkout: Checkout = new_checkout(tmp_path / "project", forked=False)
     for name in ("pyproject.toml", "requirements.in", "README.md"):
         shutil.copy(ROOT / name, checkout.path)
     lock = (ROOT / "requirements.lock").read_text()

@@ -26,7 +26,7 @@ def made(checkout: Checkout) -> dict[str, bytes]:
 @pytest.mark.xdist_group("cluster")
 def test_snakemake_killed_in_the_middle_of_a_training(tmp_path):
     """With -9; its training goes on alone, until that is killed, too. The same command then ends in the same bytes."""
-    checkout = new_checkout(tmp_path / "project")
+    checkout = new_checkout(tmp_path / "project", forked=False)
     training = {"trainings__normal__steps": 600, "training__save_every": 20, "training__log_every": 20}
     checkout.edit_params(**{f"experiments__tuberculosis__generators__dcgan__{name}": v for name, v in training.items()})
     checkout.snakemake(f"{FOLDER}/normal.pt")

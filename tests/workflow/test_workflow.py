@@ -87,7 +87,8 @@ def test_nothing_is_left_to_do_and_nothing_is_stale(finished):
 
 
 def test_two_runs_in_two_folders_are_equal_byte_for_byte(finished, tmp_path):
-    second = new_checkout(tmp_path / "second")
+    """The first by a fork server, the second without."""
+    second = new_checkout(tmp_path / "second", forked=False)
     second.snakemake()
     first, other = artefacts(finished), artefacts(second)
     assert first.keys() == other.keys()

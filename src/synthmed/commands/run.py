@@ -1,9 +1,10 @@
 """`synthmed run`: Snakemake, with a line for each finished experiment in place of hundreds for its steps.
 
 It starts the same `snakemake` that anyone can start, keeps all that this says in `logs/run.log`, and reads there what
-is done: nothing else depends on it.
+is done: nothing else depends on it. On one machine its steps are forked by a server (see core/forkserver.py).
 """
 
+import os
 import re
 import statistics
 import subprocess
@@ -11,8 +12,10 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
+from synthmed.core import forkserver
 from synthmed.core.errors import InputError
 
 LOG = Path("logs") / "run.log"
@@ -99,10 +102,16 @@ def run(arguments: Sequence[str]) -> int:
     log = folder / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "snakemake", *arguments]
-    with open(log, "w", encoding="utf-8") as kept:
+    elsewhere = any(re.match("--executor|-e|--profile|--workflow-profile|--sdm|--use-conda", one) for one in arguments)
+    with open(log, "w", encoding="utf-8") as kept, nullcontext({}) if elsewhere else forkserver.started() as server:
         try:
             with subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+                env=os.environ | server,
             ) as process:
                 try:
                     for said in told(_kept(process.stdout, kept), folder, time.monotonic):
