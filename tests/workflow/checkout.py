@@ -60,11 +60,7 @@ class Checkout:
         self.path = path
         binaries = Path(sys.executable).parent
         self.environment = {
-            **{
-                key: value
-                for key, value in os.environ.items()
-                if not key.startswith(FOREIGN)
-            },
+            **{key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)},
             "PATH": f"{binaries}:{os.environ['PATH']}",
             "PYTHONPATH": str(path / "src"),
             "OMP_NUM_THREADS": "1",
