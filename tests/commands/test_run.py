@@ -1,6 +1,7 @@
 """What a run tells of itself: from the lines of Snakemake's log to a line for each experiment."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,7 @@ def snakemake(tmp_path, monkeypatch):
         script.write_text(f"import sys\nprint({chr(10).join(lines)!r})\nsys.exit({status})\n")
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         monkeypatch.setattr(module.sys, "executable", sys.executable)
+        monkeypatch.setattr(module.forkserver, "started", lambda: nullcontext({"STEPS": "forked"}))
         return tmp_path / "there"
 
     return put
@@ -103,6 +105,17 @@ def test_all_that_snakemake_says_is_kept(snakemake, capsys):
     assert run(["--cores", "1", "--directory", str(there)]) == 0
     assert (there / "logs" / "run.log").read_text().splitlines()[:2] == TABLE[:2]
     assert capsys.readouterr().out == f"5 steps to 2 reports; details: {there}/logs/run.log\n"
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "said"), [([], "'forked'"), (["--executor=slurm"], "None"), (["--profile", "x"], "None")]
+)
+def test_steps_are_forked_on_one_machine_only(snakemake, elsewhere, said):
+    there = snakemake([], 0)
+    script = there.parent / "snakemake.py"
+    script.write_text("import os\nprint(repr(os.environ.get('STEPS')))\n")
+    assert run([*elsewhere, "--directory", str(there)]) == 0
+    assert (there / "logs" / "run.log").read_text() == f"{said}\n"
 
 
 def test_a_failed_run_fails_and_says_why(snakemake, capsys):

@@ -68,15 +68,16 @@ class Checkout:
             "XDG_CACHE_HOME": str(path.parent / "home" / ".cache"),
             "DVC_NO_ANALYTICS": "1",
             "MPLCONFIGDIR": str(path.parent / "home"),
-            **(fork_server() if forked else {}),
         }
+        self.forked = forked
         (path.parent / "home").mkdir(exist_ok=True)
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+        steps = self.forked and command[0] in ("snakemake", "dvc") and not {"-n", "settle"} & {*command}
         done = subprocess.run(
             command,
             cwd=self.path,
-            env=self.environment,
+            env=self.environment | (fork_server() if steps else {}),
             capture_output=True,
             text=True,
             check=False,
