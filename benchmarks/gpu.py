@@ -136,7 +136,7 @@ def of_singan(config: singan.Config, shape: tuple[int, int, int]) -> Iterator[Ca
         ) -> tuple[Callable[[], object], int]:
             count = 1 if variant.plain else group
             if variant.compiled:
-                raise NotImplementedError("its gradient penalty needs second derivatives")
+                raise InputError("its gradient penalty takes second derivatives, which torch.compile has none of")
             return singan.built(
                 config, (shape[0], *size), count, variant.memory_format, variant.precision, device
             ), count

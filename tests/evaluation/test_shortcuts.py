@@ -24,6 +24,11 @@ def skin(rng, tone=0):
     return np.clip(rng.normal([200 - tone, 160 - tone, 140 - tone], 4, (40, 40, 3)), 0, 255).astype(np.uint8)
 
 
+def change(chosen, folder, images, out):
+    files = {"out": folder / f"{out}.zip", "counts": folder / f"{out}.json"}
+    change_images(chosen, images=folder / f"{images}.zip", **files)
+
+
 @pytest.fixture
 def world(tmp_path):
     """20 images of each class, half of the melanomas and one benign image with a frame; half of the skins are dark."""
@@ -40,7 +45,7 @@ def world(tmp_path):
     write_image_set(tmp_path / "test.zip", rows)
     # One of them is not changed, so that test images and changed ones have other places.
     write_image_set(tmp_path / "some.zip", [row for row in rows if row[0]["image"] != "02.png"])
-    change_images(ChangeSettings("frame", "nearest", 1), images=tmp_path / "some.zip", out=tmp_path / "changed.zip")
+    change(ChangeSettings("frame", "nearest", 1), tmp_path, "some", "changed")
     return tmp_path
 
 
@@ -56,18 +61,34 @@ def test_frames_are_pasted_where_there_are_none_and_taken_off_where_there_are(wo
         assert frame_mask(was).any() == (row["change"] == "removed")
         assert frame_mask(now).any() == (row["change"] == "pasted")
         assert np.array_equal(was[15:25, 15:25], now[15:25, 15:25]), "the middle stays as it is"
+    of = {"pasted": {"benign": 18, "malignant": 10}, "removed": {"benign": 1, "malignant": 10}}
+    assert read_json(world / "changed.json") == of | {"unchanged": {}, "refused": {}}
+
+
+def test_frames_that_are_not_found_or_cannot_be_taken_off_are_counted_and_left_out(tmp_path):
+    rng = np.random.default_rng(0)
+    covered = np.full((40, 40, 3), 5, np.uint8)
+    covered[19:21, 19:21] = 200  # within the soft edge of the frame, so that no crop is without
+    shown = {"a.png": skin(rng), "b.png": covered, "c.png": paste_frame(skin(rng), rng)}
+    fields = {"label": "malignant", "frame": "yes"}
+    rows = [({"image": name, "patient": name, **fields}, pixels) for name, pixels in shown.items()]
+    write_image_set(tmp_path / "images.zip", rows)
+    change(ChangeSettings("frame", "crop", 1), tmp_path, "images", "out")
+    assert ImageSet(tmp_path / "out.zip").column("origin") == ["c.png"]
+    one = {"malignant": 1}
+    assert read_json(tmp_path / "out.json") == {"pasted": {}, "removed": one, "unchanged": one, "refused": one}
 
 
 def test_without_a_column_frames_are_looked_for(world):
     chosen = ChangeSettings(None, "fsr", 1)
-    change_images(chosen, images=world / "some.zip", out=world / "again.zip")
+    change(chosen, world, "some", "again")
     kinds = [row["change"] for row in ImageSet(world / "again.zip").rows]
     assert kinds == [row["change"] for row in ImageSet(world / "changed.zip").rows]
 
 
 def test_a_column_that_says_neither_yes_nor_no_is_refused(world):
     with pytest.raises(InputError, match=r"column 'ita', not yes or no"):
-        change_images(ChangeSettings("ita", "nearest", 1), images=world / "test.zip", out=world / "x.zip")
+        change(ChangeSettings("ita", "nearest", 1), world, "test", "x")
 
 
 class Middle(torch.nn.Module):
@@ -101,7 +122,7 @@ def test_further_sets_are_scored_by_every_arm(world, monkeypatch):
 # -------------------------------------------------------------------------------------------------------- the measures
 def settings(**changes):
     values = {
-        "sensitivity": 0.9, "tags": ("frame",), "skin_tones": {"light": 41.0, "dark": 0.0}, "skin_tone_column": "ita",
+        "sensitivity": 0.9, "tags": ("frame",), "skin_tones": {"light": 41.0, "dark": None}, "skin_tone_column": "ita",
         "classes": CLASSES, "positive": "malignant", "threshold": 0.5, "alpha": 0.05, "margin": 0.05,
     }  # fmt: skip
     return ShortcutSettings(**(values | changes))
@@ -242,9 +263,24 @@ def test_columns_that_there_are_not_are_refused(measured, changes, said):
         measured(settings(**changes))
 
 
-def test_skin_tones_must_fall():
-    with pytest.raises(InputError, match="lightest first"):
-        settings(skin_tones={"dark": 10.0, "light": 41.0})
+@pytest.mark.parametrize(
+    "tones",
+    [
+        {"dark": 10.0, "light": 41.0, "rest": None},
+        {"light": 41.0, "dark": 10.0},
+        {"light": 41.0, "between": None, "dark": None},
+        {"light": 41.0, "dark": 41.0, "rest": None},
+    ],
+)
+def test_skin_tones_fall_and_the_last_one_takes_the_rest(tones):
+    with pytest.raises(InputError, match=r"lightest first, .* and give the last one, and no other, null"):
+        settings(skin_tones=tones)
+
+
+def test_skin_tones_that_pass():
+    settings(skin_tones={})
+    settings(skin_tones={"all": None})
+    settings(skin_tones={"light": 41.0, "brown": 10.0, "dark": None})
 
 
 def test_other_images_are_refused(measured, world):

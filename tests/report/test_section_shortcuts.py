@@ -53,6 +53,7 @@ def run(tmp_path):
         "arms": {"real": measured("real", 0.6), "only_gan": measured("only_gan", 0.2)},
     }  # fmt: skip
     write_json(tmp_path / "r.json", result)
+    write_json(tmp_path / "counts.json", {"unchanged": {}, "refused": {"benign": 1, "malignant": 2}})
     arms = {
         name: {"title": title, "kind": "real" if name == "real" else "synthetic_only", "share": 0.0, "trainings": 1}
         | {"set": None if name == "real" else "gan", "tests": {}, "versus_reference": None}
@@ -61,7 +62,12 @@ def run(tmp_path):
     shared = {"outcome": "auroc", "outcomes": {"auroc": {"title": "AUROC"}}, "classes": ["benign", "malignant"]}
     write_json(tmp_path / "v.json", {"arms": arms, **shared})
     out = [tmp_path / path for path in SECTION.files("shortcuts")]
-    files = {"shortcuts": tmp_path / "r.json", "verdicts": tmp_path / "v.json", "document": None}
+    files = {
+        "shortcuts": tmp_path / "r.json",
+        "verdicts": tmp_path / "v.json",
+        "counts": tmp_path / "counts.json",
+        "document": None,
+    }
     from synthmed.report.results import GeneratorEntry
 
     chosen = ShortcutsSettings({"gan": GeneratorEntry(**GENERATORS["gan"])}, "benign", 2)
@@ -75,6 +81,10 @@ def test_numbers_words_and_pictures(run):
     assert "60.0 % (95 % interval 10.0 % to 90.0 %) malignant" in page["html"]
     assert "fewer decisions switch than with real images alone after training on: cGAN only" in page["html"]
     assert "more switch" not in page["html"]
+    assert (
+        "0 images said to have a\nframe where none is found, 3 images whose frame could not be taken off"
+        in page["html"]
+    )
     rows = read_csv(run / "tables" / "shortcuts.switches.csv")
     assert [row["arm"] for row in rows] == ["Real only", "cGAN only"]
     assert (rows[0]["pasted_difference"], rows[1]["pasted_difference"]) == ("", "-0.4")

@@ -22,6 +22,7 @@ rule change_images:
         code=code("results/{experiment}/settings/change_images.json"),
     output:
         out="results/{experiment}/shortcuts/changed.zip",
+        counts="results/{experiment}/shortcuts/changed.json",
     log:
         "logs/{experiment}/change_images.log",
     benchmark:
@@ -81,6 +82,7 @@ rule section_shortcuts:
         verdicts=of_shortcuts("verdicts.json"),
         test="results/{experiment}/images/test.zip",
         changed="results/{experiment}/shortcuts/changed.zip",
+        counts="results/{experiment}/shortcuts/changed.json",
         document=document,
         code=code("results/{experiment}/settings/section.shortcuts.json"),
     output:

@@ -25,9 +25,9 @@ for experiment in EXPERIMENTS:
                 "score-segmenters", f"{folder}/score_segmenters.{task}.json", {**model["scoring"], **sets, "arms": arms}
             )
         else:
-            arms = arms_of(experiment, task)
+            arms, drawn = arms_of(experiment, task), augmented_arms(experiment, task)
             for arm in arms:
-                augmented = entry["classic_augmentation"] if arm in augmented_arms(experiment, task) else None
+                augmented = entry["classic_augmentation"] if arm in drawn else None
                 listed = {"arm": None if arm == "real" else arm, "augmentation": augmented}
                 content = {**model["training"], **seed, **sets, **listed}
                 declare("train-classifier", f"{folder}/train_arm.{task}.{arm}.json", content)

@@ -24,7 +24,7 @@ def describe(
     else:
         settings = parse(model_class.Config, plain(config), "settings.config")
     classes = ("first", "second") if "image" in model_class.needs else ("first",)
-    given = [mask_channels] if "mask" in model_class.needs else []  # of what needs none by its settings it is not asked
+    given = [mask_channels] if "mask" in model_class.needs else []
     rows = layers(model_class(settings, image_shape, classes, *given))
     lines = [f"{model}, images {_shape(image_shape)} (channels × height × width)", f"{settings}"]
     width = max(len(name) for layer in rows for name in (layer.name, layer.network)) + 4

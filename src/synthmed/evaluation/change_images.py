@@ -5,6 +5,7 @@ in its frame shows whether they do.
 """
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,6 +14,7 @@ import numpy as np
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
+from synthmed.core.files import write_json
 from synthmed.core.settings import Seed
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
@@ -22,6 +24,8 @@ from synthmed.training.seeds import seed_of
 logger = logging.getLogger(__name__)
 
 PASTED, REMOVED = "pasted", "removed"
+UNCHANGED, REFUSED = "unchanged", "refused"
+"""Images that have no changed version: nothing was found to take off, and what the method says that it cannot do."""
 
 
 @dataclass(frozen=True)
@@ -45,34 +49,47 @@ class ChangeSettings(ChangeOptions):
 
 
 @step("change-images")
-def change_images(settings: ChangeSettings, *, images: Path, out: Output) -> None:
+def change_images(settings: ChangeSettings, *, images: Path, out: Output, counts: Output) -> None:
     """Paste a frame on every image without one, and take it off every image that has one.
 
     images: image set of three channels. out: image set of the changed images, with the columns of the others and
-    `origin`, the image it was made from, and `change`, pasted or removed. An image that is said to have a frame where
-    none is found stays out. Raises InputError when settings.tag is no column with yes or no, and when the images are
-    grey.
+    `origin`, the image it was made from, and `change`, pasted or removed. Left out is an image that is said to have a
+    frame where none is found (unchanged), and one whose frame the method cannot take off (refused). counts (JSON): of
+    each of these four the images of each class. Raises InputError when settings.tag is no column with yes or no, and
+    when the images are grey.
     """
     found = ImageSet(images)
-    rows, untouched = [], 0
+    changed, became = [], []
     for row, pixels, *_ in found.entries():
         if pixels.shape[2] != 3:
             raise InputError(f"{images}: frames are looked for in colour, but images have {pixels.shape[2]} channels")
-        rng = np.random.default_rng(seed_of("frame", settings.seed, row["image"]))
-        change = REMOVED if _has_frame(settings, row, pixels, images) else PASTED
-        changed = (
-            dermoscopy.paste_frame(pixels, rng)
-            if change == PASTED
-            else dermoscopy.remove_frame(pixels, settings.removal, rng)
-        )
-        if np.array_equal(changed, pixels):
-            untouched += 1
+        change, now = _changed(settings, row, pixels, images)
+        became.append((change, row["label"]))
+        if now is None:
             continue
-        name = f"{Path(row['image']).stem}_{change}.png"
         kept = {key: value for key, value in row.items() if key != "mask"}
-        rows.append((kept | {"image": name, "origin": row["image"], "change": change}, changed))
-    write_image_set(out, rows)
-    logger.info("%s: %d images, %d with a frame that is not found left out", out, len(rows), untouched)
+        kept |= {"image": f"{Path(row['image']).stem}_{change}.png", "origin": row["image"], "change": change}
+        changed.append((kept, now))
+    write_image_set(out, changed)
+    counted = {
+        change: dict(sorted(Counter(label for what, label in became if what == change).items()))
+        for change in (PASTED, REMOVED, UNCHANGED, REFUSED)
+    }
+    write_json(counts, counted)
+    logger.info("%s: %s", out, ", ".join(f"{sum(of_class.values())} {change}" for change, of_class in counted.items()))
+
+
+def _changed(settings: ChangeSettings, row: dict, pixels: np.ndarray, path: Path) -> tuple[str, np.ndarray | None]:
+    """What became of an image, and its changed version (H, W, 3), None where there is none."""
+    rng = np.random.default_rng(seed_of("frame", settings.seed, row["image"]))
+    if not _has_frame(settings, row, pixels, path):
+        return PASTED, dermoscopy.paste_frame(pixels, rng)
+    try:
+        bare = dermoscopy.remove_frame(pixels, settings.removal, rng)
+    except InputError as error:
+        logger.warning("%s: %s: the frame stays on: %s", path, row["image"], error)
+        return REFUSED, None
+    return (UNCHANGED, None) if np.array_equal(bare, pixels) else (REMOVED, bare)
 
 
 def _has_frame(settings: ChangeSettings, row: dict, pixels: np.ndarray, path: Path) -> bool:

@@ -45,10 +45,10 @@ class ShortcutOptions:
         tuple[str, ...], Meta(description="Columns of the images with yes or no that make two subgroups each.")
     ]
     skin_tones: Annotated[
-        dict[str, Annotated[float, Meta(ge=-90, le=90)]],
+        dict[str, Annotated[float, Meta(ge=-90, le=90)] | None],
         Meta(
-            description="Subgroups of skin tones, lightest first: name → the angle above which skin is of it; the last "
-            "one takes the rest. {}: none.",
+            description="Subgroups of skin tones, lightest first: name → the angle above which skin is of it; of the "
+            "last one null, it takes the rest. {}: none.",
             extra_json_schema={"unit": "degrees"},
         ),
     ]
@@ -58,8 +58,12 @@ class ShortcutOptions:
     ]
 
     def __post_init__(self) -> None:
-        if any(after >= before for before, after in pairwise(self.skin_tones.values())):
-            raise InputError(f"setting skin_tones is {dict(self.skin_tones)}; name the lightest first, angles falling")
+        *limits, rest = self.skin_tones.values() or (None,)
+        if rest is not None or None in limits or any(after >= before for before, after in pairwise(limits)):
+            raise InputError(
+                f"setting skin_tones is {dict(self.skin_tones)}; name the lightest first, angles falling, and give the "
+                "last one, and no other, null: it takes the rest"
+            )
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ def measure_shortcuts(
     """
     columns = [f"p_{name}" for name in settings.classes]
     own, other = read_scores(scores, columns), read_scores(further, columns)
-    found, described = _Classifiers(settings, own, other, read_json(summary)), read_json(summary)["arms"]
+    summarised = read_json(summary)
+    found, described = _Classifiers(settings, own, other, summarised), summarised["arms"]
     images = ImageSet(test)
     if set(images.column("image")) != set(own.cases[TEST].images.tolist()):
         raise InputError(f"{test}: other images than those of {scores}; make the scores again")
@@ -276,11 +281,11 @@ def _groups(settings: ShortcutSettings, images: ImageSet, order: np.ndarray) -> 
         tones = np.array([float(cell) if cell else np.nan for cell in cells])
     else:
         raise InputError(f"{images.path}: has no column {settings.skin_tone_column!r}; set skin_tone_column to null")
-    above, names = np.inf, list(settings.skin_tones)
-    for name, edge in settings.skin_tones.items():
-        lowest = edge if name != names[-1] else -np.inf
+    above = np.inf
+    for name, limit in settings.skin_tones.items():
+        lowest = -np.inf if limit is None else limit
         yield f"skin: {name}", (tones <= above) & (tones > lowest)
-        above = edge
+        above = lowest
 
 
 def _sizes(found: _Classifiers, where: np.ndarray) -> dict[str, int]:

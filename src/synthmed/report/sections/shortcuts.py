@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from synthmed.core.files import read_json
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
@@ -199,13 +200,15 @@ def section(
     verdicts: Path,
     test: Path,
     changed: Path,
+    counts: Path,
     document: Path | None,
     section: Output,
     out: list[Output],
 ) -> None:
     """The report's section on what classifiers look at beside the disease.
 
-    shortcuts: of `measure-shortcuts`; verdicts: of its task; test, changed: the test images as they are, and changed.
+    shortcuts: of `measure-shortcuts`; verdicts: of its task; test, changed: the test images as they are, and changed;
+    counts: what became of them (`change-images`).
     """
     result = read_result(shortcuts)
     found = {
@@ -214,6 +217,7 @@ def section(
         "task": read_task(verdicts, settings.generators),
         "test": ImageSet(test),
         "changed": ImageSet(changed),
+        "left_out": {what: sum(read_json(counts)[what].values()) for what in ("unchanged", "refused")},
         "sizes": "; ".join(
             f"{group_words(name)} {' and '.join(f'{count} {label}' for label, count in sizes.items())}"
             for name, sizes in _sizes(result)
