@@ -198,7 +198,6 @@ def test_images_of_another_size_are_refused(tmp_path):
     [
         ({"samples": {"sick": 1}}, "samples.sick: the classes are"),
         ({"trainings": {"n": ["normal"], "a": ["normal"]}}, "2 trainings have this label"),
-        ({"trainings": {"n": ["normal", "abnormal"], "a": ["other"]}}, "unconditional and cannot be asked"),
         ({"trainings": {"n": ["normal"]}}, "2 checkpoints for the 1 trainings"),
         ({"repeats": 2}, "2 checkpoints for the 2 trainings .*, each 2 times"),
         (
@@ -217,6 +216,20 @@ def test_settings_that_do_not_fit_are_named(tmp_path, images, pair, changes, wor
     with pytest.raises(InputError, match=words):
         sample(settings(**changes), checkpoints=pair, images=images, synthetic=tmp_path / "s.zip")
     assert not (tmp_path / "s.zip").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "samples", "words"),
+    [
+        ("dcgan", {"normal": 2}, r"dcgan is unconditional and cannot be asked for 'normal'"),
+        ("inverter", {"unlabelled": 2}, r"samples\.unlabelled is only for one training of an unconditional model"),
+    ],
+)
+def test_a_model_is_asked_only_for_labels_that_it_can_make(tmp_path, images, model, samples, words):
+    both = [checkpoint(tmp_path / "b.pt", ("normal", "abnormal"), model)]
+    asked = settings(model=model, samples=samples, trainings={"all": ["normal", "abnormal"]})
+    with pytest.raises(InputError, match=words):
+        sample(asked, checkpoints=both, images=images, synthetic=tmp_path / "s.zip")
 
 
 def test_weights_that_do_not_fit_the_config_name_the_file(tmp_path, images, pair):
@@ -259,7 +272,6 @@ def test_a_model_of_several_classes_makes_unlabelled_samples(tmp_path, images):
         {"trainings": {"n": ["normal"]}},
         {"trainings": {"n": ["normal"], "a": ["abnormal"]}},
         {"trainings": {"both": ["normal", "abnormal"], "n": ["normal"]}},
-        {"trainings": {"both": ["normal", "abnormal"]}, "model": "inverter"},
     ],
 )
 def test_where_the_label_can_be_known_unlabelled_is_refused(tmp_path, images, changes):

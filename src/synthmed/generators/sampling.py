@@ -117,37 +117,48 @@ def from_checkpoint(saved: checkpoint.Checkpoint, path: Path) -> Generator:
     return restored
 
 
-def find_trainings(settings: SampleSettings, model_class: type[Generator]) -> dict[str, str]:
-    """Label → name of the training that makes it.
-
-    An unconditional model that was trained on several classes cannot be asked for one of them: its only label is
-    UNLABELLED. Raises InputError when a label has no training or several, or cannot be asked for.
-    """
+def find_trainings(settings: SampleSettings) -> dict[str, str]:
+    """Label → name of the training that makes it. Raises InputError when a label has no training or several, or when
+    UNLABELLED is asked of several trainings or of one of a single class."""
     found = {}
-    unconditional = model_class.needs.isdisjoint({"label", *SOURCES})
     for label in settings.samples:
         if label not in (*settings.classes, UNLABELLED):
             raise InputError(f"setting samples.{label}: the classes are {list(settings.classes)}")
         if label == UNLABELLED:
             (only, labels), *others = settings.trainings.items()
-            if others or len(labels) < 2 or not unconditional:
-                raise InputError(
-                    f"setting samples.{UNLABELLED} is only for one training of an unconditional model on several "
-                    f"classes, but {settings.model} has the trainings {dict(settings.trainings)}; ask for their labels"
-                )
+            if others or len(labels) < 2:
+                raise _not_unlabelled(settings)
             found[label] = only
             continue
         names = [name for name, labels in settings.trainings.items() if label in labels]
         if len(names) != 1:
             raise InputError(f"setting samples.{label}: {len(names)} trainings have this label ({names}), it needs one")
-        if unconditional and len(settings.trainings[names[0]]) > 1:
-            raise InputError(
-                f"setting trainings.{names[0]} is {list(settings.trainings[names[0]])}, but {settings.model} is "
-                f"unconditional and cannot be asked for {label!r}; train it on one class at a time, or ask for "
-                f"{UNLABELLED!r}"
-            )
         found[label] = names[0]
     return found
+
+
+def _not_unlabelled(settings: SampleSettings) -> InputError:
+    return InputError(
+        f"setting samples.{UNLABELLED} is only for one training of an unconditional model on several classes, but "
+        f"{settings.model} has the trainings {dict(settings.trainings)}; ask for their labels"
+    )
+
+
+def check_labels(settings: SampleSettings, trainings: Mapping[str, str], needs: frozenset[str]) -> None:
+    """Raise InputError when a model cannot be asked for a label. needs: of the model (`Generator.needs`).
+
+    One that needs neither label nor source and was trained on several classes is unconditional: it cannot be asked for
+    one of them, its only label is UNLABELLED.
+    """
+    unconditional = needs.isdisjoint({"label", *SOURCES})
+    for label, name in trainings.items():
+        if label == UNLABELLED and not unconditional:
+            raise _not_unlabelled(settings)
+        if label != UNLABELLED and unconditional and len(settings.trainings[name]) > 1:
+            raise InputError(
+                f"setting trainings.{name} is {list(settings.trainings[name])}, but {settings.model} is unconditional "
+                f"and cannot be asked for {label!r}; train it on one class at a time, or ask for {UNLABELLED!r}"
+            )
 
 
 def find_sources(
@@ -200,32 +211,32 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
         )
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
-    model_class = generators.load(settings.model)
-    trainings = find_trainings(settings, model_class)
-    if settings.truncation is not None and "w" not in model_class.spaces:
-        raise InputError(
-            f"setting sampling.truncation is {settings.truncation}, but {settings.model} has no space w; leave it out"
-        )
-    if settings.start_scale is not None and "origin" not in model_class.needs:
-        raise InputError(
-            f"setting sampling.start_scale is {settings.start_scale}, but {settings.model} varies no image; leave it "
-            "out"
-        )
+    trainings = find_trainings(settings)
     named = [(repeat, *training) for repeat in range(settings.repeats) for training in settings.trainings.items()]
     models = {
         (repeat, name): restore(Path(path), settings.model, labels)
         for (repeat, name, labels), path in zip(named, checkpoints, strict=True)
     }
-    legends = [model.legend for model in models.values()]
-    if any(legend != legends[0] for legend in legends):
+    first = next(iter(models.values()))
+    if any(model.legend != first.legend for model in models.values()):
         raise InputError(
             f"the trainings {list(settings.trainings)} differ in the channels or masks of their images; train them "
             "alike"
         )
+    check_labels(settings, trainings, first.needs)
+    if settings.truncation is not None and "w" not in first.spaces:
+        raise InputError(
+            f"setting sampling.truncation is {settings.truncation}, but {settings.model} has no space w; leave it out"
+        )
+    if settings.start_scale is not None and "origin" not in first.needs:
+        raise InputError(
+            f"setting sampling.start_scale is {settings.start_scale}, but {settings.model} varies no image; leave it "
+            "out"
+        )
     real, sources = None, {}
-    if not (needs := models[0, trainings[next(iter(trainings))]].needs).isdisjoint(SOURCES):
+    if not first.needs.isdisjoint(SOURCES):
         real = ImageSet(images)
-        sources = find_sources(settings, real, trainings, needs)
+        sources = find_sources(settings, real, trainings, first.needs)
 
     def rows() -> Iterator[tuple]:
         number, names = 0, _file_names(sorted(settings.samples))
@@ -249,7 +260,7 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
                 yield fields | found, *content
             logger.info(f"drew {settings.samples[label]} images of {label}{again}")
 
-    write_image_set(synthetic, rows(), legends[0])
+    write_image_set(synthetic, rows(), first.legend)
 
 
 def draw_images(

@@ -55,17 +55,22 @@ class Samples:
         self.low = 0
         """Consecutive checks below COLLAPSE_SHARE."""
         self.sources: list[Tensor | None] = []
+        """What the samples of each class are made from, uint8 (n, C, H, W); None: from noise alone."""
         self.real_diversity: list[float] = []
         for position, label in enumerate(model.classes):
             own = real(torch.nonzero(labels == position)[: ROWS * COLUMNS, 0])
             own, masks = own.tensor_split([model.image_shape[0]], dim=1)
-            given = {"mask": masks, "origin": own}
             if len(own) < 2 or diversity(own) == 0:
                 raise InputError(f"the real images of {label!r} are all the same; a generator needs different images")
             self.real_diversity.append(diversity(to_model(own)))
-            others = torch.nonzero(labels != position)[: ROWS * COLUMNS, 0]
-            given["image"] = real(others) if "image" in model.needs else None
-            self.sources.append(next((images for need, images in given.items() if need in model.needs), None))
+            if "mask" in model.needs:
+                self.sources.append(masks)
+            elif "origin" in model.needs:
+                self.sources.append(own)
+            elif "image" in model.needs:
+                self.sources.append(real(torch.nonzero(labels != position)[: ROWS * COLUMNS, 0]))
+            else:
+                self.sources.append(None)
 
     def draw(self) -> list[Tensor]:
         """For each class the samples of the fixed noise: float32 (n, C, H, W) on the CPU."""
