@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from synthmed.augment.classic import ClassicAugmentation
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.core.provenance import PACKAGE
@@ -26,6 +27,7 @@ from synthmed.evaluation.reidentify import (
 )
 from synthmed.evaluation.scores import read_scores
 from synthmed.extractors import domain
+from synthmed.extractors.features import FeatureSettings, features
 from synthmed.report.sections import reidentification as report
 
 PATIENTS, SIZE = 6, 16
@@ -49,6 +51,11 @@ DOCUMENT = PACKAGE / "report" / "references" / "pathology_patches.yaml"
 LEARN = domain.DomainSettings(
     classes=SETTINGS.classes, seed=0, input_size=SIZE, patch=5, filters=12, windows=1, patches=3000, iterations=5,
     whitening=0.1, threshold=0.5, threads=1, view="image",
+)  # fmt: skip
+AUGMENTATION = ClassicAugmentation(horizontal_flip=False, rotation=0.0, zoom=0.0, padding="black")
+FEATURES = FeatureSettings(
+    input_size=None, batch_size=64, threads=1, device="cpu", precision="fp32", extractor="domain", view="image",
+    draws=0, augmentation=AUGMENTATION, seed=1,
 )  # fmt: skip
 COMPARE = CompareIdentitiesSettings(alpha=0.05, margin=0.1)
 
@@ -95,11 +102,21 @@ def sets(tmp_path_factory):
     return folder
 
 
+def features_of(path, folder, weights):
+    out = folder / f"{path.stem}.npz"
+    features(FEATURES, images=path, weights=weights, out=out)
+    return out
+
+
 def run(sets, tmp_path, settings=SETTINGS, names=("copier", "dreamer"), **inputs):
     files = {name: sets / f"{name}.zip" for name in ("train", "unseen")}
     files |= {"synthetic": [sets / f"{name}.zip" for name in names], "weights": sets / "domain.pt", "pretrained": None}
+    files |= inputs
     outputs = {name: tmp_path / f"{name}.csv" for name in ("scores", "retrieval", "summary")}
-    reidentify(settings, **(files | inputs), **outputs)
+    if "features" not in files:
+        whole = [files["train"], files["unseen"], *files["synthetic"]] if "plain" in settings.variants else []
+        files["features"] = [features_of(path, tmp_path, files["weights"]) for path in whole]
+    reidentify(settings, **files, **outputs)
     compare_identities(COMPARE, **outputs, out=tmp_path / "results.json")
     return read_json(tmp_path / "results.json"), outputs
 
@@ -171,6 +188,31 @@ def test_the_nearest_image_gives_the_source_away_where_it_does(sets, tmp_path, f
     assert row_of(found[0])["tests"]["dreamer"]["retrieved"]["value"] < 0.3
     scores = read_scores(outputs["retrieval"], ["retrieved"])
     assert set(scores.cases) == {"4.changed", "4.exact"}
+
+
+def test_features_that_there_are_are_taken_and_not_computed_again(sets, tmp_path, found, monkeypatch):
+    settings = replace(SETTINGS, sets=("copier",), variants=("plain",), patients=(6,))
+    train, unseen, copier = (
+        features_of(sets / f"{name}.zip", tmp_path, sets / "domain.pt") for name in ("train", "unseen", "copier")
+    )
+    computed = []
+    original = module._computed
+    monkeypatch.setattr(module, "_computed", lambda *rest: computed.append(len(rest[1])) or original(*rest))
+    results, _ = run(sets, tmp_path, settings, names=("copier",), features=[train, unseen, copier])
+    assert computed == [6 * PATIENTS], "of the changed images alone"
+    assert row_of(results)["tests"]["copier"]["top1"] == row_of(found[0])["tests"]["copier"]["top1"]
+    with pytest.raises(InputError, match=r"unseen\.npz: of other images than .*train\.zip"):
+        run(sets, tmp_path, settings, names=("copier",), features=[unseen, train, copier])
+    with pytest.raises(InputError, match="2 feature files for 3 sets"):
+        run(sets, tmp_path, settings, names=("copier",), features=[train, unseen])
+    with pytest.raises(InputError, match="3 feature files for 3 sets"):
+        run(
+            sets,
+            tmp_path,
+            replace(settings, variants=("normalised",)),
+            names=("copier",),
+            features=[train, unseen, copier],
+        )
 
 
 def test_fewer_patients_are_among_more_and_classes_take_turns():

@@ -16,6 +16,14 @@ def asked_images(wildcards):
     ]
 
 
+def asked_features(wildcards):
+    """Features of the real training images, the unseen ones and these sets, or [] where no image is shown as it is."""
+    asked = reidentification(wildcards.experiment)
+    sets = ["train", "unseen", *(f"synthetic/{name}" for name in asked_generators(wildcards.experiment))]
+    folder = f"results/{wildcards.experiment}/features/{asked['extractor']}/plain"
+    return [f"{folder}/{name}.npz" for name in sets] if "plain" in asked["variants"] else []
+
+
 def recogniser_weights(wildcards):
     """Pretrained weights that the network which knows patients starts from, or []."""
     name = reidentification(wildcards.experiment)["recogniser"].get("pretrained")

@@ -46,6 +46,7 @@ rule reidentify:
         train="results/{experiment}/images/train.zip",
         unseen="results/{experiment}/images/unseen.zip",
         synthetic=asked_images,
+        features=asked_features,
         weights=asked_extractor,
         pretrained=recogniser_weights,
         code=code("results/{experiment}/settings/reidentify.json"),

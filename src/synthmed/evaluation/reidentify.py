@@ -26,8 +26,10 @@ from synthmed.core.files import hash_file, write_json
 from synthmed.core.provenance import code_hashes
 from synthmed.core.settings import Count, Seed, Share
 from synthmed.core.step import Output, step
+from synthmed.data.features import read_features
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.scores import Cases, Scores, write_scores
+from synthmed.extractors.extractor import Extractor
 from synthmed.extractors.features import FeatureOptions, load_extractor
 from synthmed.metrics.reidentification import CHANGED, SEEN, TOP, UNSEEN, chance, rank_of, sources_found
 from synthmed.metrics.stains import colours_of, normalised
@@ -146,6 +148,7 @@ def reidentify(
     train: Path,
     unseen: Path,
     synthetic: list[Path],
+    features: list[Path],
     weights: Path | None,
     pretrained: Path | None,
     scores: Output,
@@ -155,7 +158,8 @@ def reidentify(
     """Train classifiers of patients on real images, and ask them whose other images are.
 
     train: image set that the generators learned from; unseen: further images of its patients; synthetic: in the order
-    of settings.sets; weights: of the extractor; pretrained: those that a network starts from. An image that was made
+    of settings.sets; features: of all these sets, in this order, by settings.extractor, where settings.variants has
+    plain, else none; weights: of the extractor; pretrained: those that a network starts from. An image that was made
     from a training image (column `origin`) is that one's patient's; a set without such images has no right patients,
     and is not asked. Every classifier is trained on all training images of its patients, and its weights are those with
     the lowest loss on these, as an attacker who has them would choose.
@@ -169,8 +173,14 @@ def reidentify(
     """
     if len(synthetic) != len(settings.sets):
         raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
+    if len(features) != ("plain" in settings.variants) * (2 + len(synthetic)):
+        raise InputError(
+            f"{len(features)} feature files for {2 + len(synthetic)} sets; give those of train, unseen, synthetic in "
+            "this order, or none where setting variants does not name plain"
+        )
     torch.set_num_threads(settings.threads)
-    real = {SEEN: _read(train), UNSEEN: _read(unseen)}
+    files = dict(zip([train, unseen, *synthetic], features, strict=True)) if features else {}
+    real = {SEEN: _read(train, files.get(train)), UNSEEN: _read(unseen, files.get(unseen))}
     order = patients_in_order(real[SEEN], set(real[UNSEEN].patients), settings.classes, settings.seed)
     if len(order) < settings.patients[-1]:
         raise InputError(
@@ -180,13 +190,16 @@ def reidentify(
     changed = _changed(real[SEEN], settings)
     inputs, origins = {**real, CHANGED: changed}, {CHANGED: np.arange(len(changed))}
     for name, path in zip(settings.sets, synthetic, strict=True):
-        if (found := _made(path, real[SEEN])) is not None:
+        if (found := _made(_read(path, files.get(path)), path, real[SEEN])) is not None:
             inputs[name], origins[name] = found
     extractor, device = load_extractor(settings, weights), choose_device(settings.device)
     outcome = _Outcome({}, {}, {}, {}, [])
     for variant in settings.variants:
         shown = _variant(variant, inputs, train)
-        shown = {name: _with_features(extractor, images, settings, device) for name, images in shown.items()}
+        shown = {
+            name: _computed(extractor, images, settings, device) if images.features is None else images
+            for name, images in shown.items()
+        }
         for count in settings.patients:
             _ask(settings, variant, order[:count], shown, origins, pretrained, scores, outcome)
     columns = ("reidentified", "reidentified_top5", "chance")
@@ -221,17 +234,22 @@ class _Outcome(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------------------------------- images
-def _read(path: Path) -> Images:
+def _read(path: Path, features: Path | None) -> Images:
+    """An image set, with the features of its images where their file is given."""
     images = ImageSet(path)
-    columns = (np.array(images.column(name)) for name in ("image", "patient", "label"))
-    return Images(*columns, images.pixels)
+    names, patients, labels = (np.array(images.column(name)) for name in ("image", "patient", "label"))
+    if features is None:
+        return Images(names, patients, labels, images.pixels)
+    found = read_features(features).as_is()
+    if found.names.tolist() != names.tolist():
+        raise InputError(f"{features}: of other images than {path}; compute the features again")
+    return Images(names, patients, labels, images.pixels, found.features, found.needed_squares())
 
 
-def _made(path: Path, train: Images) -> tuple[Images, np.ndarray] | None:
+def _made(images: Images, path: Path, train: Images) -> tuple[Images, np.ndarray] | None:
     """The generated images whose source is a training image, and its position; None where no image has one."""
-    images, place = _read(path), {name: row for row, name in enumerate(train.names.tolist())}
-    rows = ImageSet(path).rows
-    source = np.array([place.get(row.get("origin", ""), -1) for row in rows])
+    place = {name: row for row, name in enumerate(train.names.tolist())}
+    source = np.array([place.get(row.get("origin", ""), -1) for row in ImageSet(path).rows])
     kept = source >= 0
     return (replace(images.take(kept), patients=train.patients[source[kept]]), source[kept]) if kept.any() else None
 
@@ -242,7 +260,12 @@ def _changed(images: Images, settings: ReidentifySettings) -> Images:
     pixels = torch.from_numpy(np.ascontiguousarray(images.pixels.transpose(0, 3, 1, 2)))
     pixels = augmented(pixels, changes.flip, changes.shift, rng).numpy().transpose(0, 2, 3, 1)
     factor = 1 + changes.colour * (2 * torch.rand((len(pixels), 1, 1, pixels.shape[3]), generator=rng).numpy() - 1)
-    return replace(images, pixels=np.clip(np.rint(pixels * factor), 0, 255).astype(np.uint8))
+    return _shown_as(images, np.clip(np.rint(pixels * factor), 0, 255).astype(np.uint8))
+
+
+def _shown_as(images: Images, pixels: np.ndarray) -> Images:
+    """The images with other pixels, whose features are not known yet."""
+    return replace(images, pixels=pixels, features=None, squares=None)
 
 
 def _variant(variant: str, inputs: Mapping[str, Images], train: Path) -> dict[str, Images]:
@@ -251,10 +274,11 @@ def _variant(variant: str, inputs: Mapping[str, Images], train: Path) -> dict[st
     if inputs[SEEN].pixels.shape[3] != 3:
         raise InputError(f"{train}: setting variants names normalised, but its images have no colours; take it out")
     target = colours_of(inputs[SEEN].pixels)
-    return {name: replace(images, pixels=normalised(images.pixels, target)) for name, images in inputs.items()}
+    return {name: _shown_as(images, normalised(images.pixels, target)) for name, images in inputs.items()}
 
 
-def _with_features(extractor, images: Images, settings: FeatureOptions, device: torch.device) -> Images:
+def _computed(extractor: Extractor, images: Images, settings: FeatureOptions, device: torch.device) -> Images:
+    """The images with their features."""
     found = []
     with torch.inference_mode():
         for start in range(0, len(images), settings.batch_size):
