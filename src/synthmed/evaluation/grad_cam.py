@@ -106,44 +106,17 @@ def grad_cam(
     decisions = read_decisions(settings, scores, read_json(summary)["thresholds"], images)
     positive = np.array([label == settings.positive for label in images.column("label")])
     outcome = {name: outcomes(positive, found.called) for name, found in decisions.items()}
-    cells = images.column("boxes") if "boxes" in images.rows[0] else [""] * len(images)
-    boxes = {}
-    for row, cell in enumerate(cells):
-        try:
-            boxes[row] = parse_boxes(cell)
-        except InputError as error:
-            raise InputError(f"{test}: image {images.rows[row]['image']!r}: {error}") from error
+    boxes = _boxes(images)
     shown = choose(decisions, outcome, settings.shown)
     boxed = [row for row in range(len(images)) if positive[row] and boxes[row]]
-    patients = images.column("patient")
     wanted = sorted({*boxed, *(row for _, row in shown)})
-
     found = {}
     for name, path in zip(settings.arms, classifiers, strict=True):
         trained = network.load(path).to(choose_device(settings.device))
         found[name] = dict(zip(wanted, class_maps(trained, settings, images, wanted), strict=True))
         logger.info("maps of %d images by the network of the arm %s", len(wanted), name)
-
-    height, width = images[0].shape[:2]
-    write_image_set(
-        maps,
-        (
-            (
-                {
-                    "image": f"{Path(images.rows[row]['image']).stem}.{name}.png",
-                    "label": images.rows[row]["label"],
-                    "patient": images.rows[row]["patient"],
-                    "source": "grad-cam",
-                    "origin": images.rows[row]["image"],
-                    "classifier": name,
-                    "kind": kind,
-                },
-                as_pixels(found[name][row], (height, width)),
-            )
-            for kind, row in shown
-            for name in settings.arms
-        ),
-    )
+    seen = _Seen(images, decisions, outcome, boxes, found, images[0].shape[:2])
+    write_image_set(maps, (seen.map_of(kind, row, name) for kind, row in shown for name in settings.arms))
     write_json(
         out,
         {
@@ -155,33 +128,73 @@ def grad_cam(
             "boxed": len(boxed),
             "inside": {
                 name: {
-                    which: shares(
-                        [found[name][row] for row in boxed if which in (outcome[name][row], "every")],
-                        [boxes[row] for row in boxed if which in (outcome[name][row], "every")],
-                        [patients[row] for row in boxed if which in (outcome[name][row], "every")],
-                        (height, width),
-                        settings.level,
-                    )
-                    for which in ("every", "true positive", "false negative")
+                    "every": seen.shares(name, boxed, settings.level),
+                    **{
+                        which: seen.shares(name, [row for row in boxed if outcome[name][row] == which], settings.level)
+                        for which in ("true positive", "false negative")
+                    },
                 }
                 for name in settings.arms
             },
-            "shown": [
-                {
-                    "kind": kind,
-                    "image": images.rows[row]["image"],
-                    "label": images.rows[row]["label"],
-                    "boxes": [list(box) for box in boxes[row]],
-                    "likelihood": {name: float(decisions[name].likelihood[row]) for name in settings.arms},
-                    "outcome": {name: str(outcome[name][row]) for name in settings.arms},
-                    "share_inside": {
-                        name: _inside(found[name][row], boxes[row], (height, width)) for name in settings.arms
-                    },
-                }
-                for kind, row in shown
-            ],
+            "shown": [seen.described(kind, row) for kind, row in shown],
         },
     )
+
+
+def _boxes(images: ImageSet) -> list[Sequence]:
+    """The annotated findings of each image, none where there is no column of them."""
+    found = []
+    for row in images.rows:
+        try:
+            found.append(parse_boxes(row.get("boxes", "")))
+        except InputError as error:
+            raise InputError(f"{images.path}: image {row['image']!r}: {error}") from error
+    return found
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Of the test images, of `shape` (H, W): by arm decisions, outcomes (N,) and the maps that are wanted, by position;
+    boxes of each image."""
+
+    images: ImageSet
+    decisions: Mapping[str, Decisions]
+    outcome: Mapping[str, np.ndarray]
+    boxes: Sequence[Sequence]
+    maps: Mapping[str, Mapping[int, np.ndarray]]
+    shape: tuple[int, int]
+
+    def map_of(self, kind: str, row: int, arm: str) -> tuple[dict, np.ndarray]:
+        """Columns and pixels of a map, for an image set."""
+        fields = self.images.rows[row]
+        columns = {
+            "image": f"{Path(fields['image']).stem}.{arm}.png",
+            "label": fields["label"],
+            "patient": fields["patient"],
+            "source": "grad-cam",
+            "origin": fields["image"],
+            "classifier": arm,
+            "kind": kind,
+        }
+        return columns, as_pixels(self.maps[arm][row], self.shape)
+
+    def shares(self, arm: str, rows: Sequence[int], level: float) -> dict:
+        """How much of an arm's maps of some images lies inside their boxes."""
+        patients = self.images.column("patient")
+        given = [[of[row] for row in rows] for of in (self.maps[arm], self.boxes, patients)]
+        return shares(*given, self.shape, level)
+
+    def described(self, kind: str, row: int) -> dict:
+        """An image of Figure 11, as JSON."""
+        return {
+            "kind": kind,
+            "image": self.images.rows[row]["image"],
+            "label": self.images.rows[row]["label"],
+            "boxes": [list(box) for box in self.boxes[row]],
+            "likelihood": {arm: float(one.likelihood[row]) for arm, one in self.decisions.items()},
+            "outcome": {arm: str(which[row]) for arm, which in self.outcome.items()},
+            "share_inside": {arm: _inside(of[row], self.boxes[row], self.shape) for arm, of in self.maps.items()},
+        }
 
 
 # ------------------------------------------------------------------------------------------------- which images

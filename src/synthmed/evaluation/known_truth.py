@@ -160,66 +160,61 @@ class Verdicts:
 
     def result(self, model: str, titles: Mapping[str, str], sizes: Mapping[str, int]) -> dict:
         """What the step writes. model: what was trained; titles: case → what is added, in words."""
-        return _result(self, model, titles, sizes)
+        settings, total, half = self.settings, self.settings.repetitions, self.settings.alpha / 2
+        title = OUTCOMES[self.outcome].title
+        nulls = [name for name, expected in EXPECTED.items() if expected == NO_EVIDENCE]
+        any_false = sum(any(self.words[name][r] == HELPS for name in nulls) for r in range(total))
+        family = _rate(any_false, total, settings.level)
+        return {
+            "backbone": model,
+            "outcome": title,
+            "rule": rule_text(settings.alpha, settings.margin, outcome=title, reference=REAL),
+            "alpha": settings.alpha,
+            "images_per_class": dict(sizes),
+            "seeds": settings.seeds,
+            "repeats": total,
+            "real": {"mean": float(np.mean(self.real)), "standard_deviation": float(np.std(self.real))},
+            "cases": [self._case(name, titles[name]) for name in EXPECTED],
+            "false_helps": {
+                "nominal": half,
+                "arms": nulls,
+                "count": any_false,
+                "rate": family.to_json(),
+                "bound": settings.bound,
+                # Only what was shown: that a rate might be the nominal one does not say that the level holds.
+                "holds": level_holds(any_false, total, bound=settings.bound, level=settings.level),
+                # What so many repetitions can show: how often the level would be said to hold, were this the true rate.
+                "chance_to_hold": [
+                    {"rate": rate, "chance": chance_to_hold(rate, total, bound=settings.bound, level=settings.level)}
+                    for rate in (half / 2, half, 2 * half)
+                ],
+                "broken": family.low > half,
+            },
+        }
+
+    def _case(self, name: str, title: str) -> dict:
+        """How often each word was said of one case."""
+        settings, total = self.settings, self.settings.repetitions
+        differences = np.array(self.unadjusted[name])
+        counts = {word: self.words[name].count(word) for word in (HELPS, NO_EVIDENCE, HARMS)}
+        raised = int(((differences[:, 0] > 0) & (differences[:, 1] <= settings.alpha)).sum())
+        return {
+            "case": title,
+            "arm": name,
+            "expected": EXPECTED[name],
+            "repeats": total,
+            "verdicts": {
+                word: {"count": count, "rate": _rate(count, total, settings.level).to_json()}
+                for word, count in counts.items()
+            },
+            "difference": {
+                "mean": float(differences[:, 0].mean()),
+                "standard_deviation": float(differences[:, 0].std()),
+            },
+            "helps_without_holm": {"count": raised, "rate": _rate(raised, total, settings.level).to_json()},
+        }
 
 
 def _rate(count: int, total: int, level: float) -> Estimate:
     share = clopper_pearson(count, total, level)
     return Estimate(share.value, share.low, share.high, total)
-
-
-def _result(found: Verdicts, model: str, titles: Mapping[str, str], sizes: Mapping[str, int]) -> dict:
-    settings, words, unadjusted = found.settings, found.words, found.unadjusted
-    title = OUTCOMES[found.outcome].title
-    total, half = settings.repetitions, settings.alpha / 2
-    cases = []
-    for name, expected in EXPECTED.items():
-        differences = np.array(unadjusted[name])
-        counts = {word: words[name].count(word) for word in (HELPS, NO_EVIDENCE, HARMS)}
-        raised = int(((differences[:, 0] > 0) & (differences[:, 1] <= settings.alpha)).sum())
-        cases.append(
-            {
-                "case": titles[name],
-                "arm": name,
-                "expected": expected,
-                "repeats": total,
-                "verdicts": {
-                    word: {"count": count, "rate": _rate(count, total, settings.level).to_json()}
-                    for word, count in counts.items()
-                },
-                "difference": {
-                    "mean": float(differences[:, 0].mean()),
-                    "standard_deviation": float(differences[:, 0].std()),
-                },
-                "helps_without_holm": {"count": raised, "rate": _rate(raised, total, settings.level).to_json()},
-            }
-        )
-    nulls = [name for name, expected in EXPECTED.items() if expected == NO_EVIDENCE]
-    any_false = sum(any(words[name][r] == HELPS for name in nulls) for r in range(total))
-    family = _rate(any_false, total, settings.level)
-    return {
-        "backbone": model,
-        "outcome": title,
-        "rule": rule_text(settings.alpha, settings.margin, outcome=title, reference=REAL),
-        "alpha": settings.alpha,
-        "images_per_class": dict(sizes),
-        "seeds": settings.seeds,
-        "repeats": total,
-        "real": {"mean": float(np.mean(found.real)), "standard_deviation": float(np.std(found.real))},
-        "cases": cases,
-        "false_helps": {
-            "nominal": half,
-            "arms": nulls,
-            "count": any_false,
-            "rate": family.to_json(),
-            "bound": settings.bound,
-            # Only what was shown: that a rate might be the nominal one does not say that the level holds.
-            "holds": level_holds(any_false, total, bound=settings.bound, level=settings.level),
-            # What so many repetitions can show: how often the level would be said to hold, were this the true rate.
-            "chance_to_hold": [
-                {"rate": rate, "chance": chance_to_hold(rate, total, bound=settings.bound, level=settings.level)}
-                for rate in (half / 2, half, 2 * half)
-            ],
-            "broken": family.low > half,
-        },
-    }

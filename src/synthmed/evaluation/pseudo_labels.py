@@ -76,9 +76,7 @@ def pseudo_label(
     synthetic: Output,
     report: Output,
 ) -> None:
-    """Label generated images by a classifier that was trained on real ones.
-
-    Label the images of `unlabelled` and write as many of them as there are real ones in each part.
+    """Label generated images by a classifier that was trained on real ones, and keep as many as there are of these.
 
     unlabelled: image set of one generator, whatever its labels; classifier: trained on the real images; train,
     validation, test: the real parts, whose counts are matched. synthetic: image set with `label`, `likelihood` (of the
@@ -98,11 +96,7 @@ def pseudo_label(
     by_seed = network.predict_set(trained, images, settings.batch_size)[:, :, output]
     likelihood = by_seed.mean(axis=0)
 
-    (negative,) = (name for name in settings.classes if name != settings.positive)
-    confident = {
-        settings.positive: np.flatnonzero(likelihood > settings.upper),
-        negative: np.flatnonzero(likelihood < settings.lower),
-    }
+    confident = _confident(settings, likelihood)
     available = {name: len(confident[name]) for name in settings.classes}
     kept, factor = matched_counts(needed, available)
     _check_minimum(unlabelled, settings, kept, needed, available, len(images))
@@ -112,13 +106,7 @@ def pseudo_label(
             "counterpart (sample more images to avoid it)",
             unlabelled, available, len(images), _totals(needed), factor,
         )  # fmt: skip
-    assigned: dict[int, tuple[str, str]] = {}
-    for name in settings.classes:
-        rng = np.random.default_rng(derived_seed(settings.seed, f"pseudo-labels {name}"))
-        drawn = iter(rng.permutation(confident[name]).tolist())
-        for part in PARTS:
-            for _ in range(kept[part][name]):
-                assigned[next(drawn)] = (part, name)
+    assigned = _assigned(settings, confident, kept)
     chosen = sorted(assigned)
     rows = (
         (fields | _labelled(*assigned[index], likelihood[index]), *pixels)
@@ -148,6 +136,27 @@ def pseudo_label(
         },
     )
     logger.info("%s: of %d images %s labelled, %d dropped; kept %s", synthetic, len(images), available, dropped, kept)
+
+
+def _confident(settings: PseudoLabelSettings, likelihood: np.ndarray) -> dict[str, np.ndarray]:
+    """Class → positions of the images that the classifier is sure of."""
+    (negative,) = (name for name in settings.classes if name != settings.positive)
+    return {
+        settings.positive: np.flatnonzero(likelihood > settings.upper),
+        negative: np.flatnonzero(likelihood < settings.lower),
+    }
+
+
+def _assigned(
+    settings: PseudoLabelSettings, confident: dict[str, np.ndarray], kept: dict[str, dict[str, int]]
+) -> dict[int, tuple[str, str]]:
+    """Position of each image that is kept → its part and label, drawn at random. kept: part → class → images."""
+    found: dict[int, tuple[str, str]] = {}
+    for name in settings.classes:
+        rng = np.random.default_rng(derived_seed(settings.seed, f"pseudo-labels {name}"))
+        drawn = iter(rng.permutation(confident[name]).tolist())
+        found |= {next(drawn): (part, name) for part in PARTS for _ in range(kept[part][name])}
+    return found
 
 
 def _labelled(part: str, label: str, likelihood: float) -> dict[str, str]:

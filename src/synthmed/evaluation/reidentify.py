@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from msgspec import Meta
 
-from synthmed.classifiers.frozen_backbone import Head, Schedule, train_heads
+from synthmed.classifiers.frozen_backbone import Head, Schedule, TrainedHeads, train_heads
 from synthmed.classifiers.labelled_images import Part, augmented, resized
 from synthmed.classifiers.network import Classifier, Training, likelihoods
 from synthmed.classifiers.network_settings import LearnerOptions, NetworkSettings
@@ -171,27 +171,14 @@ def reidentify(
     summary: JSON, counts and names. Raises InputError where there are too few patients with seen and unseen images, and
     where colours of grey images shall be normalised.
     """
-    if len(synthetic) != len(settings.sets):
-        raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
-    if len(features) != ("plain" in settings.variants) * (2 + len(synthetic)):
-        raise InputError(
-            f"{len(features)} feature files for {2 + len(synthetic)} sets; give those of train, unseen, synthetic in "
-            "this order, or none where setting variants does not name plain"
-        )
     torch.set_num_threads(settings.threads)
-    files = dict(zip([train, unseen, *synthetic], features, strict=True)) if features else {}
-    real = {SEEN: _read(train, files.get(train)), UNSEEN: _read(unseen, files.get(unseen))}
-    order = patients_in_order(real[SEEN], set(real[UNSEEN].patients), settings.classes, settings.seed)
+    inputs, origins = _inputs(settings, train, unseen, synthetic, features)
+    order = patients_in_order(inputs[SEEN], set(inputs[UNSEEN].patients), settings.classes, settings.seed)
     if len(order) < settings.patients[-1]:
         raise InputError(
             f"setting patients asks for {settings.patients[-1]}, but {len(order)} patients of {train} have images in "
             f"{unseen}, too; ask for fewer, or set more images of patients aside (split.of_each_patient)"
         )
-    changed = _changed(real[SEEN], settings)
-    inputs, origins = {**real, CHANGED: changed}, {CHANGED: np.arange(len(changed))}
-    for name, path in zip(settings.sets, synthetic, strict=True):
-        if (found := _made(_read(path, files.get(path)), path, real[SEEN])) is not None:
-            inputs[name], origins[name] = found
     extractor, device = load_extractor(settings, weights), choose_device(settings.device)
     outcome = _Outcome({}, {}, {}, {}, [])
     for variant in settings.variants:
@@ -216,7 +203,7 @@ def reidentify(
             "extractor": extractor.human,
             "sets": [name for name in settings.sets if name in origins],
             "not_asked": [name for name in settings.sets if name not in origins],
-            "classes": {str(n): _classes_of(real[SEEN], order[:n]) for n in settings.patients},
+            "classes": {str(n): _classes_of(inputs[SEEN], order[:n]) for n in settings.patients},
         },
     )
     for resume in outcome.resumes:
@@ -234,6 +221,28 @@ class _Outcome(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------------------------------- images
+def _inputs(
+    settings: ReidentifySettings, train: Path, unseen: Path, synthetic: Sequence[Path], features: Sequence[Path]
+) -> tuple[dict[str, Images], dict[str, np.ndarray]]:
+    """Name → images, of SEEN, UNSEEN, CHANGED and the sets with origins; of the last two also the positions of what they
+    were made from among the training images."""
+    if len(synthetic) != len(settings.sets):
+        raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
+    if len(features) != ("plain" in settings.variants) * (2 + len(synthetic)):
+        raise InputError(
+            f"{len(features)} feature files for {2 + len(synthetic)} sets; give those of train, unseen, synthetic in "
+            "this order, or none where setting variants does not name plain"
+        )
+    files = dict(zip([train, unseen, *synthetic], features, strict=True)) if features else {}
+    seen = _read(train, files.get(train))
+    inputs = {SEEN: seen, UNSEEN: _read(unseen, files.get(unseen)), CHANGED: _changed(seen, settings)}
+    origins = {CHANGED: np.arange(len(seen))}
+    for name, path in zip(settings.sets, synthetic, strict=True):
+        if (found := _made(_read(path, files.get(path)), path, seen)) is not None:
+            inputs[name], origins[name] = found
+    return inputs, origins
+
+
 def _read(path: Path, features: Path | None) -> Images:
     """An image set, with the features of its images where their file is given."""
     images = ImageSet(path)
@@ -359,36 +368,16 @@ def _recognised(
     outcome: _Outcome,
 ) -> dict[str, np.ndarray]:
     """Likelihoods (S, N, patients) of the images of each test set."""
-    labels, recogniser = np.array([number[name] for name in train.patients.tolist()]), settings.recogniser
-    if isinstance(recogniser, HeadRecogniser):
-        heads = [
-            Head(
-                *(np.arange(len(train)), labels) * 2,
-                seed=seed_of("recogniser", settings.seed, seed),
-                learning_rate=recogniser.learning_rate,
-                dropout=recogniser.dropout,
-            )
-            for seed in range(recogniser.seeds)
-        ]
-        trained = train_heads(
-            train.features,
-            train.squares,
-            heads,
-            Schedule(recogniser.steps, recogniser.batch_size, recogniser.check_every),
-            classes=len(number),
-            positive=0,
-            threads=settings.threads,
-        )
+    labels = np.array([number[name] for name in train.patients.tolist()])
+    if isinstance(settings.recogniser, HeadRecogniser):
+        trained = _heads(settings, train, labels, len(number))
         return {name: trained.probabilities(images.features) for name, images in tests.items()}
-    own = {name: value for name, value in asdict(recogniser).items() if name != "kind"}
+    own = {name: value for name, value in asdict(settings.recogniser).items() if name != "kind"}
     fixed = {"target_column": "patient", "missing": "error", "holdout": None, "outputs": "exclusive"}
     network = NetworkSettings(
         **own, **fixed, targets=tuple(number), seed=settings.seed, arm=None, sets=(), augmentation=None
     )
-    size = network.size or train.pixels.shape[1:3]
-    pixels = np.stack([resized(image, tuple(size)) for image in train.pixels]).transpose(0, 3, 1, 2)
-    targets = torch.from_numpy(np.eye(len(number), dtype=np.float32)[labels])
-    part = Part(torch.from_numpy(np.ascontiguousarray(pixels)), targets, train.patients.tolist())
+    part = _part(network, train, labels)
     imagenet = None if pretrained is None else weight_files.load(network.pretrained, pretrained)[0]
 
     def said(training: Training, _history: object) -> dict[str, torch.Tensor]:
@@ -410,3 +399,28 @@ def _recognised(
     )
     outcome.resumes.append(resume)
     return {name: np.stack([one[name].numpy() for one in results]) for name in tests}
+
+
+def _heads(settings: ReidentifySettings, train: Images, labels: np.ndarray, patients: int) -> TrainedHeads:
+    """Heads on the features of the training images, chosen by these. labels: whose each is, int (N,)."""
+    recogniser, rows = settings.recogniser, np.arange(len(train))
+    heads = [
+        Head(
+            *(rows, labels, rows, labels),
+            seed=seed_of("recogniser", settings.seed, seed),
+            learning_rate=recogniser.learning_rate,
+            dropout=recogniser.dropout,
+        )
+        for seed in range(recogniser.seeds)
+    ]
+    schedule = Schedule(recogniser.steps, recogniser.batch_size, recogniser.check_every)
+    given = {"classes": patients, "positive": 0, "threads": settings.threads}
+    return train_heads(train.features, train.squares, heads, schedule, **given)
+
+
+def _part(network: NetworkSettings, train: Images, labels: np.ndarray) -> Part:
+    """The training images as a network takes them, with a target for each patient."""
+    size = tuple(network.size or train.pixels.shape[1:3])
+    pixels = np.stack([resized(image, size) for image in train.pixels]).transpose(0, 3, 1, 2)
+    targets = torch.from_numpy(np.eye(len(network.targets), dtype=np.float32)[labels])
+    return Part(torch.from_numpy(np.ascontiguousarray(pixels)), targets, train.patients.tolist())

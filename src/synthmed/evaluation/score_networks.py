@@ -19,7 +19,7 @@ from synthmed.core.settings import BatchSize, Device, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import read_arms
 from synthmed.data.imageset import ImageSet
-from synthmed.evaluation.scores import Cases, Scores, write_scores
+from synthmed.evaluation.scores import Scores, by_arm, cases_of, described, same_seeds, write_scores
 from synthmed.training.device import choose_device
 
 logger = logging.getLogger(__name__)
@@ -82,9 +82,7 @@ def score_networks(
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     trained = {arm: network.load(path).to(device) for arm, path in zip(settings.arms, classifiers, strict=True)}
-    seeds = {arm: len(classifier.models) for arm, classifier in trained.items()}
-    if len(set(seeds.values())) > 1:
-        raise InputError(f"the networks of the arms have different numbers of seeds, {seeds}; train all with the same")
+    seeds = same_seeds(trained)
     swapped = read_arms(arms, 1, "test")
     tests = {TEST: ImageSet(test)} | {name: ImageSet(path) for name, path in zip(settings.sets, synthetic, strict=True)}
     rows = {name: list(range(len(images))) for name, images in tests.items()}
@@ -95,28 +93,23 @@ def score_networks(
     values, cases = {}, {}
     for name, images in tests.items():
         images.label_indices(settings.classes)
-        columns = (np.array(images.column(column))[rows[name]] for column in ("image", "patient", "label"))
-        cases[name] = Cases(*columns)
+        cases[name] = cases_of(images, rows[name])
         for arm, classifier in trained.items():
             if name == TEST or arm == REAL or (arm == name and name in swapped):
                 values[arm, name] = probabilities(settings, classifier, images, rows[name])
-                logger.info("%s on %s: %d images, %d seeds", arm, name, len(rows[name]), seeds[arm])
-    order = {arm: number for number, arm in enumerate(settings.arms)}
-    values = dict(sorted(values.items(), key=lambda item: order[item[0][0]]))
-    write_scores(scores, Scores(tuple(f"p_{name}" for name in settings.classes), cases, values))
-    described = read_json(description)
+                logger.info("%s on %s: %d images, %d seeds", arm, name, len(rows[name]), seeds)
+    columns = tuple(f"p_{name}" for name in settings.classes)
+    write_scores(scores, Scores(columns, cases, by_arm(values, settings.arms)))
     reports = [read_json(path) for path in classifier_reports]
-    for arm, report in zip(settings.arms, reports, strict=True):
-        described["arms"][arm] |= {"budget_limited": report["budget_limited"]}
     write_json(
         summary,
-        described
+        described(description, settings.arms, reports)
         | {
             "model": reports[0]["architecture"],
             "backbone": reports[0]["architecture"],
             "classes": list(settings.classes),
             "positive": settings.positive,
-            "seeds": seeds[REAL],
+            "seeds": seeds,
             "selection": f"{reports[0]['selection']} Thresholds: {network.THRESHOLD_RULE}.",
             "thresholds": {
                 arm: classifier.thresholds[:, classifier.position(settings.positive)].tolist()

@@ -19,7 +19,7 @@ from synthmed.core.settings import BatchSize, Count, Device, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
-from synthmed.evaluation.scores import Cases, Scores, write_scores
+from synthmed.evaluation.scores import Scores, by_arm, cases_of, described, same_seeds, write_scores
 from synthmed.metrics.segmentation import mask_measures, object_measures
 from synthmed.segmenters.trained import Segmenter, drawn, label_map, load
 from synthmed.training.device import choose_device
@@ -90,63 +90,46 @@ def score(
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     trained = {arm: load(path).to(device) for arm, path in zip(settings.arms, segmenters, strict=True)}
-    seeds = {arm: len(one.models) for arm, one in trained.items()}
-    if len(set(seeds.values())) > 1:
-        raise InputError(
-            f"the segmenters of the arms have different numbers of seeds, {seeds}; train all with the same"
-        )
+    seeds = same_seeds(trained)
     if settings.original_size != (original is not None):
         raise InputError(
             f"setting original_size is {settings.original_size}, and the input original {original and str(original)!r}"
             "; give the masks of the step original-masks, or set it to false"
         )
-    real = ImageSet(test)
-    masks = Masks(real, original)
-    measured = {
-        (arm, name): found
-        for arm, one in trained.items()
-        for name, found in _tested(settings, one, real, masks).items()
-    }
-    cases = {name: _cases(real) for _, name in measured}
+    real, masks = ImageSet(test), Masks(ImageSet(test), original)
+    measured, cases = {}, {}
+    for arm, segmenter in trained.items():
+        for name, found in _tested(settings, segmenter, real, masks).items():
+            measured[arm, name], cases[name] = found, cases_of(real)
     for name, path in zip(settings.sets, synthetic, strict=True):
         images = ImageSet(path)
         measured[REAL, name] = _tested(settings, trained[REAL], images, Masks(images, None))[TEST]
-        cases[name] = _cases(images)
+        cases[name] = cases_of(images)
         logger.info("%s: %d images by the segmenter of the real ones", name, len(images))
-    order = {arm: number for number, arm in enumerate(settings.arms)}
-    measured = dict(sorted(measured.items(), key=lambda item: order[item[0][0]]))
     columns = tuple(measured[REAL, TEST][0][0])
     values = {
         key: np.array([[[row[name] for name in columns] for row in seed] for seed in found])
-        for key, found in measured.items()
+        for key, found in by_arm(measured, settings.arms).items()
     }
     write_scores(scores, Scores(columns, cases, values))
     _write_examples(settings, trained, real, predictions)
     reports = [read_json(path) for path in segmenter_reports]
-    described = read_json(description)
-    for arm, report in zip(settings.arms, reports, strict=True):
-        described["arms"][arm] |= {"budget_limited": report["budget_limited"]}
-    empty = values[REAL, TEST][0, :, columns.index("truth_empty")]
     names = ("architecture", "widths", "parameters", "image_shape", "learning_rate", "dropout")
     write_json(
         summary,
-        described
+        described(description, settings.arms, reports)
         | {name: reports[0][name] for name in names}
         | {
             "model": reports[0]["architecture"],
             "backbone": reports[0]["architecture"],
-            "seeds": seeds[REAL],
+            "seeds": seeds,
             "selection": f"{reports[0]['selection']}.",
             "thresholds": {},
             "sizes": sorted(f"{height}×{width}" for height, width in masks.sizes),
-            "empty_masks": int(empty.sum()),
+            "empty_masks": int(values[REAL, TEST][0, :, columns.index("truth_empty")].sum()),
             "trainings": {arm: report["seeds"] for arm, report in zip(settings.arms, reports, strict=True)},
         },
     )
-
-
-def _cases(images: ImageSet) -> Cases:
-    return Cases(*(np.array(images.column(column)) for column in ("image", "patient", "label")))
 
 
 class Masks:

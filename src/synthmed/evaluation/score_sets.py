@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 from msgspec import Meta
 
@@ -14,7 +13,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.score_networks import ScoringOptions, probabilities
-from synthmed.evaluation.scores import Cases, Scores, write_scores
+from synthmed.evaluation.scores import Scores, cases_of, write_scores
 from synthmed.training.device import choose_device
 
 logger = logging.getLogger(__name__)
@@ -45,10 +44,7 @@ def score_sets(settings: ScoreSetsSettings, *, classifiers: list[Path], sets: li
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     images = {name: ImageSet(path) for name, path in zip(settings.names, sets, strict=True)}
-    cases = {
-        name: Cases(*(np.array(one.column(column)) for column in ("image", "patient", "label")))
-        for name, one in images.items()
-    }
+    cases = {name: cases_of(one) for name, one in images.items()}
     values = {}
     for arm, path in zip(settings.arms, classifiers, strict=True):
         classifier = network.load(path).to(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.score_networks import ScoringOptions
-from synthmed.evaluation.scores import Cases, Scores, write_scores
+from synthmed.evaluation.scores import Scores, cases_of, same_seeds, write_scores
 from synthmed.training.device import choose_device
 
 logger = logging.getLogger(__name__)
@@ -76,24 +77,31 @@ def score_variants(
             raise InputError(
                 f"the classifier of {arm!r} has the outputs {trained[arm].targets}; train it on the classes"
             )
-    seeds = {arm: len(one.models) for arm, one in trained.items()}
-    if len(set(seeds.values())) > 1:
-        raise InputError(f"the networks of the arms have different numbers of seeds, {seeds}; train all with the same")
+    seeds = same_seeds(trained)
     values = {
         (arm, TEST): _ordered(settings, trained[arm], network.predict_set(trained[arm], images, settings.batch_size))
         for arm, images in sets.items()
     }
-    every = np.arange(len(sets[REAL]))
-    cases = {TEST: _cases(sets[REAL], every)}
+    cases = {TEST: cases_of(sets[REAL])}
     rows, pixels = _with_true_masks(sets[settings.with_masks], ImageSet(truth))
     if len(rows):
         arm, one = settings.with_masks, trained[settings.with_masks]
         values[arm, OVERLAP] = values[arm, TEST][:, rows]
         values[arm, TRUE_MASKS] = _ordered(settings, one, network.likelihoods(one, pixels, settings.batch_size))
-        cases |= dict.fromkeys((OVERLAP, TRUE_MASKS), _cases(sets[REAL], rows))
+        cases |= dict.fromkeys((OVERLAP, TRUE_MASKS), cases_of(sets[REAL], rows))
     write_scores(scores, Scores(tuple(f"p_{name}" for name in settings.classes), cases, values))
     reports = [read_json(path) for path in classifier_reports]
-    described = {
+    kept = {name: reports[0][name] for name in ("architecture", "pretrained", "images", "selection", "image_shape")}
+    parameters = {arm: report["parameters"] for arm, report in zip(names, reports, strict=True)}
+    about = {"seeds": seeds, "parameters": parameters, "overlap": len(rows)}
+    arms = _described(settings, reports)
+    write_json(summary, {"arms": arms, "thresholds": {}, "swap": None, **kept, **about})
+    logger.info("%d arms, %d test images, %d of them with experts' masks", len(names), len(sets[REAL]), len(rows))
+
+
+def _described(settings: ScoreVariantsSettings, reports: Sequence[Mapping]) -> dict[str, dict]:
+    """Every arm as `compose-arms` describes the arms of a task."""
+    return {
         arm: {
             "kind": "real" if arm == REAL else "design",
             "title": title,
@@ -106,20 +114,11 @@ def score_variants(
         }
         for (arm, title), report in zip(settings.arms.items(), reports, strict=True)
     }
-    kept = {name: reports[0][name] for name in ("architecture", "pretrained", "images", "selection", "image_shape")}
-    parameters = {arm: report["parameters"] for arm, report in zip(names, reports, strict=True)}
-    about = {"seeds": seeds[REAL], "parameters": parameters, "overlap": len(rows)}
-    write_json(summary, {"arms": described, "thresholds": {}, "swap": None, **kept, **about})
-    logger.info("%d arms, %d test images, %d of them with experts' masks", len(names), len(every), len(rows))
 
 
 def _ordered(settings: ScoreVariantsSettings, classifier: network.Classifier, found: np.ndarray) -> np.ndarray:
     """Likelihoods (S, N, T) in the order of the classes."""
     return found[:, :, [classifier.position(name) for name in settings.classes]]
-
-
-def _cases(images: ImageSet, rows: np.ndarray) -> Cases:
-    return Cases(*(np.array(images.column(column))[rows] for column in ("image", "patient", "label")))
 
 
 def _with_true_masks(images: ImageSet, truth: ImageSet) -> tuple[np.ndarray, np.ndarray]:

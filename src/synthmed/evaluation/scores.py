@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path
+from synthmed.core.files import atomic_path, read_json
+from synthmed.data.imageset import ImageSet
+
+T = TypeVar("T")
 
 KEYS = ("arm", "test", "seed", "image", "patient", "label")
 
@@ -46,6 +50,39 @@ class Scores:
 
     def tests_of(self, arm: str) -> list[str]:
         return [test for name, test in self.values if name == arm]
+
+
+class Trained(Protocol):
+    """What all trainings of an arm gave: a model of each."""
+
+    models: Sequence[object]
+
+
+def cases_of(images: ImageSet, rows: Sequence[int] | None = None) -> Cases:
+    """The images of a set, or those at the positions `rows`, as cases."""
+    rows = np.arange(len(images)) if rows is None else np.asarray(rows, dtype=int)
+    return Cases(*(np.array(images.column(name))[rows] for name in ("image", "patient", "label")))
+
+
+def same_seeds(trained: Mapping[str, Trained]) -> int:
+    """Trainings of each arm. Raises InputError when the arms differ in it."""
+    seeds = {arm: len(one.models) for arm, one in trained.items()}
+    if len(set(seeds.values())) > 1:
+        raise InputError(f"the models of the arms have different numbers of seeds, {seeds}; train all with the same")
+    return next(iter(seeds.values()))
+
+
+def by_arm(values: Mapping[tuple[str, str], T], arms: Sequence[str]) -> dict[tuple[str, str], T]:
+    """(arm, test) → values, in the order of the arms."""
+    return dict(sorted(values.items(), key=lambda item: arms.index(item[0][0])))
+
+
+def described(description: Path, arms: Sequence[str], reports: Sequence[Mapping]) -> dict:
+    """What `compose-arms` wrote of a task's arms, with `budget_limited` of each from the report of its training."""
+    found = read_json(description)
+    for arm, report in zip(arms, reports, strict=True):
+        found["arms"][arm] |= {"budget_limited": report["budget_limited"]}
+    return found
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
