@@ -224,8 +224,8 @@ class _Outcome(NamedTuple):
 def _inputs(
     settings: ReidentifySettings, train: Path, unseen: Path, synthetic: Sequence[Path], features: Sequence[Path]
 ) -> tuple[dict[str, Images], dict[str, np.ndarray]]:
-    """Name → images, of SEEN, UNSEEN, CHANGED and the sets with origins; of the last two also the positions of what they
-    were made from among the training images."""
+    """Name → images, of SEEN, UNSEEN, CHANGED and the sets with origins; of the last two also the positions among the
+    training images of what they were made from."""
     if len(synthetic) != len(settings.sets):
         raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
     if len(features) != ("plain" in settings.variants) * (2 + len(synthetic)):

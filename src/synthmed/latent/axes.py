@@ -244,8 +244,7 @@ def disease_axes(settings: DiseaseAxesSettings, *, samples: Path, axes: Output, 
     slopes, found, scales, entries = np.empty((0, drawn.codes.shape[1])), np.empty((0, drawn.codes.shape[1])), [], {}
     if diseases:
         problem = _problem(settings, drawn, patterns, used, diseases)
-        everything = np.arange(len(problem.codes))
-        slopes = problem.slopes(everything, settings)
+        slopes = problem.slopes(np.arange(len(problem.codes)), settings)
         found, remainder = orthogonalised(slopes, settings.orthogonalise, problem.order)
         stability = _stability(settings, problem, found.shape)
         scales = (drawn.codes.astype(np.float64) @ found.T).std(axis=0)
@@ -254,18 +253,8 @@ def disease_axes(settings: DiseaseAxesSettings, *, samples: Path, axes: Output, 
             if remainder[k] <= _NOTHING_LEFT:
                 reasons[name] = "its axis is a combination of the other axes, so nothing of it is left"
                 continue
-            rows = problem.regressed(everything, problem.diseases[k], settings.against)
-            weights = class_weights(problem.patterns[rows])
-            entries[name] = stability[k] | {
-                "regressed": len(rows),
-                # Of how many equally weighted samples the regression is worth (Kish 1965).
-                "effective_samples": float(weights.sum() ** 2 / (weights**2).sum()),
-                "remainder": float(remainder[k]),
-                "cosines": {drawn.targets[o]: float(found[k] @ found[j]) for j, o in enumerate(diseases) if o != t},
-                "cosines_before": {
-                    drawn.targets[o]: _cosine(slopes[k], slopes[j]) for j, o in enumerate(diseases) if o != t
-                },
-            }
+            described = _described(settings, problem, [drawn.targets[o] for o in diseases], slopes, found, k)
+            entries[name] = stability[k] | {"remainder": float(remainder[k])} | described
     kept = [k for k, t in enumerate(diseases) if drawn.targets[t] in entries]
     names = [drawn.targets[diseases[k]] for k in kept]
     write_arrays(
@@ -326,6 +315,22 @@ def _problem(
         diseases=[used.index(t) for t in diseases],
         order=order,
     )
+
+
+def _described(
+    settings: DiseaseAxesSettings, problem: _Problem, names: Sequence[str], slopes: np.ndarray, axes: np.ndarray, k: int
+) -> dict:
+    """Of the axis of disease `k` of `names`: the samples that its regression is on, and the angles to the others."""
+    rows = problem.regressed(np.arange(len(problem.codes)), problem.diseases[k], settings.against)
+    weights = class_weights(problem.patterns[rows])
+    others = [(j, name) for j, name in enumerate(names) if j != k]
+    return {
+        "regressed": len(rows),
+        # Of how many equally weighted samples the regression is worth (Kish 1965).
+        "effective_samples": float(weights.sum() ** 2 / (weights**2).sum()),
+        "cosines": {name: float(axes[k] @ axes[j]) for j, name in others},
+        "cosines_before": {name: _cosine(slopes[k], slopes[j]) for j, name in others},
+    }
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:

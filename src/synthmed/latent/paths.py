@@ -171,34 +171,45 @@ def move_along_axes(
     rng = np.random.default_rng([settings.seed, *b"paths"])
     chosen = _starts(settings, drawn, found, rng)
     starts = drawn.codes[chosen]
-    results: dict[str, dict] = {}
-    tracks = []
-    if found.targets:
-        walks, randoms, between = _walk_all(settings, eye, drawn, found, starts, rng)
-        resampled = rng.integers(len(starts), size=(settings.resamples, len(starts)))
-        indices = [drawn.targets.index(name) for name in found.targets]
-        p = [
-            control_p(_gains(walk, target).mean(), np.array([_gains(random, target).mean() for random in randoms]))
-            for walk, target in zip(walks, indices, strict=True)
-        ]
-        normal = drawn.targets.index(found.normal)
-        for name, target, walk, plain, adjusted in zip(found.targets, indices, walks, p, holm(p), strict=True):
-            scores = _scores(settings, drawn.targets, target, normal, walk, randoms, between, resampled)
-            reason = _not_found(settings, scores["scores"], float(adjusted))
-            results[name] = {"found": reason is None, "reason": reason, "p": plain, "p_holm": float(adjusted), **scores}
-    for name, axis, scale in zip(found.targets, found.axes, found.scales, strict=True):
-        codes = path_codes(starts, axis, scale, settings.distances, settings.keep_length)
-        tracks.append(_Track(name, name, codes, settings.distances, results[name]["found"]))
+    results = _along_axes(settings, eye, drawn, found, starts, rng) if found.targets else {}
+    tracks = [
+        _Track(
+            name,
+            name,
+            path_codes(starts, axis, scale, settings.distances, settings.keep_length),
+            settings.distances,
+            results[name]["found"],
+        )
+        for name, axis, scale in zip(found.targets, found.axes, found.scales, strict=True)
+    ]
     if not tracks:
         disease = next(name for name in drawn.targets if name != found.normal)
         tracks = [_Track("none", disease, starts[None], (0.0,), False)]
-
     label = found.normal if len(found.normals) else "unclassified"
     write_image_set(images, _image_rows(settings, eye, tracks, chosen, label))
     write_image_set(cams, _cam_rows(settings, eye, tracks, chosen, label))
     write_json(out, _result(settings, drawn, found, report, results, len(chosen)))
     names = [name for name, result in results.items() if result["found"]]
     logger.info("%s: axes found: %s", out, ", ".join(names) or "none")
+
+
+def _along_axes(
+    settings: PathsSettings, eye: Eye, drawn: LatentSamples, found: Axes, starts: np.ndarray, rng: np.random.Generator
+) -> dict[str, dict]:
+    """Disease → whether its axis is found, why not, its p and its scores."""
+    walks, randoms, between = _walk_all(settings, eye, drawn, found, starts, rng)
+    resampled = rng.integers(len(starts), size=(settings.resamples, len(starts)))
+    indices = [drawn.targets.index(name) for name in found.targets]
+    p = [
+        control_p(_gains(walk, target).mean(), np.array([_gains(random, target).mean() for random in randoms]))
+        for walk, target in zip(walks, indices, strict=True)
+    ]
+    normal, results = drawn.targets.index(found.normal), {}
+    for name, target, walk, plain, adjusted in zip(found.targets, indices, walks, p, holm(p), strict=True):
+        scores = _scores(settings, drawn.targets, target, normal, walk, randoms, between, resampled)
+        reason = _not_found(settings, scores["scores"], float(adjusted))
+        results[name] = {"found": reason is None, "reason": reason, "p": plain, "p_holm": float(adjusted), **scores}
+    return results
 
 
 def _check_directions(settings: PathsSettings, axes: int) -> None:
