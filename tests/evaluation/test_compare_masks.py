@@ -7,7 +7,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
-from synthmed.evaluation.compare_masks import CompareMasksSettings, compare
+from synthmed.evaluation.compare_masks import CompareMasksSettings, compare_masks
 from synthmed.metrics.leakage import chance_texture
 from synthmed.metrics.masks import mask_statistics, objects_of
 
@@ -52,7 +52,7 @@ def run(tmp_path):
             "fake": write(tmp_path / "f.zip", generated or random_boxes(2, 6, 8), legend, columns=columns, seed=2),
         }
         settings = {"generator": "gan", "examples": 2, "level": 0.95, "seed": seed}
-        compare(parse(CompareMasksSettings, settings), **paths, out=tmp_path / "m.json")
+        compare_masks(parse(CompareMasksSettings, settings), **paths, out=tmp_path / "m.json")
         return read_json(tmp_path / "m.json"), paths
 
     return do
@@ -149,13 +149,13 @@ def test_sets_that_cannot_be_compared_are_refused(tmp_path, run):
     settings = parse(CompareMasksSettings, {"generator": "gan", "examples": 2, "level": 0.95, "seed": 1})
     other = write(tmp_path / "o.zip", [boxes((0, 0, 2, 2), (5, 5, 6, 6))], Legend(classes={"lung": 1, "spleen": 2}))
     with pytest.raises(InputError, match="its masks are"):
-        compare(settings, **paths | {"fake": other}, out=tmp_path / "x.json")
+        compare_masks(settings, **paths | {"fake": other}, out=tmp_path / "x.json")
     rows = [({"image": "a.png", "label": "x", "patient": "p"}, np.zeros((16, 20), np.uint8))]
     write_image_set(tmp_path / "n.zip", rows, ORGANS)
     with pytest.raises(InputError, match="1 images have no mask"):
-        compare(settings, **paths | {"held_out": tmp_path / "n.zip"}, out=tmp_path / "x.json")
+        compare_masks(settings, **paths | {"held_out": tmp_path / "n.zip"}, out=tmp_path / "x.json")
     columns = {"mask_grey": ["0"], "mask_texture": ["0"]}
     fake = write(tmp_path / "c.zip", [boxes((0, 0, 2, 2), (5, 5, 6, 6))], columns=columns)
     alone = write(tmp_path / "p.zip", random_boxes(0, 3, 4), patients=["a", "a", "a"])
     with pytest.raises(InputError, match="one patient"):
-        compare(settings, real=alone, held_out=paths["held_out"], fake=fake, out=tmp_path / "x.json")
+        compare_masks(settings, real=alone, held_out=paths["held_out"], fake=fake, out=tmp_path / "x.json")

@@ -14,7 +14,7 @@ from synthmed.data.channels import MaskChannels, nearest
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.evaluation import score_segmenters as module
 from synthmed.evaluation.compare import CompareSettings, compare
-from synthmed.evaluation.score_segmenters import ScoreSegmentersSettings, measures, score
+from synthmed.evaluation.score_segmenters import ScoreSegmentersSettings, measures, score_segmenters
 from synthmed.evaluation.scores import read_scores, score_columns
 from synthmed.metrics.outcomes import of_columns
 from synthmed.metrics.segmentation import mask_measures, object_measures
@@ -62,7 +62,7 @@ def run(folder, test, synthetic, made, monkeypatch, original=None, settings=SETT
     )
     for arm in made:
         write_json(folder / f"{arm}.report.json", REPORT)
-    score(
+    score_segmenters(
         settings,
         description=folder / "arms.json",
         segmenters=[folder / f"{arm}.pt" for arm in made],

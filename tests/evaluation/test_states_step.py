@@ -11,7 +11,7 @@ from synthmed.core.files import read_json
 from synthmed.data.channels import MaskChannels
 from synthmed.data.imageset import PLAIN, ImageSet, write_image_set
 from synthmed.evaluation import states as module
-from synthmed.evaluation.states import ScoreSettings, score_states
+from synthmed.evaluation.states import ScoreStatesSettings, score_states
 from synthmed.extractors.extractor import Pooled
 from synthmed.metrics.fidelity import frechet_distance
 from synthmed.metrics.quality import MetricSettings
@@ -21,7 +21,7 @@ METRICS = MetricSettings(
     neighbours=2, kid_subsets=0, kid_subset_size=2, inception_splits=1, curve_points=3, max_images=100, level=0.95,
     resamples=50, half_samples=5, seed=1,
 )  # fmt: skip
-SETTINGS = ScoreSettings(
+SETTINGS = ScoreStatesSettings(
     images=100, few=5, few_draws=3, shown=2, extractor="domain", input_size=None, batch_size=4, threads=1, device="cpu",
     precision="fp32", model="painter", generator="painter", part="nuclei", classes=("nuclei",), labels=("nuclei",),
     seed=1, metrics=METRICS,

@@ -10,7 +10,7 @@ from synthmed.core.files import read_json
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.evaluation import known_truth
 from synthmed.evaluation.compose_arms import of_another
-from synthmed.evaluation.validate_segmentation import TITLES, ValidateSegmentationSettings, validate
+from synthmed.evaluation.validate_segmentation import TITLES, ValidateSegmentationSettings, validate_segmentation
 from synthmed.metrics.verdict import HELPS, Verdict
 from synthmed.segmenters.pixels import PixelTraining, pixel_features, pixel_ious, train_pixels
 
@@ -43,7 +43,7 @@ def pool(tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(pool, tmp_path_factory):
     out = tmp_path_factory.mktemp("validation") / "validation.json"
-    validate(SETTINGS, pool=pool, out=out)
+    validate_segmentation(SETTINGS, pool=pool, out=out)
     return read_json(out)
 
 
@@ -68,7 +68,7 @@ def test_equal_settings_give_equal_results(pool, result, tmp_path):
     few = dataclasses.replace(SETTINGS, repetitions=4)
     found = []
     for number in range(2):
-        validate(few, pool=pool, out=tmp_path / f"{number}.json")
+        validate_segmentation(few, pool=pool, out=tmp_path / f"{number}.json")
         found.append((tmp_path / f"{number}.json").read_bytes())
     assert found[0] == found[1]
 
@@ -78,19 +78,19 @@ def test_a_rule_that_always_says_helps_is_caught(pool, tmp_path, monkeypatch):
         return {name: Verdict(HELPS, None, test.p, 1.0, equivalent=False) for name, test in tests.items()}
 
     monkeypatch.setattr(known_truth, "decide", gullible)
-    validate(dataclasses.replace(SETTINGS, repetitions=6, steps=5), pool=pool, out=tmp_path / "v.json")
+    validate_segmentation(dataclasses.replace(SETTINGS, repetitions=6, steps=5), pool=pool, out=tmp_path / "v.json")
     false = read_json(tmp_path / "v.json")["false_helps"]
     assert (false["count"], false["holds"], false["broken"]) == (6, False, True)
 
 
 def test_a_pool_that_is_too_small_or_empty_is_refused(pool, tmp_path):
     with pytest.raises(InputError, match="240 'discs' phantoms, but each repetition takes"):
-        validate(dataclasses.replace(SETTINGS, test=400), pool=pool, out=tmp_path / "v.json")
+        validate_segmentation(dataclasses.replace(SETTINGS, test=400), pool=pool, out=tmp_path / "v.json")
     images = ImageSet(pool)
     blank = ((fields, pixels, np.zeros_like(mask)) for fields, pixels, mask in images.entries())
     write_image_set(tmp_path / "empty.zip", blank, SEMANTIC)
     with pytest.raises(InputError, match="nothing is drawn in its 240 masks"):
-        validate(SETTINGS, pool=tmp_path / "empty.zip", out=tmp_path / "v.json")
+        validate_segmentation(SETTINGS, pool=tmp_path / "empty.zip", out=tmp_path / "v.json")
 
 
 # ------------------------------------------------------------------------------------------------------------- pixels

@@ -8,7 +8,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.data.features import read_features
 from synthmed.evaluation import known_truth
-from synthmed.evaluation.validate_verdict import ValidateSettings, validate
+from synthmed.evaluation.validate_verdict import ValidateSettings, validate_verdict
 from synthmed.metrics.verdict import HELPS, Verdict
 
 SETTINGS = ValidateSettings(
@@ -28,7 +28,7 @@ def pool(tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(pool, tmp_path_factory):
     out = tmp_path_factory.mktemp("validation") / "validation.json"
-    validate(SETTINGS, pool=pool, out=out)
+    validate_verdict(SETTINGS, pool=pool, out=out)
     return read_json(out)
 
 
@@ -74,7 +74,7 @@ def test_a_rule_that_always_says_helps_is_caught(pool, tmp_path, monkeypatch):
         return {name: Verdict(HELPS, None, test.p, 1.0, equivalent=False) for name, test in tests.items()}
 
     monkeypatch.setattr(known_truth, "decide", gullible)
-    validate(dataclasses.replace(SETTINGS, repetitions=6, steps=10), pool=pool, out=tmp_path / "v.json")
+    validate_verdict(dataclasses.replace(SETTINGS, repetitions=6, steps=10), pool=pool, out=tmp_path / "v.json")
     false = read_json(tmp_path / "v.json")["false_helps"]
     assert false["count"] == 6
     assert not false["holds"]
@@ -84,7 +84,7 @@ def test_a_rule_that_always_says_helps_is_caught(pool, tmp_path, monkeypatch):
 def test_a_level_that_was_not_shown_to_hold_is_not_said_to(pool, tmp_path):
     """Few repetitions without a false word are compatible with the level, and with ten times as much."""
     few = dataclasses.replace(SETTINGS, repetitions=3, steps=10, bound=0.05)
-    validate(few, pool=pool, out=tmp_path / "v.json")
+    validate_verdict(few, pool=pool, out=tmp_path / "v.json")
     false = read_json(tmp_path / "v.json")["false_helps"]
     assert not false["holds"]
     assert [entry["chance"] for entry in false["chance_to_hold"]] == [0, 0, 0], "whatever the true rate"
@@ -92,9 +92,9 @@ def test_a_level_that_was_not_shown_to_hold_is_not_said_to(pool, tmp_path):
 
 def test_a_pool_that_is_too_small_or_mixed_is_refused(pool, tmp_path):
     with pytest.raises(InputError, match="600 'normal' phantoms, but each repetition takes 855"):
-        validate(dataclasses.replace(SETTINGS, test=630), pool=pool, out=tmp_path / "v.json")
+        validate_verdict(dataclasses.replace(SETTINGS, test=630), pool=pool, out=tmp_path / "v.json")
     values = dict(np.load(pool))
     values["patients"][0] = values["patients"][-1]
     np.savez(tmp_path / "mixed.npz", **values)
     with pytest.raises(InputError, match="images of two classes"):
-        validate(SETTINGS, pool=tmp_path / "mixed.npz", out=tmp_path / "v.json")
+        validate_verdict(SETTINGS, pool=tmp_path / "mixed.npz", out=tmp_path / "v.json")

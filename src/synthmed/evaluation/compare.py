@@ -16,7 +16,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import REAL, TEST
 from synthmed.core.step import Output, step
-from synthmed.evaluation.scores import Cases, Scores, by_seed, probabilities, read_scores, score_columns
+from synthmed.evaluation.scores import Cases, Scores, by_seed, check_probabilities, read_scores, score_columns
 from synthmed.metrics import classification, statistics, verdict
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.outcomes import OUTCOMES, Measured, Outcome, beside, of_columns
@@ -136,7 +136,7 @@ class _Table:
         if self.settings.kind == "segmentation":
             return read_scores(self.path, self.reported)
         found = read_scores(self.path, [f"p_{name}" for name in self.settings.classes])
-        probabilities(found, self.path)
+        check_probabilities(found, self.path)
         return found
 
     def _check(self) -> None:

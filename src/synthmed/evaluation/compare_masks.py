@@ -55,7 +55,7 @@ class Measured:
 
 
 @step("compare-masks")
-def compare(settings: CompareMasksSettings, *, real: Path, held_out: Path, fake: Path, out: Output) -> None:
+def compare_masks(settings: CompareMasksSettings, *, real: Path, held_out: Path, fake: Path, out: Output) -> None:
     """Compare the masks of a generator with real ones (JSON).
 
     real: training images; held_out: other real images; fake: of the generator; all with masks of one legend.

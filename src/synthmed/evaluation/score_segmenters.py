@@ -57,7 +57,7 @@ class ScoreSegmentersSettings(SegmenterScoringOptions):
 
 
 @step("score-segmenters")
-def score(
+def score_segmenters(
     settings: ScoreSegmentersSettings,
     *,
     description: Path,

@@ -164,7 +164,7 @@ def _table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def probabilities(scores: Scores, path: str | Path) -> None:
+def check_probabilities(scores: Scores, path: str | Path) -> None:
     """Raise InputError unless every score lies in 0 … 1, as probabilities do."""
     for (arm, test), values in scores.values.items():
         if values.min() < 0 or values.max() > 1:

@@ -52,7 +52,7 @@ class StateOptions:
 
 
 @dataclass(frozen=True)
-class ScoreSettings(StateOptions, FeatureOptions):
+class ScoreStatesSettings(StateOptions, FeatureOptions):
     """Settings of `score-states`."""
 
     extractor: Annotated[str, Meta(description="The network of the features, a file of src/synthmed/extractors/.")]
@@ -83,7 +83,7 @@ class Part:
 
 @step("score-states")
 def score_states(
-    settings: ScoreSettings,
+    settings: ScoreStatesSettings,
     *,
     states: Path,
     train: Path,
@@ -128,7 +128,7 @@ def _said(row: dict) -> tuple[int, float, float]:
     return row["step"], *(row[part]["fid"]["value"] for part in PARTS)
 
 
-def _parts(settings: ScoreSettings, train: Path, test: Path, *features: Path) -> dict[str, Part]:
+def _parts(settings: ScoreStatesSettings, train: Path, test: Path, *features: Path) -> dict[str, Part]:
     files = [read_features(path).as_is().in_double() for path in features]
     check_together(files)
     files = [file.take(np.flatnonzero(np.isin(file.labels, settings.labels))) for file in files]
@@ -141,7 +141,7 @@ def _parts(settings: ScoreSettings, train: Path, test: Path, *features: Path) ->
     }
 
 
-def _drawn(settings: ScoreSettings, model: Generator, part: Part) -> list[tuple]:
+def _drawn(settings: ScoreStatesSettings, model: Generator, part: Part) -> list[tuple]:
     """(further columns, pixels (H, W, C), mask if any) of every image of a state."""
     samples = part.counts
     if model.needs.isdisjoint({"label", *SOURCES}) and len(settings.labels) > 1:
@@ -166,7 +166,7 @@ def _drawn(settings: ScoreSettings, model: Generator, part: Part) -> list[tuple]
 
 
 def _features(
-    extractor: Extractor, pixels: Sequence[np.ndarray], settings: ScoreSettings, device: torch.device
+    extractor: Extractor, pixels: Sequence[np.ndarray], settings: ScoreStatesSettings, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Features (N, D) and, where the extractor has classes, probabilities (N, K) of images (H, W, C)."""
     found = []
@@ -181,7 +181,7 @@ def _features(
 
 
 def _measured(
-    real: Features, fake: np.ndarray, probabilities: np.ndarray | None, settings: ScoreSettings
+    real: Features, fake: np.ndarray, probabilities: np.ndarray | None, settings: ScoreStatesSettings
 ) -> dict[str, dict]:
     """fid, kid and fid_few of images with the features `fake` against real ones."""
     patients = np.arange(len(fake)).astype(str)
@@ -191,7 +191,7 @@ def _measured(
     return {name: estimate.to_json() for name, estimate in found.items()}
 
 
-def _of_few(real: np.ndarray, fake: np.ndarray, settings: ScoreSettings) -> Estimate:
+def _of_few(real: np.ndarray, fake: np.ndarray, settings: ScoreStatesSettings) -> Estimate:
     """The mean FID of random draws of `few` images on each side; low and high: where the draws lie."""
     few, smaller = settings.few, min(len(real), len(fake))
     if smaller < few:
@@ -206,7 +206,7 @@ def _of_few(real: np.ndarray, fake: np.ndarray, settings: ScoreSettings) -> Esti
     return Estimate(float(np.mean(values)), float(low), float(high), few)
 
 
-def _floors(parts: dict[str, Part], settings: ScoreSettings) -> dict[str, dict]:
+def _floors(parts: dict[str, Part], settings: ScoreStatesSettings) -> dict[str, dict]:
     """For each part what as many real images of the other part reach in the place of a state's."""
     rng = np.random.default_rng(derived_seed(settings.seed, "floor"))
     floors = {}

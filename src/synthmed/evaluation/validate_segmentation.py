@@ -66,7 +66,7 @@ class ValidateSegmentationSettings(PixelValidationOptions, KnownTruthSettings):
 
 
 @step("validate-segmentation")
-def validate(settings: ValidateSegmentationSettings, *, pool: Path, out: Output) -> None:
+def validate_segmentation(settings: ValidateSegmentationSettings, *, pool: Path, out: Output) -> None:
     """Rates of each verdict on segmenters over repeated draws from a pool of phantoms with known truth, as JSON.
 
     pool: image set of fresh phantoms with masks; what belongs to any class of them is drawn. Each repetition draws, by

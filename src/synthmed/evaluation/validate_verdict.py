@@ -61,7 +61,7 @@ class ValidateSettings(ValidationOptions, KnownTruthSettings):
 
 
 @step("validate-verdict")
-def validate(settings: ValidateSettings, *, pool: Path, out: Output) -> None:
+def validate_verdict(settings: ValidateSettings, *, pool: Path, out: Output) -> None:
     """Rates of each verdict over repeated draws from a pool of phantoms with known truth, as JSON.
 
     pool: feature file of fresh phantoms of every class. Each repetition draws, by patient, disjoint training,
