@@ -5,6 +5,7 @@ from sklearn import metrics as reference
 
 from synthmed.core.errors import InputError
 from synthmed.metrics import classification as c
+from synthmed.metrics.estimate import Estimate
 
 
 def sample(seed=0, n=80, decimals=1):
@@ -70,6 +71,12 @@ def test_published_exact_intervals():
     assert c.clopper_pearson(15, 148, 0.95)[1:] == pytest.approx((0.0578, 0.1617), abs=5e-5)
     with pytest.raises(InputError):
         c.clopper_pearson(3, 2, 0.95)
+
+
+def test_a_share_of_nothing_says_so():
+    assert c.share_estimate(3, 4, 0.95) == Estimate(*c.clopper_pearson(3, 4, 0.95), 4)
+    assert c.share_estimate(0, 0, 0.95) == Estimate.missing("there is no such image", 0)
+    assert c.share_estimate(0, 0, 0.95, nothing="all are rejected").reason == "all are rejected"
 
 
 def test_sensitivity_at_rates_drawn_by_hand():

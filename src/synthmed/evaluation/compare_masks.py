@@ -74,7 +74,9 @@ def compare_masks(settings: CompareMasksSettings, *, real: Path, held_out: Path,
             raise InputError(f"{one.path}: {len(without)} images have no mask, the first is {without[0]!r}")
     measured = {name: _measured(one, legend) for name, one in sets.items()}
     logger.info("%s: %d real and %d generated masks", settings.generator, len(sets["real"]), len(sets["generated"]))
-    classes = {of: _class({name: one[of] for name, one in measured.items()}, settings.level) for of in legend.classes}
+    classes = {
+        of: _compared({name: one[of] for name, one in measured.items()}, settings.level) for of in legend.classes
+    }
     leakage = _leakage(sets["real"], sets["generated"], settings)
     counts = {f"n_{name}": len(one) for name, one in sets.items()}
     write_json(out, {"generator": settings.generator, **counts, "classes": classes, "leakage": leakage})
@@ -94,7 +96,7 @@ def _measured(images: ImageSet, legend: Legend) -> dict[str, Measured]:
     }
 
 
-def _class(sets: dict[str, Measured], level: float) -> dict[str, dict]:
+def _compared(sets: dict[str, Measured], level: float) -> dict[str, dict]:
     """What is told of one class: each statistic's means, difference and values."""
     return {
         name: {
@@ -137,7 +139,7 @@ def _leakage(real: ImageSet, fake: ImageSet, settings: CompareMasksSettings) -> 
         return None
     names = [name for name in CRITERIA if COLUMN.format(name) in fake.rows[0]]
     found = {name: np.array(fake.column(COLUMN.format(name)), dtype=float) for name in names}
-    textures = _chance(real, settings.seed)
+    textures = _chance_textures(real, settings.seed)
     overlaps = np.zeros(len(real))  # a label map has one value a pixel
     told = leaks(found, textures, overlaps)
     patients = np.array(fake.column("patient"))
@@ -161,7 +163,7 @@ def _leakage(real: ImageSet, fake: ImageSet, settings: CompareMasksSettings) -> 
     }
 
 
-def _chance(images: ImageSet, seed: int) -> np.ndarray:
+def _chance_textures(images: ImageSet, seed: int) -> np.ndarray:
     """How closely every image follows that of another patient inside its masks, (N,)."""
     order = np.random.default_rng(seed).permutation(len(images))
     patients = np.array(images.column("patient"))[order]

@@ -16,8 +16,7 @@ from msgspec import Meta
 from synthmed.core.errors import InputError
 from synthmed.core.known import REAL
 from synthmed.evaluation.arms import Arm, Part, share_of
-from synthmed.metrics.classification import clopper_pearson
-from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.classification import share_estimate
 from synthmed.metrics.outcomes import OUTCOMES
 from synthmed.metrics.statistics import paired, readers_test
 from synthmed.metrics.verdict import HARMS, HELPS, NO_EVIDENCE, chance_to_hold, decide, level_holds, rule_text
@@ -164,7 +163,7 @@ class Verdicts:
         title = OUTCOMES[self.outcome].title
         nulls = [name for name, expected in EXPECTED.items() if expected == NO_EVIDENCE]
         any_false = sum(any(self.words[name][r] == HELPS for name in nulls) for r in range(total))
-        family = _rate(any_false, total, settings.level)
+        family = share_estimate(any_false, total, settings.level)
         return {
             "backbone": model,
             "outcome": title,
@@ -204,17 +203,12 @@ class Verdicts:
             "expected": EXPECTED[name],
             "repeats": total,
             "verdicts": {
-                word: {"count": count, "rate": _rate(count, total, settings.level).to_json()}
+                word: {"count": count, "rate": share_estimate(count, total, settings.level).to_json()}
                 for word, count in counts.items()
             },
             "difference": {
                 "mean": float(differences[:, 0].mean()),
                 "standard_deviation": float(differences[:, 0].std()),
             },
-            "helps_without_holm": {"count": raised, "rate": _rate(raised, total, settings.level).to_json()},
+            "helps_without_holm": {"count": raised, "rate": share_estimate(raised, total, settings.level).to_json()},
         }
-
-
-def _rate(count: int, total: int, level: float) -> Estimate:
-    share = clopper_pearson(count, total, level)
-    return Estimate(share.value, share.low, share.high, total)

@@ -21,7 +21,7 @@ from synthmed.core.files import write_csv, write_json
 from synthmed.core.settings import BatchSize, Device, Level, Names, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
-from synthmed.metrics.classification import auroc, clopper_pearson
+from synthmed.metrics.classification import auroc, share_estimate
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.prevalence import true_prevalence
 from synthmed.training.device import choose_device
@@ -151,17 +151,12 @@ def _tagger(targets: Sequence[str], found: Tagged, truth: np.ndarray, level: flo
             "positives": positives,
             "rejected": rejected,
             "negatives": negatives,
-            "precision": _share(hits, int(called.sum()), level),
-            "recall": _share(hits, positives, level),
-            "specificity": _share(rejected, negatives, level),
+            "precision": share_estimate(hits, int(called.sum()), level).to_json(),
+            "recall": share_estimate(hits, positives, level).to_json(),
+            "specificity": share_estimate(rejected, negatives, level).to_json(),
             "auroc": auroc(found.likelihoods[:, place], has) if positives and negatives else None,
         }
     return tagger
-
-
-def _share(count: int, of: int, level: float) -> dict:
-    found = Estimate(*clopper_pearson(count, of, level), of) if of else Estimate.missing("there is no such image", 0)
-    return found.to_json()
 
 
 def _prevalences(
@@ -174,7 +169,9 @@ def _prevalences(
         for place, tag in enumerate(targets):
             entry, known = {}, tagger[tag]
             if truth is not None:
-                entry["labelled"] = _share(int(truth[where, place].sum()), int(where.sum()), settings.level)
+                entry["labelled"] = share_estimate(
+                    int(truth[where, place].sum()), int(where.sum()), settings.level
+                ).to_json()
             elif not (where.any() and known["positives"] and known["negatives"]):
                 entry["estimated"] = Estimate.missing("there is no image to estimate it from", 0).to_json()
             else:

@@ -42,8 +42,7 @@ from synthmed.latent.paths import interval_of, path_codes
 from synthmed.latent.sample_file import LatentSamples, read_samples, write_arrays
 from synthmed.latent.samples import check_fit
 from synthmed.latent.space import restore
-from synthmed.metrics.classification import clopper_pearson
-from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.classification import share_estimate
 from synthmed.training.device import choose_device
 from synthmed.training.images import reduced
 
@@ -341,9 +340,7 @@ def _rejection(boundary: Boundary, parts: _Parts, remove: int, keep: int | None,
         return share(shown), share(shown[accepted])
 
     def share(shown: np.ndarray) -> dict:
-        if not len(shown):
-            return Estimate.missing("every code is rejected").to_json()
-        return Estimate(*clopper_pearson(int(shown.sum()), len(shown), level), n=len(shown)).to_json()
+        return share_estimate(shown.sum(), len(shown), level, nothing="every code is rejected").to_json()
 
     before, after = shares(remove)
     result = {"accepted": float(accepted.mean()), "before": before, "after": after}

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import special  # scipy.stats takes over a second to import, in every step
 
 from synthmed.core.errors import InputError
+from synthmed.metrics.estimate import Estimate
 
 
 class Interval(NamedTuple):
@@ -116,3 +117,8 @@ def clopper_pearson(successes: int, trials: int, level: float) -> Interval:
     low = special.betaincinv(successes, trials - successes + 1, tail) if successes else 0.0
     high = special.betaincinv(successes + 1, trials - successes, 1 - tail) if successes < trials else 1.0
     return Interval(successes / trials, float(low), float(high))
+
+
+def share_estimate(count: int, of: int, level: float, *, nothing: str = "there is no such image") -> Estimate:
+    """`count` of `of` as a share with its exact interval (clopper_pearson); where there are none, `nothing` says so."""
+    return Estimate(*clopper_pearson(int(count), int(of), level), int(of)) if of else Estimate.missing(nothing, 0)

@@ -21,7 +21,7 @@ from synthmed.core.settings import Fraction, Level
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.metrics import outcomes
-from synthmed.metrics.classification import clopper_pearson
+from synthmed.metrics.classification import share_estimate
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.reading import detectable, detection, equivalence_power, guessing_p
 from synthmed.metrics.statistics import case_mean, equivalence_p, mean_estimate, paired, readers_test
@@ -125,12 +125,6 @@ def analyse_readers(settings: AnalysisSettings, *, study: Path, key: Path, answe
     logger.info("%s: %d readers of %d images", out, len(called), len(found.items))
 
 
-def _share(count: int, of: int, level: float) -> dict:
-    if not of:
-        return Estimate.missing("there is no such image", 0).to_json()
-    return Estimate(*clopper_pearson(int(count), int(of), level), int(of)).to_json()
-
-
 def _reader(settings: AnalysisSettings, answers: Answers, called: np.ndarray, number: int) -> dict:
     """One reader; positive = called synthetic."""
     code, background, simulated, comment = answers.readers[number]
@@ -145,11 +139,11 @@ def _reader(settings: AnalysisSettings, answers: Answers, called: np.ndarray, nu
         "simulated": simulated,
         "comment": comment,
         "confusion": {"tp": tp, "fp": fp, "fn": fn, "tn": tn},
-        "accuracy": _share(tp + tn, len(truth), level),
+        "accuracy": share_estimate(tp + tn, len(truth), level).to_json(),
         "p": guessing_p(tp + tn, len(truth)),
-        "sensitivity": _share(tp, tp + fn, level),
-        "specificity": _share(tn, fp + tn, level),
-        "precision": _share(tp, tp + fp, level),
+        "sensitivity": share_estimate(tp, tp + fn, level).to_json(),
+        "specificity": share_estimate(tn, fp + tn, level).to_json(),
+        "precision": share_estimate(tp, tp + fp, level).to_json(),
         "d_prime": Estimate(seen.d_prime, seen.d_prime - half, seen.d_prime + half, len(truth)).to_json(),
         "bias": seen.bias,
     }

@@ -30,7 +30,7 @@ SYNTHETIC, REAL = "synthetic", "real"
 
 logger = logging.getLogger(__name__)
 
-KEY = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$", description="lower-case letters, digits and _")]
+QuestionName = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$", description="lower-case letters, digits and _")]
 TAKEN = ("study", "code", "background", "comment", "item", "position", "seconds", "simulated", "checksum")
 """Columns of the answers that no question may be called like."""
 
@@ -69,7 +69,7 @@ class StudyOptions:
     backgrounds: Annotated[
         dict[str, str], Meta(min_length=1, description="Background of a reader, as it is written down → its words.")
     ]
-    questions: Annotated[dict[KEY, Question], Meta(min_length=1, description="In the order of the page.")]
+    questions: Annotated[dict[QuestionName, Question], Meta(min_length=1, description="In the order of the page.")]
     sets: Annotated[dict[str, ShownSet], Meta(min_length=1, description="Image sets by name.")]
     examples: Annotated[Count, Meta(description="Real images of each label on the first page.")]
     skip: Annotated[
