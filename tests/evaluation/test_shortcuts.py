@@ -40,7 +40,7 @@ def world(tmp_path):
         if framed:
             pixels = paste_frame(pixels, rng)
         fields = {"image": f"{number:02d}.png", "label": CLASSES[malignant], "patient": f"p{number}"}
-        fields |= {"frame": "yes" if framed else "no", "ita": str(20.0 if number % 4 > 1 else 50.0)}
+        fields |= {"frame": "yes" if framed else "no", "ita": str(-20.0 if number % 4 > 1 else 50.0)}
         rows.append((fields, pixels))
     write_image_set(tmp_path / "test.zip", rows)
     # One of them is not changed, so that test images and changed ones have other places.
