@@ -14,7 +14,7 @@ from synthmed.core.settings import parse
 from synthmed.data.imageset import write_image_set
 from synthmed.generators import dcgan
 from synthmed.generators.base import Generator
-from synthmed.generators.snapshots import diversity
+from synthmed.generators.snapshots import Samples, diversity
 from synthmed.generators.train import TrainSettings, train
 from synthmed.training.history import TrainingError
 from synthmed.training.images import Batch
@@ -201,3 +201,13 @@ def test_a_full_disk_says_so_and_keeps_the_last_state(small_disk, images):
     with pytest.raises(InputError, match="no space left"):
         run(small_disk / "a", images, chosen)
     assert not list((small_disk / "a").glob(".*"))
+
+
+@pytest.mark.parametrize("need", ["noise", "mask", "origin", "image"])
+def test_what_is_watched_is_made_from_what_the_model_needs(need):
+    images = torch.randint(0, 256, (6, 2, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    given = images if need == "mask" else images[:, :1]
+    model = SimpleNamespace(classes=("a", "b"), image_shape=(1, 4, 4), needs=frozenset({need}))
+    (found, _) = Samples(model, lambda rows: given[rows], torch.tensor([0, 0, 0, 1, 1, 1]), 1).sources
+    expected = {"mask": images[:3, 1:], "origin": images[:3, :1], "image": images[3:, :1]}
+    assert (found is None) if need == "noise" else torch.equal(found, expected[need])
