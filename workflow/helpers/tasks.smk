@@ -107,7 +107,7 @@ def task_synthetic_features(wildcards):
     return of_task_sets(wildcards, f"features/{task_backbone(wildcards)}/plain", "npz")
 
 
-def asked_images(wildcards):
+def target_images(wildcards):
     """The images whose manifests say what class they are of, where the task asks for another column than the label."""
     if target_of(wildcards.experiment, wildcards.task)["column"] == LABEL:
         return []

@@ -87,7 +87,7 @@ rule classify:
         test=lambda w: task_features(task_test(w))(w),
         synthetic=task_synthetic_features,
         train_augmented=augmented_features,
-        images=asked_images,
+        images=target_images,
         code=code("results/{experiment}/settings/classify.{task}.json"),
     output:
         scores="results/{experiment}/tasks/{task}/scores.csv",
