@@ -629,6 +629,26 @@ def test_a_test_on_training_patients_needs_images_that_were_set_aside():
         check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "others", "message"),
+    [
+        ({}, {}, None),
+        ({"positive": "mcro"}, {}, r"tasks\.main\.target\.positive names 'mcro'.*did you mean 'macro'"),
+        ({"classes": ["all", "macro"]}, {}, "'all' is the program's own"),
+        ({}, {"validation": {"train": 9, "method": "heads"}}, "is for heads"),
+        ({}, {"leaking": True}, "is for heads.*no leaking"),
+    ],
+)
+def test_another_column_than_the_label_is_told_apart_by_heads_alone(changes, others, message):
+    target = {"column": "stage", "classes": ["negative", "macro"], "positive": "macro"} | changes
+    entry = with_change("tasks.main.target", target) | {"split": {"of_each_patient": 4}}
+    arms = entry["tasks"]["main"]["arms"] | {"added_counts": {"macro": 1}}
+    entry["tasks"]["main"] |= {"validation": None, "arms": arms} | others
+    del entry["background"]  # it asks for the labels
+    with nullcontext() if message is None else pytest.raises(InputError, match=message):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
 def test_what_is_drawn_again_has_the_trainings_of_the_other_and_its_own_sampling():
     generators = {
         "singan": {"model": "singan", "title": "SinGAN", "trainings": {"all": {"labels": None, "steps": 9}},

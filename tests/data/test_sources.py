@@ -252,7 +252,8 @@ def test_a_csv_with_a_pattern_for_the_file(tmp_path):
         ("file,finding,person\n1\0.png,a,7\n2.png,b,8\n", r"clinic/1\\x00\.png does not exist"),
         ("file,finding,person\n1.PNG,a,7\n2.png,b,8\n", r"1\.PNG does not exist; is '1\.png' meant\?"),
         ("file,finding,person\n1,a,7\n2.png,b,8\n", r"clinic/1 does not exist; is '1\.png' meant\?"),
-        ("file,finding,person\n1.png,a," + "x" * 200_000 + "\n", r"not readable as a table \(field larger"),
+        ("file,finding,person\n1.png,a," + "x" * 200_000 + "\n", r"line 2: not readable as a table \(field larger"),
+        ('file,finding,person\n1.png,a,7\n2.png,b,"8\n' + "3.png,a,7\n" * 20_000, r"line 3: .*close the quote"),
     ],
 )
 def test_a_wrong_csv_is_told_with_its_line(tmp_path, text, message):

@@ -25,7 +25,7 @@ def settings(**changes):
         "sets": ("fastgan", "fresh"), "added_share": 0.5, "added_counts": None, "augmented_draws": 2,
         "class_weights": False, "pairs": (), "masks": False,
         "sweep": {"fastgan": (0.25, 0.5, 2.0)}, "oracle_sweep": (), "only_share": 1.0, "only_sweep": (),
-        "swap": None, "oracle": "fresh", "classes": CLASSES, "seeds": 5, "seed": 1,
+        "swap": None, "oracle": "fresh", "classes": CLASSES, "column": "label", "seeds": 5, "seed": 1,
     }  # fmt: skip
     values |= changes
     return ArmSettings(**({"added": values["sets"], "alone": values["sets"]} | values))

@@ -1,11 +1,15 @@
 """Needs of later steps: the numbers by hand, and everything that cannot be met is named before any training."""
 
+from contextlib import nullcontext
+
+import numpy as np
 import pytest
 
 from made_up_images import image_set
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.settings import parse
+from synthmed.data.imageset import encode_png, write_image_set
 from synthmed.evaluation.check_needs import NeedsSettings, check_needs, needs
 
 REAL = {"normal": 90, "abnormal": 51}
@@ -13,7 +17,7 @@ ARMS = {
     "added_share": 0.5, "added_counts": None, "augmented_draws": 0, "class_weights": False,
     "sweep": {"dcgan": [0.25, 2.0]}, "oracle_sweep": [],
     "only_share": None, "only_sweep": [], "swap": None, "pairs": [], "masks": False,
-    "classes": ["normal", "abnormal"], "sets": ["cyclegan", "dcgan"], "oracle": None,
+    "classes": ["normal", "abnormal"], "column": "label", "sets": ["cyclegan", "dcgan"], "oracle": None,
     "seeds": 5, "seed": 1,
 }  # fmt: skip
 SETTINGS = {
@@ -65,12 +69,12 @@ def test_a_class_of_one_test_patient_is_refused_before_any_training(split_report
         InputError,
         match=r"the test part has 6 images of 'abnormal', all of one patient \(the class has \d+\), and a variance",
     ):
-        check_needs(settings(), split_report=split_report, synthetic=[], out=tmp_path / "needs.json")
+        check_needs(settings(), split_report=split_report, parts=[], synthetic=[], out=tmp_path / "needs.json")
     assert not (tmp_path / "needs.json").exists()
 
 
 def test_needs_that_are_met_are_written(split_report, tmp_path):
-    check_needs(settings(), split_report=split_report, synthetic=[], out=tmp_path / "needs.json")
+    check_needs(settings(), split_report=split_report, parts=[], synthetic=[], out=tmp_path / "needs.json")
     found = read_json(tmp_path / "needs.json")["needs"]
     assert len(found) == 10
     assert found[0] == {
@@ -114,13 +118,13 @@ def test_needs_that_are_met_are_written(split_report, tmp_path):
 )
 def test_what_cannot_be_met_is_named_with_its_setting_and_numbers(split_report, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
-        check_needs(settings(**changes), split_report=split_report, synthetic=[], out=tmp_path / "needs.json")
+        check_needs(settings(**changes), split_report=split_report, parts=[], synthetic=[], out=tmp_path / "needs.json")
     assert not (tmp_path / "needs.json").exists()
 
 
 def test_images_that_are_labelled_afterwards_are_counted_together(split_report, tmp_path):
     unlabelled = {"samples": {"pggan": {"unlabelled": 70}}, "translated_from": {}, "sweep": {}, "sets": ["pggan"]}
-    check_needs(settings(**unlabelled), split_report=split_report, synthetic=[], out=tmp_path / "needs.json")
+    check_needs(settings(**unlabelled), split_report=split_report, parts=[], synthetic=[], out=tmp_path / "needs.json")
     (need,) = read_json(tmp_path / "needs.json")["needs"]
     assert (need["label"], need["needed"]) == ("unlabelled", 70)
 
@@ -129,7 +133,9 @@ def test_images_that_were_made_elsewhere_are_counted(split_report, tmp_path):
     image_set(tmp_path / "mine.zip", 60, seed=1)  # 30 of each class
     few = settings(samples={}, translated_from={}, sweep={}, sets=["mine"], external=["mine"])
     with pytest.raises(InputError, match="45 'normal' images of mine, but there are 30"):
-        check_needs(few, split_report=split_report, synthetic=[tmp_path / "mine.zip"], out=tmp_path / "needs.json")
+        check_needs(
+            few, split_report=split_report, parts=[], synthetic=[tmp_path / "mine.zip"], out=tmp_path / "needs.json"
+        )
 
 
 @pytest.mark.parametrize(
@@ -143,3 +149,36 @@ def test_images_that_were_made_elsewhere_are_counted(split_report, tmp_path):
 def test_impossible_settings_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         needs(settings(**changes), REAL)
+
+
+STAGED = {"classes": ["negative", "macro"], "column": "stage", "sets": [], "sweep": {}, "added_share": 1.0}
+
+
+def staged(path, stages):
+    """An image set with these stages of patients p0, p1, …"""
+    blank = encode_png(np.zeros((2, 2), np.uint8))
+    rows = (
+        {"image": f"{path.stem}{n}.png", "label": "normal", "patient": f"{path.stem}{n // 2}", "stage": stage}
+        for n, stage in enumerate(stages)
+    )
+    write_image_set(path, ((row, blank) for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (["negative"] * 3 + ["macro"] * 3, None),  # two images a patient, but for the third, which has both stages
+        (["negative"] * 4 + ["macro"] * 2, r"test\.zip: 1 patients of stage 'macro', which the task 'task'.*needs 2"),
+        (["negative"] * 4, r"test\.zip: 0 patients of stage 'macro'"),
+        (["negative", "micro"], r"test\.zip: unknown stage 'micro'"),
+    ],
+)
+def test_classes_of_another_column_are_looked_for_in_every_part(split_report, tmp_path, test, message):
+    parts = [staged(tmp_path / f"{part}.zip", ["negative", "macro"]) for part in ("train", "validation")]
+    parts.append(staged(tmp_path / "test.zip", test))
+    asked = settings(samples={}, translated_from={}, **STAGED)
+    with nullcontext() if message is None else pytest.raises(InputError, match=message):
+        check_needs(asked, split_report=split_report, parts=parts, synthetic=[], out=tmp_path / "needs.json")
+    with pytest.raises(InputError, match="0 image sets for train, validation and test"):
+        check_needs(asked, split_report=split_report, parts=[], synthetic=[], out=tmp_path / "needs.json")

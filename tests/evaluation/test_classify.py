@@ -17,23 +17,29 @@ from synthmed.evaluation.scores import read_scores
 from synthmed.metrics.classification import auroc
 
 SETTINGS = ClassifySettings(
-    classes=CLASSES, positive="abnormal", sets=("fresh", "wrong"), learning_rates=(1e-5, 1e-2), dropouts=(0.2, 0.5),
-    grid_seeds=3, seeds=4, seed=1, leaking=False, steps=80, batch_size=16, check_every=10, threads=1,
+    classes=CLASSES, positive="abnormal", column="label", sets=("fresh", "wrong"), learning_rates=(1e-5, 1e-2),
+    dropouts=(0.2, 0.5), grid_seeds=3, seeds=4, seed=1, leaking=False, steps=80, batch_size=16, check_every=10,
+    threads=1,
 )  # fmt: skip
 ARMS = ArmSettings(
     added_share=1.0, added_counts=None, augmented_draws=2, pairs=(), sweep={}, oracle_sweep=(0.5, 4.0), only_share=1.0,
-    only_sweep=(), class_weights=True, swap=None, classes=CLASSES, sets=("fresh", "wrong"), added=("fresh", "wrong"),
-    alone=("fresh", "wrong"), oracle="fresh", seeds=4, seed=1, masks=False,
+    only_sweep=(), class_weights=True, swap=None, classes=CLASSES, column="label", sets=("fresh", "wrong"),
+    added=("fresh", "wrong"), alone=("fresh", "wrong"), oracle="fresh", seeds=4, seed=1, masks=False,
 )  # fmt: skip
 
 
-def as_images(features, folder):
-    """An image set with the names, labels and patients of a feature file; its pixels are none of the arms' business."""
+def as_images(features, folder, grades=None):
+    """An image set with the names, labels and patients of a feature file, and with a `grade` for each label; its pixels
+    are none of the arms' business."""
     file = read_features(features).as_is()
     path = folder / f"{features.stem}.zip"
     facts = zip(file.names.tolist(), file.labels.tolist(), file.patients.tolist(), strict=True)
     blank = encode_png(np.zeros((2, 2), np.uint8))
-    write_image_set(path, (({"image": n, "label": label, "patient": p}, blank) for n, label, p in facts))
+    rows = [
+        {"image": n, "label": label, "patient": p} | ({"grade": grades[label]} if grades else {})
+        for n, label, p in facts
+    ]
+    write_image_set(path, ((row, blank) for row in rows))
     return path
 
 
@@ -64,6 +70,7 @@ def inputs(tmp_path_factory):
             write_features(folder / "e.npz", "wrong", {"normal": 40, "abnormal": 40}, seed=5, shift=-0.7),
         ],
         "train_augmented": write_features(folder / "f.npz", "train", {"normal": 30, "abnormal": 26}, seed=6, draws=3),
+        "images": [],
     }
 
 
@@ -180,6 +187,31 @@ def test_classes_that_weigh_alike_find_more_of_the_rare_one(inputs, tmp_path):
     scores = read_scores(found["scores"], ["p_abnormal"])
     called = {arm: float((scores.values[arm, "test"] > 0.5).mean()) for arm in ("real", "class_weights")}
     assert called["real"] + 0.1 < called["class_weights"] < 0.65
+
+
+def test_another_column_in_place_of_the_label(results, inputs, tmp_path):
+    # A column that says the same under other names: the same trainings, hence the same probabilities.
+    renamed = {"normal": "low", "abnormal": "high"}
+    folder = tmp_path / "sets"
+    folder.mkdir()
+    sets = [as_images(path, folder, renamed) for path in (inputs["train"], inputs["validation"], inputs["test"])]
+    sets += [as_images(path, folder, renamed) for path in inputs["synthetic"]]
+    names = {"classes": ("low", "high"), "column": "grade"}
+    asked = dataclasses.replace(SETTINGS, positive="high", **names)
+    lists = {"arms": folder / "arms.csv", "description": folder / "arms.json"}
+    arms = dataclasses.replace(ARMS, **names)
+    compose_arms(arms, train=sets[0], synthetic=sets[3:], out=lists["arms"], description=lists["description"])
+    out = {"scores": tmp_path / "s.csv", "grid": tmp_path / "grid.csv", "summary": tmp_path / "summary.json"}
+    classify(asked, **(inputs | {"images": sets}), **lists, **out)
+    found = read_scores(out["scores"], ["p_low", "p_high"])
+    known = read_scores(results["scores"], [f"p_{name}" for name in CLASSES])
+    # What is drawn of a class goes by its name, so the arms that take all that there is are compared.
+    for arm in ("real", "classic", "class_weights", "duplicates"):
+        assert np.array_equal(found.values[arm, "test"], known.values[arm, "test"]), arm
+    for test, cases in known.cases.items():
+        assert found.cases[test].labels.tolist() == [renamed[label] for label in cases.labels], test
+    with pytest.raises(InputError, match="0 image sets for the features of"):
+        classify(asked, **inputs, **lists, **out)
 
 
 def test_unusable_input_is_refused_by_name(inputs, tmp_path):

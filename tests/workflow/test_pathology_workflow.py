@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 
 import pytest
 from checkout import new_checkout
@@ -15,7 +16,7 @@ RESULTS = "results/pathology_patches"
 
 def test_from_slides_to_who_is_recognised_and_a_split_that_leaks(tmp_path):
     checkout = new_checkout(tmp_path / "project", "tiny_pathology_patches.yaml")
-    names = ("slides", "reidentification", "answer.tumour", "answer.patch_split", "networks")
+    names = ("slides", "reidentification", "answer.tumour", "answer.patch_split", "answer.stage", "networks")
     sections = [f"{RESULTS}/sections/{name}.json" for name in names]
     checkout.snakemake(*sections)
     images = checkout.path / RESULTS / "images"
@@ -33,9 +34,16 @@ def test_from_slides_to_who_is_recognised_and_a_split_that_leaks(tmp_path):
     assert len(ImageSet(images / "synthetic" / "singan_from_32.zip")) == 18
     verdicts = {
         task: json.loads((checkout.path / RESULTS / "tasks" / task / "verdicts.json").read_text())
-        for task in ("tumour", "patch_split")
+        for task in ("tumour", "patch_split", "stage")
     }
-    assert {task: found["leaking"] for task, found in verdicts.items()} == {"tumour": False, "patch_split": True}
+    assert {task: found["leaking"] for task, found in verdicts.items()} == {
+        "tumour": False,
+        "patch_split": True,
+        "stage": False,
+    }
+    assert verdicts["stage"]["classes"] == ["negative", "macro"]
+    summary = json.loads((checkout.path / RESULTS / "tasks" / "stage" / "summary.json").read_text())
+    assert summary["images"]["train"] == dict(Counter(train.column("stage")))
     assert verdicts["patch_split"]["images"]["test"] == len(unseen)
     assert {"fewer_x0.33", "only_singan_x0.33", "fewer_x0.67"} <= set(verdicts["tumour"]["arms"])
     leaks = json.loads((checkout.path / RESULTS / "sections" / "answer.patch_split.json").read_text())["html"]

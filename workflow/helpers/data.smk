@@ -64,6 +64,13 @@ def needs(experiment):
     }
 
 
+def needed_parts(wildcards):
+    """The parts whose manifests check-needs reads, where a task asks for another column than the label."""
+    tasks = config["experiments"][wildcards.experiment]["tasks"]
+    asked = any(task.get("target") for task in tasks.values())
+    return [f"results/{wildcards.experiment}/images/{part}.zip" for part in ("train", "validation", "test") if asked]
+
+
 def planned_trainings(experiment):
     """What check-needs builds each generator from, but where weights must be had first."""
     prepare = config["experiments"][experiment]["prepare"]

@@ -1,6 +1,7 @@
 # What the rules of workflow/rules/tasks.smk ask.
 from synthmed.core.names import used_generators
 from synthmed.core.known import AUGMENTED
+from synthmed.data.targets import LABEL
 from synthmed.evaluation.arms import ArmSettings, arm_names, define_arms
 
 
@@ -11,6 +12,13 @@ def tasks_of(experiment):
 
 def task_of(wildcards):
     return tasks_of(wildcards.experiment)[wildcards.task]
+
+
+def target_of(experiment, task):
+    """What a task tells apart: a column of the manifest, its classes, the positive one."""
+    entry = config["experiments"][experiment]
+    own = {"column": LABEL, "classes": entry["classes"], "positive": entry["positive"]}
+    return tasks_of(experiment)[task].get("target") or own
 
 
 def of_model(kind):
@@ -50,7 +58,7 @@ def arm_settings(experiment, task):
     }
     return {
         **{name: value for name, value in entry["arms"].items() if name != "generators"},
-        "classes": config["experiments"][experiment]["classes"],
+        **{name: target_of(experiment, task)[name] for name in ("classes", "column")},
         "sets": task_sets(experiment, task),
         **roles,
         "oracle": oracle,
@@ -97,6 +105,14 @@ def task_features(name, variant="plain"):
 
 def task_synthetic_features(wildcards):
     return of_task_sets(wildcards, f"features/{task_backbone(wildcards)}/plain", "npz")
+
+
+def target_images(wildcards):
+    """The images whose manifests say what class they are of, where the task asks for another column than the label."""
+    if target_of(wildcards.experiment, wildcards.task)["column"] == LABEL:
+        return []
+    real = [f"results/{wildcards.experiment}/images/{part}.zip" for part in ("train", "validation", "test")]
+    return real + task_images(wildcards)
 
 
 def augmented_features(wildcards):

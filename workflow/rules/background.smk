@@ -25,7 +25,9 @@ for experiment in having("background"):
     content = {**arm_settings(experiment, probe["task"]), **nothing}
     declare("compose-arms", f"{folder}/compose_background.json", content)
     declare(
-        "classify", f"{folder}/classify_background.json", {**classes, **training, "sets": [], "leaking": False, **seed}
+        "classify",
+        f"{folder}/classify_background.json",
+        {**classes, "column": "label", **training, "sets": [], "leaking": False, **seed},
     )
     statistics = {name: task["statistics"][name] for name in ("alpha", "margin")}
     content = {**classes, **statistics, "regions": probe["regions"]}
@@ -92,6 +94,7 @@ rule classify_region:
         test=region_features("test"),
         synthetic=[],
         train_augmented=[],
+        images=[],
         code=code("results/{experiment}/settings/classify_background.json"),
     output:
         scores="results/{experiment}/background/{region}/scores.csv",

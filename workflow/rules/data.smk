@@ -163,6 +163,7 @@ rule check_needs:
     input:
         settings="results/{experiment}/settings/check_needs.json",
         split_report="results/{experiment}/images/split.json",
+        parts=needed_parts,
         synthetic=lambda w: [f"results/{w.experiment}/images/synthetic/{name}.zip" for name in external(w.experiment)],
         code=code("results/{experiment}/settings/check_needs.json"),
     output:

@@ -2,15 +2,15 @@
 for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
-    classes = {"classes": entry["classes"], "positive": entry["positive"]}
     for task, settings in tasks_of(experiment).items():
-        model = settings["model"]
+        model, asked = settings["model"], target_of(experiment, task)
+        classes = {name: asked[name] for name in ("classes", "positive")}
         sets = {"sets": task_sets(experiment, task)}
         seed, leaks = {"seed": entry["seed"]}, {"leaking": leaking(experiment, task)}
         declare("compose-arms", f"{folder}/compose_arms.{task}.json", arm_settings(experiment, task))
         if model["kind"] == "head":
             declare(
-                "classify", f"{folder}/classify.{task}.json", {**classes, **model["training"], **sets, **leaks, **seed}
+                "classify", f"{folder}/classify.{task}.json", {**asked, **model["training"], **sets, **leaks, **seed}
             )
         elif model["kind"] == "segmenter":
             arms = arms_of(experiment, task)
@@ -87,6 +87,7 @@ rule classify:
         test=lambda w: task_features(task_test(w))(w),
         synthetic=task_synthetic_features,
         train_augmented=augmented_features,
+        images=target_images,
         code=code("results/{experiment}/settings/classify.{task}.json"),
     output:
         scores="results/{experiment}/tasks/{task}/scores.csv",

@@ -25,6 +25,7 @@ from synthmed.core.known import DRAWN_AGAIN
 from synthmed.core.settings import Count, Names, Seed, schema
 from synthmed.data import sources
 from synthmed.data.split import SplitSettings
+from synthmed.data.targets import TargetColumn
 from synthmed.evaluation.arms import ArmOptions
 from synthmed.evaluation.classify import HeadOptions
 from synthmed.evaluation.compare import StatisticsOptions
@@ -296,6 +297,15 @@ class Arms(ArmOptions):
 
 
 @dataclass(frozen=True)
+class Target:
+    """What a task tells apart."""
+
+    column: TargetColumn
+    classes: Annotated[tuple[str, ...], Meta(min_length=2, description="Its values, in order.")]
+    positive: Annotated[str, Meta(description="The class of sensitivity and of the area under the curve.")]
+
+
+@dataclass(frozen=True)
 class Task:
     """What is asked of the synthetic images."""
 
@@ -315,6 +325,9 @@ class Task:
             description="Whether the models are tested on unseen images of the patients that they were trained on "
             "(split.of_each_patient), as after a split by images, which flatters; without it on other patients."
         ),
+    ] = None
+    target: Annotated[
+        Target | None, Meta(description="What is told apart in place of the labels; of heads. Without it the labels.")
     ] = None
 
 

@@ -207,6 +207,8 @@ def _check_tasks(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> 
     classes, generators = list(entry["classes"]), [*entry["generators"], *entry.get("derived_sets", {})]
     for task, content in entry["tasks"].items():
         where, arms, model = f"tasks.{task}", content["arms"], content["model"]
+        if asked := content.get("target"):
+            _check_target(f"{where}.target", asked, content)
         roles = used_generators(arms["generators"], generators)
         used = list(dict.fromkeys(name for names in roles.values() for name in names))
         check_known(f"{where}.arms.generators", used, generators, "generators")
@@ -216,7 +218,7 @@ def _check_tasks(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> 
         doses |= {f"sweep.{name}": points for name, points in arms["sweep"].items()}
         for setting, points in doses.items():
             for point in [point for point in points if isinstance(point, Mapping)]:
-                check_known(f"{where}.arms.{setting}", point, classes, "classes")
+                check_known(f"{where}.arms.{setting}", point, asked["classes"] if asked else classes, "classes")
         if model["kind"] == "head":
             check_known(f"{where}.model.backbone", [model["backbone"]], entry["extractors"], "extractors")
         elif model["kind"] == "network":
@@ -235,6 +237,16 @@ def _check_tasks(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> 
                 f"setting {where}.validation tries the verdict where the truth is known: that needs a pool of the data "
                 "set, and a model of kind head (method heads) or segmenter (method pixels); set it to null"
             )
+
+
+def _check_target(where: str, target: Mapping, task: Mapping) -> None:
+    check_reserved("classes", target["classes"], where)
+    check_known(f"{where}.positive", [target["positive"]], target["classes"], "classes of the task")
+    if task["model"]["kind"] != "head" or task["validation"] is not None or task.get("leaking"):
+        raise InputError(
+            f"setting {where} takes another column than the label for the classes: that is for heads on frozen "
+            "features, tested on other patients (no leaking), with validation null"
+        )
 
 
 def _check_kind(where: str, task: Mapping, entry: Mapping, of_masks: Collection[str]) -> None:

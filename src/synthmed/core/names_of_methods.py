@@ -124,6 +124,10 @@ def _check_background(entry: Mapping) -> None:
     model = entry["tasks"][task]["model"]["kind"]
     if model != "head":
         raise InputError(f"setting background.task is {task!r}, whose model is a {model}; name a task of heads")
+    if entry["tasks"][task].get("target"):
+        raise InputError(
+            f"setting background.task is {task!r}, which has a target; name a task that asks for the labels"
+        )
     if entry["prepare"].get("masks") is None:
         raise InputError("setting background asks for what lies outside of the masks, but prepare.masks is null")
 

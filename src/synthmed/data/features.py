@@ -71,6 +71,10 @@ class Features:
                 rows.append(rng.choice(members, count if replace else min(count, len(members)), replace=replace))
         return self.take(np.sort(np.concatenate(rows)))
 
+    def relabelled(self, labels: Mapping[str, str]) -> "Features":
+        """The same with other labels: name of the image -> label."""
+        return replace(self, labels=np.array([labels[name] for name in self.names.tolist()]))
+
     def counts(self) -> dict[str, int]:
         """Images of each label that occurs, sorted by label."""
         labels, counts = np.unique(self.labels, return_counts=True)

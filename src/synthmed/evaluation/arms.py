@@ -19,6 +19,7 @@ from msgspec import Meta
 from synthmed.core.errors import InputError
 from synthmed.core.known import AUGMENTED, REAL, TEST
 from synthmed.core.settings import Fraction
+from synthmed.data.targets import TargetColumn
 from synthmed.training.seeds import seed_of
 
 Kind = Literal[
@@ -114,6 +115,7 @@ class ArmSettings(ArmOptions):
     holds fresh draws from the true distribution and is added with shuffled labels, too; null: there is none."""
 
     classes: Annotated[tuple[str, ...], Meta(description="Classes of the task, in order.")]
+    column: TargetColumn
     sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets.")]
     added: Annotated[tuple[str, ...], Meta(description="Those that are added to the real images.")]
     alone: Annotated[tuple[str, ...], Meta(description="Those whose images are training sets of their own.")]

@@ -5,7 +5,7 @@ Trainings take hours and days; that an arm asks for more synthetic images than a
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,7 @@ from synthmed.core.files import read_json, write_json
 from synthmed.core.known import AUGMENTED, UNLABELLED
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
+from synthmed.data.targets import LABEL, target_classes
 from synthmed.evaluation.arms import ArmSettings, check_adds, define_arms
 from synthmed.evaluation.check_models import PlannedTraining, check_models
 
@@ -61,11 +62,14 @@ class Need:
 
 
 @step("check-needs")
-def check_needs(settings: NeedsSettings, *, split_report: Path, synthetic: list[Path], out: Output) -> None:
+def check_needs(
+    settings: NeedsSettings, *, split_report: Path, parts: list[Path], synthetic: list[Path], out: Output
+) -> None:
     """Whether arms and generators can have the images that they ask for, and the test part the patients.
 
-    Write what the later steps need (JSON, one entry a need). split_report: JSON of `split`;
-    synthetic: the image sets of settings.external.
+    Write what the later steps need (JSON, one entry a need). split_report: JSON of `split`; parts: the image sets
+    train, validation and test where a task asks for another column than the label (how many generated images there will
+    be of its classes nobody knows yet); synthetic: the image sets of settings.external.
 
     Raises InputError on a class of which the test part has one patient only, on a generator that cannot be built or fed
     (check_models), and one that lists every need that cannot be met, with its setting and numbers.
@@ -80,7 +84,11 @@ def check_needs(settings: NeedsSettings, *, split_report: Path, synthetic: list[
     report = read_json(split_report)
     _refuse_single_patients(report, split_report)
     check_models(settings.trainings, report["counts"]["train"])
-    found = needs(settings, report["counts"]["train"])
+    by_label = {name: arms for name, arms in settings.arms.items() if arms.column == LABEL}
+    for name, arms in settings.arms.items():
+        if name not in by_label:
+            _check_target(name, arms, parts)
+    found = needs(replace(settings, arms=by_label), report["counts"]["train"])
     unmet = [need for need in found if need.needed > need.available]
     if unmet:
         lines = "".join(
@@ -93,6 +101,25 @@ def check_needs(settings: NeedsSettings, *, split_report: Path, synthetic: list[
         )
     write_json(out, {"needs": [vars(need) for need in found]})
     logger.info("%d needs can be met", len(found))
+
+
+def _check_target(task: str, arms: ArmSettings, parts: Sequence[Path]) -> None:
+    """Raise InputError where a part has no image of a class of a task, or the test part too few patients of it, or an
+    arm cannot be."""
+    if len(parts) != 3:
+        raise InputError(f"{len(parts)} image sets for train, validation and test, which the task {task!r} asks for")
+    sets = [ImageSet(path) for path in parts]
+    found = [target_classes(images, arms.column, arms.classes, sets[0]) for images in sets]
+    for images, classes, least in zip(sets, found, (1, 1, LEAST_PATIENTS), strict=True):
+        for label in arms.classes:
+            own = {row["patient"] for row, name in zip(images.rows, classes, strict=True) if name == label}
+            if len(own) < least:
+                raise InputError(
+                    f"{images.path}: {len(own)} patients of {arms.column} {label!r}, which the task {task!r} tells "
+                    f"apart, and it needs {least}: take another split.seed, add patients, or leave the class out"
+                )
+    for arm in define_arms(arms, Counter(found[0])):
+        check_adds(arm)
 
 
 def _refuse_single_patients(report: Mapping, path: Path) -> None:

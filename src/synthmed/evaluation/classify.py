@@ -19,6 +19,8 @@ from synthmed.core.known import AUGMENTED, REAL, TEST
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.features import Features, check_apart, check_together, read_features
+from synthmed.data.imageset import ImageSet
+from synthmed.data.targets import LABEL, TargetColumn, target_classes
 from synthmed.evaluation.scores import Cases, Scores, write_scores
 from synthmed.training.checked import budget_limited
 from synthmed.training.seeds import seed_of
@@ -58,6 +60,7 @@ class ClassifySettings(HeadOptions):
 
     classes: Annotated[tuple[str, ...], Meta(min_length=2, description="Classes, in order.")]
     positive: Annotated[str, Meta(description="The class that false positives and the area under the curve refer to.")]
+    column: TargetColumn
     sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
     leaking: Annotated[bool, Meta(description="Whether the test images may be of patients that were trained on.")]
     seed: Annotated[int, Meta(description="From which all randomness follows.")]
@@ -74,6 +77,7 @@ def classify(
     test: Path,
     synthetic: list[Path],
     train_augmented: Path | None,
+    images: list[Path],
     scores: Output,
     grid: Output,
     summary: Output,
@@ -81,12 +85,14 @@ def classify(
     """Train classifiers on frozen features on every arm, with every seed, and score the test images.
 
     arms, description: of `compose-arms`. All others are feature files; `synthetic` in the order of settings.sets;
-    `train_augmented` holds augmented draws of the training images. Learning rate and dropout are chosen on the real
-    arm (see SELECTION). scores: see scores.py, of the test images, and of the real arm also of every synthetic set
-    (does it see the class that an image claims to show?). grid: CSV, validation results of every point of the grid,
-    means over seeds. summary: JSON, what was chosen, and every arm's description, steps and validation results.
+    `train_augmented` holds augmented draws of the training images. images: where settings.column is another than the
+    label, the image sets of train, validation, test and synthetic, which say the class of every image. Learning rate
+    and dropout are chosen on the real arm (see SELECTION). scores: see scores.py, of the test images, and of the real
+    arm also of every synthetic set (does it see the class that an image claims to show?). grid: CSV, validation results
+    of every point of the grid, means over seeds. summary: JSON, what was chosen, and every arm's description, steps and
+    validation results.
     """
-    table = _Table(settings, train, validation, test, synthetic, train_augmented)
+    table = _Table(settings, train, validation, test, synthetic, train_augmented, images)
     lists = {arm: [table.rows(one) for one in found] for arm, found in read_arms(arms, settings.seeds).items()}
     described = read_json(description)
     own = {part: read_arms(arms, 1, part) for part in ("validation", "test")}
@@ -143,6 +149,7 @@ class _Table:
         test: Path,
         synthetic: Sequence[Path],
         train_augmented: Path | None,
+        images: Sequence[Path],
     ):
         if settings.positive not in settings.classes:
             raise InputError(f"setting positive is {settings.positive!r}; the classes are {list(settings.classes)}")
@@ -153,6 +160,8 @@ class _Table:
         check_apart([self.files[name] for name in (REAL, "validation", *([] if settings.leaking else [TEST]))])
         if train_augmented is not None:
             self.files[AUGMENTED] = read_features(train_augmented).augmented()
+        if settings.column != LABEL:
+            self._ask_for(settings, images)
         check_together(list(self.files.values()))
         self.classes = settings.classes
         self.place, start = {}, 0
@@ -163,6 +172,17 @@ class _Table:
             start += len(file)
         self.features = np.concatenate([file.features for file in self.files.values()])
         self.squares = np.concatenate([file.needed_squares() for file in self.files.values()])
+
+    def _ask_for(self, settings: ClassifySettings, images: Sequence[Path]) -> None:
+        """Take the classes of settings.column for labels."""
+        names = (REAL, "validation", TEST, *settings.sets)
+        if len(images) != len(names):
+            raise InputError(f"{len(images)} image sets for the features of {list(names)}; give one each")
+        sets = {name: ImageSet(path) for name, path in zip(names, images, strict=True)}
+        for name, file in self.files.items():
+            own = sets[REAL if name == AUGMENTED else name]
+            classes = target_classes(own, settings.column, settings.classes, sets[REAL])
+            self.files[name] = file.relabelled(dict(zip(own.column("image"), classes, strict=True)))
 
     def rows(self, members: Members) -> tuple[np.ndarray, np.ndarray]:
         """Rows (n,) of the table, and labels (n,), of the images of a list."""

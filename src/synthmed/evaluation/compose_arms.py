@@ -16,6 +16,7 @@ from synthmed.core.known import AUGMENTED, REAL
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import COLUMNS
 from synthmed.data.imageset import ImageSet
+from synthmed.data.targets import target_classes
 from synthmed.evaluation.arms import PAIRS, Arm, ArmSettings, Part, check_supply, compose, define_arms, training_of
 from synthmed.training.seeds import seed_of
 
@@ -107,11 +108,12 @@ def _with_draws(
 
 def _stacked(settings: ArmSettings, train: Path, synthetic: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, Part]]:
     """The images of all sets below each other (set, image, draw, label, part), and where each set's stand."""
-    frames, parts, start = [], {}, 0
+    frames, parts, start, real = [], {}, 0, ImageSet(train)
     for name, path in [(REAL, train), *zip(settings.sets, synthetic, strict=True)]:
         images = ImageSet(path)
-        labels = images.label_indices(settings.classes)
-        frame = pd.DataFrame({"set": name, "image": images.column("image"), "draw": 0, "label": images.column("label")})
+        names = target_classes(images, settings.column, settings.classes, real)
+        labels = np.array([settings.classes.index(label) for label in names], dtype=np.int64)
+        frame = pd.DataFrame({"set": name, "image": images.column("image"), "draw": 0, "label": names})
         frame["part"] = images.column("part") if "part" in images.rows[0] else ""
         frames.append(frame)
         rows, trainings = np.arange(start, start + len(frame)), None

@@ -33,9 +33,16 @@ def rows_of(text: str, table: str, wanted: Sequence[str | None]) -> Rows:
     table: its name, for messages; wanted: columns that must be there, None is passed over. Raises InputError when the
     text is no table, a column is missing or occurs twice, a row has other cells than the first line, or there is none.
     """
-    with readable(table):
-        reader = csv.reader(io.StringIO(text), skipinitialspace=True)
-        lines = [(reader.line_num, [nfc(cell.strip()) for cell in cells]) for cells in reader]
+    reader, lines = csv.reader(io.StringIO(text), skipinitialspace=True), []
+    try:
+        for cells in reader:
+            lines.append((reader.line_num, [nfc(cell.strip()) for cell in cells]))
+    except csv.Error as error:
+        begins = lines[-1][0] + 1 if lines else 1
+        raise InputError(
+            f"{table}, line {begins}: not readable as a table ({error}); close the quote that is open there, or "
+            "shorten the cell"
+        ) from error
     lines = [(number, cells) for number, cells in lines if any(cells)]
     if not lines:
         raise InputError(f"{table}: the file is empty")
