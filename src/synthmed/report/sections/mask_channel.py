@@ -144,10 +144,22 @@ def _draw_examples(path: Path, found: Found) -> None:
     draw_channels(path, rows)
 
 
+def _draw_pipeline(path: Path, found: Found) -> None:
+    from synthmed.report.charts.multi_scale import draw_diagnosis
+
+    draw_diagnosis(path, found["summary"]["architecture"].replace("_", " "), found["task"]["classes"])
+
+
 SECTION = Section(
     link="Mask as a channel",
     title="Does the mask that is drawn help the diagnosis?",
     exhibits=(
+        Figure(
+            "pipeline",
+            "The segmenters of the last section draw a mask of each image; it stands behind the channels of the image "
+            "for a classifier of {{ task.classes | length }} kinds of lesions.",
+            _draw_pipeline,
+        ),
         Table(
             "diagnosis",
             "{{ task.outcomes[task.outcome].title }} of {{ task.classes | length }} classes on the test images, means "
