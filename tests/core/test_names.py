@@ -7,6 +7,7 @@ import yaml
 from synthmed.core.errors import InputError
 from synthmed.core.known import check_reserved
 from synthmed.core.names import check_keys, check_names, findings_of, pool_count, spread
+from synthmed.core.names_of_methods import check_methods
 
 NOTHING = {"generators": None, "pairs": [], "class_weights": False, "oracle_sweep": [], "only_share": None}
 
@@ -372,12 +373,13 @@ SEGMENTATION = {
     "kind": "segmentation",
     "outcome": "iou",
     "arms": {"sweep": {}, "swap": None, "added_counts": None} | NOTHING | {"augmented_draws": 0},
-    "model": {"kind": "segmenter", "training": {"seeds": 4}, "scoring": {"original_size": True}},
+    "model": {"kind": "segmenter", "training": {"seeds": 4}, "scoring": {"original_size": True, "second_test": None}},
     "validation": None,
 }
 DRAWN = copy.deepcopy(ENTRY) | {
     "positive": None,
     "tasks": {"masks": SEGMENTATION},
+    "split": {"by": "patient"},
     "prepare": {
         "labels": {"0": "normal", "1": "abnormal"},
         "masks": {"required": True, "kind": "semantic"},
@@ -402,6 +404,11 @@ for _method in ("grad_cam", "pseudo_labels", "disease_axes", "anomaly", "backgro
         ("prepare.format", "dicom", "original_size is true, which masks of DICOM films have not"),
         ("prepare.masks", None, "prepare.masks must be given, with required: true"),
         ("prepare.masks.required", False, "prepare.masks must be given, with required: true"),
+        (
+            "tasks.masks.model.scoring.second_test",
+            "isic",
+            "whose images must be test images: set by of the split to column",
+        ),
         ("tasks.masks.arms.swap", "pggan", "has no swap, no augmented_draws"),
         ("tasks.masks.arms.augmented_draws", 2, "has no swap, no augmented_draws"),
         ("generators.pggan.training.masks", None, r"generators\.pggan\.training\.masks is null"),
@@ -545,13 +552,17 @@ LESIONS = {
         "outcome": "iou",
         "sizes": [[32, 48], [16, 24]],
         "training": {"size": None, "learning_rates": [1e-3], "dropouts": [0.1]},
+        "scoring": {"second_test": "isic2018_test"},
     },
+    "split": {"by": "column"},
     "mask_channel": {
         "dataset": "films",
         "positive": "mel",
         "outcome": "balanced_accuracy",
         "prepare": {"labels": {"m": "mel", "n": "nv", "x": None}, "size": [32, 48]},
         "training": {"targets": ["mel", "nv"], "target_column": "label", "pretrained": None},
+        "second_test": "isic2018_task3_test",
+        "split": {"by": "column"},
     },
 }
 
@@ -572,6 +583,8 @@ LESIONS = {
         ("mask_channel.training.target_column", "findings", "target_column label"),
         ("mask_channel.outcome", "iou", "one of classes, not 'iou'"),
         ("mask_channel.prepare.size", [16, 48], "smaller than prepare.size"),
+        ("split.by", "patient", r"multi_scale.scoring.second_test names 'isic2018_test', whose images must be test"),
+        ("mask_channel.split.by", "patient", r"mask_channel.second_test names 'isic2018_task3_test'"),
         ("multi_scale", None, "takes the masks of the segmenters of multi_scale"),
     ],
 )
@@ -593,6 +606,33 @@ def test_settings_of_several_sizes_and_of_the_mask_as_a_channel(path, value, mes
 def test_several_sizes_and_the_mask_as_a_channel_are_fine_as_they_are():
     entry = {key: one for key, one in copy.deepcopy(ENTRY).items() if key != "background"}
     check_names({**entry, **copy.deepcopy(LESIONS)}, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+# ------------------------------------------------------------------------------------------------- fewer real images
+CURVE = {"task": "masks", "generator": "dcgan", "sizes": [40, 160], "added_share": 1.0}
+ONE_CLASS = {key: copy.deepcopy(DRAWN[key]) for key in ("tasks", "generators")} | {
+    "classes": ["normal"],
+    "learning_curve": CURVE,
+    "split": {"by": "patient", "of_each_patient": None, "on_near_duplicates": "report"},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("learning_curve.task", "mask", "learning_curve.task names 'mask'.*did you mean 'masks'"),
+        ("learning_curve.generator", "dcgn", "learning_curve.generator names 'dcgn'"),
+        ("classes", ["normal", "abnormal"], "generators of one class that are trained here are"),
+        ("learning_curve.sizes", [160, 40], "give the smallest first"),
+        ("split.of_each_patient", 2, "learning_curve draws fewer images by split.most"),
+        ("split.on_near_duplicates", "move", "learning_curve draws fewer images by split.most"),
+    ],
+)
+def test_a_learning_curve_has_a_segmenter_a_generator_and_sizes(monkeypatch, path, value, message):
+    check_methods(ONE_CLASS, DATASETS, WEIGHTS, ["iou"])
+    monkeypatch.setitem(globals(), "ENTRY", ONE_CLASS)
+    with pytest.raises(InputError, match=message):
+        check_methods(with_change(path, value), DATASETS, WEIGHTS, ["iou"])
 
 
 # ------------------------------------------------------------------------------------------------ who is recognised

@@ -34,8 +34,9 @@ PHANTOM = {
     "seed": 3,
 }
 TASK1 = PHANTOM | {"validation_share": 0.125, "test_share": 0.25, "left_out_share": 0.0}
+TASK3 = PHANTOM | {"test_share": 0.0}
 DOUBLES = PHANTOM | {"duplicate_share": 0.2, "external_share": 0.5}
-SETTINGS = {"isic2018_task1": TASK1, "isic2018_task3": PHANTOM, "siim_isic_2020": DOUBLES}
+SETTINGS = {"isic2018_task1": TASK1, "isic2018_task3": TASK3, "siim_isic_2020": DOUBLES}
 LESION = MaskSettings("semantic", {"lesion": 255}, True)
 
 
@@ -218,13 +219,39 @@ def test_task3_and_2020_are_downloaded(server, task3, set_2020, tmp_path, monkey
 
 
 def test_files_that_were_placed_by_hand(task3, tmp_path):
-    options = {"path": str(task3[0].parent), "artefact_labels": None}
+    options = {"path": str(task3[0].parent), "artefact_labels": None, "official_test": False}
     raw = [tmp_path / file.name for file in isic2018_task3.FILES]
     fetch(FetchSettings("isic2018_task3", "file", options), raw=raw)
     with isic2018_task3.read(raw) as images:
         assert len(images) == 26
     with pytest.raises(InputError, match=r"no such file; put ISIC2018_Task3_Training_Input.zip"):
         fetch(FetchSettings("isic2018_task3", "file", options | {"path": str(tmp_path / "else")}), raw=raw)
+
+
+def test_official_test_images_of_task3_have_a_part_and_no_known_lesion(tmp_path, monkeypatch):
+    monkeypatch.setitem(SETTINGS, "isic2018_task3", PHANTOM | {"test_share": 0.3})
+    made(tmp_path, "isic2018_task3")
+    options = {"path": str(tmp_path), "artefact_labels": None, "official_test": True}
+    names = sources.raw_files({"source": "isic2018_task3", "provider": "file", "options": options})
+    raw = [tmp_path / "placed" / name for name in names]
+    raw[0].parent.mkdir()
+    fetch(FetchSettings("isic2018_task3", "file", options), raw=raw)
+    with isic2018_task3.read(raw) as images:
+        parts = {part: [image for image in images if image.split == part] for part in ("train", "test")}
+        assert len(images) == 26 == sum(map(len, parts.values()))
+        assert {image.source for image in parts["test"]} == {"isic2018_task3_test"}
+        assert all(image.patient == image.name and not image.patient_known for image in parts["test"])
+        assert {image.source for image in parts["train"]} == {"isic2018_task3"}
+        assert all(image.patient.startswith("HAM_") for image in parts["train"])
+        assert len(parts["test"]) in range(3, 8)
+    with isic2018_task3.read([path for path in raw if "_Test_" not in path.name]) as images:
+        assert {image.split for image in images} == {""}
+    few = {name: b"".join(text.splitlines(True)[:-1]) for name, text in members(raw[4]).items()}
+    truth = rewritten(raw[4], tmp_path, lambda files: few)
+    with pytest.raises(
+        InputError, match=r"Test_Input.zip: 1 images have no row in ISIC2018_Task3_Test_GroundTruth.zip"
+    ):
+        isic2018_task3.read([*raw[:4], truth]).__enter__()
 
 
 def test_the_published_numbers():

@@ -208,7 +208,6 @@ def test_unknown_patients_are_said_and_names_looked_at(tmp_path, caplog):
     [
         ({"test": None}, "must be shares"),
         ({"test": 0.5, "validation": 0.5}, "left for training"),
-        ({"by": "column"}, "test is 0.2; it must be null"),
     ],
 )
 def test_impossible_settings(tmp_path, changes, message):
@@ -237,6 +236,14 @@ def test_validation_is_drawn_from_the_official_training_part(tmp_path):
         run(tmp_path, rows, **OFFICIAL)
     with pytest.raises(InputError, match="names validation images, so setting validation must be null"):
         run(tmp_path, official(), **(OFFICIAL | {"validation": 0.2}))
+
+
+def test_further_test_images_are_drawn_from_the_official_training_part(tmp_path):
+    """As seed 000 does with 394 of the 2,594, beside the official test."""
+    rows = official(names=("train", "train", "train", "test"))
+    parts, _ = run(tmp_path, rows, **(OFFICIAL | {"validation": 0.1, "test": 0.2}))
+    assert [len(parts[part]) for part in PARTS] == [30 - 2 - 6, 2, 10 + 6], "rounded down for each label"
+    assert {f"i{n:03d}.png" for n in range(40) if n // 2 % 4 == 3} < set(parts["test"].column("image"))
 
 
 @pytest.mark.parametrize("action", ["report", "move", "stop"])

@@ -41,7 +41,8 @@ def segmenter(*limits, side=SIDE):
 
 MADE = {"real": segmenter(125.5, 135.5), "gan": segmenter(150.5, 160.5)}
 SETTINGS = ScoreSegmentersSettings(
-    batch_size=5, threads=1, device="cpu", original_size=False, examples=3, arms=("real", "gan"), sets=("gan",)
+    batch_size=5, threads=1, device="cpu", original_size=False, examples=3, second_test=None, arms=("real", "gan"),
+    sets=("gan",),
 )  # fmt: skip
 ORIGINAL = replace(SETTINGS, original_size=True)
 ARMS = {
@@ -132,6 +133,36 @@ def test_masks_are_compared_at_their_own_size_and_at_the_networks(tmp_path, monk
     assert np.allclose(again.values["real", "test_small"], found.values["real", "test_small"])
     summary = read_json(tmp_path / "summary.json")
     assert (summary["sizes"], summary["empty_masks"]) == (["96×80"], 1)
+
+
+def test_images_of_another_source_are_a_test_of_their_own(tmp_path, sets, monkeypatch):
+    whole = run(tmp_path, *sets, MADE, monkeypatch)
+    others = (0, 5, 7)
+    named = (
+        (row | {"source": "official" if number in others else "own"}, *rest)
+        for number, (row, *rest) in enumerate(ImageSet(sets[0]).entries())
+    )
+    write_image_set(tmp_path / "two.zip", named, SEMANTIC)
+    settings = replace(SETTINGS, second_test="official")
+    found = run(tmp_path, tmp_path / "two.zip", sets[1], MADE, monkeypatch, settings=settings)
+    assert list(found.values) == [
+        ("real", "test"),
+        ("real", "second_test"),
+        ("real", "gan"),
+        ("gan", "test"),
+        ("gan", "second_test"),
+    ]
+    rest = [number for number in range(12) if number not in others]
+    for name, rows in (("test", rest), ("second_test", others)):
+        assert found.cases[name].images.tolist() == whole.cases["test"].images[list(rows)].tolist()
+        assert found.values["gan", name].tolist() == whole.values["gan", "test"][:, list(rows)].tolist()
+    assert read_json(tmp_path / "summary.json")["second_test"] == "official"
+    shown = ImageSet(tmp_path / "predictions.zip")
+    assert [row["origin"] for row in shown.rows][:3] == [f"test{number:03d}.png" for number in rest[:3]]
+    with pytest.raises(InputError, match=r"second_test is 'isic', and the test images are of \['official', 'own'\]"):
+        run(tmp_path, tmp_path / "two.zip", sets[1], MADE, monkeypatch, settings=replace(settings, second_test="isic"))
+    with pytest.raises(InputError, match="leaves others for the main test"):
+        run(tmp_path, *sets, MADE, monkeypatch, settings=replace(settings, second_test=""))
 
 
 def test_classes_are_measured_apart_and_in_the_mean():

@@ -14,6 +14,7 @@ from synthmed.evaluation.scores import read_scores
 
 NAMES = [f"{number}.png" for number in range(4)]
 COLUMNS = ["p_a", "p_b"]
+SOURCES = ("own", "own", "own", "official")
 
 
 class Last(torch.nn.Module):
@@ -34,7 +35,8 @@ def image_set(path, last, channels):
     for name, value in zip(NAMES, last, strict=True):
         pixels = np.full((8, 8, channels), 10, np.uint8)
         pixels[:, :, -1] = value
-        rows.append(({"image": name, "label": "ab"[int(name[0]) % 2], "patient": name}, pixels))
+        row = {"image": name, "label": "ab"[int(name[0]) % 2], "patient": name, "source": SOURCES[int(name[0])]}
+        rows.append((row, pixels))
     write_image_set(path, rows, legend)
     return path
 
@@ -54,7 +56,7 @@ def run(tmp_path, monkeypatch):
     report |= {"pretrained": None, "selection": "x", "image_shape": [3, 8, 8]}
     write_json(tmp_path / "r.json", report)
 
-    def do(arms=("real", "soft"), seeds=2, truth="truth.zip"):
+    def do(arms=("real", "soft"), seeds=2, truth="truth.zip", second=None):
         made = {
             arm: Classifier(
                 "last", ("b", "a"), (4 if arm == "soft" else 3, 8, 8), np.zeros((seeds, 2)), [Last()] * seeds, True
@@ -62,7 +64,7 @@ def run(tmp_path, monkeypatch):
             for arm in arms
         }
         monkeypatch.setattr(module.network, "load", lambda path: made[path])
-        chosen = ScoreVariantsSettings(3, 1, "cpu", ("a", "b"), {arm: arm.title() for arm in arms}, "soft")
+        chosen = ScoreVariantsSettings(3, 1, "cpu", ("a", "b"), {arm: arm.title() for arm in arms}, "soft", second)
         score_variants(
             chosen,
             classifiers=list(arms),
@@ -93,6 +95,16 @@ def test_experts_masks_take_the_place_of_predicted_ones(run):
     assert scores.values["soft", OVERLAP][:, :, 1] == pytest.approx(np.array([[0.8, 0.4]] * 2), abs=2e-3)
     assert scores.values["soft", TRUE_MASKS][:, :, 1] == pytest.approx(0.25, abs=2e-3)
     assert ("real", OVERLAP) not in scores.values
+
+
+def test_images_of_another_source_are_a_test_of_their_own(run):
+    scores, summary = run(second="official")
+    for test, said in (("test", [0.8, 0.4]), ("second_test", [0.001])):
+        assert scores.values["soft", test][:, -len(said) :, 1] == pytest.approx(np.array([said] * 2), abs=2e-3)
+    assert scores.cases["second_test"].images.tolist() == NAMES[3:]
+    assert scores.cases["test"].images.tolist() == NAMES[:3]
+    assert scores.values["real", "second_test"].shape == (2, 1, 2)
+    assert summary["second_test"] == "official"
 
 
 def test_without_an_expert_there_is_no_such_test(run, tmp_path):

@@ -42,7 +42,7 @@ def run(tmp_path):
     write_image_set(tmp_path / "test.zip", images(3))
     write_image_set(tmp_path / "soft.zip", images(4), Legend(channels=("red", "green", "blue", "mask")))
 
-    def do(overlap=True, variants=("soft", "other")):
+    def do(overlap=True, variants=("soft", "other"), second=False):
         arms = {}
         for name, title in TITLES.items():
             versus = None
@@ -50,17 +50,25 @@ def run(tmp_path):
                 differences = {one: {"difference": estimate(0.02, -0.1, 0.1), "p": 0.2} for one in NAMES}
                 shared = {"p_holm": 0.4, "verdict": "no evidence of a difference", "reason": None, "equivalent": False}
                 versus = {"outcomes": differences, **shared}
-            tests = {"test": measured(0.5)}
+            tests = {"test": measured(0.5)} | ({"second_test": measured(0.4)} if second else {})
             if name == "soft" and overlap:
                 tests |= {"overlap": measured(0.45), "overlap_true_masks": measured(0.6)}
             arms[name] = {"title": title, "tests": tests, "versus_reference": versus}
         titles = {name: {"title": name.replace("_", " ").capitalize()} for name in NAMES}
-        shared = {"outcome": "balanced_accuracy", "outcomes": titles, "seeds": 5, "alpha": 0.05, "margin": 0.05}
+        shared = {
+            "images": {"test": 4} | ({"second_test": 7} if second else {}),
+            "outcome": "balanced_accuracy",
+            "outcomes": titles,
+            "seeds": 5,
+            "alpha": 0.05,
+            "margin": 0.05,
+        }
         write_json(
             tmp_path / "v.json", {"arms": arms, "classes": KINDS, "positive": "MEL", "rule": "A rule.", **shared}
         )
         counts = {part: {"positives": {"MEL": 3, "NV": 9}} for part in ("train", "validation")}
         summary = {"architecture": "small_cnn", "pretrained": None, "images": counts, "selection": "the best"}
+        summary |= {"second_test": "isic2018_task3_test" if second else None}
         write_json(tmp_path / "s.json", summary | {"parameters": {"real": 10, "soft": 12}, "overlap": 2 * overlap})
         write_json(tmp_path / "u.json", {"images": 9, "dropped": ["a.png", "b.png"]})
         section(
@@ -96,7 +104,8 @@ def test_known_images_are_counted(run):
     assert [row["test"] for row in read_csv(folder / "tables/mask_channel.counts.csv")] == ["2", "2"]
     confusion = read_csv(folder / "tables/mask_channel.confusion.csv")
     assert [row["NV"] for row in confusion] == ["1.0", "4.5"]
-    assert (folder / "figures/mask_channel.channels.png").stat().st_size > 5000
+    for name in ("pipeline", "channels"):
+        assert (folder / f"figures/mask_channel.{name}.png").stat().st_size > 5000
 
 
 def test_experts_masks_where_there_are_any(run):
@@ -111,6 +120,16 @@ def test_without_experts_masks_the_table_says_so_and_the_page_has_none(run):
     assert "no expert's mask is there" in nothing["note"]
     assert nothing["balanced_accuracy"] == ""
     assert "expert's mask is there" not in page["html"]
+
+
+def test_the_second_test_has_a_table_of_its_own(run):
+    page, folder = run()
+    assert "second test" not in page["html"]
+    page, _ = run(second=True)
+    rows = read_csv(folder / "tables/mask_channel.second.csv")
+    assert [(row["given"], row["balanced_accuracy"]) for row in rows] == [(title, "0.4") for title in TITLES.values()]
+    assert [row["reference_balanced_accuracy"] for row in rows] == ["", "0.687", ""]
+    assert "second test: 7 images of isic2018_task3_test" in page["html"]
 
 
 def test_one_set_for_each_variant(run):

@@ -31,10 +31,18 @@ def verdicts(best, word="helps"):
         if name != "real":
             differences = {one: {"difference": estimate(0.01 * number, 0.0, 0.1), "p": 0.2} for one in NAMES}
             versus = {"outcomes": differences, "p_holm": 0.04, "verdict": word, "reason": None, "equivalent": False}
-        tests = {"test": outcomes(best), "test_small": outcomes(best + 0.05)}
+        tests = {"test": outcomes(best), "test_small": outcomes(best + 0.05), "second_test": outcomes(best - 0.1)}
         arms[name] = {"title": title, "tests": tests, "versus_reference": versus}
     titles = {name: {"title": name.upper(), "unit": "", "higher_is_better": True} for name in NAMES}
-    shared = {"outcome": "iou", "outcomes": titles, "seeds": 5, "alpha": 0.05, "margin": 0.05, "rule": "A rule."}
+    shared = {
+        "images": {"test": 60, "second_test": 33},
+        "outcome": "iou",
+        "outcomes": titles,
+        "seeds": 5,
+        "alpha": 0.05,
+        "margin": 0.05,
+        "rule": "A rule.",
+    }
     return {"arms": arms, **shared}
 
 
@@ -44,7 +52,9 @@ def given(tmp_path):
         (tmp_path / name).mkdir()
     for number, value in enumerate((0.7, 0.6)):
         write_json(tmp_path / f"v{number}.json", verdicts(value, "helps" if number else "no evidence of a difference"))
-        write_json(tmp_path / f"s{number}.json", {"architecture": "unet", "widths": [8, 16]})
+        write_json(
+            tmp_path / f"s{number}.json", {"architecture": "unet", "widths": [8, 16], "second_test": "isic2018_test"}
+        )
     form = {"holes": estimate(0.5, 0.2, 0.8), "roughness": estimate(0.1, 0.0, 0.2), "area": estimate(0.2, 0.1, 0.3)}
     names = ["alone_32x48", "alone_16x24", "joined_32x48", "joined_16x24"]
     changed = {name: {"difference": estimate(0.3, 0.1, 0.5), "p": 0.01} for name in form}
@@ -86,6 +96,26 @@ def test_every_size_has_its_arms_with_the_documents_numbers_beside_them(given):
     assert joined["reference_own_iou"] == "0.7818"
     assert "no evidence of a difference" in page["html"]
     assert "61st of 112" in page["html"]
+
+
+def test_the_second_test_has_a_table_of_its_own(given):
+    page = run(given)
+    rows = read_csv(given / "tables/multi_scale.second.csv")
+    assert len(rows) == 2 * len(ARMS)
+    assert [float(rows[place]["iou"]) for place in (0, len(ARMS))] == pytest.approx([0.6, 0.5])
+    assert [row["reference_thresholded_jaccard"] for row in rows[:3]] == ["", "0.726", ""]
+    assert "second test: 33 images of isic2018_test" in page["html"]
+
+
+def test_without_a_second_test_there_is_no_such_table(given):
+    for number in (0, 1):
+        one = verdicts(0.7)
+        for arm in one["arms"].values():
+            del arm["tests"]["second_test"]
+        del one["images"]["second_test"]
+        write_json(given / f"v{number}.json", one)
+        write_json(given / f"s{number}.json", {"architecture": "unet", "widths": [8, 16], "second_test": None})
+    assert "second test" not in run(given)["html"]
 
 
 def test_forms_are_those_of_all_sizes_beside_the_truth(given):

@@ -27,6 +27,7 @@ HISTORY = [
 CHOSEN = {
     "architecture": "unet", "widths": [8, 16], "parameters": 6425, "image_shape": [1, 16, 16], "learning_rate": 0.005,
     "dropout": 0.1, "selection": "the check.", "sizes": ["32×48"], "empty_masks": 1,
+    "second_test": "official",
     "trainings": {arm: [{"seed": 0, "best_step": 24, "history": HISTORY}] * 2 for arm in ARMS},
 }  # fmt: skip
 
@@ -49,7 +50,8 @@ def written(tmp_path):
     write_image_set(tmp_path / "predictions.zip", drawn, ORGANS)
     task = verdicts(rng, OUTCOMES, classes=())
     for arm in task["arms"].values():
-        arm["tests"]["test_small"] = arm["tests"]["test"]
+        arm["tests"]["test_small"] = arm["tests"]["second_test"] = arm["tests"]["test"]
+    task["images"]["second_test"] = 1000
     write_json(tmp_path / "verdicts.json", task)
     write_json(tmp_path / "summary.json", CHOSEN)
     section(
@@ -65,9 +67,11 @@ def written(tmp_path):
 
 def test_classes_and_sizes_have_rows_of_their_own(written):
     rows = read_csv(written / "tables" / "segmentation.masks.masks.csv")
-    assert len(rows) == len(ARMS) * 2 * 3
-    assert [(row["size"], row["mask"]) for row in rows[:6]] == [
-        (size, mask) for size in ("32×48", "16×16") for mask in ("lung", "heart", "mean")
+    assert len(rows) == len(ARMS) * 3 * 3
+    assert [(row["test"], row["size"], row["mask"]) for row in rows[:9]] == [
+        (test, size, mask)
+        for test, size in (("test", "32×48"), ("test", "16×16"), ("1,000 of official", "32×48"))
+        for mask in ("lung", "heart", "mean")
     ]
     task = read_json(written / "verdicts.json")
     outcomes = task["arms"]["real"]["tests"]["test"]["outcomes"]

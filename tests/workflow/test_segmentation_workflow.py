@@ -61,6 +61,26 @@ def test_the_graph_of_a_segmentation_is_whole(tmp_path):
     assert not planned & {"train_arm", "classify", "validate_verdict", "score_networks"}
 
 
+def test_fewer_real_images_are_those_of_both_generator_and_segmenter(tmp_path):
+    checkout = new_checkout(tmp_path / "project", overlay=None)
+    commands = checkout.snakemake("-n", "-p", "--", "results/melanoma_small/sections/learning_curve.json").stdout
+    lines = [line for line in commands.splitlines() if "melanoma_small/curve/40/" in line and "synthmed " in line]
+    small = {line.split("synthmed ")[1].split()[0]: line for line in lines}
+    curve = "results/melanoma_small/curve/40"
+    assert f"--train {curve}/train.zip" in small["split"]
+    assert f"--images {curve}/train.zip" in small["train"], "the generator"
+    assert f"--images {curve}/train.zip" in small["sample"], "whose masks it paints"
+    assert f"--checkpoints {curve}/pix2pix_2.lesion.pt" in small["sample"]
+    assert f"--train {curve}/train.zip" in small["compose-arms"]
+    assert f"--train {curve}/train.zip" in small["train-segmenter"]
+    assert "--validation results/melanoma_small/images/validation.zip" in small["train-segmenter"]
+    assert f"--synthetic {curve}/synthetic.zip" in small["score-segmenters"]
+    assert f"--scores {curve}/scores.csv" in small["compare"]
+    settings = checkout.path / "results/melanoma_small/settings"
+    assert [read_json(settings / f"curve_split.{size}.json")["most"]["train"] for size in (40, 120)] == [40, 120]
+    assert read_json(settings / "curve_sample.40.json")["samples"] == {"lesion": 40}
+
+
 def test_the_graph_of_several_sizes_and_of_the_mask_as_a_channel_is_whole(tmp_path):
     checkout = new_checkout(tmp_path / "project", overlay=None)
     planned = checkout.planned("--", "results/lesion_segmentation/report.html")

@@ -27,13 +27,20 @@ def extractor_weights(wildcards):
     return f"results/{wildcards.experiment}/extractors/{wildcards.extractor}{view}.pt"
 
 
+def compared_in(experiment, suffix):
+    """Sets whose fidelity is measured of a view, name → folder: what generators make, and of the masks of each class what
+    draws masks alone."""
+    drawn = mask_generators(experiment) if suffix.startswith(".mask_") else {}
+    return {**dict.fromkeys(generators(experiment), "synthetic"), **dict.fromkeys(drawn, "masks")}
+
+
 def fidelity_of_views(wildcards):
     """Fidelity of images, masks and both, by extractor, view and generator."""
     return [
-        path
-        for name in config["experiments"][wildcards.experiment]["extractors"]
+        f"results/{wildcards.experiment}/fidelity/{extractor}{suffix}/{folder}/{name}.json"
+        for extractor in config["experiments"][wildcards.experiment]["extractors"]
         for suffix in views_of(wildcards.experiment)
-        for path in synthetic(wildcards.experiment, f"fidelity/{name}{suffix}", "json")
+        for name, folder in compared_in(wildcards.experiment, suffix).items()
     ]
 
 

@@ -38,6 +38,7 @@ wildcard_constraints:
     join="[a-z_]+",
     part="[a-z0-9_]+",
     scale="[0-9]+x[0-9]+",
+    size="[0-9]+",
     variant="[a-z]+",
     view="(|[.][a-z0-9_]+)",
 

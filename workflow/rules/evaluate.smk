@@ -24,7 +24,7 @@ for experiment in EXPERIMENTS:
             content = {**shared, "view": view, "draws": 0}
             declare("features", f"{folder}/features.{extractor}{suffix}.plain.json", content)
             declare("fidelity-floor", f"{folder}/fidelity_floor.{extractor}{suffix}.json", floor)
-            for name in generators(experiment):
+            for name in compared_in(experiment, suffix):
                 content = {"generator": name, "view": view, "metrics": metrics}
                 declare("fidelity", f"{folder}/fidelity.{extractor}{suffix}.{name}.json", content)
     content = {**entry["fidelity"]["diversity"], "seed": entry["seed"]}
@@ -123,15 +123,15 @@ rule fidelity:
     input:
         settings="results/{experiment}/settings/fidelity.{extractor}{view}.{generator}.json",
         real="results/{experiment}/features/{extractor}{view}/plain/train.npz",
-        fake="results/{experiment}/features/{extractor}{view}/plain/synthetic/{generator}.npz",
+        fake="results/{experiment}/features/{extractor}{view}/plain/{folder}/{generator}.npz",
         floor="results/{experiment}/fidelity/{extractor}{view}/floor.json",
         code=code("results/{experiment}/settings/fidelity.{extractor}{view}.{generator}.json"),
     output:
-        out="results/{experiment}/fidelity/{extractor}{view}/synthetic/{generator}.json",
+        out="results/{experiment}/fidelity/{extractor}{view}/{folder,synthetic|masks}/{generator}.json",
     log:
-        "logs/{experiment}/fidelity.{extractor}{view}.{generator}.log",
+        "logs/{experiment}/fidelity.{extractor}{view}.{folder}.{generator}.log",
     benchmark:
-        "logs/{experiment}/fidelity.{extractor}{view}.{generator}.benchmark.tsv"
+        "logs/{experiment}/fidelity.{extractor}{view}.{folder}.{generator}.benchmark.tsv"
     conda:
         ENVIRONMENT
     shell:

@@ -17,6 +17,7 @@ for experiment in having("mask_channel"):
     classes = {"classes": channel["training"]["targets"]}
     titles = {variant: title for variant, (title, _what, _whose) in VARIANTS.items()}
     content = {**classes, **channel["scoring"], "arms": titles, "with_masks": "soft"}
+    content |= {"second_test": channel["second_test"]}
     declare("score-variants", f"{folder}/score_variants.json", content)
     declare(
         "compare",

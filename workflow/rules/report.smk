@@ -20,7 +20,8 @@ for experiment in EXPERIMENTS:
     about = {"jitter": jitter, "flip": any(loop["flip"] for loop in loops), "seed": entry["seed"]}
     about |= {"costs": f"../../logs/{experiment}/costs.html"}
     declare("section-networks", f"{folder}/section.networks.json", {**about, "generators": trained})
-    quality = {**shared, **labelled, "domain_only": domain_only(experiment)}
+    drawers = {name: named_in_report(one) for name, one in mask_generators(experiment).items()}
+    quality = {"generators": {**named, **drawers}, **labelled, "domain_only": domain_only(experiment)}
     declare("section-quality", f"{folder}/section.quality.json", quality)
     drawing = drawing_masks(experiment)
     drawn = {name: {**entry["generators"], **mask_generators(experiment)}[name]["title"] for name in drawing}

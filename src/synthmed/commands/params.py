@@ -18,7 +18,7 @@ from synthmed.anomaly.search import SearchOptions
 from synthmed.augment.classic import ClassicAugmentation
 from synthmed.classifiers.network import PredictSettings
 from synthmed.classifiers.network_settings import NetworkOptions
-from synthmed.commands.params_masks import MaskAgreement, MaskChannel, MultiScale
+from synthmed.commands.params_masks import LearningCurve, MaskAgreement, MaskChannel, MultiScale
 from synthmed.commands.params_probes import Edited, Filtered, ReaderStudy, Reidentification, Shortcuts, Tags
 from synthmed.commands.params_types import Counts, Labels, Name, Title
 from synthmed.core.known import DRAWN_AGAIN
@@ -562,6 +562,7 @@ class Experiment:
     multi_scale: MultiScale | None = None
     mask_channel: MaskChannel | None = None
     mask_agreement: MaskAgreement | None = None
+    learning_curve: LearningCurve | None = None
     reidentification: Reidentification | None = None
     mask_generators: Annotated[
         dict[Name, functools.reduce(operator.or_, [*_of_every_model(MaskDrawer), DeformedMasks])] | None,

@@ -12,7 +12,7 @@ from synthmed.evaluation.compare import StatisticsOptions
 from synthmed.evaluation.compose_scales import Folds
 from synthmed.evaluation.mask_agreement import AgreementOptions
 from synthmed.evaluation.score_networks import ScoringOptions
-from synthmed.evaluation.score_segmenters import SegmenterScoringOptions
+from synthmed.evaluation.score_segmenters import SecondTest, SegmenterScoringOptions
 from synthmed.metrics.outcomes import OUTCOMES
 from synthmed.prepare.images import PrepareOptions
 from synthmed.segmenters.settings import SegmenterOptions
@@ -53,6 +53,26 @@ class MaskAgreement(AgreementOptions):
 
 
 @dataclass(frozen=True)
+class LearningCurve:
+    """Whether the images of a generator help a segmenter where there are fewer real ones, which both learn from."""
+
+    task: Annotated[str, Meta(description="The task of segmentation whose segmenter, scoring and statistics it takes.")]
+    generator: Annotated[
+        str, Meta(description="Trained anew at every size. It paints images for the masks of its own real images.")
+    ]
+    sizes: Annotated[
+        tuple[Count, ...],
+        Meta(
+            min_length=1,
+            description="Real training images, ascending; a smaller number is a part of a larger one. Validation and "
+            "test images are those of the experiment.",
+            extra_json_schema={"uniqueItems": True},
+        ),
+    ]
+    added_share: Annotated[float, Meta(gt=0, description="Generated images that are added for each real one.")]
+
+
+@dataclass(frozen=True)
 class MaskChannel:
     """Classifiers of another data set that are given the mask that a segmenter of this experiment draws."""
 
@@ -62,6 +82,7 @@ class MaskChannel:
     split: SplitSettings
     training: Annotated[NetworkOptions, Meta(description="Of every classifier; its targets are the classes.")]
     scoring: ScoringOptions
+    second_test: SecondTest
     outcome: Annotated[Literal[tuple(OUTCOMES)], Meta(description="The outcome that decides.")]
     statistics: StatisticsOptions
     examples: Annotated[Count, Meta(description="Test images that are shown.")]

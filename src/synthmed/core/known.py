@@ -20,7 +20,7 @@ RESERVED = {
     "classes": {"all", "mean of classes", UNLABELLED},
     "generators": {
         *(REAL, AUGMENTED, TEST, "oracle", "oracle_shuffled", "classic", "class_weights", "duplicates"),
-        *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "pasted", "test_small"),
+        *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "pasted", "test_small", "second_test"),
         *("unseen", "seen", "changed"),
         *("anomaly", "raw", "pool", "train", "validation", "planted", "set_aside", "selected"),
     },
@@ -49,6 +49,15 @@ def check_known(setting: str, names: Iterable[str], known: Iterable[str], what: 
 def check_pretrained(where: str, network: Mapping, weights: Collection[str]) -> None:
     """Raise InputError where the settings of a network (null: from none) name pretrained weights that there are not."""
     check_known(f"{where}.pretrained", [network["pretrained"]] if network["pretrained"] else [], weights, "weights")
+
+
+def check_second_test(where: str, scoring: Mapping, split: Mapping) -> None:
+    """Raise InputError where images of a second test might be drawn for training."""
+    if scoring["second_test"] is not None and split["by"] != "column":
+        raise InputError(
+            f"setting {where}.second_test names {scoring['second_test']!r}, whose images must be test images: set by "
+            "of the split to column, or second_test to null"
+        )
 
 
 def check_trainings(where: str, generator: Mapping, classes: Sequence[str], entry: Mapping) -> list[str]:

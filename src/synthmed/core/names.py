@@ -13,6 +13,7 @@ from synthmed.core.known import (
     check_known,
     check_pretrained,
     check_reserved,
+    check_second_test,
     check_trainings,
 )
 from synthmed.core.names_of_methods import check_methods
@@ -273,6 +274,7 @@ def _check_kind(where: str, task: Mapping, entry: Mapping, of_masks: Collection[
         raise InputError(
             f"setting {where}.arms.pairs names pasted, which pastes single objects: masks must be of kind instances"
         )
+    check_second_test(f"{where}.model.scoring", task["model"]["scoring"], entry["split"])
     if task["model"]["scoring"]["original_size"] and entry["prepare"]["format"] == "dicom":
         raise InputError(
             f"setting {where}.model.scoring.original_size is true, which masks of DICOM films have not "

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from synthmed.core.errors import InputError
-from synthmed.core.known import REAL, check_known, check_pretrained, check_reserved, check_trainings
+from synthmed.core.known import REAL, check_known, check_pretrained, check_reserved, check_second_test, check_trainings
 
 
 def check_methods(
@@ -29,6 +29,7 @@ def check_methods(
         "derived_sets": lambda: _check_derived(entry),
         "mask_generators": lambda: _check_mask_generators(entry),
         "multi_scale": lambda: _check_multi_scale(entry, of_masks),
+        "learning_curve": lambda: _check_learning_curve(entry),
         "mask_agreement": lambda: _check_agreement(entry, datasets),
         "mask_channel": lambda: _check_mask_channel(entry, datasets, weights, of_masks),
         "reidentification": lambda: _check_reidentification(entry, weights),
@@ -222,6 +223,24 @@ def _check_multi_scale(entry: Mapping, of_masks: Collection[str]) -> None:
     for size in several["sizes"]:
         if size[0] > whole[0] or size[1] > whole[1]:
             raise InputError(f"setting multi_scale.sizes has {size}, which is larger than prepare.size, {whole}")
+    check_second_test("multi_scale.scoring", several["scoring"], entry["split"])
+
+
+def _check_learning_curve(entry: Mapping) -> None:
+    curve, sizes = entry["learning_curve"], entry["learning_curve"]["sizes"]
+    tasks = {name: one for name, one in entry["tasks"].items() if one["kind"] == "segmentation"}
+    trained = [name for name, one in entry["generators"].items() if "trainings" in one and len(entry["classes"]) == 1]
+    check_known("learning_curve.task", [curve["task"]], tasks, "tasks of segmentation")
+    check_known(
+        "learning_curve.generator", [curve["generator"]], trained, "generators of one class that are trained here"
+    )
+    if sizes != sorted(sizes):
+        raise InputError(f"setting learning_curve.sizes is {sizes}; give the smallest first")
+    if entry["split"]["of_each_patient"] is not None or entry["split"]["on_near_duplicates"] == "move":
+        raise InputError(
+            "setting learning_curve draws fewer images by split.most: set split.of_each_patient to null and "
+            "on_near_duplicates to report or stop"
+        )
 
 
 def _check_agreement(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:
@@ -258,6 +277,7 @@ def _check_mask_channel(
             f"setting mask_channel.prepare.size is {own}, smaller than prepare.size, {whole}, which the segmenters are "
             "given; prepare the images as large, or larger"
         )
+    check_second_test("mask_channel", channel, channel["split"])
 
 
 def _check_reidentification(entry: Mapping, weights: Collection[str]) -> None:

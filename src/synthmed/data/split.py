@@ -53,7 +53,11 @@ class SplitSettings:
         ),
     ]
     test: Annotated[
-        Fraction | None, Meta(description="Share of every label's images, rounded down; null with by: column.")
+        Fraction | None,
+        Meta(
+            description="Share of every label's images, rounded down. With by: column null, or the share of the "
+            "column's training images that is drawn, by patient, beside the column's test images."
+        ),
     ]
     seed: Seed
     near_duplicate_bits: Annotated[int, Meta(ge=0, le=64, description="Of 64 hash bits, how many may differ.")]
@@ -85,8 +89,6 @@ class SplitSettings:
         shares = {"validation": self.validation, "test": self.test}
         if self.by == "patient" and None in shares.values():
             raise InputError("settings validation and test must be shares when by is 'patient'")
-        if self.by == "column" and self.test is not None:
-            raise InputError(f"setting test is {self.test}; it must be null when by is 'column' (the column says it)")
         for name in ("most", "of_each_patient"):
             if getattr(self, name) is not None and self.on_near_duplicates == "move":
                 raise InputError(
@@ -231,13 +233,12 @@ def _official(image_set: ImageSet, groups: Sequence[str], labels: Sequence[str],
         raise InputError(
             f"{image_set.path}: its split column {names} validation images, so setting validation must be {need}"
         )
-    if settings.validation is not None:
+    shares = {"test": settings.test, "validation": settings.validation}
+    shares = {part: share for part, share in shares.items() if share is not None}
+    if shares:
         training = [index for index, part in enumerate(parts) if part == "train"]
         drawn = draw(
-            [groups[index] for index in training],
-            [labels[index] for index in training],
-            {"validation": settings.validation},
-            settings.seed,
+            [groups[index] for index in training], [labels[index] for index in training], shares, settings.seed
         )
         for index, part in zip(training, drawn, strict=True):
             parts[index] = part

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -28,8 +28,18 @@ logger = logging.getLogger(__name__)
 
 SMALL = "test_small"
 """Name of the test at the network's size, beside the main one at the size of the masks."""
+SECOND = "second_test"
+"""Name of the second test, on other images (settings.second_test), at the size of the masks."""
 BY_CLASS = ("iou", "dice", "false_positive_pixels", "false_negative_pixels", "hd95")
 """Measures that are told of each class of the masks, where there are several: `<measure>_<class>`."""
+
+SecondTest = Annotated[
+    str | None,
+    Meta(
+        description="Source (column `source` of the test images) whose images are a test of their own and in no other, "
+        "for example isic2018_test; null: all test images are one test."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,7 @@ class SegmenterScoringOptions:
         ),
     ]
     examples: Annotated[Count, Meta(description="Test images whose predicted masks are kept for the report.")]
+    second_test: SecondTest
 
 
 @dataclass(frozen=True)
@@ -75,12 +86,12 @@ def score_segmenters(
     description: of `compose-arms`; segmenters, segmenter_reports: of `train-segmenter`, one for each of settings.arms,
     all with equally many seeds. original: the test images with masks of their original size, None where those of `test`
     are all there is. scores: see scores.py; columns are the measures of each image by the names of metrics.outcomes
-    (see `measures`). The test TEST is at the size of the masks; SMALL, where that is
-    another, at the network's. What the real segmenter draws on synthetic images, against their own masks, says how far
-    the two agree. predictions: image set of the first test images with the mask that the first seed of each arm draws
-    (column `arm`). summary: JSON, every arm's description and training.
+    (see `measures`). The test TEST is at the size of the masks; SMALL, where that is another, at the network's; SECOND
+    is of the images of settings.second_test, which are in no other. What the real segmenter draws on synthetic images,
+    against their own masks, says how far the two agree. predictions: image set of the first test images with the mask
+    that the first seed of each arm draws (column `arm`). summary: JSON, every arm's description and training.
 
-    Raises InputError when a test image has no mask, or segmenters differ in their number of seeds.
+    Raises InputError when a test image has no mask, a test has no image, or segmenters differ in their number of seeds.
     """
     if not len(segmenters) == len(segmenter_reports) == len(settings.arms) or len(synthetic) != len(settings.sets):
         raise InputError(
@@ -96,11 +107,16 @@ def score_segmenters(
             f"setting original_size is {settings.original_size}, and the input original {original and str(original)!r}"
             "; give the masks of the step original-masks, or set it to false"
         )
-    real, masks = ImageSet(test), Masks(ImageSet(test), original)
-    measured, cases = {}, {}
-    for arm, segmenter in trained.items():
-        for name, found in _tested(settings, segmenter, real, masks).items():
-            measured[arm, name], cases[name] = found, cases_of(real)
+    real = ImageSet(test)
+    masks = Masks(real, original)
+    parts = parts_of(real, settings.second_test)
+    measured = {}
+    for arm, one in trained.items():
+        tested = _tested(settings, one, real, masks)
+        for name, of, part in ((TEST, TEST, TEST), (SMALL, SMALL, TEST), (SECOND, TEST, SECOND)):
+            if of in tested and part in parts:
+                measured[arm, name] = [[seed[row] for row in parts[part]] for seed in tested[of]]
+    cases = {name: cases_of(real, parts[SECOND if name == SECOND else TEST]) for _, name in measured}
     for name, path in zip(settings.sets, synthetic, strict=True):
         images = ImageSet(path)
         measured[REAL, name] = _tested(settings, trained[REAL], images, Masks(images, None))[TEST]
@@ -112,7 +128,7 @@ def score_segmenters(
         for key, found in by_arm(measured, settings.arms).items()
     }
     write_scores(scores, Scores(columns, cases, values))
-    _write_examples(settings, trained, real, predictions)
+    _write_examples(trained, real, parts[TEST][: settings.examples], predictions)
     reports = [read_json(path) for path in segmenter_reports]
     names = ("architecture", "widths", "parameters", "image_shape", "learning_rate", "dropout")
     write_json(
@@ -127,9 +143,27 @@ def score_segmenters(
             "thresholds": {},
             "sizes": sorted(f"{height}×{width}" for height, width in masks.sizes),
             "empty_masks": int(values[REAL, TEST][0, :, columns.index("truth_empty")].sum()),
+            "second_test": settings.second_test,
             "trainings": {arm: report["seeds"] for arm, report in zip(settings.arms, reports, strict=True)},
         },
     )
+
+
+def parts_of(images: ImageSet, second: str | None) -> dict[str, list[int]]:
+    """TEST → positions of the images of the main test; SECOND → those whose source is `second`, where that is given.
+
+    Raises InputError when one of the two has no image.
+    """
+    sources = images.column("source")
+    parts = {TEST: [row for row, source in enumerate(sources) if source != second]}
+    if second is not None:
+        parts[SECOND] = [row for row, source in enumerate(sources) if source == second]
+    if not all(parts.values()):
+        raise InputError(
+            f"{images.path}: setting second_test is {second!r}, and the test images are of {sorted(set(sources))}; "
+            "name one of them that leaves others for the main test, or set it to null"
+        )
+    return parts
 
 
 class Masks:
@@ -194,11 +228,8 @@ def measures(truth: np.ndarray, predicted: np.ndarray, legend: Legend) -> dict[s
     return found | {"truth_empty": float(not truth.any())}
 
 
-def _write_examples(
-    settings: SegmenterScoringOptions, trained: Mapping[str, Segmenter], images: ImageSet, path: Path
-) -> None:
-    """The first test images with what the first seed of each arm draws."""
-    rows = range(min(settings.examples, len(images)))
+def _write_examples(trained: Mapping[str, Segmenter], images: ImageSet, rows: Sequence[int], path: Path) -> None:
+    """Images of these positions with what the first seed of each arm draws."""
     entries = list(images.entries(rows))
 
     def found() -> Iterator[tuple]:

@@ -15,11 +15,12 @@ from msgspec import Meta
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
-from synthmed.core.known import REAL, TEST
+from synthmed.core.known import REAL
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.score_networks import ScoringOptions
+from synthmed.evaluation.score_segmenters import SecondTest, parts_of
 from synthmed.evaluation.scores import Scores, cases_of, same_seeds, write_scores
 from synthmed.training.device import choose_device
 
@@ -40,6 +41,7 @@ class ScoreVariantsSettings(ScoringOptions):
     with_masks: Annotated[
         str, Meta(description="The arm whose last channel is exchanged for the experts' masks, where there are any.")
     ]
+    second_test: SecondTest
 
 
 @step("score-variants")
@@ -57,8 +59,8 @@ def score_variants(
 
     classifiers, classifier_reports: of `train-classifier`; tests: the same test images as each of them takes them; in
     the order of settings.arms. truth: image set with experts' masks; on the test images of these names the arm
-    settings.with_masks is also scored with its own masks (test OVERLAP) and with the experts' (TRUE_MASKS). scores: see
-    scores.py; summary (JSON): every arm's description. Raises InputError when sets or networks do not fit together.
+    settings.with_masks is also scored with its own masks (test OVERLAP) and with the experts' (TRUE_MASKS). Images of
+    settings.second_test are a test of their own (SECOND). scores: see scores.py; summary (JSON): every arm's description. Raises InputError when sets or networks do not fit together.
     """
     names = list(settings.arms)
     if not len(classifiers) == len(classifier_reports) == len(tests) == len(names) or names[0] != REAL:
@@ -78,22 +80,24 @@ def score_variants(
                 f"the classifier of {arm!r} has the outputs {trained[arm].targets}; train it on the classes"
             )
     seeds = same_seeds(trained)
-    values = {
-        (arm, TEST): _ordered(settings, trained[arm], network.predict_set(trained[arm], images, settings.batch_size))
+    said = {
+        arm: _ordered(settings, trained[arm], network.predict_set(trained[arm], images, settings.batch_size))
         for arm, images in sets.items()
     }
-    cases = {TEST: cases_of(sets[REAL])}
+    parts = parts_of(sets[REAL], settings.second_test)
+    values = {(arm, test): found[:, rows] for arm, found in said.items() for test, rows in parts.items()}
+    cases = {test: cases_of(sets[REAL], rows) for test, rows in parts.items()}
     rows, pixels = _with_true_masks(sets[settings.with_masks], ImageSet(truth))
     if len(rows):
         arm, one = settings.with_masks, trained[settings.with_masks]
-        values[arm, OVERLAP] = values[arm, TEST][:, rows]
+        values[arm, OVERLAP] = said[arm][:, rows]
         values[arm, TRUE_MASKS] = _ordered(settings, one, network.likelihoods(one, pixels, settings.batch_size))
         cases |= dict.fromkeys((OVERLAP, TRUE_MASKS), cases_of(sets[REAL], rows))
     write_scores(scores, Scores(tuple(f"p_{name}" for name in settings.classes), cases, values))
     reports = [read_json(path) for path in classifier_reports]
     kept = {name: reports[0][name] for name in ("architecture", "pretrained", "images", "selection", "image_shape")}
     parameters = {arm: report["parameters"] for arm, report in zip(names, reports, strict=True)}
-    about = {"seeds": seeds, "parameters": parameters, "overlap": len(rows)}
+    about = {"seeds": seeds, "parameters": parameters, "overlap": len(rows), "second_test": settings.second_test}
     arms = _described(settings, reports)
     write_json(summary, {"arms": arms, "thresholds": {}, "swap": None, **kept, **about})
     logger.info("%d arms, %d test images, %d of them with experts' masks", len(names), len(sets[REAL]), len(rows))

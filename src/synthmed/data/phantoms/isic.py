@@ -68,6 +68,13 @@ class Task1Phantoms(DermoscopySettings):
 
 
 @dataclass(frozen=True)
+class Task3Phantoms(DermoscopySettings):
+    """Phantoms as ISIC 2018 task 3."""
+
+    test_share: Annotated[Share, Meta(description="Share of each kind in the official test archive, by patient.")]
+
+
+@dataclass(frozen=True)
 class DuplicatedPhantoms(DermoscopySettings):
     """Phantoms as SIIM-ISIC 2020."""
 
@@ -180,21 +187,33 @@ def write_task1(settings: Task1Phantoms, parts: Mapping[str, tuple[Path, Path]],
     _write(settings, photographs, archives, members, {}, {labels: artefact_labels(photographs)})
 
 
-def write_task3(settings: DermoscopySettings, images: Path, truth: Path, groupings: Path, labels: Path) -> None:
-    """ISIC 2018 task 3: photographs, one-hot truth (a table in a zip), lesions, isic_bias.csv."""
+def write_task3(settings: Task3Phantoms, parts: Mapping[str, tuple[Path, Path]], groupings: Path, labels: Path) -> None:
+    """ISIC 2018 task 3. parts: "train", "test" → archive of photographs, archive with the one-hot truth (a table);
+    groupings: lesions of the training part; labels: isic_bias.csv."""
     photographs = plans(settings)
-    one_hot = [{"image": name_of(plan), **{kind: float(kind == plan.kind) for kind in KINDS}} for plan in photographs]
+    groups, kinds = [str(plan.patient) for plan in photographs], [plan.kind for plan in photographs]
+    part = dict(
+        zip(map(name_of, photographs), deal(groups, kinds, {"test": settings.test_share}, settings.seed), strict=True)
+    )
+
+    def members(phantom: Phantom) -> Members:
+        name = name_of(phantom.plan)
+        images, _ = parts[part[name]]
+        return {images: {f"{images.stem}/{name}.jpg": jpeg(phantom)}}
+
+    def one_hot(wanted: str) -> bytes:
+        own = [plan for plan in photographs if part[name_of(plan)] == wanted]
+        rows = [{"image": name_of(plan), **{kind: float(kind == plan.kind) for kind in KINDS}} for plan in own]
+        return _table(rows, ["image", *KINDS])
+
     lesions = [
         {"image": name_of(plan), "lesion_id": f"HAM_{plan.lesion:07d}", "diagnosis_confirm_type": "phantom"}
         for plan in photographs
+        if part[name_of(plan)] == "train"
     ]
-
-    def members(phantom: Phantom) -> Members:
-        return {images: {f"{images.stem}/{name_of(phantom.plan)}.jpg": jpeg(phantom)}}
-
-    inside = {truth: {f"{truth.stem}/{truth.stem}.csv": _table(one_hot, ["image", *KINDS])}}
+    inside = {truth: {f"{truth.stem}/{truth.stem}.csv": one_hot(wanted)} for wanted, (_, truth) in parts.items()}
     tables = {groupings: _table(lesions, list(lesions[0])), labels: artefact_labels(photographs)}
-    _write(settings, photographs, [images, truth], members, inside, tables)
+    _write(settings, photographs, [path for both in parts.values() for path in both], members, inside, tables)
 
 
 def _row_2020(plan: Photograph, external: bool) -> dict[str, object]:

@@ -1,10 +1,13 @@
 """Charts of segmenters at several sizes: how they are joined, and what each draws."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from textwrap import fill
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
 from synthmed.data.imageset import Legend
@@ -14,22 +17,48 @@ from synthmed.report.charts.style import INK, MUTED, SERIES, plt, save
 _PLAIN = Legend()
 
 
+def _box(axis: Axes, left: float, y: float, width: float, words: str, colour: str) -> tuple[float, float]:
+    """A box around words; its left and right end."""
+    shape = "round,pad=0,rounding_size=0.06"
+    axis.add_patch(FancyBboxPatch((left, y - 0.21), width, 0.42, boxstyle=shape, fc="white", ec=colour, lw=1.2))
+    axis.text(left + width / 2, y, words, ha="center", va="center", fontsize=8.5, color=INK)
+    return left, left + width
+
+
+def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], bend: float = 0.0) -> None:
+    looks = {"arrowstyle": "-|>", "color": MUTED, "lw": 1, "shrinkA": 2, "shrinkB": 2}
+    axis.annotate("", end, start, arrowprops={**looks, "connectionstyle": f"arc3,rad={bend}"})
+
+
+def draw_diagnosis(path: Path, classifier: str, classes: Sequence[str]) -> None:
+    """Image → segmenters → mask → image with its mask → classifier → classes."""
+    figure, axis = plt.subplots(figsize=(8.2, 1.5))
+    boxes = [
+        ("image", 0.7, MUTED),
+        ("segmenters", 1.1, SERIES[0]),
+        ("mask", 0.65, MUTED),
+        ("image + mask", 1.25, MUTED),
+    ]
+    boxes += [(classifier, 1.15, SERIES[5]), (f"{len(classes)} kinds", 0.8, MUTED)]
+    left, ends = 0.05, []
+    for words, width, colour in boxes:
+        ends.append(_box(axis, left, 0.5, width, words, colour))
+        left += width + 0.45
+    for (_, start), (end, _) in pairwise(ends):
+        _arrow(axis, (start, 0.5), (end, 0.5))
+    _arrow(axis, (0.4, 0.29), (ends[3][0] + 0.4, 0.29), 0.3)
+    axis.set(xlim=(0, 8.2), ylim=(-0.55, 0.8))
+    axis.axis("off")
+    save(figure, path)
+
+
 def draw_pipeline(path: Path, sizes: Sequence[str]) -> None:
     """Image → a network a size → maps beside the image → last network → mask. sizes: in words, the largest first."""
     tall = max(1.9, 0.62 * len(sizes))
     figure, axis = plt.subplots(figsize=(8.2, tall + 0.95))
     middle = tall / 2
 
-    def box(left: float, y: float, width: float, words: str, colour: str) -> tuple[float, float]:
-        shape = "round,pad=0,rounding_size=0.06"
-        axis.add_patch(FancyBboxPatch((left, y - 0.21), width, 0.42, boxstyle=shape, fc="white", ec=colour, lw=1.2))
-        axis.text(left + width / 2, y, words, ha="center", va="center", fontsize=8.5, color=INK)
-        return left, left + width
-
-    def arrow(start: tuple[float, float], end: tuple[float, float], bend: float = 0.0) -> None:
-        looks = {"arrowstyle": "-|>", "color": MUTED, "lw": 1, "shrinkA": 2, "shrinkB": 2}
-        axis.annotate("", end, start, arrowprops={**looks, "connectionstyle": f"arc3,rad={bend}"})
-
+    box, arrow = partial(_box, axis), partial(_arrow, axis)
     _, image = box(0.05, middle, 0.85, "image", MUTED)
     join, joined = box(4.35, middle, 1.35, "image + maps", MUTED)
     heights = np.linspace(tall - 0.3, 0.3, len(sizes))

@@ -20,6 +20,7 @@ ORDER = (
     "mask_agreement",
     "task",
     "segmentation",
+    "learning_curve",
     "background",
     "shortcuts",
     "three_steps",

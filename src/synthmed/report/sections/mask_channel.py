@@ -18,7 +18,7 @@ from synthmed.report.results import read_result
 from synthmed.report.section import write_section
 from synthmed.report.words import decimals, p_value, signed
 
-OVERLAP, TRUE_MASKS, WITH_MASK = "overlap", "overlap_true_masks", "soft"
+SECOND, OVERLAP, TRUE_MASKS, WITH_MASK = "second_test", "overlap", "overlap_true_masks", "soft"
 """Names in the scores (evaluation/score_variants.py)."""
 
 
@@ -87,6 +87,26 @@ def _confusion_rows(found: Found) -> list[dict]:
     ]
 
 
+def _second_rows(found: Found) -> list[dict]:
+    arms = {name: found["task"]["arms"][name] for name in (REAL, *found["settings"].variants)}
+    return [
+        {"keys": (name,), "given": arm["title"], **arm["tests"][SECOND]["outcomes"]}
+        for name, arm in arms.items()
+        if SECOND in arm["tests"]
+    ]
+
+
+def _second_columns(found: Found) -> list[Column]:
+    outcomes, decides = found["task"]["outcomes"], found["task"]["outcome"]
+    return [
+        Column("given", "the classifier is given"),
+        *(
+            Column(name, one["title"], interval=True, page=name in (decides, "accuracy"))
+            for name, one in outcomes.items()
+        ),
+    ]
+
+
 def _overlap_rows(found: Found) -> list[dict]:
     tests, task = found["task"]["arms"][WITH_MASK]["tests"], found["task"]
     words = {OVERLAP: "the mask that is predicted", TRUE_MASKS: "the expert's mask"}
@@ -124,10 +144,22 @@ def _draw_examples(path: Path, found: Found) -> None:
     draw_channels(path, rows)
 
 
+def _draw_pipeline(path: Path, found: Found) -> None:
+    from synthmed.report.charts.multi_scale import draw_diagnosis
+
+    draw_diagnosis(path, found["summary"]["architecture"].replace("_", " "), found["task"]["classes"])
+
+
 SECTION = Section(
     link="Mask as a channel",
     title="Does the mask that is drawn help the diagnosis?",
     exhibits=(
+        Figure(
+            "pipeline",
+            "The segmenters of the last section draw a mask of each image; it stands behind the channels of the image "
+            "for a classifier of {{ task.classes | length }} kinds of lesions.",
+            _draw_pipeline,
+        ),
         Table(
             "diagnosis",
             "{{ task.outcomes[task.outcome].title }} of {{ task.classes | length }} classes on the test images, means "
@@ -148,6 +180,14 @@ SECTION = Section(
             "are called (columns), mean over the trainings.",
             _confusion_rows,
             lambda found: [Column("truth"), *(Column(one, form=decimals) for one in found["task"]["classes"])],
+        ),
+        Table(
+            "second",
+            "The same classifiers on a second test: {{ second.images | counted('image', 'images') }} of {{ "
+            "second.source }}. Nothing is decided on it.",
+            _second_rows,
+            _second_columns,
+            empty="the settings name no second test",
         ),
         Table(
             "overlap",
@@ -207,6 +247,7 @@ def section(
         "settings": settings,
         "task": task,
         "summary": about,
+        "second": {"source": about["second_test"], "images": task["images"].get(SECOND, 0)},
         "dropped": len(read_json(unseen)["dropped"]),
         "test": test,
         "parameters": np.unique(list(about["parameters"].values())).tolist(),

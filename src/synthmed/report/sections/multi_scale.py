@@ -18,8 +18,8 @@ from synthmed.report.results import read_result
 from synthmed.report.section import write_section
 from synthmed.report.words import p_value, signed
 
-SMALL = "test_small"
-"""Name of a test set in the scores (evaluation/score_segmenters.py)."""
+SMALL, SECOND = "test_small", "second_test"
+"""Names of test sets in the scores (evaluation/score_segmenters.py)."""
 MEASURES = ("iou", "thresholded_jaccard")
 FORMS = {"holes": "holes a mask", "roughness": "roughness of the border", "area": "area"}
 
@@ -71,6 +71,27 @@ def _jaccard_columns(found: Found) -> list[Column]:
         Column("verdict"),
         Column("equivalent", f"within ±{task['margin']:g}"),
         *(Column(name, titles[name], interval=True, page=False) for name in titles if name not in MEASURES),
+    ]
+
+
+def _second_rows(found: Found) -> list[dict]:
+    rows = []
+    for place, (size, task) in enumerate(found["tasks"].items(), start=1):
+        for name in found["arms"]:
+            arm = task["arms"][name]
+            if SECOND in arm["tests"]:
+                outcomes = arm["tests"][SECOND]["outcomes"]
+                keys = (f"scale_{place}/{name}", name)
+                rows.append({"keys": keys, "size": size, "segmenter": arm["title"], **outcomes})
+    return rows
+
+
+def _second_columns(found: Found) -> list[Column]:
+    outcomes = next(iter(found["tasks"].values()))["outcomes"]
+    return [
+        Column("size", group=True),
+        Column("segmenter"),
+        *(Column(name, one["title"], interval=True, page=name in MEASURES) for name, one in outcomes.items()),
     ]
 
 
@@ -131,6 +152,14 @@ SECTION = Section(
             _jaccard_rows,
             _jaccard_columns,
         ),
+        Table(
+            "second",
+            "The same networks on a second test: {{ second.images | counted('image', 'images') }} of {{ second.source "
+            "}}, at the size of the photograph. Nothing is decided on it.",
+            _second_rows,
+            _second_columns,
+            empty="the settings name no second test",
+        ),
         Figure(
             "examples",
             "The first test images, first training: the photograph with the expert's outline; the maps of the first "
@@ -181,6 +210,7 @@ def section(
         "alpha": one["alpha"],
         "rule": one["rule"],
         "network": alone[0],
+        "second": {"source": alone[0]["second_test"], "images": one["images"].get(SECOND, 0)},
         "forms": formed,
         "first": _form_rows({"forms": formed, "examples": arrays})[1]["segmenter"],
         "left_out": formed["left_out"],

@@ -18,8 +18,8 @@ from synthmed.report.section import write_section
 from synthmed.report.sections.answer import keys_of
 from synthmed.report.words import joined
 
-SMALL = "test_small"
-"""Name of a test set in the scores (evaluation/score_segmenters.py)."""
+SMALL, SECOND = "test_small", "second_test"
+"""Names of test sets in the scores (evaluation/score_segmenters.py)."""
 ON_PAGE = (
     "iou",
     "dice",
@@ -61,14 +61,17 @@ def _mask_rows(found: Found) -> list[dict]:
     task, rows = found["task"], []
     classes = found["settings"].classes
     for arm in task["arms"].values():
-        for test in [test for test in (TEST, SMALL) if test in arm["tests"]]:
+        for test in [test for test in (TEST, SMALL, SECOND) if test in arm["tests"]]:
             outcomes = arm["tests"][test]["outcomes"]
+            # A document's numbers are of the main test.
+            keys = keys_of(arm, test)[: 1 if test == SECOND else None]
             for name in [*(classes if len(classes) > 1 else ()), None]:
                 of = "mean" if name is None and len(classes) > 1 else name or classes[0]
                 rows.append(
                     {
-                        "keys": tuple(f"{key}/{of}" for key in keys_of(arm, test)) + keys_of(arm, test),
+                        "keys": tuple(f"{key}/{of}" for key in keys) + keys,
                         "arm": arm["title"],
+                        "test": found["second"] if test == SECOND else "test",
                         "size": found["sizes"][test],
                         "mask": of,
                         **_of_class(found, outcomes, name),
@@ -87,6 +90,7 @@ def _mask_columns(found: Found) -> list[Column]:
     sizes = len(set(found["sizes"].values())) > 1
     return [
         Column("arm", "training set", group=True, once="{}"),
+        Column("test", "test images", page=found["second"] is not None),
         Column("size", "measured at", page=sizes),
         Column("mask", page=several),
         *_outcome_columns(found),
@@ -145,8 +149,9 @@ SECTION = Section(
         Table(
             "masks",
             "How well the masks of the test images are drawn: means over patients and {{ task.seeds }} trainings, with "
-            "95 % intervals. Pixels are those of the size that is measured at, and cannot be compared between sizes; "
-            "their shares of the image stand in the CSV.",
+            "95 % intervals.{% if second %} On the second test, {{ second }}, nothing is decided.{% endif %} Pixels "
+            "are those of the size that is measured at, and cannot be compared between sizes; their shares of the "
+            "image stand in the CSV.",
             _mask_rows,
             _mask_columns,
         ),
@@ -186,13 +191,15 @@ def section(
     verdicts, summary, predictions: of the task; test: the real test images.
     """
     chosen = read_json(summary)
+    task, of_masks = read_task(verdicts, settings.generators), _spoken(chosen["sizes"])
     height, width = chosen["image_shape"][1:]
     found = {
         "settings": settings,
         "tasks": settings.tasks,
-        "task": read_task(verdicts, settings.generators),
+        "task": task,
         "chosen": chosen,
-        "sizes": {TEST: _spoken(chosen["sizes"]), SMALL: f"{height}×{width}"},
+        "sizes": {TEST: of_masks, SMALL: f"{height}×{width}", SECOND: of_masks},
+        "second": chosen["second_test"] and f"{task['images'][SECOND]:,} of {chosen['second_test']}",
         "predictions": predictions,
         "test": test,
     }
