@@ -12,6 +12,8 @@ def initial_checkpoint(w):
     training, repeat = parts[w.part]
     if training.get("initialise_from") is None:
         return []
+    if "/" in training["initialise_from"]:
+        return training["initialise_from"]
     generator, _, part = training["initialise_from"].partition(".")
     return checkpoint_of(w.experiment, generator, f"{part}_r{repeat + 1}" if repeat else part)
 

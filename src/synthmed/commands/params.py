@@ -133,9 +133,10 @@ class Part:
     initialise_from: Annotated[
         str | None,
         Meta(
-            pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$",
-            description="<generator>.<training> of this experiment, of the same model and networks, perhaps of other "
-            "classes: its weights are the first ones (transfer). Without it they are drawn.",
+            pattern=r"^([a-z][a-z0-9_]*\.[a-z][a-z0-9_]*|.+/[^/]+\.pt)$",
+            description="<generator>.<training> of this experiment, or the checkpoint of another one "
+            "(folder/name.pt), of the same model and networks, perhaps of other classes: its weights are the first "
+            "ones (transfer). Without it they are drawn.",
         ),
     ] = None
 
