@@ -29,9 +29,8 @@ def framed(pixels):
 
 
 def write(path, pixels):
-    rows = (
-        ({"image": f"{path.stem}{n:02d}.png", "label": "melanoma", "patient": f"p{n}"}, one) for n, one in enumerate(pixels)
-    )
+    names = [f"{path.stem}{n:02d}" for n in range(len(pixels))]
+    rows = [({"image": f"{name}.png", "label": "melanoma", "patient": name}, one) for name, one in zip(names, pixels)]
     write_image_set(path, rows)
     return path
 
