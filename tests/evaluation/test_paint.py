@@ -30,8 +30,8 @@ def framed(pixels):
 
 def write(path, pixels):
     names = [f"{path.stem}{n:02d}" for n in range(len(pixels))]
-    rows = [({"image": f"{name}.png", "label": "melanoma", "patient": name}, one) for name, one in zip(names, pixels)]
-    write_image_set(path, rows)
+    about = [{"image": f"{name}.png", "label": "melanoma", "patient": name} for name in names]
+    write_image_set(path, zip(about, pixels, strict=True))
     return path
 
 
