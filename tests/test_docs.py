@@ -8,9 +8,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from checkout import Checkout, new_checkout
+from PIL import Image
 
 from synthmed.cli import _arguments, _parser
 from synthmed.core.settings import parse
@@ -122,6 +124,17 @@ def test_settings_files_that_are_printed_can_be_used():
                 parse(config, json.loads(text), f"{block.page}: {name}")
                 found.append(words[1])
     assert {"fetch", "prepare-dicom", "latent-samples", "disease-axes", "move-along-axes"} <= {*found}
+
+
+def test_python_for_photographs_of_your_own_runs(tmp_path, monkeypatch, capsys):
+    (code,) = (block.text for block in BLOCKS if (block.page, block.language) == ("docs/melanoma.md", "python"))
+    framed = np.full((64, 64, 3), 180, np.uint8)
+    framed[np.hypot(*np.mgrid[-32:32, -32:32]) > 34] = 5
+    Image.fromarray(framed).save(tmp_path / "ISIC_0000001.jpg", quality=95)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert re.fullmatch(r"frame [1-9][\d.]*%, hair 0.0% of the pixels\n", capsys.readouterr().out)
+    assert np.asarray(Image.open("without.png")).min() > 100
 
 
 def test_targets_of_make_and_keys_of_params_are_there():

@@ -38,8 +38,15 @@ def over(base: dict, overlay: dict) -> dict:
     return merged
 
 
+def below(path: Path) -> dict:
+    """What the settings of an overlay lie over: those of the paper scale where its first lines say so."""
+    over_paper = f"--configfile workflow/scales/paper.yaml workflow/scales/{path.name} " in path.read_text("utf-8")
+    return PARAMS["paper.yaml" if over_paper else "params.yaml"]
+
+
 PARAMS = {"params.yaml": read(ROOT / "params.yaml")}
-PARAMS |= {path.name: over(PARAMS["params.yaml"], read(path)) for path in SCALES}
+for path in sorted(SCALES, key=lambda path: path.name != "paper.yaml"):
+    PARAMS[path.name] = over(below(path), read(path))
 PARAMS = {name: without_nulls(params, SCHEMA) for name, params in PARAMS.items()}
 
 

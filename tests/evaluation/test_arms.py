@@ -273,6 +273,18 @@ def test_some_sets_are_added_some_stand_alone_and_by_numbers():
     assert arms["only_fresh"].added == {"normal": 3, "abnormal": 8}
 
 
+def test_undersampled_real_images_are_as_many_of_each_class_and_others_for_every_seed(parts):
+    asked = settings(sets=("fastgan",), oracle=None, sweep={}, only_share=None, only_sweep=("smallest",))
+    arms = by_name(define_arms(asked, {"normal": 6, "abnormal": 5}))
+    assert [name for name in arms if name not in ("real", "classic", "duplicates", "duplicates_part", "fastgan")] == [
+        "undersampled"
+    ]
+    assert arms["undersampled"].added == {"normal": 5, "abnormal": 5}
+    drawn = [compose(arms["undersampled"], parts, CLASSES, seed=seed) for seed in range(20)]
+    assert all(labels.tolist() == [0] * 5 + [1] * 5 and len(set(rows.tolist())) == 10 for rows, labels in drawn)
+    assert {min(set(range(6)) - set(rows.tolist())) for rows, _ in drawn} == set(range(6))
+
+
 def test_a_role_for_a_set_that_there_is_not_is_refused():
     with pytest.raises(InputError, match="added and alone name 'strange'"):
         define_arms(settings(alone=("strange",)), {"normal": 10, "abnormal": 4})

@@ -61,6 +61,19 @@ def test_principal_directions_of_images_are_carried_over_to_codes():
     assert len(principal_directions(given, images, 10)) == 2  # and only two are seen at all
 
 
+@pytest.mark.parametrize("pixels", [20, 60, 300])
+def test_principal_directions_are_those_of_a_singular_value_decomposition(pixels):
+    """Fewer samples than pixels or more: the same directions as by equation 2 of GANSpace, written out."""
+    rng = np.random.default_rng(pixels)
+    given = rng.standard_normal((60, 6)).astype(np.float32)
+    images = (7 + given @ np.diag(STRETCH) @ rng.standard_normal((6, pixels))).astype(np.float32)
+    images += 0.1 * rng.standard_normal(images.shape).astype(np.float32)
+    coordinates = np.linalg.svd(images - images.mean(axis=0, dtype=np.float64), full_matrices=False)[0]
+    slopes, *_ = np.linalg.lstsq(coordinates, given - given.mean(axis=0, dtype=np.float64), rcond=None)
+    wanted = slopes[:4] / np.linalg.norm(slopes[:4], axis=1, keepdims=True)
+    assert np.abs((principal_directions(given, images, 4) * wanted).sum(axis=1)) == pytest.approx(1, abs=1e-6)
+
+
 def test_weight_directions_are_those_that_are_stretched_most():
     turn = np.linalg.qr(np.random.default_rng(4).standard_normal((6, 6)))[0]
     weights = np.random.default_rng(5).standard_normal((30, 6)) @ np.diag(STRETCH) @ turn

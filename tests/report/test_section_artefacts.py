@@ -50,12 +50,22 @@ def run(tmp_path):
     removal = {"images": 30, "level": 0.95, "frames": dict.fromkeys(METHODS, measured), "hair": hair}
     write_json(tmp_path / "removal.json", removal)
 
-    def do(removal=True):
-        chosen = ArtefactsSettings({"gan": "cGAN"}, False, ("benign", "malignant"), "artefacts", 2)
+    sets = {
+        "gan": {"trained_on": False, "called": estimate(0.05), "estimated": estimate(0.0)},
+        "melgan": {"trained_on": True, "called": estimate(0.4), "estimated": estimate(0.38)},
+    }
+    counts = {"auroc": 0.99, "hits": 9, "positives": 10, "rejected": 10, "negatives": 10}
+    method = {**counts, "painted": estimate(0.41), "seen": estimate(0.9), "sets": sets}
+    write_json(tmp_path / "paint.json", {"level": 0.95, "methods": {"fsr": method}})
+
+    def do(removal=True, paint=None):
+        chosen = ArtefactsSettings(
+            {"gan": "cGAN"}, {"gan": "cGAN", "melgan": "melGAN"}, False, ("benign", "malignant"), "artefacts", 2
+        )
         files = {"removal": tmp_path / "removal.json", "pictures": tmp_path / "pictures.zip"}
         section(
             chosen, tags=tmp_path / "tags.json", images=tmp_path / "train.zip",
-            **(files if removal else dict.fromkeys(files)), document=None,
+            **(files if removal else dict.fromkeys(files)), paint=paint, document=None,
             section=tmp_path / "artefacts.json", out=[tmp_path / path for path in SECTION.files("artefacts")],
         )  # fmt: skip
         return read_json(tmp_path / "artefacts.json")
@@ -82,3 +92,15 @@ def test_without_removal_it_says_so(run):
     assert not shown["artefacts.removal"]
     assert not shown["artefacts.ways"]
     assert "Each way of taking a frame out" not in page["html"]
+    assert not shown["artefacts.paint"]
+
+
+def test_traces_of_paint_stand_beside_those_of_generators_that_learnt_from_other_images(run, tmp_path):
+    run(paint=tmp_path / "paint.json")
+    rows = read_csv(tmp_path / "tables" / "artefacts.paint.csv")
+    assert [(row["set"], row["training"], row["called"], row["estimated"]) for row in rows] == [
+        ("training images that it changed", "0.41", "0.9", ""),
+        ("cGAN", "", "0.05", "0.0"),
+        ("melGAN", "0.41", "0.4", "0.38"),
+    ]
+    assert {row["method"] for row in rows} == {"frequency selective reconstruction"}

@@ -20,3 +20,24 @@ def of_removal(name):
     return lambda w: (
         f"results/{w.experiment}/artefacts/{name}" if "removal" in config["experiments"][w.experiment] else []
     )
+
+
+def painted(experiment):
+    """Generators of whose training images the frames are taken out: name → how."""
+    return {
+        name: training["frames"]
+        for name, generator in config["experiments"][experiment]["generators"].items()
+        for training in generator.get("trainings", {}).values()
+        if training.get("frames") is not None
+    }
+
+
+def of_paint(w):
+    """What was found of that in their samples, or [] where there are none."""
+    return f"results/{w.experiment}/artefacts/paint.json" if painted(w.experiment) else []
+
+
+def searched_for_paint(experiment):
+    """Their sets and those of all other generators, the control: name → where its images lie."""
+    names = config["experiments"][experiment]["generators"]
+    return {name: f"results/{experiment}/images/synthetic/{name}.zip" for name in names}

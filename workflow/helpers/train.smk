@@ -4,14 +4,27 @@ def training_of(w):
     return trained_generators(w.experiment)[w.generator]["training"]
 
 
-def initial_checkpoint(w):
-    """The checkpoint whose weights a training begins with, of the same repeat, or []."""
+def part_of(w):
+    """Settings of the rule's training, and which of its repeats it is."""
     parts = {
         part: (training, repeat) for part, training, repeat in repeated(trained_generators(w.experiment)[w.generator])
     }
-    training, repeat = parts[w.part]
+    return parts[w.part]
+
+
+def images_to_learn(w):
+    """The images of the rule's training: those of the training part, or these without their frames."""
+    method = part_of(w)[0].get("frames")
+    return f"results/{w.experiment}/images/" + ("train.zip" if method is None else f"painted/{method}.zip")
+
+
+def initial_checkpoint(w):
+    """The checkpoint whose weights a training begins with, of the same repeat, or []."""
+    training, repeat = part_of(w)
     if training.get("initialise_from") is None:
         return []
+    if "/" in training["initialise_from"]:
+        return training["initialise_from"]
     generator, _, part = training["initialise_from"].partition(".")
     return checkpoint_of(w.experiment, generator, f"{part}_r{repeat + 1}" if repeat else part)
 

@@ -22,6 +22,7 @@ for experiment in having("tags"):
         {
             "apart": tagged is not None,
             "generators": {name: entry["generators"][name]["title"] for name in entry["tags"]["generators"]},
+            "titles": {name: one["title"] for name, one in entry["generators"].items()},
             "classes": entry["classes"],
             "column": column,
             "examples": entry["figures"]["examples"],
@@ -35,6 +36,15 @@ for experiment in having("tags"):
 for experiment in having("removal"):
     content = {**config["experiments"][experiment]["removal"], "seed": config["experiments"][experiment]["seed"]}
     declare("measure-removal", f"results/{experiment}/settings/measure_removal.json", content)
+
+for experiment in EXPERIMENTS:
+    seed = config["experiments"][experiment]["seed"]
+    folder = f"results/{experiment}/settings"
+    for method in sorted(set(painted(experiment).values())):
+        declare("paint-frames", f"{folder}/paint_frames.{method}.json", {"method": method, "seed": seed})
+    if painted(experiment):
+        about = {"methods": painted(experiment), "sets": list(searched_for_paint(experiment))}
+        declare("measure-paint", f"{folder}/measure_paint.json", {**about, "level": 0.95, "seed": seed})
 
 
 rule prepare_tagged:
@@ -140,6 +150,41 @@ rule measure_removal:
         command("measure-removal")
 
 
+rule paint_frames:
+    input:
+        settings="results/{experiment}/settings/paint_frames.{method}.json",
+        images="results/{experiment}/images/train.zip",
+        code=code("results/{experiment}/settings/paint_frames.{method}.json"),
+    output:
+        painted="results/{experiment}/images/painted/{method}.zip",
+    log:
+        "logs/{experiment}/paint_frames.{method}.log",
+    benchmark:
+        "logs/{experiment}/paint_frames.{method}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("paint-frames")
+
+
+rule measure_paint:
+    input:
+        settings="results/{experiment}/settings/measure_paint.json",
+        images="results/{experiment}/images/train.zip",
+        synthetic=lambda w: list(searched_for_paint(w.experiment).values()),
+        code=code("results/{experiment}/settings/measure_paint.json"),
+    output:
+        out="results/{experiment}/artefacts/paint.json",
+    log:
+        "logs/{experiment}/measure_paint.log",
+    benchmark:
+        "logs/{experiment}/measure_paint.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        command("measure-paint")
+
+
 rule section_artefacts:
     input:
         settings="results/{experiment}/settings/section.artefacts.json",
@@ -147,6 +192,7 @@ rule section_artefacts:
         images=labelled_images("train"),
         removal=of_removal("removal.json"),
         pictures=of_removal("removal.zip"),
+        paint=of_paint,
         document=document,
         code=code("results/{experiment}/settings/section.artefacts.json"),
     output:

@@ -26,7 +26,7 @@ for experiment in EXPERIMENTS:
 rule train:
     input:
         settings="results/{experiment}/settings/train.{generator}.{part}.json",
-        images="results/{experiment}/images/train.zip",
+        images=images_to_learn,
         initial=initial_checkpoint,
         perceptual_weights=lambda w: perceptual_weights(w.experiment, w.generator),
         code=code("results/{experiment}/settings/train.{generator}.{part}.json"),

@@ -32,6 +32,7 @@ from synthmed.evaluation.compare import StatisticsOptions
 from synthmed.evaluation.copies import CopiesOptions
 from synthmed.evaluation.grad_cam import GradCamOptions
 from synthmed.evaluation.mask_diversity import DiversityOptions
+from synthmed.evaluation.paint import Method
 from synthmed.evaluation.pair_distances import PairOptions
 from synthmed.evaluation.plant_copies import PlantCopiesOptions
 from synthmed.evaluation.pseudo_labels import PseudoLabelOptions
@@ -134,9 +135,17 @@ class Part:
     initialise_from: Annotated[
         str | None,
         Meta(
-            pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$",
-            description="<generator>.<training> of this experiment, of the same model and networks, perhaps of other "
-            "classes: its weights are the first ones (transfer). Without it they are drawn.",
+            pattern=r"^([a-z][a-z0-9_]*\.[a-z][a-z0-9_]*|.+/[^/]+\.pt)$",
+            description="<generator>.<training> of this experiment, or the checkpoint of another one "
+            "(folder/name.pt), of the same model and networks, perhaps of other classes: its weights are the first "
+            "ones (transfer). Without it they are drawn.",
+        ),
+    ] = None
+    frames: Annotated[
+        Method | None,
+        Meta(
+            description="The frames of its training images, photographs of skin, are taken out in this way, and the "
+            "samples searched for traces of it. Without it they stay as they are."
         ),
     ] = None
 

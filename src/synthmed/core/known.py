@@ -71,7 +71,7 @@ def check_trainings(where: str, generator: Mapping, classes: Sequence[str], entr
 def _check_initial(where: str, generator: Mapping, training: Mapping, entry: Mapping) -> None:
     """Raise InputError where a training cannot begin with the weights of the one that it names."""
     named = training.get("initialise_from")
-    if named is None:
+    if named is None or "/" in named:  # a checkpoint of another experiment: the training checks it
         return
     name, _, part = named.partition(".")
     trained = [name for name, other in entry["generators"].items() if "dataset" not in other]

@@ -94,10 +94,11 @@ class ArmOptions:
         ),
     ]
     only_sweep: Annotated[
-        tuple[Fraction, ...],
+        tuple[Fraction | Literal["smallest"], ...],
         Meta(
             description="Further sizes of these, as shares of the real count, and training sets of so many of the real "
-            "images: what each size is worth."
+            "images: what each size is worth. smallest: of the real images alone, as many of each class as the "
+            "smallest has."
         ),
     ]
     swap: Annotated[
@@ -259,6 +260,10 @@ def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
         only = added_images(settings.only_share, real, "only_share")
         arms += [Arm(f"only_{name}", f"{name} only", "synthetic_only", name, only, None) for name in settings.alone]
     for share in settings.only_sweep:
+        if share == "smallest":
+            least = dict.fromkeys(real, min(real.values()))
+            arms.append(Arm("undersampled", "Fewer real, as many of each class", "fewer", REAL, least, None))
+            continue
         part, words = share_of(share, real), f"{share:g} × real"
         arms.append(Arm(f"fewer_x{share:g}", f"Fewer real, {words}", "fewer", REAL, part, None))
         for name in settings.alone:

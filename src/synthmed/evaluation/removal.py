@@ -167,22 +167,33 @@ def _detail(
 
 
 def _realism(before: np.ndarray, after: np.ndarray, patients: np.ndarray) -> float:
-    """AUROC of a classifier that tells processed images from untouched ones of other patients, out of five folds.
+    """AUROC of told_apart."""
+    return float(auroc(told_apart(before, after, patients), np.repeat([False, True], len(before))))
 
-    It sees mean and deviation of every channel in 8 × 8 tiles, which show painted or smoothed regions.
-    """
-    from sklearn.linear_model import LogisticRegression
+
+def told_apart(before: np.ndarray, after: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """What a classifier of untouched and processed images says of both, those before first: float (2N,), above 0 where
+    it takes one for processed; out of five folds, so that it has seen no image of the same patient."""
     from sklearn.model_selection import GroupKFold, cross_val_predict
+
+    both, processed = np.concatenate([before, after]), np.repeat([False, True], len(before))
+    groups = np.unique(np.concatenate([patients, patients]), return_inverse=True)[1]
+    folds = GroupKFold(min(5, len(np.unique(groups))))
+    return cross_val_predict(classifier(), tiles(both), processed, groups=groups, cv=folds, method="decision_function")
+
+
+def classifier():
+    """A logistic regression, as scikit-learn has it, not yet trained."""
+    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    both = np.concatenate([before, after]).astype(float)
-    side = min(both.shape[1:3]) // 8
-    tiles = both[:, : 8 * side, : 8 * side].reshape(len(both), 8, side, 8, side, 3)
-    features = np.concatenate([tiles.mean(axis=(2, 4)), tiles.std(axis=(2, 4))], axis=-1).reshape(len(both), -1)
-    processed = np.repeat([False, True], len(before))
-    groups = np.unique(np.concatenate([patients, patients]), return_inverse=True)[1]
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    folds = GroupKFold(min(5, len(np.unique(groups))))
-    said = cross_val_predict(model, features, processed, groups=groups, cv=folds, method="decision_function")
-    return float(auroc(said, processed))
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+
+
+def tiles(images: np.ndarray) -> np.ndarray:
+    """Mean and deviation of every channel in 8 × 8 tiles, which show painted or smoothed regions: uint8 (N, H, W, 3) →
+    float (N, 384)."""
+    side = min(images.shape[1:3]) // 8
+    parts = images[:, : 8 * side, : 8 * side].astype(float).reshape(len(images), 8, side, 8, side, 3)
+    return np.concatenate([parts.mean(axis=(2, 4)), parts.std(axis=(2, 4))], axis=-1).reshape(len(images), -1)

@@ -60,7 +60,8 @@ def score_variants(
     classifiers, classifier_reports: of `train-classifier`; tests: the same test images as each of them takes them; in
     the order of settings.arms. truth: image set with experts' masks; on the test images of these names the arm
     settings.with_masks is also scored with its own masks (test OVERLAP) and with the experts' (TRUE_MASKS). Images of
-    settings.second_test are a test of their own (SECOND). scores: see scores.py; summary (JSON): every arm's description. Raises InputError when sets or networks do not fit together.
+    settings.second_test are a test of their own (SECOND). scores: see scores.py; summary (JSON): every arm's
+    description. Raises InputError when sets or networks do not fit together.
     """
     names = list(settings.arms)
     if not len(classifiers) == len(classifier_reports) == len(tests) == len(names) or names[0] != REAL:

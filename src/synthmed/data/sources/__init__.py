@@ -32,6 +32,7 @@ SOURCES = {
     "image_set": "synthmed.data.sources.image_set",
     "isic2018_task1": "synthmed.data.sources.isic2018_task1",
     "isic2018_task3": "synthmed.data.sources.isic2018_task3",
+    "isic_archive": "synthmed.data.sources.isic_archive",
     "medmnist": "synthmed.data.sources.medmnist",
     "montgomery_shenzhen": "synthmed.data.sources.montgomery_shenzhen",
     "nuinsseg": "synthmed.data.sources.nuinsseg",

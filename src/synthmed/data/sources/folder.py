@@ -106,7 +106,7 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
     _settle_patients(rows, folder, settings)
     for row in rows:
         row["source"] = settings.name
-    _pack(folder, rows, raw[0])
+    pack(folder, rows, raw[0])
     logger.info(
         "%s: packed %d images of %d patients (%s), %d with a mask",
         folder.path,
@@ -278,7 +278,8 @@ def _tell_unlisted(folder: UserFolder, table: Path, rows: Sequence[Mapping[str, 
 
 
 # ----------------------------------------------------------------------------------------------------------- packing
-def _pack(folder: UserFolder, rows: Sequence[Mapping[str, str]], target: Path) -> None:
+def pack(folder: UserFolder, rows: Sequence[Mapping[str, str]], target: Path) -> None:
+    """Files of the folder and their index (_COLUMNS and further ones) as one archive."""
     extra = sorted({column for row in rows for column in row} - set(_COLUMNS))
     text = io.StringIO()
     writer = csv.DictWriter(text, [*_COLUMNS, *extra], lineterminator="\n")

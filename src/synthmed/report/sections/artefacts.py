@@ -33,6 +33,7 @@ class ArtefactsSettings:
     """Settings of `section-artefacts`."""
 
     generators: Annotated[dict[str, str], Meta(description="Name → title of those whose images were tagged.")]
+    titles: Annotated[dict[str, str], Meta(description="The same of all generators.")]
     apart: Annotated[bool, Meta(description="Whether the images with known tags are of another data set.")]
     classes: Annotated[Names, Meta(description="Classes, in order.")]
     column: Annotated[str, Meta(description="Column of the real images that names their tags.")]
@@ -58,6 +59,20 @@ def _removal_rows(found: Found) -> list[dict]:
         {"keys": (name,), "method": title, **found["removal"]["frames"][name]}
         for name, title in (METHODS.items() if found["removal"] else ())
     ]
+
+
+def _paint_rows(found: Found) -> list[dict]:
+    """By way, a row for the training images without their frames, and one for every generated set."""
+    rows = []
+    for method, measured in (found["paint"] or {"methods": {}})["methods"].items():
+        row = {"method": METHODS[method], "auroc": measured["auroc"]}
+        own = {"set": "training images that it changed", "called": measured["seen"], "training": measured["painted"]}
+        rows.append({"keys": (f"{method}/train",), **row, **own})
+        for name, one in measured["sets"].items():
+            learnt = measured["painted"] if one["trained_on"] else None
+            of_set = {"set": found["settings"].titles[name], "called": one["called"], "estimated": one["estimated"]}
+            rows.append({"keys": (f"{method}/{name}",), **row, **of_set, "training": learnt})
+    return rows
 
 
 def _draw_examples(path: Path, found: Found) -> str | None:
@@ -151,6 +166,23 @@ SECTION = Section(
             ),
             empty="no way of taking artefacts out was tried",
         ),
+        Table(
+            "paint",
+            "Generators that learnt from images whose frames were taken out, and whether that shows in what they draw. "
+            "A classifier learnt to tell images without a frame from the same images on which a frame was pasted and "
+            "taken out (AUROC out of folds, on other patients); traces: the share of images in which it sees them; "
+            "corrected: for its errors on real images. Generators that learnt from other images are the control.",
+            _paint_rows,
+            (
+                Column("method", "way"),
+                Column("auroc", "told apart"),
+                Column("set", "images"),
+                Column("training", "of its training images", percent, interval=True),
+                Column("called", "traces", percent, interval=True),
+                Column("estimated", "corrected", percent, interval=True),
+            ),
+            empty="no generator learnt from such images",
+        ),
         Figure("ways", "The same images, by every way of taking the frame out, and without hair.", _draw_removal),
     ),
 )
@@ -164,13 +196,15 @@ def section(
     images: Path,
     removal: Path | None,
     pictures: Path | None,
+    paint: Path | None,
     document: Path | None,
     section: Output,
     out: list[Output],
 ) -> None:
     """The report's section on what lies on photographs and is no skin.
 
-    tags: of `measure-tags`; images: the real training images; removal, pictures: of `measure-removal`, where it ran.
+    tags: of `measure-tags`; images: the real training images; removal, pictures: of `measure-removal`, where it ran;
+    paint: of `measure-paint`, where it did.
     """
     found = {
         "settings": settings,
@@ -179,6 +213,7 @@ def section(
         "images": ImageSet(images),
         "removal": read_result(removal) if removal else None,
         "pictures": ImageSet(pictures) if pictures else None,
+        "paint": read_result(paint) if paint else None,
     }
     found |= {"uneven": _uneven(found)}
     write_section(section, out, SECTION, found, document=document)

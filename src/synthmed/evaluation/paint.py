@@ -1,0 +1,158 @@
+"""Steps `paint-frames` and `measure-paint`: does a generator show what took the frames out of its training images?
+
+Seed 003 (section 4.1) paints frames with random colours of the skin, trains a GAN on such images, and sees the painted
+pixels in its samples. Here they are looked for by a classifier, and counted.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from msgspec import Meta
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import write_json
+from synthmed.core.settings import Level, Names, Seed
+from synthmed.core.step import Output, step
+from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.evaluation.removal import classifier, tiles, told_apart
+from synthmed.metrics.classification import auroc, clopper_pearson
+from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.prevalence import true_prevalence
+from synthmed.prepare import dermoscopy
+from synthmed.training.seeds import seed_of
+
+logger = logging.getLogger(__name__)
+
+Method = Literal[tuple(dermoscopy.FRAME_METHODS)]
+"""A way of taking frames out of pixels."""
+
+
+@dataclass(frozen=True)
+class PaintSettings:
+    """Settings of `paint-frames`."""
+
+    method: Method
+    seed: Seed
+
+
+@step("paint-frames")
+def paint_frames(settings: PaintSettings, *, images: Path, painted: Output) -> None:
+    """Take the frame out of every image that has one.
+
+    images: image set of three channels; painted: the same, with the column `painted`, yes or no. A frame that the
+    method cannot take out stays, and is counted in the log.
+    """
+    found, counts = ImageSet(images), {"yes": 0, "no": 0, "refused": 0}
+
+    def rows():
+        for row, pixels, *mask in found.entries():
+            done, word = _painted(settings, row["image"], pixels)
+            counts[word] += 1
+            yield {**row, "painted": "yes" if word == "yes" else "no"}, done, *mask
+
+    write_image_set(painted, rows(), found.legend)
+    logger.info("%s: %s", painted, counts)
+
+
+def _painted(settings: PaintSettings, name: str, pixels: np.ndarray) -> tuple[np.ndarray, str]:
+    """The image without its frame, and yes; itself, and no where it has none, refused where it cannot be done."""
+    frame = dermoscopy.frame_mask(pixels)
+    if not frame.any():
+        return pixels, "no"
+    rng = np.random.default_rng(seed_of("painted", settings.seed, name))
+    try:
+        return dermoscopy.FRAME_METHODS[settings.method](pixels, frame, rng), "yes"
+    except InputError:
+        return pixels, "refused"
+
+
+@dataclass(frozen=True)
+class MeasurePaintSettings:
+    """Settings of `measure-paint`."""
+
+    methods: Annotated[
+        dict[str, Method], Meta(description="Generator → how frames were taken out of its training images.")
+    ]
+    sets: Annotated[Names, Meta(description="Names of the synthetic sets, in the order of their files.")]
+    level: Level
+    seed: Seed
+
+
+@step("measure-paint")
+def measure_paint(settings: MeasurePaintSettings, *, images: Path, synthetic: list[Path], out: Output) -> None:
+    """Count the generated images that show what took the frames out of a generator's training images.
+
+    For each method a classifier learns to tell images without a frame from the same images on which a frame was pasted
+    and taken out again, so that their lesions tell it nothing. images: the real training images; synthetic: all
+    generated sets: those of other generators are the control. out: JSON, by method: `auroc` and the counts of right
+    answers, out of folds; `painted`, the share of the real images that the method changes, and `seen`, the share of
+    these in which the classifier sees it; of every set `called`, the share in which it does, and `estimated`, that
+    share corrected for its errors. Raises InputError when fewer than ten images have no frame.
+    """
+    found, rows = ImageSet(images), ImageSet(images).rows
+    pixels = np.stack([found[place] for place in range(len(rows))])
+    framed = np.array([dermoscopy.frame_mask(one).any() for one in pixels])
+    clean, patients = pixels[~framed], np.array([row["patient"] for row in rows])[~framed]
+    if len(clean) < 10:
+        raise InputError(f"{images}: {len(clean)} images have no frame; a classifier of painted ones needs 10")
+    generated = dict(zip(settings.sets, map(_pixels, synthetic), strict=True))
+    result = {}
+    for method in sorted(set(settings.methods.values())):
+        paint = PaintSettings(method, settings.seed)
+        pairs = [_pasted_and_painted(paint, number, one) for number, one in enumerate(clean)]
+        kept = np.array([word == "yes" for _, word in pairs])
+        before, after = clean[kept], np.stack([one for one, word in pairs if word == "yes"])
+        truth = np.repeat([False, True], len(before))
+        said = told_apart(before, after, patients[kept])
+        right = {
+            "hits": int((said[truth] > 0).sum()),
+            "positives": len(after),
+            "rejected": int((said[~truth] <= 0).sum()),
+            "negatives": len(before),
+        }
+        judge = classifier().fit(tiles(np.concatenate([before, after])), truth)
+        changed = [
+            other
+            for row, one, has in zip(rows, pixels, framed, strict=True)
+            if has
+            for other, word in [_painted(paint, row["image"], one)]
+            if word == "yes"
+        ]
+        seen = judge.decision_function(tiles(np.stack(changed))) > 0 if changed else np.zeros(0, bool)
+        result[method] = {
+            "auroc": float(auroc(said, truth)),
+            **right,
+            "painted": _share(len(changed), len(rows), settings.level),
+            "seen": _share(int(seen.sum()), len(seen), settings.level),
+            "sets": {},
+        }
+        for name, ones in generated.items():
+            called = int((judge.decision_function(tiles(ones)) > 0).sum())
+            corrected = true_prevalence(called, len(ones), *right.values(), settings.level)
+            result[method]["sets"][name] = {
+                "trained_on": settings.methods.get(name) == method,
+                "called": _share(called, len(ones), settings.level),
+                "estimated": corrected.to_json(),
+            }
+        logger.info("%s: told apart with an AUROC of %.2f", method, result[method]["auroc"])
+    write_json(out, {"level": settings.level, "methods": result})
+
+
+def _pixels(path: Path) -> np.ndarray:
+    found = ImageSet(path)
+    return np.stack([found[place] for place in range(len(found.rows))])
+
+
+def _pasted_and_painted(settings: PaintSettings, number: int, pixels: np.ndarray) -> tuple[np.ndarray, str]:
+    """What _painted says of an image without a frame on which one was pasted."""
+    framed = dermoscopy.paste_frame(pixels, np.random.default_rng(seed_of("pasted", settings.seed, number)))
+    return _painted(settings, str(number), framed)
+
+
+def _share(count: int, of: int, level: float) -> dict:
+    if not of:
+        return Estimate.missing("there is no such image", 0).to_json()
+    return Estimate(*clopper_pearson(count, of, level), n=of).to_json()
