@@ -32,7 +32,7 @@ while True:
 
 @pytest.fixture(scope="module")
 def server():
-    with forkserver.started() as environment:
+    with forkserver.started(preloaded=()) as environment:
         yield environment
 
 
@@ -102,7 +102,7 @@ def test_with_the_step_its_twin_is_killed(server, step):
 
 
 def test_with_the_server_its_twins_are_killed(step):
-    with forkserver.started() as own, step(WAIT, own) as waiting:
+    with forkserver.started(preloaded=()) as own, step(WAIT, own) as waiting:
         os.kill(int(waiting.stdout.readline().split()[1]), signal.SIGKILL)
         assert waiting.stdout.read() == ""
         assert waiting.wait() == 137
@@ -111,7 +111,7 @@ def test_with_the_server_its_twins_are_killed(step):
 
 
 def test_a_server_ends_with_the_run_but_not_before_its_twins(step):
-    with forkserver.started() as own:
+    with forkserver.started(preloaded=()) as own:
         waiting = step("print('begun', flush=True); input()", own, stdin=subprocess.PIPE)
         assert waiting.stdout.readline() == "begun\n"
         waiting.stdin.write("end\n")

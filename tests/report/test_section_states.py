@@ -95,6 +95,16 @@ def test_best_last_floor_and_how_far_trainings_and_states_lie_apart(tmp_path):
     assert all(path.stat().st_size > 5000 for path in out if path.suffix == ".png")
 
 
+def test_masks_are_spoken_of_only_where_one_is_painted(tmp_path):
+    scores = [scored(tmp_path, name, [2.0, 1.0]) for name in ("patches", "image")]
+    _, section, _ = write_states(tmp_path, scores)
+    for said in ("painted for the masks", "of their masks where it needs such", "Images of one mask of the test part"):
+        assert said in " ".join(section["html"].split()), said
+    _, section, _ = write_states(tmp_path, scores[1:], names=("image",))
+    assert "mask" not in section["html"]
+    assert "Images of one draw of noise" in section["html"]
+
+
 def test_trainings_of_different_classes_are_told_apart(tmp_path):
     scores = [scored(tmp_path, "patches", [2.0, 1.0], label, (label,)) for label in ("normal", "sick")]
     rows, _, _ = write_states(tmp_path, scores, names=("patches",), choose=[])

@@ -1,5 +1,6 @@
 """Which GPU a process takes, on pretended GPUs: locks of the kernel keep the processes of one machine apart."""
 
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from synthmed.core import provenance
 from synthmed.core.errors import InputError
 from synthmed.training import device
 
@@ -79,3 +81,25 @@ def test_a_gpu_that_is_asked_for_in_vain_is_an_error():
     with pytest.raises(InputError, match="torch finds no GPU here"):
         device.choose_device("cuda")
     assert device.choose_device("auto") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("precision", "able", "dtype", "noted"),
+    [
+        ("fp32", True, torch.float32, None),
+        ("bf16", False, torch.bfloat16, None),
+        ("auto", True, torch.bfloat16, "bf16"),
+        ("auto", False, torch.float32, "fp32"),
+    ],
+)
+def test_precision_auto_is_bf16_where_the_processor_multiplies_it(precision, able, dtype, noted, tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "_noted", {})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": able})
+    device.computed_precision.cache_clear()
+    with device.autocast(precision, torch.device("cpu")):
+        assert torch.mm(torch.ones(2, 2), torch.ones(2, 2)).dtype == dtype
+    device.computed_precision.cache_clear()
+    (tmp_path / "made.pt").touch()
+    provenance.record([tmp_path / "made.pt"], step="train", made_from=provenance.MadeFrom({}, {}), settings={})
+    said = json.loads((tmp_path / "made.pt.provenance.json").read_text()).get("machine_chose")
+    assert said == (noted and {"precision": noted})

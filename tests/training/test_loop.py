@@ -19,6 +19,7 @@ from trainings import KILLED_BEFORE, KINDS, before_steps, write_inputs
 import synthmed
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv
+from synthmed.training import loop
 from synthmed.training.history import History, TrainingError
 from synthmed.training.loop import Check, fit
 from synthmed.training.resume import ResumeState
@@ -334,6 +335,10 @@ def test_what_was_begun_goes_on_with_the_same_settings_code_and_inputs_only(name
     with monkeypatch.context() as patch:
         patch.setattr(f"{KINDS[name].module}.code_hashes", lambda *modules: {"training/loop.py": "0123"})
         with pytest.raises(InputError, match=r"code\.training/loop\.py was '\w{16}', is '0123'.*delete it"):
+            made_by(name, inputs, interrupted)
+    with monkeypatch.context() as patch:  # as `auto` would on another machine
+        patch.setattr(loop, "computed_precision", lambda precision, device: "bf16")
+        with pytest.raises(InputError, match=r"computed\.precision was 'fp32', is 'bf16'.*delete it"):
             made_by(name, inputs, interrupted)
     path = interrupted / "made.resume.pt"
     path.write_bytes(path.read_bytes()[:1000])

@@ -227,6 +227,7 @@ def train_encoder(
     generator_hash = hash_file(checkpoint)
     code = code_hashes(__name__, generators.GENERATORS[settings.model])
     made_from = asdict(settings) | {"images": hash_file(images), "checkpoint": generator_hash, "code": code}
+    made_from |= {"computed": settings.computed}
     resume, record = ResumeState(Path(encoder), made_from), History(history)
     with workers(settings) as device:
         model.to(device=device, memory_format=settings.memory_format)

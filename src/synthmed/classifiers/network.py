@@ -33,7 +33,7 @@ from synthmed.networks.blocks import count_parameters
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
 from synthmed.training.checked import CheckedTraining, Measured, budget_limited, train_seeds
-from synthmed.training.device import choose_device
+from synthmed.training.device import autocast, choose_device
 from synthmed.training.history import History, TrainingError
 from synthmed.training.images import Batch, to_model
 from synthmed.weights import read as weight_files
@@ -168,7 +168,7 @@ class Training(CheckedTraining):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The cross-entropy of a batch."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with autocast(self.settings.precision, self.device):
             logits = self.model(batch.images)
         return {"loss": self.loss(logits.float(), batch.labels)}
 

@@ -42,9 +42,11 @@ _LENGTH = 10
 
 # --------------------------------------------------------------------------------------------------------- for a run
 @contextlib.contextmanager
-def started(environment: Mapping[str, str] = os.environ) -> Iterator[dict[str, str]]:
-    """A server, as long as the block lasts. Yields what its steps need in their environment; nothing where the system
-    is not Linux: elsewhere packages that are loaded do not bear a fork."""
+def started(
+    environment: Mapping[str, str] = os.environ, preloaded: Sequence[str] = PRELOADED
+) -> Iterator[dict[str, str]]:
+    """A server that has imported the modules `preloaded`, as long as the block lasts. Yields what its steps need in
+    their environment; nothing where the system is not Linux: elsewhere packages that are loaded do not bear a fork."""
     if not sys.platform.startswith("linux"):
         yield {}
         return
@@ -54,7 +56,7 @@ def started(environment: Mapping[str, str] = os.environ) -> Iterator[dict[str, s
         listener.listen(128)
         # Of a session of its own, or Ctrl-C would reach steps twice. It ends when its standard input does.
         with subprocess.Popen(
-            [sys.executable, "-m", "synthmed.core.forkserver", str(listener.fileno())],
+            [sys.executable, "-m", "synthmed.core.forkserver", str(listener.fileno()), *preloaded],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env=dict(environment),
@@ -124,8 +126,6 @@ def _answer(connection: socket.socket, number: int) -> None:
 def serve(listener: socket.socket) -> dict | None:
     """Fork for every request until standard input ends and the last twin with it. Returns the request in a twin, None
     in the server when it has nothing more to do."""
-    for name in PRELOADED:
-        importlib.import_module(name)
     gc.freeze()  # or a twin's collector would touch, and so copy, every page of theirs
     woken, wakes = socket.socketpair()
     wakes.setblocking(False)
@@ -239,6 +239,8 @@ def _become(request: dict) -> NoReturn:
 
 
 if __name__ == "__main__":
+    for module in sys.argv[2:]:
+        importlib.import_module(module)
     asked = serve(socket.socket(fileno=int(sys.argv[1])))
     if asked is not None:
         _become(asked)

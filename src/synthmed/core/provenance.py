@@ -117,6 +117,14 @@ def made_from(inputs: Iterable[str | Path], code: Iterable[str | Path], root: st
     )
 
 
+_noted: dict[str, str] = {}
+
+
+def note(name: str, value: str) -> None:
+    """Something that the settings leave to the machine, for the records of what this process makes from now on."""
+    _noted[name] = value
+
+
 def record(outputs: Sequence[str | Path], *, step: str, made_from: MadeFrom, settings: Mapping[str, object]) -> None:
     """Write `<output>.provenance.json` beside each of `outputs`, which must exist already.
 
@@ -134,6 +142,7 @@ def record(outputs: Sequence[str | Path], *, step: str, made_from: MadeFrom, set
                 "code": made_from.code,
                 "settings": dict(settings),
                 "versions": versions(),
+                **({"machine_chose": dict(_noted)} if _noted else {}),
             },
         )
 

@@ -37,6 +37,13 @@ Precision = Annotated[
     Literal["fp32", "bf16"],
     Meta(description="Number format of the networks; bf16 pays where the processor multiplies it, and changes values."),
 ]
+TrainingPrecision = Annotated[
+    Literal["fp32", "bf16", "auto"],
+    Meta(
+        description="Number format of the networks. bf16 pays where the processor multiplies it and layers are wide, "
+        "and changes values; auto: bf16 where the processor multiplies it, else fp32; the provenance says which."
+    ),
+]
 """Types of settings that several steps have. Where a field says more, its own description holds."""
 
 

@@ -20,7 +20,8 @@ from synthmed.data.channels import Coding, MaskChannels
 from synthmed.data.imageset import PLAIN, Legend
 from synthmed.training import distributed
 from synthmed.training.checkpoint import weights_of
-from synthmed.training.images import Batch, Precision
+from synthmed.training.device import autocast
+from synthmed.training.images import Batch
 from synthmed.training.optimizer import Adam, minimise
 
 EmaDecay = Annotated[
@@ -94,7 +95,8 @@ class Generator(nn.Module):
         self.masks: MaskChannels | None = None
         """How masks are channels: those that it is given or, without a need of them, the last ones of its images."""
         self.optimizers = {}
-        self.precision: Precision = "fp32"
+        self.precision = "fp32"
+        """A setting, see training.device.autocast."""
         self.rng = torch.Generator()
         self.step = 0
         """Finished training steps; the loop counts."""
@@ -212,7 +214,7 @@ class Generator(nn.Module):
     # ---------------------------------------------------------------------------------------- tools for train_step
     def autocast(self) -> torch.autocast:
         """Context of the precision that the loop has set. Losses should be computed on `.float()` network outputs."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        return autocast(self.precision, self.device)
 
     def noise(self, *shape: int) -> Tensor:
         """Standard normal noise from `self.rng`, shape (images, …): drawn on the CPU so that every device sees the same

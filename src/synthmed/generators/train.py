@@ -139,8 +139,9 @@ def train(
     model_class = generators.load(settings.model)
     config = parse(model_class.Config, settings.config, "settings.config")
     code = code_hashes(__name__, generators.GENERATORS[settings.model])
-    begun = {} if initial is None else {"initial": hash_file(initial)}
-    resume = ResumeState(checkpoint, asdict(settings) | {"images": hash_file(images), "code": code} | begun)
+    begun = {"images": hash_file(images), "code": code, "computed": settings.training.computed}
+    begun |= {} if initial is None else {"initial": hash_file(initial)}
+    resume = ResumeState(checkpoint, asdict(settings) | begun)
     record = History(history)
     with workers(settings.training) as device:
         data = _real_images(settings, model_class.needed(config), Path(images))

@@ -25,6 +25,7 @@ from synthmed.segmenters.trained import FORMAT, build, load
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
 from synthmed.training.checked import CheckedTraining, Measured, budget_limited, train_seeds
+from synthmed.training.device import autocast
 from synthmed.training.history import History, TrainingError
 from synthmed.training.images import Batch, to_model
 
@@ -106,7 +107,7 @@ class Training(CheckedTraining):
         return Batch(images, torch.zeros(len(images), dtype=torch.int64), masks)
 
     def _drawn(self, images: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with autocast(self.settings.precision, self.device):
             return self.model(images)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

@@ -202,7 +202,7 @@ def train_seeds(
     rank 0 returns.
     """
     with workers(settings) as device:
-        resume = ResumeState(Path(output), made_from)
+        resume = ResumeState(Path(output), {**made_from, "computed": settings.computed})
         resume.load()
         for number in range(len(resume.finished), count or settings.seeds):
             one = training(number, device)

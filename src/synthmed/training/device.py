@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import IO, Literal
 
 import numpy as np
 import torch
 
+from synthmed.core import provenance
 from synthmed.core.errors import InputError
 from synthmed.core.lock import try_lock
 
@@ -33,7 +35,7 @@ def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("setting device is 'cuda', but torch finds no GPU here; set it to 'auto' or 'cpu'")
-    device = torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    device = torch.device(device_type(name))
     if device.type == "cuda" and not _taken and not torch.distributed.is_torchelastic_launched():
         _take_gpu()
     # The same as use_deterministic_algorithms, which would import torch's compiler: seconds of CPU in every process.
@@ -41,6 +43,33 @@ def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     # Writing NaN into every fresh tensor finds reads of uninitialised memory, which is not what is wanted here.
     torch.utils.deterministic.fill_uninitialized_memory = False
     return device
+
+
+def device_type(name: Literal["auto", "cpu", "cuda"]) -> str:
+    """`cuda` or `cpu`: what the setting means on this machine."""
+    return "cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu"
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Context of a setting `precision` (core.settings.TrainingPrecision). Compute losses on `.float()` outputs."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=computed_precision(precision, device.type) == "bf16")
+
+
+@cache
+def computed_precision(precision: str, device: str) -> str:
+    """`fp32` or `bf16`; where `auto` was asked the provenance of this process's results says which it is."""
+    if precision == "auto":
+        precision = "bf16" if _multiplies_bf16(device) else "fp32"
+        provenance.note("precision", precision)
+        logger.info("precision auto is %s on this %s", precision, {"cuda": "GPU", "cpu": "processor"}[device])
+    return precision
+
+
+def _multiplies_bf16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16"))
 
 
 def _take_gpu() -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-Precision = Literal["fp32", "bf16"]
 
 
 def to_model(pixels: Tensor) -> Tensor:

@@ -20,9 +20,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from synthmed.core.errors import InputError
 from synthmed.core.progress import LOG_EVERY
-from synthmed.core.settings import Count, Device, Precision, Threads
+from synthmed.core.settings import Count, Device, Threads, TrainingPrecision
 from synthmed.training import distributed
-from synthmed.training.device import choose_device
+from synthmed.training.device import choose_device, computed_precision, device_type
 from synthmed.training.history import History
 from synthmed.training.resume import ResumeState, catch_interruption, random_state, set_random_state
 
@@ -35,7 +35,7 @@ class LoopOptions:
 
     batch_size: Annotated[Count, Meta(description="Images of a micro-batch.")]
     accumulate: Annotated[Count, Meta(description="Micro-batches of an optimiser step.")]
-    precision: Precision
+    precision: TrainingPrecision
     channels_last: Annotated[bool, Meta(description="Memory format; faster on most machines.")]
     threads: Threads
     processes: Annotated[
@@ -47,6 +47,11 @@ class LoopOptions:
     ]
     save_every: Annotated[Count, Meta(description="Steps between resume states.")]
     device: Device
+
+    @property
+    def computed(self) -> dict[str, str]:
+        """What `auto` means on this machine; an interrupted training goes on only where it means the same."""
+        return {"precision": computed_precision(self.precision, device_type(self.device))}
 
     @property
     def memory_format(self) -> torch.memory_format:

@@ -110,7 +110,7 @@ def _columns(found: Found) -> list[Column]:
     names = (("fid", "FID"), ("fid_few", f"FID of {few}"), ("kid", "KID"))
     return [
         Column("generator"),
-        Column("part", "real images (and masks) of"),
+        Column("part", "real images of"),
         Column("extractor", once="Features of {}."),
         Column("n", "images of a state", once="Images of a state: {}."),
         Column("trainings"),
@@ -133,15 +133,20 @@ _WHAT = (
     "trainings. {{% if marks %}}Dotted: {{{{ marks | joined }}}} steps.{{% endif %}}"
 )
 
+_PAINTED = "{{% if painted %}}, {} where it needs such{{% endif %}}"
+
 SECTION = Section(
     link="Over the training",
     title="How good are the images after how many steps?",
     exhibits=(
-        Figure("train", _WHAT.format(part="training", masks=", of their masks where it needs such"), _curves("train")),
-        Figure("test", _WHAT.format(part="test", masks=", of masks that it has not seen"), _curves("test")),
+        Figure("train", _WHAT.format(part="training", masks=_PAINTED.format("of their masks")), _curves("train")),
+        Figure(
+            "test", _WHAT.format(part="test", masks=_PAINTED.format("of masks that it has not seen")), _curves("test")
+        ),
         Figure(
             "progress",
-            "Images of one mask of the test part, or of one draw of noise, at several steps of the first training.",
+            "Images of one {% if painted %}mask of the test part, or of one {% endif %}draw of noise, at several steps "
+            "of the first training.",
             _draw_progress,
         ),
         Table(
@@ -183,6 +188,7 @@ def section(
         "pictures": shown,
         "marks": [f"{mark:,}" for mark in settings.marks],
         "chosen": [settings.generators[name].title for name in settings.choose],
+        "painted": any("masks" in arrays for _, arrays in shown),
         "few": results[0]["few"],
         "n": results[0]["n"],
     }
