@@ -164,6 +164,10 @@ def test_without_a_texture_of_their_own_unseen_images_are_not_recognised(sets, t
     copier = row_of(results)["tests"]["copier"]
     assert copier["against"]["difference"]["value"] == pytest.approx(copier["top1"]["value"] - unseen["value"])
     assert copier["finding"] == ["recognised", "better"]
+    # The drop is what documents report: from images that were trained on.
+    seen = row_of(results)["tests"]["seen"]["top1"]["value"]
+    assert copier["drop"]["value"] == pytest.approx(seen - copier["top1"]["value"])
+    assert seen > unseen["value"]
 
 
 def test_a_set_without_sources_has_no_right_patients(sets, tmp_path):
