@@ -12,7 +12,7 @@ from synthmed.data.imageset import ImageSet
 from synthmed.latent.directions import held_out, svm_boundary
 from synthmed.latent.editing import EditingSettings, edit_latents, fall, outcomes
 from synthmed.latent.eye import Walk
-from synthmed.latent.sample_file import read_samples
+from synthmed.latent.sample_file import read_samples, write_samples
 from synthmed.latent.samples import LatentSamplesSettings, latent_samples
 
 SAMPLES = LatentSamplesSettings(
@@ -71,13 +71,14 @@ def curves(result):
 
 # ------------------------------------------------------------------------------------------------------- the measures
 def test_outcomes_by_hand():
-    # Two starts, four steps. The first loses the thing at step 1, its class flips at step 2; the second flips first.
+    # Two starts, four steps. The first loses the thing at step 1, its class flips at step 2; the second flips first,
+    # and flips back: too late for `in_time`.
     likelihoods = np.zeros((4, 2, 2))
-    likelihoods[:, 0, 0], likelihoods[:, 1, 0] = [0.9, 0.4, 0.2, 0.1], [0.8, 0.7, 0.3, 0.6]
+    likelihoods[:, 0, 0], likelihoods[:, 1, 0] = [0.9, 0.4, 0.2, 0.1], [0.8, 0.7, 0.3, 0.4]
     likelihoods[:, 0, 1], likelihoods[:, 1, 1] = [0.9, 0.8, 0.3, 0.9], [0.2, 0.6, 0.7, 0.1]
     walk = Walk(likelihoods, np.zeros((4, 2)), np.array([[0, 0], [1, 2], [2, 4], [4, 8]]))
     found = outcomes(walk, 0, 1, apart=4.0)
-    assert found["removed"].tolist() == [[False, False], [True, False], [True, True], [True, False]]
+    assert found["removed"].tolist() == [[False, False], [True, False], [True, True], [True, True]]
     assert found["kept"].tolist() == [[True, True], [True, False], [False, False], [True, True]]
     assert found["in_time"].tolist() == [[False, False], [True, False], [True, False], [True, False]]
     assert np.allclose(found["class_change"][2], [0.6, 0.5])
@@ -85,7 +86,7 @@ def test_outcomes_by_hand():
     assert outcomes(walk, 0, None, 4.0)["in_time"].tolist() == [
         [False, False], [True, False], [True, True], [True, True]
     ]  # fmt: skip
-    assert fall(likelihoods[:, :, 0]) == pytest.approx(np.mean([0.5, 0.7, 0.8, 0.1, 0.5, 0.2]))
+    assert fall(likelihoods[:, :, 0]) == pytest.approx(np.mean([0.5, 0.7, 0.8, 0.1, 0.5, 0.4]))
 
 
 # ------------------------------------------------------------------------------------------------------------ the step
@@ -134,6 +135,17 @@ def test_the_boundary_is_of_the_first_half_and_judged_on_the_second(world, tmp_p
     boundary = svm_boundary(drawn.codes[:600], shown[:600], 1.0)
     assert result["boundary"] == pytest.approx(held_out(boundary, drawn.codes[600:], shown[600:]))
     assert result["prevalence"] == shown.mean()
+    # What is judged does not choose: with the last quarter in another order, the same directions by the same falls.
+    turned = {
+        name: np.concatenate([getattr(drawn, name)[:900], getattr(drawn, name)[:899:-1]])
+        for name in ("codes", "likelihoods")
+    }
+    write_samples(tmp_path / "samples.npz", dataclasses.replace(drawn, **turned))
+    other = edited(tmp_path)
+    assert other["methods"][0]["path"] != result["methods"][0]["path"]
+    for one, two in zip(result["methods"], other["methods"], strict=True):
+        assert (one["candidate"], one["sign"]) == (two["candidate"], two["sign"])
+        assert one["choosing_fall"] == pytest.approx(two["choosing_fall"], abs=1e-6)
 
 
 def test_a_space_of_another_scale_gives_the_same_curves(world, tmp_path):
