@@ -132,6 +132,7 @@ def test_settings_that_name_what_there_is_pass():
         ),
         ("weights.files", {"vgg": "x"}, "weights.files names 'vgg'.*did you mean 'vgg16'"),
         ("generators.real", {}, "generators: the name 'real' is the program's own"),
+        ("generators.dcgan.trainings.normal.frames", "fsr", r"normal\.frames looks for frames in colour"),
         ("generators.dcgan.trainings.normal.labels", ["no"], r"dcgan\.trainings\.normal\.labels names 'no'"),
         ("generators.dcgan.trainings.normal.labels", ["abnormal"], "asks for 'normal', which 0 trainings have"),
         ("generators.dcgan.sampling.samples", {"norma": 1}, r"dcgan\.sampling\.samples names 'norma'"),
@@ -341,6 +342,7 @@ NETWORK = {"model": "stylegan2", "training": {"size": None, "masks": None}}
     ("named", "changes", "message"),
     [
         ("first.normal", {}, None),
+        ("../RUN/results/melanoma/generators/cgan/both.pt", {}, None),
         ("frist.normal", {}, "initialise_from names 'frist'.*did you mean 'first'"),
         ("first.norml", {}, "initialise_from names 'norml'"),
         ("second.normal", {}, "cannot begin with its own weights"),

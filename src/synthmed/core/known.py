@@ -65,6 +65,10 @@ def check_trainings(where: str, generator: Mapping, classes: Sequence[str], entr
     for training, content in generator["trainings"].items():
         check_known(f"{where}.trainings.{training}.labels", content["labels"], classes, "classes")
         _check_initial(f"{where}.trainings.{training}.initialise_from", generator, content, entry)
+        if content.get("frames") is not None and entry["prepare"].get("channels") != 3:
+            raise InputError(
+                f"setting {where}.trainings.{training}.frames looks for frames in colour: set prepare.channels to 3"
+            )
     return [label for content in generator["trainings"].values() for label in content["labels"]]
 
 
