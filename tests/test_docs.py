@@ -151,12 +151,12 @@ def test_targets_of_make_and_keys_of_params_are_there():
 
 
 # ------------------------------------------------------------------------------------------- what the pages let you add
-def insert(checkout: Checkout, name: str, text: str, before: str) -> None:
-    """`text` into a file of the checkout, above the first line that matches `before`."""
+def insert(checkout: Checkout, name: str, text: str, before: str, after: str = "") -> None:
+    """`text` into a file of the checkout, above the first line that begins with `before`, below one with `after`."""
     path = checkout.path / name
-    changed, count = re.subn(rf"^(?={before})", lambda _: text, path.read_text(), count=1, flags=re.MULTILINE)
-    assert count == 1, f"{name} has no line {before!r}"
-    path.write_text(changed)
+    found = re.search(rf"^{after}(?s:.*?)^(?={before})", path.read_text(), re.MULTILINE)
+    assert found, f"{name} has no line {before!r} after {after!r}"
+    path.write_text(path.read_text()[: found.end()] + text + path.read_text()[found.end() :])
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +221,7 @@ def test_the_gan_of_the_page_is_one_after_its_steps(checkout):
         heading = block.before.rstrip().rpartition("\n")[2]
         (name,) = re.findall(r"`((?:src|tests|workflow)/[^`]+|params\.yaml)`", heading)
         if name == "params.yaml":
-            insert(checkout, name, block.text, before="    domain_extractor:")
+            insert(checkout, name, block.text, before="    domain_extractor:", after="  tuberculosis:")
         elif (checkout.path / name).exists():
             insert(checkout, name, block.text, before="}")
         else:

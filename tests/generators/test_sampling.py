@@ -209,6 +209,7 @@ def test_images_of_another_size_are_refused(tmp_path):
             "trained on .'normal'., but the settings say .'abnormal'.",
         ),
         ({"truncation": 0.7}, "truncation is 0.7, but dcgan has no space w"),
+        ({"start_scale": 1}, "start_scale is 1, but dcgan varies no image; leave it out"),
         ({"model": "inverter"}, "checkpoint of 'dcgan', but the setting model is 'inverter'"),
     ],
 )

@@ -26,8 +26,7 @@ from synthmed.training.seeds import seed_of
 
 logger = logging.getLogger(__name__)
 
-Method = Literal[tuple(dermoscopy.FRAME_METHODS)]
-"""A way of taking frames out of pixels."""
+Method = Annotated[Literal[tuple(dermoscopy.FRAME_METHODS)], Meta(description="Way of taking frames out of pixels.")]
 
 
 @dataclass(frozen=True)

@@ -4,28 +4,22 @@
 `index.csv` (file, label, patient, mask, split, source and further columns), so that one file is one node of the DAG.
 """
 
-import csv
-import io
 import logging
 import re
-import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, nfc, printable
+from synthmed.core.files import nfc, printable
 from synthmed.core.settings import parse
-from synthmed.data.archives import Archive, DamagedMember
 from synthmed.data.patients import cleaned, one_spelling, tell_crowds, tell_missing, tell_unknown
-from synthmed.data.sources.raw_image import RawImage
+from synthmed.data.sources.packed_folder import COLUMNS, pack
+from synthmed.data.sources.packed_folder import read as read
 from synthmed.data.sources.user_folder import UserFolder
 from synthmed.data.sources.user_table import filled, part, placeholders, read_table
 
@@ -41,9 +35,6 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".pjpeg", ".tif", ".tiff", 
 """Endings of image files; .jfif and the two after it are what Windows and old browsers call a JPEG."""
 _JUNK = ("thumbs.db", "desktop.ini", "icon\r")
 """Files that file managers leave in folders, in lower case."""
-INDEX = "index.csv"
-_COLUMNS = ("file", "label", "patient", "mask", "split", "source")
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -219,7 +210,7 @@ def _tell_ignored(folder: UserFolder, ignored: Mapping[str, Sequence[str]]) -> N
 # --------------------------------------------------------------------------------------------------------------- CSV
 def _rows_of_csv(folder: UserFolder, settings: CsvSettings) -> list[dict[str, str]]:
     path = folder.path / settings.name
-    clash = sorted(set(settings.keep) & {*_COLUMNS, "image"})
+    clash = sorted(set(settings.keep) & {*COLUMNS, "image"})
     if clash:
         raise InputError(f"setting options.csv.keep names {clash[0]!r}, a column that the image set writes itself")
     files = [*placeholders(settings.file), *placeholders(settings.mask)]
@@ -275,64 +266,3 @@ def _tell_unlisted(folder: UserFolder, table: Path, rows: Sequence[Mapping[str, 
             "%s: %d images of the same folders have no line and are left out, e.g. %s",
             *(table, len(without), printable(without[0])),
         )
-
-
-# ----------------------------------------------------------------------------------------------------------- packing
-def pack(folder: UserFolder, rows: Sequence[Mapping[str, str]], target: Path) -> None:
-    """Files of the folder and their index (_COLUMNS and further ones) as one archive."""
-    extra = sorted({column for row in rows for column in row} - set(_COLUMNS))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*_COLUMNS, *extra], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(sorted(rows, key=lambda row: row["file"]))
-    files = sorted({row["file"] for row in rows} | {row["mask"] for row in rows if row["mask"]})
-    with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo(INDEX, _ZIP_TIME), text.getvalue().encode())
-        for file in files:
-            archive.writestr(zipfile.ZipInfo(f"files/{file}", _ZIP_TIME), folder.read(file))
-
-
-# ----------------------------------------------------------------------------------------------------------- reading
-@contextmanager
-def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
-    """All images of the packed folder, in the order of its index; the archive is open inside the `with` block."""
-    with Archive(raw[0]) as archive:
-        if INDEX not in archive.names:
-            raise InputError(f"{raw[0]}: no {INDEX} inside; it was not made by the step fetch")
-        try:
-            rows = list(csv.DictReader(io.StringIO(archive.read(INDEX).decode())))
-        except (DamagedMember, UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{raw[0]}: {INDEX}: {error}; delete the archive and run fetch again") from error
-        if not rows or not set(_COLUMNS) <= set(rows[0]):
-            raise InputError(f"{raw[0]}: {INDEX} lacks one of {list(_COLUMNS)}; it was not made by the step fetch")
-        names = _image_names([row["file"] for row in rows])
-        yield [
-            RawImage(
-                file=row["file"],
-                name=name,
-                label=row["label"],
-                patient=row["patient"] or row["file"],
-                split=row["split"],
-                source=row["source"],
-                load=partial(archive.read, f"files/{row['file']}"),
-                masks=(partial(archive.read, f"files/{row['mask']}"),) if row["mask"] else (),
-                extra={column: value for column, value in row.items() if column not in _COLUMNS},
-                patient_known=bool(row["patient"]),
-            )
-            for row, name in zip(rows, names, strict=True)
-        ]
-
-
-def _image_names(files: Sequence[str]) -> list[str]:
-    """Names in the image set, all different. `normal/a b.jpg` becomes `normal_a_b`: names repeat between folders.
-
-    Eight digits of the path's hash follow where letters had to go (张敏.png), and where two would become one.
-    """
-    plain = [re.sub(r"[^A-Za-z0-9_.\-]", "_", str(PurePosixPath(file).with_suffix(""))) for file in files]
-    counts = Counter(plain)
-    names = []
-    for file, name in zip(files, plain, strict=True):
-        if counts[name] > 1 or not file.isascii():
-            name = f"{name}_{sha256(file.encode()).hexdigest()[:8]}"
-        names.append(name if name[0] not in ".-" else f"_{name}")
-    return names

@@ -20,7 +20,8 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.settings import parse
-from synthmed.data.sources import folder
+from synthmed.data.sources.packed_folder import pack
+from synthmed.data.sources.packed_folder import read as read
 from synthmed.data.sources.user_folder import UserFolder
 from synthmed.data.sources.user_table import read_table
 
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 LICENCE = "of each image its own: CC0, CC BY or CC BY-NC (column copyright_license)"
 SHARING = "ask"
 CITATION = "The ISIC Archive, isic-archive.com, and the contributors that the column attribution names"
-PROVIDERS = {"file": ("synthmed.data.sources.isic_archive", "synthmed.data.sources.folder")}
+PROVIDERS = {"file": ("synthmed.data.sources.isic_archive",)}
 OPTIONS = {"file": "synthmed.data.sources.isic_archive:Options"}
 
 TABLE = "metadata.csv"
@@ -39,8 +40,6 @@ _KEPT = ("age_approx", "sex", "anatom_site_general", "attribution", "copyright_l
 """Columns of the tables that the image set has, too; empty where a table lacks one."""
 _WHO = ("patient_id", "lesion_id")
 """Columns that say which images belong together, the first that an image has."""
-
-read = folder.read
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
         )
     if len(labels) < 2:
         raise InputError(f"{found.path}: only one diagnosis ({', '.join(labels)}); download another one beside it")
-    folder.pack(found, rows, raw[0])
+    pack(found, rows, raw[0])
     logger.info(
         "%s: packed %s; of %d nobody says the patient or the lesion",
         *(found.path, ", ".join(f"{count} {label}" for label, count in labels.items())),

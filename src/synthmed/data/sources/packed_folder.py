@@ -1,0 +1,81 @@
+"""An archive of a user's own images: files of a folder, and an index that says what they are."""
+
+import csv
+import io
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path
+from synthmed.data.archives import Archive, DamagedMember
+from synthmed.data.sources.raw_image import RawImage
+from synthmed.data.sources.user_folder import UserFolder
+
+INDEX = "index.csv"
+COLUMNS = ("file", "label", "patient", "mask", "split", "source")
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def pack(folder: UserFolder, rows: Sequence[Mapping[str, str]], target: Path) -> None:
+    """Files of the folder and their index (COLUMNS and further ones) as one archive."""
+    extra = sorted({column for row in rows for column in row} - set(COLUMNS))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*COLUMNS, *extra], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted(rows, key=lambda row: row["file"]))
+    files = sorted({row["file"] for row in rows} | {row["mask"] for row in rows if row["mask"]})
+    with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(zipfile.ZipInfo(INDEX, _ZIP_TIME), text.getvalue().encode())
+        for file in files:
+            archive.writestr(zipfile.ZipInfo(f"files/{file}", _ZIP_TIME), folder.read(file))
+
+
+@contextmanager
+def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
+    """All images of the packed folder, in the order of its index; the archive is open inside the `with` block."""
+    with Archive(raw[0]) as archive:
+        if INDEX not in archive.names:
+            raise InputError(f"{raw[0]}: no {INDEX} inside; it was not made by the step fetch")
+        try:
+            rows = list(csv.DictReader(io.StringIO(archive.read(INDEX).decode())))
+        except (DamagedMember, UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{raw[0]}: {INDEX}: {error}; delete the archive and run fetch again") from error
+        if not rows or not set(COLUMNS) <= set(rows[0]):
+            raise InputError(f"{raw[0]}: {INDEX} lacks one of {list(COLUMNS)}; it was not made by the step fetch")
+        names = _image_names([row["file"] for row in rows])
+        yield [
+            RawImage(
+                file=row["file"],
+                name=name,
+                label=row["label"],
+                patient=row["patient"] or row["file"],
+                split=row["split"],
+                source=row["source"],
+                load=partial(archive.read, f"files/{row['file']}"),
+                masks=(partial(archive.read, f"files/{row['mask']}"),) if row["mask"] else (),
+                extra={column: value for column, value in row.items() if column not in COLUMNS},
+                patient_known=bool(row["patient"]),
+            )
+            for row, name in zip(rows, names, strict=True)
+        ]
+
+
+def _image_names(files: Sequence[str]) -> list[str]:
+    """Names in the image set, all different. `normal/a b.jpg` becomes `normal_a_b`: names repeat between folders.
+
+    Eight digits of the path's hash follow where letters had to go (张敏.png), and where two would become one.
+    """
+    plain = [re.sub(r"[^A-Za-z0-9_.\-]", "_", str(PurePosixPath(file).with_suffix(""))) for file in files]
+    counts = Counter(plain)
+    names = []
+    for file, name in zip(files, plain, strict=True):
+        if counts[name] > 1 or not file.isascii():
+            name = f"{name}_{sha256(file.encode()).hexdigest()[:8]}"
+        names.append(name if name[0] not in ".-" else f"_{name}")
+    return names
