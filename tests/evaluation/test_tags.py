@@ -102,6 +102,12 @@ def test_rates_of_the_tagger_by_hand(folder):
     assert measured(folder)["tagger"]["ruler"]["auroc"] == 1.0
 
 
+def test_its_own_thresholds_decide(folder):
+    network.load(folder / "tagger.pt").thresholds[:] = [[1.1, 0.0]]
+    found = {tag: (rates["hits"], rates["rejected"]) for tag, rates in measured(folder)["tagger"].items()}
+    assert found == {"hair": (0, 4), "ruler": (3, 0)}
+
+
 def test_real_images_are_counted_as_labelled_and_synthetic_ones_corrected(folder):
     sets = measured(folder)["sets"]
     assert sets["test"]["benign"]["hair"]["labelled"]["value"] == pytest.approx(4 / 6)
