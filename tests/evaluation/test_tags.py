@@ -121,6 +121,12 @@ def test_real_images_are_counted_as_labelled_and_synthetic_ones_corrected(folder
     assert rows["gan", "gan_3.png"]["hair"] == "no"
 
 
+def test_a_prevalence_is_that_of_its_class(folder):
+    write(folder / "gan.zip", [("benign", "", True, False)] * 2 + [("melanoma", "", False, False)] * 6)
+    found = {label: of["hair"]["estimated"]["value"] for label, of in measured(folder)["sets"]["gan"].items()}
+    assert found == {"benign": 1.0, "melanoma": 0.0}  # with the benign ones that are called: 0.14
+
+
 def test_unlabelled_test_images_are_refused(folder):
     write(folder / "test.zip", [("benign", "", True, False)])
     with pytest.raises(InputError, match="empty 'artefacts'"):
