@@ -21,11 +21,12 @@ def images_to_learn(w):
 def initial_checkpoint(w):
     """The checkpoint whose weights a training begins with, of the same repeat, or []."""
     training, repeat = part_of(w)
-    if training.get("initialise_from") is None:
+    begun = training.get("initialise_from")
+    if begun is None:
         return []
-    if "/" in training["initialise_from"]:
-        return training["initialise_from"]
-    generator, _, part = training["initialise_from"].partition(".")
+    if Path(begun).name != begun:  # of another experiment
+        return begun
+    generator, _, part = begun.partition(".")
     return checkpoint_of(w.experiment, generator, f"{part}_r{repeat + 1}" if repeat else part)
 
 
