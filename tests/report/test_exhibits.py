@@ -163,6 +163,13 @@ def test_rows_are_grouped_by_what_cannot_be_compared(written):
     assert ">3.0<" in html
 
 
+def test_a_long_table_is_folded(written):
+    assert "<details" not in written(table(ROWS * 30))[0]["html"]
+    html = written(table([*ROWS * 30, ROWS[0]]))[0]["html"]
+    assert "<details><summary>All 61 rows (and in tables/own.findings.csv)</summary>" in html
+    assert html.index("</table>") < html.index("</details>")
+
+
 def test_every_exhibit_has_its_file_and_its_place(written, tmp_path):
     html = written(table(), picture())[0]["html"]
     assert html.index("12 cases") < html.index('id="own.findings"') < html.index('id="own.picture"')
