@@ -42,7 +42,7 @@ def method(name, shares, of=1):
 
 EDITING = {
     "generator": "cgan",
-    "remove": "frame",
+    "remove": "dark_corner",
     "keep": "melanoma",
     "level": 0.95,
     "label": "melanoma",

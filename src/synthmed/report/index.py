@@ -126,7 +126,8 @@ COLUMNS = (
 
 
 def _cell(column: Column, row: Mapping[str, str]) -> dict[str, str]:
-    """text, below: for people; sort: what the column is sorted by, a number or a text; kind: `n` for numbers."""
+    """text, below: for people; sort: what the column is sorted by, a number or a text; kind: `n` for numbers, `words`
+    where what stands below may be broken."""
     value, below, number = row[column.key], "", column.form is not short or column.key in ("fid", "fid_floor")
     text = column.form(float(value)) if number and value else value
     if column.key == "effect" and row["effect_low"]:
@@ -143,7 +144,7 @@ def _cell(column: Column, row: Mapping[str, str]) -> dict[str, str]:
         "text": text or "–",
         "below": below,
         "sort": value,
-        "kind": "n" if number else "",
+        "kind": ("n words" if column.key == "fid" else "n") if number else "",
         "title": row["copy_limit"] if column.key == "copy_alarm" else "",
     }
 

@@ -12,6 +12,7 @@ from synthmed.data.imageset import ImageSet
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import read_result
 from synthmed.report.section import write_section
+from synthmed.report.words import artefact
 
 NAMES = {
     "svm": "SVM",
@@ -177,7 +178,7 @@ def section(
     order = list(NAMES)
     found = {
         "settings": settings,
-        "editing": result,
+        "editing": result | {"remove": artefact(result["remove"])},
         "methods": sorted(result["methods"], key=lambda entry: order.index(entry["method"])),
         "path_length": read_result(path_length),
         "best": best_step,
