@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from synthmed.core.errors import InputError
-from synthmed.core.known import check_reserved
+from synthmed.core.known import check_reserved, check_trainings
 from synthmed.core.names import check_keys, check_names, findings_of, pool_count, spread
 from synthmed.core.names_of_methods import check_methods
 
@@ -240,6 +240,14 @@ def test_tags_derived_sets_and_frames(changes, message):
         return
     with pytest.raises(InputError, match=message):
         check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+def test_painted_trainings_need_the_tags_beside_which_their_traces_are_counted():
+    entry = with_change("generators.dcgan.trainings.normal.frames", "fsr")
+    entry["prepare"]["channels"] = 3
+    with pytest.raises(InputError, match=r"normal\.frames: traces of its paint are counted beside the tags"):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+    check_trainings("generators.dcgan", entry["generators"]["dcgan"], entry["classes"], entry | {"tags": TAGS})
 
 
 @pytest.mark.parametrize(

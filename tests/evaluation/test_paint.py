@@ -8,7 +8,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.evaluation.paint import MeasurePaintSettings, PaintSettings, measure_paint, paint_frames
-from synthmed.prepare.dermoscopy import frame_mask, paste_frame, remove_frame
+from synthmed.prepare.dermoscopy import FRAME_METHODS, frame_mask, paste_frame, remove_frame
 
 RNG = np.random.default_rng(5)
 
@@ -79,3 +79,14 @@ def test_without_clean_images_there_is_nothing_to_learn_from(tmp_path):
     settings = MeasurePaintSettings({"gan": "fsr"}, ("gan",), 0.95, 1)
     with pytest.raises(InputError, match="9 images have no frame"):
         measure_paint(settings, images=few, synthetic=[few], out=tmp_path / "out.json")
+
+
+def test_a_method_that_takes_no_frame_off_leaves_nothing_to_learn_from(tmp_path, monkeypatch):
+    def nothing(pixels, frame, rng):
+        raise InputError("nothing around it")
+
+    monkeypatch.setitem(FRAME_METHODS, "crop", nothing)
+    clean = write(tmp_path / "clean.zip", [skin(RNG) for _ in range(30)])
+    settings = MeasurePaintSettings({"gan": "crop"}, ("gan",), 0.95, 1)
+    with pytest.raises(InputError, match="'crop' takes a pasted frame off 0 of 30 images"):
+        measure_paint(settings, images=clean, synthetic=[clean], out=tmp_path / "out.json")

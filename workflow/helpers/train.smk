@@ -24,7 +24,7 @@ def initial_checkpoint(w):
     begun = training.get("initialise_from")
     if begun is None:
         return []
-    if Path(begun).name != begun:  # of another experiment
+    if is_file(begun):
         return begun
     generator, _, part = begun.partition(".")
     return checkpoint_of(w.experiment, generator, f"{part}_r{repeat + 1}" if repeat else part)

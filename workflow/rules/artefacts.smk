@@ -43,8 +43,9 @@ for experiment in EXPERIMENTS:
     for method in sorted(set(painted(experiment).values())):
         declare("paint-frames", f"{folder}/paint_frames.{method}.json", {"method": method, "seed": seed})
     if painted(experiment):
+        level = config["experiments"][experiment]["tags"]["level"]
         about = {"methods": painted(experiment), "sets": list(searched_for_paint(experiment))}
-        declare("measure-paint", f"{folder}/measure_paint.json", {**about, "level": 0.95, "seed": seed})
+        declare("measure-paint", f"{folder}/measure_paint.json", {**about, "level": level, "seed": seed})
 
 
 rule prepare_tagged:

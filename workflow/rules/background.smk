@@ -27,7 +27,7 @@ for experiment in having("background"):
     declare(
         "classify",
         f"{folder}/classify_background.json",
-        {**classes, "column": "label", **training, "sets": [], "leaking": False, **seed},
+        {**classes, "column": LABEL, **training, "sets": [], "leaking": False, **seed},
     )
     statistics = {name: task["statistics"][name] for name in ("alpha", "margin")}
     content = {**classes, **statistics, "regions": probe["regions"]}

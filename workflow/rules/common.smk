@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from synthmed.core.known import EXTERNAL, UNLABELLED, check_reserved
+from synthmed.core.known import EXTERNAL, UNLABELLED, check_reserved, is_file
 from synthmed.core.names import check_names, pool_count
 from synthmed.data.sources import raw_files
 from synthmed.core.errors import InputError

@@ -65,17 +65,25 @@ def check_trainings(where: str, generator: Mapping, classes: Sequence[str], entr
     for training, content in generator["trainings"].items():
         check_known(f"{where}.trainings.{training}.labels", content["labels"], classes, "classes")
         _check_initial(f"{where}.trainings.{training}.initialise_from", generator, content, entry)
-        if content.get("frames") is not None and entry["prepare"].get("channels") != 3:
-            raise InputError(
-                f"setting {where}.trainings.{training}.frames looks for frames in colour: set prepare.channels to 3"
-            )
+        if content.get("frames") is None:
+            continue
+        setting = f"setting {where}.trainings.{training}.frames"
+        if entry["prepare"].get("channels") != 3:
+            raise InputError(f"{setting} looks for frames in colour: set prepare.channels to 3")
+        if entry.get("tags") is None:
+            raise InputError(f"{setting}: traces of its paint are counted beside the tags; the experiment has none")
     return [label for content in generator["trainings"].values() for label in content["labels"]]
+
+
+def is_file(initial: str) -> bool:
+    """Whether `initialise_from` names a file, and not a training of the same experiment."""
+    return "/" in initial
 
 
 def _check_initial(where: str, generator: Mapping, training: Mapping, entry: Mapping) -> None:
     """Raise InputError where a training cannot begin with the weights of the one that it names."""
     named = training.get("initialise_from")
-    if named is None or "/" in named:  # a checkpoint of another experiment: the training checks it
+    if named is None or is_file(named):  # a checkpoint of another experiment: the training checks it
         return
     name, _, part = named.partition(".")
     trained = [name for name, other in entry["generators"].items() if "dataset" not in other]

@@ -18,8 +18,7 @@ from synthmed.core.settings import Level, Names, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.evaluation.removal import classifier, tiles, told_apart
-from synthmed.metrics.classification import auroc, clopper_pearson
-from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.classification import auroc, share_estimate
 from synthmed.metrics.prevalence import true_prevalence
 from synthmed.prepare import dermoscopy
 from synthmed.training.seeds import seed_of
@@ -89,20 +88,26 @@ def measure_paint(settings: MeasurePaintSettings, *, images: Path, synthetic: li
     generated sets: those of other generators are the control. out: JSON, by method: `auroc` and the counts of right
     answers, out of folds; `painted`, the share of the real images that the method changes, and `seen`, the share of
     these in which the classifier sees it; of every set `called`, the share in which it does, and `estimated`, that
-    share corrected for its errors. Raises InputError when fewer than ten images have no frame.
+    share corrected for its errors. Raises InputError when fewer than ten images have no frame, or
+    a method takes a pasted frame off fewer than ten of them.
     """
-    found, rows = ImageSet(images), ImageSet(images).rows
-    pixels = np.stack([found[place] for place in range(len(rows))])
+    found = ImageSet(images)
+    rows, pixels = found.rows, found.pixels
     framed = np.array([dermoscopy.frame_mask(one).any() for one in pixels])
     clean, patients = pixels[~framed], np.array([row["patient"] for row in rows])[~framed]
     if len(clean) < 10:
         raise InputError(f"{images}: {len(clean)} images have no frame; a classifier of painted ones needs 10")
-    generated = dict(zip(settings.sets, map(_pixels, synthetic), strict=True))
+    generated = {name: ImageSet(path).pixels for name, path in zip(settings.sets, synthetic, strict=True)}
     result = {}
     for method in sorted(set(settings.methods.values())):
         paint = PaintSettings(method, settings.seed)
         pairs = [_pasted_and_painted(paint, number, one) for number, one in enumerate(clean)]
         kept = np.array([word == "yes" for _, word in pairs])
+        if kept.sum() < 10:
+            raise InputError(
+                f"{images}: {method!r} takes a pasted frame off {kept.sum()} of {len(clean)} images; a classifier of "
+                "painted ones needs 10"
+            )
         before, after = clean[kept], np.stack([one for one, word in pairs if word == "yes"])
         truth = np.repeat([False, True], len(before))
         said = told_apart(before, after, patients[kept])
@@ -124,8 +129,8 @@ def measure_paint(settings: MeasurePaintSettings, *, images: Path, synthetic: li
         result[method] = {
             "auroc": float(auroc(said, truth)),
             **right,
-            "painted": _share(len(changed), len(rows), settings.level),
-            "seen": _share(int(seen.sum()), len(seen), settings.level),
+            "painted": share_estimate(len(changed), len(rows), settings.level).to_json(),
+            "seen": share_estimate(seen.sum(), len(seen), settings.level).to_json(),
             "sets": {},
         }
         for name, ones in generated.items():
@@ -133,25 +138,14 @@ def measure_paint(settings: MeasurePaintSettings, *, images: Path, synthetic: li
             corrected = true_prevalence(called, len(ones), *right.values(), settings.level)
             result[method]["sets"][name] = {
                 "trained_on": settings.methods.get(name) == method,
-                "called": _share(called, len(ones), settings.level),
+                "called": share_estimate(called, len(ones), settings.level).to_json(),
                 "estimated": corrected.to_json(),
             }
         logger.info("%s: told apart with an AUROC of %.2f", method, result[method]["auroc"])
     write_json(out, {"level": settings.level, "methods": result})
 
 
-def _pixels(path: Path) -> np.ndarray:
-    found = ImageSet(path)
-    return np.stack([found[place] for place in range(len(found.rows))])
-
-
 def _pasted_and_painted(settings: PaintSettings, number: int, pixels: np.ndarray) -> tuple[np.ndarray, str]:
     """What _painted says of an image without a frame on which one was pasted."""
     framed = dermoscopy.paste_frame(pixels, np.random.default_rng(seed_of("pasted", settings.seed, number)))
     return _painted(settings, str(number), framed)
-
-
-def _share(count: int, of: int, level: float) -> dict:
-    if not of:
-        return Estimate.missing("there is no such image", 0).to_json()
-    return Estimate(*clopper_pearson(count, of, level), n=of).to_json()
