@@ -185,13 +185,24 @@ def test_classes_are_measured_apart_and_in_the_mean():
     assert of_columns(list(found))["hd95_lung"].higher_is_better is False
 
 
+def test_a_pixel_of_a_class_that_is_not_there_takes_half_of_the_mean_and_little_of_the_foreground():
+    truth = np.zeros((10, 10), np.uint16)
+    truth[:5] = 1
+    predicted = truth.copy()
+    predicted[9, 9] = 10001
+    found = measures(truth, predicted, Legend(masks="instances", classes={"nucleus": 1, "podocyte": 10001}))
+    assert (found["iou_nucleus"], found["iou_podocyte"], found["iou"]) == (1, 0, 0.5)
+    assert found["foreground_iou"] == pytest.approx(50 / 51)
+    assert of_columns(["foreground_iou"])["foreground_iou"].title == "Foreground IoU"
+
+
 def test_objects_are_told_apart_and_nothing_is_right_where_nothing_is():
     truth, predicted = np.zeros((2, 9, 9), np.uint8)
     truth[1:4, 1:4], truth[5:8, 5:8] = 1, 2
     predicted[1:4, 1:4] = 7
     found = measures(truth, predicted, INSTANCES)
     assert found["object_f1"] == object_measures(truth, predicted)["object_f1"] == pytest.approx(2 / 3)
-    assert found["iou"] == 0.5
+    assert found["iou"] == found["foreground_iou"] == 0.5
     empty = measures(np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.uint8), INSTANCES)
     assert (empty["iou"], empty["object_f1"], empty["hd95"], empty["both_empty"], empty["truth_empty"]) == (
         1,

@@ -20,7 +20,7 @@ from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.evaluation.scores import Scores, by_arm, cases_of, described, same_seeds, write_scores
-from synthmed.metrics.segmentation import mask_measures, object_measures
+from synthmed.metrics.segmentation import mask_measures, object_measures, overlap
 from synthmed.segmenters.trained import Segmenter, drawn, label_map, load
 from synthmed.training.device import choose_device
 
@@ -214,15 +214,16 @@ def _tested(
 def measures(truth: np.ndarray, predicted: np.ndarray, legend: Legend) -> dict[str, float]:
     """All measures of one image, two label maps (H, W), by the names of metrics.outcomes; and truth_empty, both_empty.
 
-    Of several classes the measure is their mean, and those of BY_CLASS are there for each, too. Objects are told apart
-    where the legend has instances.
+    Of several classes the measure is their mean, and those of BY_CLASS are there for each, too. Where the legend has
+    instances, objects are told apart, and foreground_iou is of all objects, whatever their class: one pixel of a class
+    that the image has not changes the mean over the classes by half, and this little.
     """
     by_class = {
         name: mask_measures(legend.of_class(truth, name), legend.of_class(predicted, name)) for name in legend.classes
     }
     found = {name: float(np.mean([one[name] for one in by_class.values()])) for name in next(iter(by_class.values()))}
     if legend.masks == "instances":
-        found |= object_measures(truth, predicted)
+        found |= object_measures(truth, predicted) | {"foreground_iou": overlap(truth > 0, predicted > 0).iou}
     if len(by_class) > 1:
         found |= {f"{name}_{of}": one[name] for name in BY_CLASS for of, one in by_class.items()}
     return found | {"truth_empty": float(not truth.any())}

@@ -341,6 +341,7 @@ OUTCOMES: dict[str, Outcome] = {
         Outcome("sensitivity", "Sensitivity", "", True, "decisions", sensitivity),
         Outcome("specificity", "Specificity", "", True, "decisions", specificity),
         _of_patients("iou", "IoU"),
+        _of_patients("foreground_iou", "Foreground IoU"),
         _of_patients("dice", "Dice"),
         _of_patients("thresholded_jaccard", "Thresholded Jaccard"),
         _of_patients("object_f1", "Object F1"),

@@ -22,6 +22,7 @@ SMALL, SECOND = "test_small", "second_test"
 """Names of test sets in the scores (evaluation/score_segmenters.py)."""
 ON_PAGE = (
     "iou",
+    "foreground_iou",
     "dice",
     "pixel_accuracy",
     "false_positive_pixels",
