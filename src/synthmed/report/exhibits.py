@@ -89,17 +89,10 @@ class Table:
         """Write the CSV; return what the template of exhibits needs, None where nothing is left for the page."""
         columns, rows = self.columns_of(found), [dict(row) for row in self.rows(found)]
         theirs = [] if reference is None else [reference.of(row.get("keys", ())) for row in rows]
-        for row in rows:
-            missing = [
-                f"{column.title}: {row[column.key].reason}"
-                for column in columns
-                if isinstance(row.get(column.key), Estimate) and row[column.key].value is None
-            ]
-            row["note"] = "; ".join(dict.fromkeys(filter(None, [row.get("note"), *missing])))
         cells = [
             {name: cell for column in columns for name, cell in column.cells(row.get(column.key)).items()}
             | {f"reference_{name}": cell for name, cell in (theirs[place] if theirs else {}).items()}
-            | {"note": row["note"]}
+            | {"note": "; ".join(_notes(columns, [row]))}
             for place, row in enumerate(rows)
         ]
         header = [name for column in columns for name in column.cells(None)]
@@ -182,7 +175,7 @@ def _on_page(
         cells += [_plain(_printed(value), "ref") for value in (theirs[place].values() if reference else ())]
         title = group.once.format(group.text(row[group.key])).rstrip(".") if group else ""
         groups.setdefault(title, []).append(cells)
-    notes = [row["note"] for row in rows if row["note"]] + list(reference.notes if reference else ())
+    notes = _notes(columns, rows) + list(reference.notes if reference else ())
     return {
         "said": said,
         "headers": headers,
@@ -192,6 +185,18 @@ def _on_page(
         "references": len(reference.columns) if reference else 0,
         "reference_header": HEADER,
     }
+
+
+def _notes(columns: Sequence[Column], rows: Sequence[dict]) -> list[str]:
+    """The notes of rows, and why estimates of theirs are missing: each once, each reason with the columns it is of."""
+    reasons: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for column in columns:
+            cell = row.get(column.key)
+            if isinstance(cell, Estimate) and cell.value is None:
+                reasons.setdefault(cell.reason, {})[column.title] = None
+    own = dict.fromkeys(row["note"] for row in rows if row.get("note"))
+    return [*own, *(f"{'; '.join(titles)}: {reason}" for reason, titles in reasons.items())]
 
 
 def _plain(text: str, kind: str, below: Sequence[str] = ()) -> dict:
