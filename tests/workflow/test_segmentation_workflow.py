@@ -81,6 +81,20 @@ def test_fewer_real_images_are_those_of_both_generator_and_segmenter(tmp_path):
     assert read_json(settings / "curve_sample.40.json")["samples"] == {"lesion": 40}
 
 
+def test_the_second_test_of_a_task_is_that_of_its_curve_and_of_no_form(tmp_path):
+    checkout = new_checkout(tmp_path / "project", overlay=None)
+    curve = {"task": "segmenter", "generator": "pix2pix", "sizes": [40], "added_share": 1.0}
+    overlay = {"experiments": {"lesion_segmentation": {"learning_curve": curve}}}
+    write_json(tmp_path / "curve.json", overlay)
+    checkout.snakemake(
+        *("-n", "--configfile", str(tmp_path / "curve.json"), "--"),
+        *("results/lesion_segmentation/curve/40/scores.csv", "results/lesion_segmentation/multi_scale/forms.json"),
+    )
+    settings = checkout.path / "results" / "lesion_segmentation" / "settings"
+    for name in ("score_segmenters.segmenter", "curve_scores", "scale_forms"):
+        assert read_json(settings / f"{name}.json")["second_test"] == "isic2018_test", name
+
+
 def test_the_graph_of_several_sizes_and_of_the_mask_as_a_channel_is_whole(tmp_path):
     checkout = new_checkout(tmp_path / "project", overlay=None)
     planned = checkout.planned("--", "results/lesion_segmentation/report.html")
