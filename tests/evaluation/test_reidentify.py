@@ -1,5 +1,6 @@
 """Re-identification: patients with stripes of their own are recognised in whatever shows their stripes, only there."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -357,6 +358,19 @@ def test_the_section_says_who_leaks_and_shows_the_dial(found, sets, tmp_path):
     assert [entry["name"] for entry in page["exhibits"] if not entry["shown"]] == []
     with pytest.raises(InputError, match="give those of the task that setting dial names"):
         section(tmp_path, results, sets, dial=dial)
+
+
+def test_the_guess_is_that_of_the_generated_images(found, sets, tmp_path):
+    """Of their classes, which are not those of the unseen real images."""
+    results = copy.deepcopy(found[0])
+    for row in results["rows"]:
+        row["class_chance"] = 0.077
+        row["tests"]["copier"]["top1"]["value"] = 0.2
+        row["tests"]["copier"]["above"]["difference"]["value"] = 0.0
+    write_json(tmp_path / "results.json", results)
+    words = " ".join(section(tmp_path, tmp_path / "results.json", sets, dial=None)["html"].split())
+    assert words.count("1.0 times that of a guess") >= len(SETTINGS.variants)
+    assert "2.6 times" not in words
 
 
 def test_sets_without_sources_are_named_and_not_asked(sets, tmp_path):
