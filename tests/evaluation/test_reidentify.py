@@ -72,15 +72,15 @@ def texture(rng, person):
     return np.clip(grey[:, :, None] + np.array([40, -20, 20]), 0, 255).astype(np.uint8)
 
 
-def write(path, people, each, seed, *, stripes=True, origin=None):
+def write(path, people, each, seed, *, stripes=True, origin=None, label=lambda person: SETTINGS.classes[person % 2]):
     """`each` images of each person. stripes: whether they show whose they are; origin: name of the training image that
-    each was made from."""
+    each was made from; label: of what a person has."""
     rng, rows = np.random.default_rng(seed), []
     for person in people:
         for number in range(each):
             fields = {
                 "image": f"{path.stem}_{person}_{number}.png",
-                "label": SETTINGS.classes[person % 2],
+                "label": label(person),
                 "patient": f"p{person}" if origin is None else f"synthetic-{path.stem}-{person}-{number}",
             }
             fields |= {} if origin is None else {"origin": origin(person, number)}
@@ -358,6 +358,30 @@ def test_the_section_says_who_leaks_and_shows_the_dial(found, sets, tmp_path):
     assert [entry["name"] for entry in page["exhibits"] if not entry["shown"]] == []
     with pytest.raises(InputError, match="give those of the task that setting dial names"):
         section(tmp_path, results, sets, dial=dial)
+
+
+def test_the_guess_of_a_translated_image_is_among_the_patients_of_its_source(sets, tmp_path):
+    """Six patients are normal and two have a tumour; all of the six are shown with one."""
+    people, normal = range(8), range(6)
+    real = {"label": lambda person: SETTINGS.classes[person >= 6]}
+    write(tmp_path / "train.zip", people, 4, 1, **real)
+    write(tmp_path / "unseen.zip", people, 3, 2, **real)
+    made = {"origin": lambda person, number: f"train_{person}_{number}.png"}
+    paths = [
+        write(tmp_path / "translator.zip", normal, 3, 3, **made, label=lambda _: "tumour"),
+        write(tmp_path / "singan.zip", people, 3, 4, **made, **real),
+    ]
+    head = replace(HEAD, seeds=2, steps=50)
+    settings = replace(SETTINGS, sets=("translator", "singan"), variants=("plain",), patients=(8,), recogniser=head)
+    inputs = {"train": tmp_path / "train.zip", "unseen": tmp_path / "unseen.zip", "synthetic": paths}
+    _, outputs = run(sets, tmp_path, settings, names=(), **inputs)
+    scores = read_scores(outputs["scores"], ["chance"])
+    assert scores.values["plain", "8.translator"] == pytest.approx(1 / 6)
+    for name in ("unseen", "changed", "singan"):
+        tumour = scores.cases[f"8.{name}"].labels == "tumour"
+        assert tumour.any()
+        assert scores.values["plain", f"8.{name}"][:, tumour] == pytest.approx(1 / 2)
+        assert scores.values["plain", f"8.{name}"][:, ~tumour] == pytest.approx(1 / 6)
 
 
 def test_the_guess_is_that_of_the_generated_images(found, sets, tmp_path):

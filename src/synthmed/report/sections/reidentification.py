@@ -183,8 +183,8 @@ SECTION = Section(
         Table(
             "generated",
             "The same of generated images. Beside chance: accuracy minus that of a guess among the patients of the "
-            "image's class. Beside unseen real: generated minus unseen real images of the same patients. Drop: real "
-            "images that were trained on minus generated, what the document compares. p by Holm's method over the "
+            "class of its source. Beside unseen real: generated minus unseen real images of the same patients. Drop: "
+            "real images that were trained on minus generated, what the document compares. p by Holm's method over the "
             "generators of a row. Source: the nearest of all training images of these patients is the one that the "
             "image was made from; below, it is among the five nearest.",
             _set_rows,
