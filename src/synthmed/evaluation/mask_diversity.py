@@ -64,12 +64,13 @@ class DiversitySettings(DiversityOptions):
 @dataclass(frozen=True)
 class Chosen:
     """The masks that are painted: their real images (M, H, W, C) uint8, label maps (M, H, W), channels (M, K, H, W) in
-    [-1, 1], patients (M,)."""
+    [-1, 1], patients and labels (M,)."""
 
     real: np.ndarray
     masks: np.ndarray
     channels: Tensor
     patients: list[str]
+    labels: list[str]
 
 
 @step("mask-diversity")
@@ -116,10 +117,11 @@ def _json(measures: Mapping[str, Estimate]) -> dict[str, dict]:
 
 
 def chosen_masks(images: ImageSet, model: Generator, most: int, seed: int) -> Chosen:
-    """At most so many masks of a set, drawn at random, at the size of a generator's images."""
-    masked = [place for place, name in enumerate(images.column("mask")) if name]
+    """At most so many masks of a set, drawn at random, at the size of a generator's images; of the labels that it was
+    trained on."""
+    masked = [place for place, row in enumerate(images.rows) if row["mask"] and row["label"] in model.classes]
     if not masked:
-        raise InputError(f"{images.path}: no image has a mask")
+        raise InputError(f"{images.path}: no image of {list(model.classes)} has a mask")
     rng = np.random.default_rng(derived_seed(seed, "masks"))
     places = sorted(rng.permutation(masked)[:most].tolist())
     size = model.image_shape[1:]
@@ -128,7 +130,8 @@ def chosen_masks(images: ImageSet, model: Generator, most: int, seed: int) -> Ch
     real = torch.from_numpy(np.stack([pixels for _, pixels, _ in entries]).transpose(0, 3, 1, 2)).float()
     real = resized(real, size).round().clamp(0, 255).to(torch.uint8).numpy().transpose(0, 2, 3, 1)
     channels = to_model(torch.from_numpy(np.stack([model.masks.encode(mask) for mask in masks]).transpose(0, 3, 1, 2)))
-    return Chosen(real, np.stack(masks), channels.to(model.device), [row["patient"] for row, *_ in entries])
+    patients, labels = ([row[name] for row, *_ in entries] for name in ("patient", "label"))
+    return Chosen(real, np.stack(masks), channels.to(model.device), patients, labels)
 
 
 def _lacks(model: Generator, source: str) -> str | None:
