@@ -143,6 +143,8 @@ def test_settings_that_name_what_there_is_pass():
         ("grad_cam.task", "mian", "grad_cam.task names .mian., but the tasks are .*did you mean .main."),
         ("pseudo_labels.task", "netwroks", "pseudo_labels.task names .netwroks.*did you mean .networks."),
         ("tasks.main.arms.swap", "dcgn", r"tasks\.main\.arms\.swap names .dcgn."),
+        ("tasks.networks.arms.swap", "dcgan", "names 'dcgan', whose images are of no part.*ask it for 'unlabelled'"),
+        ("tasks.networks.arms.swap", "elsewhere", "names 'elsewhere', whose images are of no part"),
         (
             "tasks.main.arms.sweep",
             {"dcgn": [1.0]},
