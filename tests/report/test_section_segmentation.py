@@ -9,7 +9,8 @@ from synthmed.core.settings import parse
 from synthmed.data.imageset import Legend, write_image_set
 from synthmed.report.charts.masks import outline_colour, outlines
 from synthmed.report.results import GeneratorEntry
-from synthmed.report.sections.segmentation import SECTION, SegmentationSettings, _spoken, section
+from synthmed.report.sections.segmentation import SECTION, SegmentationSettings, section
+from synthmed.report.words import sizes_of_masks
 
 CLASSES = ("lung", "heart")
 ORGANS = Legend(classes={"lung": 1, "heart": 2})
@@ -95,7 +96,7 @@ def test_the_words_say_how_masks_were_compared(written):
 
 
 def test_many_sizes_are_counted():
-    assert [_spoken(sizes) for sizes in (["8×8"], ["8×8", "8×9"], ["8×8", "8×9", "9×9"])] == [
+    assert [sizes_of_masks(sizes) for sizes in (["8×8"], ["8×8", "8×9"], ["8×8", "8×9", "9×9"])] == [
         "8×8",
         "8×8 and 8×9",
         "3 sizes of raw masks",

@@ -14,6 +14,11 @@ def joined(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def sizes_of_masks(sizes: Sequence[str]) -> str:
+    """The sizes of the masks that are compared: `32×48`, `8×8 and 8×9`, `57 sizes of raw masks`."""
+    return joined(sizes) if len(sizes) <= 2 else f"{len(sizes)} sizes of raw masks"
+
+
 def counted(count: int, one: str, many: str) -> str:
     """`1 generator`, `3 generators`, `1,200 generators`."""
     return f"{count:,} {one if count == 1 else many}"

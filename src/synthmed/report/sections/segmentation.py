@@ -1,6 +1,6 @@
 """Section "Masks", one for each task of segmentation: what the segmenters draw, by measure and by class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry, read_task
 from synthmed.report.section import write_section
 from synthmed.report.sections.answer import keys_of
-from synthmed.report.words import joined
+from synthmed.report.words import sizes_of_masks
 
 SMALL, SECOND = "test_small", "second_test"
 """Names of test sets in the scores (evaluation/score_segmenters.py)."""
@@ -45,11 +45,6 @@ def _measures(found: Found) -> list[str]:
     """Outcomes of a mask, whichever its class."""
     classes = found["settings"].classes
     return [name for name in found["task"]["outcomes"] if not any(name.endswith(f"_{one}") for one in classes)]
-
-
-def _spoken(sizes: Sequence[str]) -> str:
-    """The sizes of the masks that are compared, in words."""
-    return joined(sizes) if len(sizes) <= 2 else f"{len(sizes)} sizes of raw masks"
 
 
 def _of_class(found: Found, outcomes: Mapping, name: str | None) -> dict:
@@ -191,7 +186,7 @@ def section(
     verdicts, summary, predictions: of the task; test: the real test images.
     """
     chosen = read_json(summary)
-    task, of_masks = read_task(verdicts, settings.generators), _spoken(chosen["sizes"])
+    task, of_masks = read_task(verdicts, settings.generators), sizes_of_masks(chosen["sizes"])
     height, width = chosen["image_shape"][1:]
     found = {
         "settings": settings,
