@@ -1,6 +1,7 @@
 """Re-identification: patients with stripes of their own are recognised in whatever shows their stripes, only there."""
 
 import copy
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -29,10 +30,11 @@ from synthmed.evaluation.reidentify import (
 from synthmed.evaluation.scores import read_scores
 from synthmed.extractors import domain
 from synthmed.extractors.features import FeatureSettings, features
+from synthmed.metrics import statistics
 from synthmed.report.sections import reidentification as report
 
 PATIENTS, SIZE = 6, 16
-HEAD = HeadRecogniser("head", learning_rate=0.01, dropout=0.1, seeds=3, steps=300, batch_size=8, check_every=50)
+HEAD = HeadRecogniser("head", learning_rate=0.01, dropout=0.1, seeds=5, steps=300, batch_size=8, check_every=50)
 SETTINGS = ReidentifySettings(
     patients=(4, 6),
     variants=("plain", "normalised"),
@@ -169,6 +171,30 @@ def test_without_a_texture_of_their_own_unseen_images_are_not_recognised(sets, t
     seen = row_of(results)["tests"]["seen"]["top1"]["value"]
     assert copier["drop"]["value"] == pytest.approx(seen - copier["top1"]["value"])
     assert seen > unseen["value"]
+
+
+def test_equivalence_is_adjusted_over_the_sets_as_the_differences_are(found, tmp_path, monkeypatch):
+    """Holm's method makes 0.04 of 0.02 beside 0.03, which is above half of alpha."""
+    one_sided = itertools.cycle((0.02, 0.03))
+    monkeypatch.setattr(statistics, "equivalence_p", lambda *_: next(one_sided))
+    outputs = {name: found[1][name] for name in ("scores", "retrieval", "summary")}
+    compare_identities(COMPARE, **outputs, out=tmp_path / "results.json")
+    for row in read_json(tmp_path / "results.json")["rows"]:
+        assert [row["tests"][name]["against"]["equivalent"] for name in ("copier", "dreamer")] == [False, False]
+
+
+def test_below_five_trainings_no_word_is_given(sets, tmp_path):
+    settings = replace(SETTINGS, variants=("plain",), patients=(6,), recogniser=replace(HEAD, seeds=4, steps=50))
+    results, outputs = run(sets, tmp_path, settings)
+    for name in ("copier", "dreamer"):
+        test = row_of(results)["tests"][name]
+        assert (test["finding"], test["against"]["equivalent"]) == (None, False)
+        assert test["reason"].startswith("4 training seeds; below 5")
+    page = section(tmp_path, outputs["scores"].with_name("results.json"), sets, dial=None)
+    words = " ".join(page["html"].split())
+    assert words.count("No word is given: 4 training seeds; below 5") == 2
+    assert "leaks" not in words
+    assert {row["finding"] for row in read_csv(tmp_path / "tables/reidentification.generated.csv")} == {"no word"}
 
 
 def test_a_set_without_sources_has_no_right_patients(sets, tmp_path):

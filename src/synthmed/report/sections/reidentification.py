@@ -70,7 +70,7 @@ def _set_rows(found: Found) -> list[dict]:
     rows = []
     for row in found["rows"]:
         for name, title in found["asked"].items():
-            test, leak, beside = row["tests"][name], *row["tests"][name]["finding"]
+            test = row["tests"][name]
             rows.append(
                 {
                     "keys": (f"{name}/{row['patients']}",) if row["variant"] == "plain" else (),
@@ -83,10 +83,17 @@ def _set_rows(found: Found) -> list[dict]:
                     "above_p": test["above"]["p"],
                     "against": test["against"]["difference"],
                     "against_p": test["against"]["p"],
-                    "finding": f"{LEAKS[leak]}; {BESIDE[beside]}",
+                    "finding": _words(test["finding"]),
                 }
             )
     return rows
+
+
+def _words(finding: tuple[str, str] | None) -> str:
+    if finding is None:
+        return "no word"
+    leak, beside = finding
+    return f"{LEAKS[leak]}; {BESIDE[beside]}"
 
 
 def _draw_accuracy(path: Path, found: Found) -> None:
