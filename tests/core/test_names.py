@@ -647,6 +647,25 @@ def test_a_learning_curve_has_a_segmenter_a_generator_and_sizes(monkeypatch, pat
         check_methods(with_change(path, value), DATASETS, WEIGHTS, ["iou"])
 
 
+def of_curve(initial=None, chosen=()):
+    entry = copy.deepcopy(ONE_CLASS)
+    entry["generators"]["dcgan"]["trainings"]["normal"]["initialise_from"] = initial
+    entry["generators"]["dcgan"]["training"]["keep_every"] = 5
+    states = {"generators": ["dcgan"], "choose": list(chosen), "extractor": "domain"}
+    return entry | {"states": states, "extractors": {"domain": {}}}
+
+
+def test_a_generator_of_the_curve_knows_no_other_images_than_those_of_its_size():
+    check_methods(of_curve(), DATASETS, WEIGHTS, ["iou"])
+    check_methods(of_curve("../other/results/x/generators/dcgan/normal.pt"), DATASETS, WEIGHTS, ["iou"])
+    for entry, message in (
+        (of_curve("dcgan.abnormal"), "'normal' begins with the weights of 'dcgan.abnormal': these have seen all"),
+        (of_curve(chosen=["dcgan"]), "of which states.choose takes a state by all training images"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_methods(entry, DATASETS, WEIGHTS, ["iou"])
+
+
 # ------------------------------------------------------------------------------------------------ who is recognised
 REIDENTIFICATION = {
     "generators": None,

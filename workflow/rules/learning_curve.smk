@@ -54,7 +54,7 @@ rule curve_train:
     input:
         settings="results/{experiment}/settings/train.{generator}.{part}.json",
         images="results/{experiment}/curve/{size}/train.zip",
-        initial=[],
+        initial=initial_checkpoint,
         perceptual_weights=lambda w: perceptual_weights(w.experiment, w.generator),
         code=code("results/{experiment}/settings/train.{generator}.{part}.json"),
     output:
