@@ -344,6 +344,18 @@ def test_images_of_one_mask_are_of_generators_that_there_are():
         check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 
 
+@pytest.mark.parametrize(("model", "config"), [("edm", {"mask": True, "dropout": 0.1}), ("external", None)])
+def test_images_of_one_mask_are_of_generators_that_tell_noise_and_dropout_apart(model, config):
+    entry = {"mask_diversity": {"generators": ["painter"]}}
+    varied = {"noise": ["channel"], "dropout": 0.5, "dropout_blocks": 1}
+    painter = {"model": "pix2pix", "config": varied}
+    check_methods(entry | {"generators": {"painter": painter}}, DATASETS, WEIGHTS, ["iou"])
+    painter = {"model": model} | ({} if config is None else {"config": config})
+    said = rf"names 'painter', whose model '{model}' has no settings .*'noise'.*take it out"
+    with pytest.raises(InputError, match=said):
+        check_methods(entry | {"generators": {"painter": painter}}, DATASETS, WEIGHTS, ["iou"])
+
+
 TRAINED = {"trainings": {"normal": {"labels": ["normal"]}}, "repeats": 1, "sampling": {"samples": {"normal": 2}}}
 NETWORK = {"model": "stylegan2", "training": {"size": None, "masks": None}}
 

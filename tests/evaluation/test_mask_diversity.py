@@ -28,6 +28,12 @@ class Config:
     dropout_blocks: int = 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Diffusion:
+    mask: bool = True
+    dropout: float = 0.1
+
+
 class Painter(nn.Module):
     """The image is the mask, ± gain · noise, and minus 0.1 where dropout strikes."""
 
@@ -159,6 +165,12 @@ def test_who_paints_nothing_or_always_the_same_is_refused(monkeypatch, tmp_path,
     painter.needs = frozenset({"noise"})
     with pytest.raises(InputError, match=r"c\.pt: this generator paints no masks"):
         measured(monkeypatch, tmp_path, images, painter)
+
+
+def test_who_does_not_tell_noise_and_dropout_apart_is_refused(monkeypatch, tmp_path, images):
+    """As EDM, whose samples begin as noise of their own shape."""
+    with pytest.raises(InputError, match=r"c\.pt: this generator has no settings .*take it out of mask_diversity"):
+        measured(monkeypatch, tmp_path, images, Painter(0.1, Diffusion()))
 
 
 def test_masks_are_needed(monkeypatch, tmp_path):

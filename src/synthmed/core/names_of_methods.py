@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from synthmed.core.errors import InputError
 from synthmed.core.known import (
     REAL,
+    VARIED,
     check_known,
     check_pretrained,
     check_reserved,
@@ -73,7 +74,14 @@ def _check_states(entry: Mapping) -> None:
 
 
 def _check_diversity(entry: Mapping) -> None:
-    check_known("mask_diversity.generators", entry["mask_diversity"]["generators"], entry["generators"], "generators")
+    named, known = entry["mask_diversity"]["generators"], entry["generators"]
+    check_known("mask_diversity.generators", named, known, "generators")
+    for name in named:
+        if not set(known[name].get("config", {})) >= VARIED:
+            raise InputError(
+                f"setting mask_diversity.generators names {name!r}, whose model {known[name].get('model')!r} has no "
+                f"settings {sorted(VARIED)}: what makes its images of one mask differ cannot be told apart; take it out"
+            )
 
 
 def _check_axes(entry: Mapping) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, write_json
+from synthmed.core.known import VARIED
 from synthmed.core.settings import Count, Device, Level, Resamples, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
@@ -84,13 +85,19 @@ def mask_diversity(
     at a time; sensitivity: how far the image moves with the noise beside the mask (see `sensitivity`). pictures (.npz):
     real, masks, and images (sources, shown, samples, H, W, C) uint8 with the names of their sources.
 
-    Raises InputError where the generator needs no masks, and when nothing varies between its images.
+    Raises InputError where the generator needs no masks or does not tell noise and dropout apart, and when nothing
+    varies between its images.
     """
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     model = load_generator(checkpoint).to(device)
     if "mask" not in model.needs:
         raise InputError(f"{checkpoint}: this generator paints no masks; name another one in mask_diversity.generators")
+    if not vars(model.config).keys() >= VARIED:
+        raise InputError(
+            f"{checkpoint}: this generator has no settings {sorted(VARIED)}, so that nothing can be told of what makes "
+            "its images of one mask differ; take it out of mask_diversity.generators"
+        )
     chosen = chosen_masks(ImageSet(images), model, settings.masks, settings.seed)
     distance = None if weights is None else PerceptualDistance(weights).to(device)
     measured, drawn = {}, {}
