@@ -17,7 +17,7 @@ from synthmed.segmenters.trained import Segmenter
 
 SIZE = (16, 16)
 SETTINGS = AgreementSettings(
-    masks=6, examples=2, batch_size=4, threads=1, device="cpu", generator="painter", level=0.95, seed=1
+    masks=6, examples=2, batch_size=4, threads=1, device="cpu", generator="painter", level=0.9, seed=1
 )
 
 
@@ -153,6 +153,7 @@ def test_the_section_shows_both_and_the_difference(run):
     assert rows[0]["difference"].startswith("-0.66")
     assert rows[0]["train_real"] == "1.0"
     assert "123 other photographs" in page["html"]
+    assert "of the segmenter, with 90 % intervals" in page["html"]
     assert "overfitted generator" in page["html"]
     assert (folder / "figures/mask_agreement.painted.png").stat().st_size > 5000
     with pytest.raises(InputError, match="1 results, 1 pictures for"):

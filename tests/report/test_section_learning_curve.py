@@ -28,7 +28,7 @@ def verdicts(size, value):
         shown = {"title": title, "n_train": size * (1 + (number > 0)), "tests": {"test": {"outcomes": values}}}
         arms[name] = shown | {"versus_reference": versus if number else None}
     titles = {name: {"title": name.upper()} for name in NAMES}
-    return {"arms": arms, "outcome": "iou", "outcomes": titles, "images": {"test": 40}, "seeds": 5, "alpha": 0.05}
+    return {"arms": arms, "outcome": "iou", "outcomes": titles, "images": {"test": 40}, "seeds": 5, "alpha": 0.01}
 
 
 @pytest.fixture
@@ -64,6 +64,8 @@ def test_every_size_has_its_arms_and_what_they_gain(run, tmp_path):
     html = " ".join(page["html"].split())
     assert "trained anew on 40 and 120 of the real training images" in html
     assert "<b>too few seeds</b>" in html
+    assert "0.200 (99 % interval 0.100 to 0.300) from real images alone" in html
+    assert "95 %" not in html
     assert (tmp_path / "figures/learning_curve.curve.png").stat().st_size > 5000
 
 

@@ -40,7 +40,7 @@ def verdicts(best, word="helps"):
         "outcome": "iou",
         "outcomes": titles,
         "seeds": 5,
-        "alpha": 0.05,
+        "alpha": 0.01,
         "margin": 0.05,
         "rule": "A rule.",
     }
@@ -95,6 +95,8 @@ def test_every_size_has_its_arms_with_the_documents_numbers_beside_them(given):
     assert joined["reference_own_iou"] == "0.7818"
     assert "no evidence of a difference" in page["html"]
     assert "61st of 112" in page["html"]
+    assert "0.700 (99 % interval 0.600 to 0.800) alone" in page["html"]
+    assert "95 %" not in page["html"]
 
 
 @pytest.mark.parametrize(

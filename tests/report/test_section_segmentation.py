@@ -49,7 +49,7 @@ def written(tmp_path):
         for fields, pixels, mask in images[:2]
     ]
     write_image_set(tmp_path / "predictions.zip", drawn, ORGANS)
-    task = verdicts(rng, OUTCOMES, classes=())
+    task = verdicts(rng, OUTCOMES, classes=(), alpha=0.01)
     for arm in task["arms"].values():
         arm["tests"]["test_small"] = arm["tests"]["second_test"] = arm["tests"]["test"]
     task["images"]["second_test"] = 1000
@@ -91,6 +91,7 @@ def test_the_words_say_how_masks_were_compared(written):
     assert "a unet with the widths 8, 16 (6,425 parameters) for images of 16×16 pixels" in html
     assert "enlarged to the size of the mask that it is compared with (32×48)." in html
     assert "1 test image has an empty mask" in html
+    assert "trainings, with 99 % intervals" in html
     for name in ("predictions", "trainings"):
         assert (written / "figures" / f"segmentation.masks.{name}.png").stat().st_size > 5000
 

@@ -99,9 +99,8 @@ def mask_agreement(
     both = beside(*(found[part] for part in PARTS))
     test_of = statistics.readers_test(both, statistics.paired(len(segmenter.models)), level=settings.level)
     difference = {"difference": test_of.estimate(both.cases).to_json(), "p": test_of.p}
-    write_json(
-        out, {"generator": settings.generator, "seeds": len(segmenter.models), "step": model.step, **told, **difference}
-    )
+    about = {"generator": settings.generator, "seeds": len(segmenter.models), "step": model.step}
+    write_json(out, {**about, "level": settings.level, **told, **difference})
     with atomic_path(pictures) as temporary, open(temporary, "wb") as handle:
         np.savez(handle, **arrays)
     logger.info(

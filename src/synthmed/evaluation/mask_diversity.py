@@ -111,7 +111,7 @@ def mask_diversity(
         raise InputError(f"{checkpoint}: nothing varies between its images of one mask; take it out of mask_diversity")
     found = {source: _json(values) for source, values in measured.items()}
     content = {"generator": settings.generator, "config": asdict(model.config), "part": settings.part}
-    content |= {"masks": len(chosen.masks), "samples": settings.samples, "step": model.step}
+    content |= {"masks": len(chosen.masks), "samples": settings.samples, "step": model.step, "level": settings.level}
     real = _json(_measures(_groups_of_real(chosen.real, settings), None, distance, settings))
     sensitive = sensitivity(settings, model, chosen).to_json()
     write_json(out, {**content, "sources": found, "real": real, "sensitivity": sensitive})

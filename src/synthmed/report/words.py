@@ -70,13 +70,20 @@ def title_of(name: str, generators) -> str:
     return generators[name].title
 
 
-def interval(found: Estimate, form=short, name: str = "95 % interval ") -> str:
-    """`0.812 (95 % interval 0.770 to 0.850)`, or the reason why there is no value."""
+def confidence(level: float) -> str:
+    """`95 %`, of the level of an interval."""
+    return f"{100 * level:g} %"
+
+
+def interval(found: Estimate, level: float | None, form=short) -> str:
+    """`0.812 (95 % interval 0.770 to 0.850)`, or the reason why there is no value. level: of the interval; None: said
+    elsewhere."""
     if found.value is None:
         return f"not computed ({found.reason})"
     if found.low is None:
         return form(found.value)
-    return f"{form(found.value)} ({name}{form(found.low)} to {form(found.high)})"
+    said = "" if level is None else f"{confidence(level)} interval "
+    return f"{form(found.value)} ({said}{form(found.low)} to {form(found.high)})"
 
 
 def environment(*, html: bool) -> jinja2.Environment:
@@ -88,7 +95,7 @@ def environment(*, html: bool) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (title_of, joined, counted, percent, short, signed, decimals, tenths, p_value, interval)
+    filters = (title_of, joined, counted, percent, short, signed, decimals, tenths, p_value, confidence, interval)
     made.filters |= {filter.__name__: filter for filter in filters}
     made.globals |= {filter.__name__: filter for filter in filters}
     return made

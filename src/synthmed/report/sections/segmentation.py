@@ -144,9 +144,9 @@ SECTION = Section(
         Table(
             "masks",
             "How well the masks of the test images are drawn: means over patients and {{ task.seeds }} trainings, with "
-            "95 % intervals.{% if second %} On the second test, {{ second }}, nothing is decided.{% endif %} Pixels "
-            "are those of the size that is measured at, and cannot be compared between sizes; their shares of the "
-            "image stand in the CSV.",
+            "{{ (1 - task.alpha) | confidence }} intervals.{% if second %} On the second test, {{ second }}, nothing "
+            "is decided.{% endif %} Pixels are those of the size that is measured at, and cannot be compared between "
+            "sizes; their shares of the image stand in the CSV.",
             _mask_rows,
             _mask_columns,
         ),
