@@ -143,6 +143,8 @@ def test_settings_that_name_what_there_is_pass():
         ("grad_cam.task", "mian", "grad_cam.task names .mian., but the tasks are .*did you mean .main."),
         ("pseudo_labels.task", "netwroks", "pseudo_labels.task names .netwroks.*did you mean .networks."),
         ("tasks.main.arms.swap", "dcgn", r"tasks\.main\.arms\.swap names .dcgn."),
+        ("tasks.networks.arms.swap", "dcgan", "names 'dcgan', whose images are of no part.*ask it for 'unlabelled'"),
+        ("tasks.networks.arms.swap", "elsewhere", "names 'elsewhere', whose images are of no part"),
         (
             "tasks.main.arms.sweep",
             {"dcgn": [1.0]},
@@ -340,6 +342,18 @@ def test_images_of_one_mask_are_of_generators_that_there_are():
     entry = copy.deepcopy(ENTRY) | {"mask_diversity": {"generators": ["dcgan", "pix2pix"]}}
     with pytest.raises(InputError, match=r"mask_diversity\.generators names 'pix2pix'"):
         check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+@pytest.mark.parametrize(("model", "config"), [("edm", {"mask": True, "dropout": 0.1}), ("external", None)])
+def test_images_of_one_mask_are_of_generators_that_tell_noise_and_dropout_apart(model, config):
+    entry = {"mask_diversity": {"generators": ["painter"]}}
+    varied = {"noise": ["channel"], "dropout": 0.5, "dropout_blocks": 1}
+    painter = {"model": "pix2pix", "config": varied}
+    check_methods(entry | {"generators": {"painter": painter}}, DATASETS, WEIGHTS, ["iou"])
+    painter = {"model": model} | ({} if config is None else {"config": config})
+    said = rf"names 'painter', whose model '{model}' has no settings .*'noise'.*take it out"
+    with pytest.raises(InputError, match=said):
+        check_methods(entry | {"generators": {"painter": painter}}, DATASETS, WEIGHTS, ["iou"])
 
 
 TRAINED = {"trainings": {"normal": {"labels": ["normal"]}}, "repeats": 1, "sampling": {"samples": {"normal": 2}}}
@@ -643,6 +657,25 @@ def test_a_learning_curve_has_a_segmenter_a_generator_and_sizes(monkeypatch, pat
     monkeypatch.setitem(globals(), "ENTRY", ONE_CLASS)
     with pytest.raises(InputError, match=message):
         check_methods(with_change(path, value), DATASETS, WEIGHTS, ["iou"])
+
+
+def of_curve(initial=None, chosen=()):
+    entry = copy.deepcopy(ONE_CLASS)
+    entry["generators"]["dcgan"]["trainings"]["normal"]["initialise_from"] = initial
+    entry["generators"]["dcgan"]["training"]["keep_every"] = 5
+    states = {"generators": ["dcgan"], "choose": list(chosen), "extractor": "domain"}
+    return entry | {"states": states, "extractors": {"domain": {}}}
+
+
+def test_a_generator_of_the_curve_knows_no_other_images_than_those_of_its_size():
+    check_methods(of_curve(), DATASETS, WEIGHTS, ["iou"])
+    check_methods(of_curve("../other/results/x/generators/dcgan/normal.pt"), DATASETS, WEIGHTS, ["iou"])
+    for entry, message in (
+        (of_curve("dcgan.abnormal"), "'normal' begins with the weights of 'dcgan.abnormal': these have seen all"),
+        (of_curve(chosen=["dcgan"]), "of which states.choose takes a state by all training images"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_methods(entry, DATASETS, WEIGHTS, ["iou"])
 
 
 # ------------------------------------------------------------------------------------------------ who is recognised

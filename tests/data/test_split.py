@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from itertools import pairwise
 
 import imagehash
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from synthmed.core.errors import InputError
+from synthmed.data import split as module
 from synthmed.data.imageset import PLAIN, ImageSet, Legend, write_image_set
 from synthmed.data.near_duplicates import near_duplicates, perceptual_hashes, standardised, thumbnail
 from synthmed.data.split import PARTS, SplitSettings, draw, split
@@ -418,6 +420,16 @@ def test_parts_can_be_smaller_by_whole_patients_and_nested(tmp_path):
     assert set(some["train"].column("image")) < more["train"] < set(whole["train"].column("image"))
     with pytest.raises(InputError, match="on_near_duplicates: move cannot"):
         SplitSettings("patient", 0.2, 0.2, 1, 10, 0.98, "move", {"train": 5}, None)
+
+
+def test_parts_are_nested_where_patients_have_different_numbers_of_images():
+    patients = [f"p{number}" for number in range(1, 10) for _ in range(number)]
+    parts = ["train"] * len(patients)
+    for seed in range(5):
+        kept = [set(module._kept(patients, parts, {"train": most}, seed)) for most in range(1, len(patients) + 2)]
+        assert all(fewer <= more for fewer, more in pairwise(kept))
+        assert all(len(found) <= most for most, found in enumerate(kept, start=1))
+        assert kept[-1] == kept[-2] == set(range(len(patients)))
 
 
 def test_some_images_of_training_patients_can_be_set_aside_and_are_found_again(tmp_path):

@@ -74,6 +74,24 @@ def test_all_arms_exist_once_and_have_their_kind():
     ]
 
 
+def test_a_point_of_a_sweep_is_left_out_only_where_an_arm_above_is_that_point(parts):
+    alone = {"sets": ("fastgan",), "added": (), "oracle": None, "only_share": None, "sweep": {"fastgan": (0.25, 0.5)}}
+    arms = by_name(define_arms(settings(**alone), {"normal": 6, "abnormal": 5}))
+    assert {"fastgan_x0.25", "fastgan_x0.5"} <= set(arms)
+    assert "fastgan" not in arms
+    whole = settings(added_share=1.0, sweep={"duplicates": (0.5, 1.0), "fastgan": (1.0,)}, oracle_sweep=(1.0,))
+    arms = by_name(define_arms(whole, {"normal": 6, "abnormal": 5}))
+    swept = {arm.name: (arm.curve, arm.added) for arm in arms.values() if arm.curve in ("duplicates", "fastgan")}
+    assert swept == {
+        "duplicates": ("duplicates", {"normal": 6, "abnormal": 5}),
+        "duplicates_x0.5": ("duplicates", {"normal": 3, "abnormal": 2}),
+        "fastgan": ("fastgan", {"normal": 6, "abnormal": 5}),
+        "only_fastgan": ("fastgan", {"normal": 6, "abnormal": 5}),
+    }
+    assert [name for name in arms if name.startswith("fresh")] == ["fresh", "fresh_shuffled"]
+    assert np.bincount(compose(arms["duplicates"], parts, CLASSES, seed=3)[0]).tolist() == [2] * 11
+
+
 def test_compositions(parts):
     arms = by_name(define_arms(settings(), {"normal": 6, "abnormal": 5}))
     composed = {name: compose(arm, parts, CLASSES, seed=3) for name, arm in arms.items() if name != "only_fresh"}

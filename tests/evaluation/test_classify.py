@@ -237,3 +237,17 @@ def test_unusable_input_is_refused_by_name(inputs, tmp_path):
     refuse(r"nan\.npz: features contains NaN", validation=tmp_path / "nan.npz")
     np.savez(tmp_path / "label.npz", **odd | {"labels": np.full_like(odd["labels"], "healthy")})
     refuse("unknown label 'healthy'", validation=tmp_path / "label.npz")
+
+
+def test_a_set_replaces_the_real_ones_only_with_a_part_for_each_of_theirs(tmp_path):
+    blank, paths = encode_png(np.zeros((2, 2), np.uint8)), {}
+    for name, given in (("train", ("", "", "")), ("none", ("", "", "")), ("some", ("train", "test", "train"))):
+        fields = [{"image": f"{name}{n}.png", "label": CLASSES[n % 2], "patient": str(n)} for n in range(3)]
+        paths[name] = tmp_path / f"{name}.zip"
+        write_image_set(paths[name], ((row | {"part": part}, blank) for row, part in zip(fields, given, strict=True)))
+    nothing = {"added_share": None, "augmented_draws": 0, "only_share": None, "oracle": None, "added": (), "alone": ()}
+    settings = dataclasses.replace(ARMS, **nothing, swap="gan", sets=("gan",))
+    out = {"out": tmp_path / "a.csv", "description": tmp_path / "a.json"}
+    for name, lacks in (("none", "train"), ("some", "validation")):
+        with pytest.raises(InputError, match=rf"{name}\.zip: no image is of the part '{lacks}'.*swap to null"):
+            compose_arms(settings, train=paths["train"], synthetic=[paths[name]], **out)

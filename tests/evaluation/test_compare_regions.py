@@ -126,6 +126,8 @@ def test_scores_of_other_images_or_trainings_are_refused(made):
 def test_the_section_says_what_the_background_tells(made, regions, says):
     folder, files, _, _ = made
     run(folder, files, regions)
+    results = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").write_text(json.dumps(results | {"alpha": 0.01}))
     settings = BackgroundSettings(("outside", "inside"), "mask", "lungs", CLASSES, 2, 1)
     out = [folder / name for name in SECTION.files("background")]
     test = folder / "test.zip"
@@ -136,6 +138,8 @@ def test_the_section_says_what_the_background_tells(made, regions, says):
     html = re.sub(r"\s+", " ", json.loads((folder / "background.json").read_text())["html"])
     assert says in html
     assert "come from 3 origins" in html
+    assert "(99 % interval " in html
+    assert "95 %" not in html
     with open(out[0]) as table:
         rows = list(csv.DictReader(table))
     assert [row["region"] for row in rows] == ["whole image", "outside of the lungs", "inside of the lungs"] * 2

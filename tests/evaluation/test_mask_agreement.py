@@ -17,7 +17,7 @@ from synthmed.segmenters.trained import Segmenter
 
 SIZE = (16, 16)
 SETTINGS = AgreementSettings(
-    masks=6, examples=2, batch_size=4, threads=1, device="cpu", generator="painter", level=0.95, seed=1
+    masks=6, examples=2, batch_size=4, threads=1, device="cpu", generator="painter", level=0.9, seed=1
 )
 
 
@@ -45,6 +45,17 @@ class Painter:
         return torch.stack(painted)
 
 
+class ByLabel(Painter):
+    """One that knows all masks, and moves one where it is asked for another label than the mask is of."""
+
+    classes = ("lesion", "scar")
+
+    def sample(self, count, label, noise, masks):
+        left = (masks[:, 0] > 0).any(1).int().argmax(1).tolist()
+        right = [(label == "scar") == (at in (3, 4)) for at in left]
+        return torch.stack([one if found else one.roll(4, 2) for found, one in zip(right, masks, strict=True)])
+
+
 class Bright(nn.Module):
     def __init__(self):
         super().__init__()
@@ -56,17 +67,21 @@ class Bright(nn.Module):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    for part, lefts in (("train", (0, 1, 2)), ("test", (5, 6, 7, 8))):
-        rows = [
-            ({"image": f"{left}.png", "label": "lesion", "patient": f"{part}{left}"}, mask_at(left), mask_at(left))
+    def write(part, lefts):
+        fields = [
+            {"image": f"{left}.png", "label": "scar" if left in (3, 4) else "lesion", "patient": f"{part}{left}"}
             for left in lefts
         ]
+        rows = [(row, mask_at(left), mask_at(left)) for row, left in zip(fields, lefts, strict=True)]
         write_image_set(tmp_path / f"{part}.zip", rows)
+
     judge = Segmenter("bright", (1, *SIZE), SIZE, MaskChannels("classes", PLAIN), [Bright(), Bright()])
     monkeypatch.setattr(module, "load", lambda path: judge)
 
-    def do(known, needs=Painter.needs):
-        painter = Painter(known)
+    def do(known, needs=Painter.needs, seen=(0, 1, 2), kind=Painter):
+        write("train", seen)
+        write("test", (5, 6, 7, 8))
+        painter = kind(known)
         painter.needs = needs
         monkeypatch.setattr(module, "load_generator", lambda path: painter)
         files = {"out": tmp_path / "o.json", "pictures": tmp_path / "p.npz"}
@@ -94,6 +109,20 @@ def test_one_that_follows_all_masks_is_not(run):
     found, _ = run(set(range(16)))
     assert found["difference"]["value"] == 0
     assert found["p"] == 1
+
+
+def test_masks_of_labels_that_the_training_had_not_are_no_seen_ones(run):
+    found, _ = run({0, 1, 2}, seen=(0, 1, 2, 3, 4))
+    assert found["train"]["masks"] == 3
+    assert found["train"]["painted"]["value"] == 1
+
+
+def test_every_mask_is_painted_under_its_own_label(run):
+    found, folder = run(set(), seen=(3, 0, 4, 1), kind=ByLabel)
+    assert (found["train"]["masks"], found["test"]["masks"]) == (4, 4)
+    assert [found[part]["painted"]["value"] for part in ("train", "test")] == [1, 1]
+    arrays = np.load(folder / "p.npz")
+    assert np.array_equal(arrays["train_painted"][..., 0] > 127, arrays["train_masks"] > 0)
 
 
 def test_a_generator_without_masks_is_refused(run):
@@ -124,6 +153,7 @@ def test_the_section_shows_both_and_the_difference(run):
     assert rows[0]["difference"].startswith("-0.66")
     assert rows[0]["train_real"] == "1.0"
     assert "123 other photographs" in page["html"]
+    assert "of the segmenter, with 90 % intervals" in page["html"]
     assert "overfitted generator" in page["html"]
     assert (folder / "figures/mask_agreement.painted.png").stat().st_size > 5000
     with pytest.raises(InputError, match="1 results, 1 pictures for"):

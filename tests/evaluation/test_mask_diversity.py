@@ -10,7 +10,7 @@ from torch import nn
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.data.channels import MaskChannels
-from synthmed.data.imageset import PLAIN, write_image_set
+from synthmed.data.imageset import PLAIN, ImageSet, write_image_set
 from synthmed.evaluation import mask_diversity as module
 from synthmed.evaluation.mask_diversity import DiversitySettings, mask_diversity
 
@@ -28,11 +28,18 @@ class Config:
     dropout_blocks: int = 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Diffusion:
+    mask: bool = True
+    dropout: float = 0.1
+
+
 class Painter(nn.Module):
     """The image is the mask, ± gain · noise, and minus 0.1 where dropout strikes."""
 
     needs = frozenset({"mask", "noise"})
     image_shape = (1, *SIZE)
+    classes = ("nuclei",)
     device = torch.device("cpu")
     masks = MaskChannels("classes", PLAIN)
     step = 7
@@ -129,6 +136,14 @@ def test_what_a_generator_lacks_has_a_reason(monkeypatch, tmp_path, images, conf
     assert found["sources"]["both"]["lpips"]["value"] is None
 
 
+def test_masks_of_other_labels_than_the_generator_learnt_are_left_out(monkeypatch, tmp_path, images):
+    entries = ImageSet(images).entries()
+    rows = [(row | {"label": "debris" if n % 4 == 0 else "nuclei"}, *rest) for n, (row, *rest) in enumerate(entries)]
+    write_image_set(tmp_path / "both.zip", rows)
+    found, _ = measured(monkeypatch, tmp_path, tmp_path / "both.zip", Painter(0.05), masks=8)
+    assert found["masks"] == 6
+
+
 def test_lpips_is_that_of_all_pairs(monkeypatch, tmp_path, images):
     class Distance(nn.Module):
         def __init__(self, weights):
@@ -152,8 +167,14 @@ def test_who_paints_nothing_or_always_the_same_is_refused(monkeypatch, tmp_path,
         measured(monkeypatch, tmp_path, images, painter)
 
 
+def test_who_does_not_tell_noise_and_dropout_apart_is_refused(monkeypatch, tmp_path, images):
+    """As EDM, whose samples begin as noise of their own shape."""
+    with pytest.raises(InputError, match=r"c\.pt: this generator has no settings .*take it out of mask_diversity"):
+        measured(monkeypatch, tmp_path, images, Painter(0.1, Diffusion()))
+
+
 def test_masks_are_needed(monkeypatch, tmp_path):
     rows = [({"image": "a.png", "label": "nuclei", "patient": "a"}, np.zeros((*SIZE, 1), np.uint8))]
     write_image_set(tmp_path / "none.zip", rows)
-    with pytest.raises(InputError, match=r"none\.zip: no image has a mask"):
+    with pytest.raises(InputError, match=r"none\.zip: no image of \['nuclei'\] has a mask"):
         measured(monkeypatch, tmp_path, tmp_path / "none.zip", Painter(0.1))

@@ -1,5 +1,7 @@
 """Re-identification: patients with stripes of their own are recognised in whatever shows their stripes, only there."""
 
+import copy
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -28,10 +30,11 @@ from synthmed.evaluation.reidentify import (
 from synthmed.evaluation.scores import read_scores
 from synthmed.extractors import domain
 from synthmed.extractors.features import FeatureSettings, features
+from synthmed.metrics import statistics
 from synthmed.report.sections import reidentification as report
 
 PATIENTS, SIZE = 6, 16
-HEAD = HeadRecogniser("head", learning_rate=0.01, dropout=0.1, seeds=3, steps=300, batch_size=8, check_every=50)
+HEAD = HeadRecogniser("head", learning_rate=0.01, dropout=0.1, seeds=5, steps=300, batch_size=8, check_every=50)
 SETTINGS = ReidentifySettings(
     patients=(4, 6),
     variants=("plain", "normalised"),
@@ -71,15 +74,15 @@ def texture(rng, person):
     return np.clip(grey[:, :, None] + np.array([40, -20, 20]), 0, 255).astype(np.uint8)
 
 
-def write(path, people, each, seed, *, stripes=True, origin=None):
+def write(path, people, each, seed, *, stripes=True, origin=None, label=lambda person: SETTINGS.classes[person % 2]):
     """`each` images of each person. stripes: whether they show whose they are; origin: name of the training image that
-    each was made from."""
+    each was made from; label: of what a person has."""
     rng, rows = np.random.default_rng(seed), []
     for person in people:
         for number in range(each):
             fields = {
                 "image": f"{path.stem}_{person}_{number}.png",
-                "label": SETTINGS.classes[person % 2],
+                "label": label(person),
                 "patient": f"p{person}" if origin is None else f"synthetic-{path.stem}-{person}-{number}",
             }
             fields |= {} if origin is None else {"origin": origin(person, number)}
@@ -168,6 +171,30 @@ def test_without_a_texture_of_their_own_unseen_images_are_not_recognised(sets, t
     seen = row_of(results)["tests"]["seen"]["top1"]["value"]
     assert copier["drop"]["value"] == pytest.approx(seen - copier["top1"]["value"])
     assert seen > unseen["value"]
+
+
+def test_equivalence_is_adjusted_over_the_sets_as_the_differences_are(found, tmp_path, monkeypatch):
+    """Holm's method makes 0.04 of 0.02 beside 0.03, which is above half of alpha."""
+    one_sided = itertools.cycle((0.02, 0.03))
+    monkeypatch.setattr(statistics, "equivalence_p", lambda *_: next(one_sided))
+    outputs = {name: found[1][name] for name in ("scores", "retrieval", "summary")}
+    compare_identities(COMPARE, **outputs, out=tmp_path / "results.json")
+    for row in read_json(tmp_path / "results.json")["rows"]:
+        assert [row["tests"][name]["against"]["equivalent"] for name in ("copier", "dreamer")] == [False, False]
+
+
+def test_below_five_trainings_no_word_is_given(sets, tmp_path):
+    settings = replace(SETTINGS, variants=("plain",), patients=(6,), recogniser=replace(HEAD, seeds=4, steps=50))
+    results, outputs = run(sets, tmp_path, settings)
+    for name in ("copier", "dreamer"):
+        test = row_of(results)["tests"][name]
+        assert (test["finding"], test["against"]["equivalent"]) == (None, False)
+        assert test["reason"].startswith("4 training seeds; below 5")
+    page = section(tmp_path, outputs["scores"].with_name("results.json"), sets, dial=None)
+    words = " ".join(page["html"].split())
+    assert words.count("No word is given: 4 training seeds; below 5") == 2
+    assert "leaks" not in words
+    assert {row["finding"] for row in read_csv(tmp_path / "tables/reidentification.generated.csv")} == {"no word"}
 
 
 def test_a_set_without_sources_has_no_right_patients(sets, tmp_path):
@@ -357,6 +384,43 @@ def test_the_section_says_who_leaks_and_shows_the_dial(found, sets, tmp_path):
     assert [entry["name"] for entry in page["exhibits"] if not entry["shown"]] == []
     with pytest.raises(InputError, match="give those of the task that setting dial names"):
         section(tmp_path, results, sets, dial=dial)
+
+
+def test_the_guess_of_a_translated_image_is_among_the_patients_of_its_source(sets, tmp_path):
+    """Six patients are normal and two have a tumour; all of the six are shown with one."""
+    people, normal = range(8), range(6)
+    real = {"label": lambda person: SETTINGS.classes[person >= 6]}
+    write(tmp_path / "train.zip", people, 4, 1, **real)
+    write(tmp_path / "unseen.zip", people, 3, 2, **real)
+    made = {"origin": lambda person, number: f"train_{person}_{number}.png"}
+    paths = [
+        write(tmp_path / "translator.zip", normal, 3, 3, **made, label=lambda _: "tumour"),
+        write(tmp_path / "singan.zip", people, 3, 4, **made, **real),
+    ]
+    head = replace(HEAD, seeds=2, steps=50)
+    settings = replace(SETTINGS, sets=("translator", "singan"), variants=("plain",), patients=(8,), recogniser=head)
+    inputs = {"train": tmp_path / "train.zip", "unseen": tmp_path / "unseen.zip", "synthetic": paths}
+    _, outputs = run(sets, tmp_path, settings, names=(), **inputs)
+    scores = read_scores(outputs["scores"], ["chance"])
+    assert scores.values["plain", "8.translator"] == pytest.approx(1 / 6)
+    for name in ("unseen", "changed", "singan"):
+        tumour = scores.cases[f"8.{name}"].labels == "tumour"
+        assert tumour.any()
+        assert scores.values["plain", f"8.{name}"][:, tumour] == pytest.approx(1 / 2)
+        assert scores.values["plain", f"8.{name}"][:, ~tumour] == pytest.approx(1 / 6)
+
+
+def test_the_guess_is_that_of_the_generated_images(found, sets, tmp_path):
+    """Of their classes, which are not those of the unseen real images."""
+    results = copy.deepcopy(found[0])
+    for row in results["rows"]:
+        row["class_chance"] = 0.077
+        row["tests"]["copier"]["top1"]["value"] = 0.2
+        row["tests"]["copier"]["above"]["difference"]["value"] = 0.0
+    write_json(tmp_path / "results.json", results)
+    words = " ".join(section(tmp_path, tmp_path / "results.json", sets, dial=None)["html"].split())
+    assert words.count("1.0 times that of a guess") >= len(SETTINGS.variants)
+    assert "2.6 times" not in words
 
 
 def test_sets_without_sources_are_named_and_not_asked(sets, tmp_path):

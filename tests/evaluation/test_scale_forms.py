@@ -38,15 +38,15 @@ def run(tmp_path, monkeypatch):
     mask = np.zeros((32, 32), np.uint8)
     mask[8:24, 8:24] = 255
 
-    def do(values=(100, 110, 120), seeds=(2, 2), names=("alone_32x32", "joined_16x16")):
-        rows = [
-            (
-                {"image": f"{place}.png", "label": "x", "patient": str(place)},
-                np.full((32, 32, 1), value, np.uint8),
-                mask,
-            )
-            for place, value in enumerate(values)
-        ]
+    def do(values=(100, 110, 120), seeds=(2, 2), names=("alone_32x32", "joined_16x16"), others=(), second=None):
+        holed = mask.copy()
+        holed[14:18, 14:18] = 0
+        rows = []
+        for place, value in enumerate((*others, *values)):
+            fields = {"image": f"{place}.png", "label": "x", "patient": str(place)}
+            fields["source"] = "official" if place < len(others) else "own"
+            pixels = np.full((32, 32, 1), value, np.uint8)
+            rows.append((fields, pixels, holed if place < len(others) else mask))
         write_image_set(tmp_path / "test.zip", rows)
         coded = MaskChannels("classes", Legend())
         made = {
@@ -54,7 +54,7 @@ def run(tmp_path, monkeypatch):
             "b": Segmenter("square", (1, 16, 16), (16, 16), coded, [Square(16, True) for _ in range(seeds[1])]),
         }
         monkeypatch.setattr(module, "load", lambda path: made[path])
-        chosen = ScaleFormsSettings(names, ("alone_32x32",), 2, 2, 1, "cpu", 0.95)
+        chosen = ScaleFormsSettings(names, ("alone_32x32",), 2, 2, 1, "cpu", 0.95, second)
         files = {"out": tmp_path / "f.json", "examples": tmp_path / "e.npz"}
         scale_forms(chosen, segmenters=["a", "b"], test=tmp_path / "test.zip", **files)
         return read_json(tmp_path / "f.json"), dict(np.load(tmp_path / "e.npz"))
@@ -81,6 +81,17 @@ def test_images_on_which_nothing_is_drawn_are_left_out_and_counted(run):
     found, _ = run(values=(100, 0, 110, 120))
     assert (found["images"], found["left_out"]) == (3, 1)
     assert found["segmenters"]["joined_16x16"]["holes"]["value"] == 1
+
+
+def test_images_of_the_second_test_are_not_looked_at(run):
+    found, arrays = run(others=(60, 70), second="official")
+    assert (found["images"], found["left_out"]) == (3, 0)
+    assert found["truth"]["holes"]["value"] == 0
+    assert arrays["images"][:, 0, 0, 0].tolist() == [100, 110]
+    assert not (arrays["truth"][:, 15, 15] == 0).any()
+    assert run(others=(60, 70))[0]["truth"]["holes"]["value"] == 2 / 5
+    with pytest.raises(InputError, match="second_test is 'isic', and the test images are of"):
+        run(second="isic")
 
 
 def test_one_image_has_no_interval(run):

@@ -111,7 +111,7 @@ def diversity(rng, generators=tuple(GENERATORS), labels=CLASSES):
             measures[measure] = around(rng, centre, 0.02)
             measures |= {f"{measure}_excess": around(rng, 0.1 * place, 0.03)} if name != "real" else {}
         sets.append({"name": name, "size": [64, 64], "groups": {group: {"n": 30} | measures for group in groups}})
-    return {"sets": sets}
+    return {"level": 0.95, "sets": sets}
 
 
 def copies(generator, place):
@@ -365,6 +365,7 @@ def write_all(folder: Path) -> dict:
                 "backbone": "VGG16 (ImageNet)",
                 "rule": "A made-up rule.",
                 "alpha": 0.05,
+                "level": 0.95,
                 "seeds": 5,
                 "repeats": 40,
                 "images_per_class": {"real": 50, "test": 60},

@@ -8,7 +8,9 @@ from pages import results, write_page, write_sections
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.core.provenance import PACKAGE
 from synthmed.metrics.estimate import Estimate
+from synthmed.report.results import GeneratorEntry, read_result, read_task
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +270,32 @@ def test_several_tasks_have_their_own_headings_and_comparisons(inputs, tmp_path)
     ]
     assert ("Real + DCGAN", "dcgan") in tested
     assert ("Real only", "fastgan") not in tested  # there for label fidelity only
+
+
+def test_every_interval_is_told_with_its_own_level(inputs, tmp_path, monkeypatch):
+    from synthmed.report.charts import task
+
+    given = changed(inputs, tmp_path, "verdicts", lambda content: content.update(alpha=0.01))
+    for name in ("diversity", "validation"):
+        given = changed(given, tmp_path, name, lambda content: content.update(level=0.9))
+    sections = ("answer.classification", "task.classification", "trust.classification", "quality")
+    said = {section: words_of(given, tmp_path, section) for section in sections}
+    for section, words in said.items():
+        assert "95 %" not in words, section
+        assert ("90 % interval" if section in ("trust.classification", "quality") else "99 % interval") in words
+    drawn = []
+    monkeypatch.setattr(task, "save", lambda figure, path: drawn.append(figure))
+    content = read_task(given["verdicts"], {name: GeneratorEntry(**one) for name, one in GENERATORS.items()})
+    task.draw_verdicts(tmp_path / "v.png", content, [content["arms"]["dcgan"]])
+    task.draw_validation(tmp_path / "t.png", read_result(given["validation"])["cases"], 0.9)
+    assert [figure.axes[-1].get_xlabel().partition(" % interval")[0][-2:] for figure in drawn] == ["99", "90"]
+    for figure in drawn:
+        task.plt.close(figure)
+
+
+def test_no_section_and_no_chart_writes_a_level_by_itself():
+    files = [*(PACKAGE / "report" / "sections").iterdir(), *(PACKAGE / "report" / "charts").glob("*.py")]
+    assert [path.name for path in files if path.is_file() and "95 %" in path.read_text(encoding="utf-8")] == []
 
 
 def test_without_known_truth_the_report_says_so(inputs, tmp_path):

@@ -40,14 +40,14 @@ def run(tmp_path):
         for name, kind in (("train", "labelled"), ("test", "labelled"), ("gan", "estimated"))
     }
     sets["gan"]["benign"]["hair"] = {"estimated": estimate(None, reason="the tagger tells nothing")}
-    tags = {"level": 0.95, "tags": ["dark_corner", "hair"], "images": 32, "sets": sets}
+    tags = {"level": 0.9, "tags": ["dark_corner", "hair"], "images": 32, "sets": sets}
     write_json(tmp_path / "tags.json", tags | {"tagger": {"dark_corner": rates, "hair": rates}})
     measured = {name: estimate(0.5, 0.4, 0.6) for name in ("psnr", "ssim", "left", "detail")} | {
         "realism": 0.7,
         "refused": 1,
     }
     hair = {"detail": estimate(3.0, 2.0, 4.0), "touched": 0.02, "touched_with": 0.1, "realism": 0.65, "images": 20}
-    removal = {"images": 30, "level": 0.95, "frames": dict.fromkeys(METHODS, measured), "hair": hair}
+    removal = {"images": 30, "level": 0.99, "frames": dict.fromkeys(METHODS, measured), "hair": hair}
     write_json(tmp_path / "removal.json", removal)
 
     sets = {
@@ -81,6 +81,8 @@ def test_it_says_what_is_uneven_and_shows_every_set(run, tmp_path):
     assert (rows[0]["dark_corner"], rows[1]["dark_corner"]) == ("0.1", "0.4")
     assert "the tagger tells nothing" in rows[-2]["note"]
     assert "an AUROC of\n0.65" in page["html"]
+    assert "3.000 (99 % interval 2.000 to 4.000) of 255" in page["html"]
+    assert "for its errors. 90 % intervals." in page["html"]
     assert len(read_csv(tmp_path / "tables" / "artefacts.removal.csv")) == len(METHODS)
     for name in ("frequency", "examples", "ways"):
         assert (tmp_path / "figures" / f"artefacts.{name}.png").stat().st_size > 1000

@@ -28,7 +28,7 @@ def verdicts(size, value):
         shown = {"title": title, "n_train": size * (1 + (number > 0)), "tests": {"test": {"outcomes": values}}}
         arms[name] = shown | {"versus_reference": versus if number else None}
     titles = {name: {"title": name.upper()} for name in NAMES}
-    return {"arms": arms, "outcome": "iou", "outcomes": titles, "images": {"test": 40}, "seeds": 5, "alpha": 0.05}
+    return {"arms": arms, "outcome": "iou", "outcomes": titles, "images": {"test": 40}, "seeds": 5, "alpha": 0.01}
 
 
 @pytest.fixture
@@ -36,10 +36,10 @@ def run(tmp_path):
     for name in ("tables", "figures"):
         (tmp_path / name).mkdir()
 
-    def do(sizes=(40, 120), drawn=(40, 120)):
+    def do(sizes=(40, 120), drawn=(40, 120), every=160):
         for size, there in zip(sizes, drawn, strict=True):
             write_json(tmp_path / f"v{size}.json", verdicts(size, size / 200))
-            write_json(tmp_path / f"s{size}.json", {"counts": {"train": {"lesion": there}}})
+            write_json(tmp_path / f"s{size}.json", {"counts": {"train": {"lesion": there}}, "whole": {"train": every}})
         section(
             LearningCurveSettings(tuple(sizes), "gan", "Pix2Pix 2"),
             verdicts=[tmp_path / f"v{size}.json" for size in sizes],
@@ -64,6 +64,8 @@ def test_every_size_has_its_arms_and_what_they_gain(run, tmp_path):
     html = " ".join(page["html"].split())
     assert "trained anew on 40 and 120 of the real training images" in html
     assert "<b>too few seeds</b>" in html
+    assert "0.200 (99 % interval 0.100 to 0.300) from real images alone" in html
+    assert "95 %" not in html
     assert (tmp_path / "figures/learning_curve.curve.png").stat().st_size > 5000
 
 
@@ -71,6 +73,13 @@ def test_a_size_above_all_real_images_is_these_and_the_page_says_so(run):
     page, rows = run(sizes=(40, 400), drawn=(40, 160))
     assert [row["real"] for row in rows] == ["40"] * 3 + ["160"] * 3
     assert "ask for 400 real images, and there are 160" in page["html"]
+
+
+def test_a_size_that_whole_patients_do_not_give_is_said_so(run):
+    page, rows = run(sizes=(21, 120), drawn=(20, 120))
+    assert [row["real"] for row in rows] == ["20"] * 3 + ["120"] * 3
+    assert "The settings ask for 21; whole patients give 20." in page["html"]
+    assert "there are" not in page["html"]
 
 
 def test_one_file_for_each_size(run, tmp_path):

@@ -60,7 +60,7 @@ def run(tmp_path):
             "outcome": "balanced_accuracy",
             "outcomes": titles,
             "seeds": 5,
-            "alpha": 0.05,
+            "alpha": 0.01,
             "margin": 0.05,
         }
         write_json(
@@ -94,6 +94,8 @@ def test_every_arm_has_its_row_with_the_documents_score(run):
     assert [row["difference"] for row in rows] == ["", "0.02", "0.02"]
     assert [row["reference_balanced_accuracy"] for row in rows] == ["", "0.687", ""]
     assert "73rd of 140" in page["html"]
+    assert "(99 % interval " in page["html"]
+    assert "95 %" not in page["html"]
     assert "from random weights" in page["html"]
     assert "10 and 12 parameters" in page["html"]
 

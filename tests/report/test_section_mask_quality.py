@@ -22,7 +22,7 @@ def compared(generator, leakage):
         name: one | {"difference": missing if name == "compactness" else estimate(0.25, -0.5, 1.0), "values": values}
         for name in STATISTICS
     }
-    counts = {"n_real": 40, "n_held_out": 12, "n_generated": 30}
+    counts = {"n_real": 40, "n_held_out": 12, "n_generated": 30, "level": 0.9}
     return {"generator": generator, **counts, "classes": dict.fromkeys(LEGEND.classes, statistics), "leakage": leakage}
 
 
@@ -83,6 +83,8 @@ def test_every_class_and_statistic_of_every_generator_has_a_row(run):
 
 def test_leakage_is_of_those_that_draw_channels_beside_the_real_ones(run):
     content, folder = run(dcgan=mixed(["i1.png", "i3.png"]), external=None)
+    assert "means with 90 % intervals" in content["html"]
+    assert "by each criterion, with 90 % intervals" in content["html"]
     rows = read_csv(folder / "tables/mask_quality.leakage.csv")
     assert [(row["images"], row["n"], row["grey"], row["any_high"]) for row in rows] == [
         ("real ones", "40", "0.0", ""),

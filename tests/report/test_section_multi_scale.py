@@ -12,6 +12,7 @@ from synthmed.evaluation.compose_scales import ARMS
 from synthmed.report.sections.multi_scale import SECTION, MultiScaleSectionSettings, section
 
 DOCUMENT = PACKAGE / "report" / "references" / "lesion_segmentation.yaml"
+SUMMARY = {"architecture": "unet", "widths": [8, 16], "second_test": None, "sizes": ["450×600", "768×1024", "9×9"]}
 NAMES = ("iou", "thresholded_jaccard", "hd95")
 SIZES = ((32, 48), (16, 24))
 
@@ -39,7 +40,7 @@ def verdicts(best, word="helps"):
         "outcome": "iou",
         "outcomes": titles,
         "seeds": 5,
-        "alpha": 0.05,
+        "alpha": 0.01,
         "margin": 0.05,
         "rule": "A rule.",
     }
@@ -52,9 +53,7 @@ def given(tmp_path):
         (tmp_path / name).mkdir()
     for number, value in enumerate((0.7, 0.6)):
         write_json(tmp_path / f"v{number}.json", verdicts(value, "helps" if number else "no evidence of a difference"))
-        write_json(
-            tmp_path / f"s{number}.json", {"architecture": "unet", "widths": [8, 16], "second_test": "isic2018_test"}
-        )
+        write_json(tmp_path / f"s{number}.json", SUMMARY | {"second_test": "isic2018_test"})
     form = {"holes": estimate(0.5, 0.2, 0.8), "roughness": estimate(0.1, 0.0, 0.2), "area": estimate(0.2, 0.1, 0.3)}
     names = ["alone_32x48", "alone_16x24", "joined_32x48", "joined_16x24"]
     changed = {name: {"difference": estimate(0.3, 0.1, 0.5), "p": 0.01} for name in form}
@@ -96,6 +95,21 @@ def test_every_size_has_its_arms_with_the_documents_numbers_beside_them(given):
     assert joined["reference_own_iou"] == "0.7818"
     assert "no evidence of a difference" in page["html"]
     assert "61st of 112" in page["html"]
+    assert "0.700 (99 % interval 0.600 to 0.800) alone" in page["html"]
+    assert "95 %" not in page["html"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"), [(["450×600", "768×1024", "9×9"], "3 sizes of raw masks"), (["32×48"], "32×48")]
+)
+def test_the_size_that_is_measured_at_is_that_of_the_masks(given, sizes, words):
+    for number in (0, 1):
+        write_json(given / f"s{number}.json", SUMMARY | {"second_test": "isic2018_test", "sizes": sizes})
+    page = run(given)["html"]
+    assert f"IOU, at {words}" in page
+    assert f"Only at the size of the masks, {words}, can sizes be compared" in page
+    assert f"at the size of the masks, {words}. Nothing is decided" in page
+    assert "size of the photograph" not in page
 
 
 def test_the_second_test_has_a_table_of_its_own(given):
@@ -114,7 +128,7 @@ def test_without_a_second_test_there_is_no_such_table(given):
             del arm["tests"]["second_test"]
         del one["images"]["second_test"]
         write_json(given / f"v{number}.json", one)
-        write_json(given / f"s{number}.json", {"architecture": "unet", "widths": [8, 16], "second_test": None})
+        write_json(given / f"s{number}.json", SUMMARY)
     assert "second test" not in run(given)["html"]
 
 

@@ -9,7 +9,8 @@ from synthmed.core.settings import parse
 from synthmed.data.imageset import Legend, write_image_set
 from synthmed.report.charts.masks import outline_colour, outlines
 from synthmed.report.results import GeneratorEntry
-from synthmed.report.sections.segmentation import SECTION, SegmentationSettings, _spoken, section
+from synthmed.report.sections.segmentation import SECTION, SegmentationSettings, section
+from synthmed.report.words import sizes_of_masks
 
 CLASSES = ("lung", "heart")
 ORGANS = Legend(classes={"lung": 1, "heart": 2})
@@ -48,7 +49,7 @@ def written(tmp_path):
         for fields, pixels, mask in images[:2]
     ]
     write_image_set(tmp_path / "predictions.zip", drawn, ORGANS)
-    task = verdicts(rng, OUTCOMES, classes=())
+    task = verdicts(rng, OUTCOMES, classes=(), alpha=0.01)
     for arm in task["arms"].values():
         arm["tests"]["test_small"] = arm["tests"]["second_test"] = arm["tests"]["test"]
     task["images"]["second_test"] = 1000
@@ -90,12 +91,13 @@ def test_the_words_say_how_masks_were_compared(written):
     assert "a unet with the widths 8, 16 (6,425 parameters) for images of 16×16 pixels" in html
     assert "enlarged to the size of the mask that it is compared with (32×48)." in html
     assert "1 test image has an empty mask" in html
+    assert "trainings, with 99 % intervals" in html
     for name in ("predictions", "trainings"):
         assert (written / "figures" / f"segmentation.masks.{name}.png").stat().st_size > 5000
 
 
 def test_many_sizes_are_counted():
-    assert [_spoken(sizes) for sizes in (["8×8"], ["8×8", "8×9"], ["8×8", "8×9", "9×9"])] == [
+    assert [sizes_of_masks(sizes) for sizes in (["8×8"], ["8×8", "8×9"], ["8×8", "8×9", "9×9"])] == [
         "8×8",
         "8×8 and 8×9",
         "3 sizes of raw masks",

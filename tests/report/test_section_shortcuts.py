@@ -47,7 +47,7 @@ def run(tmp_path):
     ]
     write_image_set(tmp_path / "changed.zip", changed)
     result = {
-        "seeds": 5, "sensitivity": 0.95, "level": 0.95, "positive": "malignant", "changed": {"pasted/benign": 4},
+        "seeds": 5, "sensitivity": 0.95, "level": 0.9, "positive": "malignant", "changed": {"pasted/benign": 4},
         "order": ["dark_corner: yes", "skin: light"],
         "groups": {"dark_corner: yes": {"benign": 0, "malignant": 3}, "skin: light": {"benign": 5, "malignant": 4}},
         "arms": {"real": measured("real", 0.6), "only_gan": measured("only_gan", 0.2)},
@@ -78,7 +78,8 @@ def run(tmp_path):
 
 def test_numbers_words_and_pictures(run):
     page = read_json(run / "shortcuts.json")
-    assert "60.0 % (95 % interval 10.0 % to 90.0 %) malignant" in page["html"]
+    assert "60.0 % (90 % interval 10.0 % to 90.0 %) malignant" in page["html"]
+    assert "5 trainings, 90 % intervals" in page["html"]
     assert "fewer decisions switch than with real images alone after training on: cGAN only" in page["html"]
     assert "more switch" not in page["html"]
     assert (

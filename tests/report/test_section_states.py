@@ -132,6 +132,7 @@ def diverse(folder, name, deviation, noise=("channel", "dropout"), **config):
     sources = {"channel": measures(deviation) if "channel" in noise else lacking, "dropout": measures(3.0)}
     sources["both"] = measures(deviation + 1) if "channel" in noise else lacking
     content = {"generator": name, "config": config, "part": "test", "masks": 6, "samples": 4, "step": 10}
+    content |= {"level": 0.9}
     sensitivity = near(0.02, 6) if "channel" in noise else Estimate.missing("no noise beside the mask").to_json()
     write_json(
         folder / f"{name}.json", {**content, "sources": sources, "real": measures(60.0), "sensitivity": sensitivity}
@@ -153,6 +154,7 @@ def test_images_of_one_mask_by_what_varies(tmp_path):
         diversity=[tmp_path / f"{name}.json" for name in names], pictures=[tmp_path / f"{name}.npz" for name in names],
         document=None, section=tmp_path / "sections" / "mask_diversity.json", out=out,
     )  # fmt: skip
+    assert "with 90 % intervals over patients" in (tmp_path / "sections" / "mask_diversity.json").read_text("utf-8")
     rows = list(csv.DictReader(next(path for path in out if path.suffix == ".csv").open()))
     assert [(row["generator"], row["varies"], row["l1_weight"]) for row in rows] == [
         (name, varies, weight) for name, weight in (("Patches", "100.0"), ("Plain", "0.0"))

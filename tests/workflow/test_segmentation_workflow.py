@@ -81,6 +81,36 @@ def test_fewer_real_images_are_those_of_both_generator_and_segmenter(tmp_path):
     assert read_json(settings / "curve_sample.40.json")["samples"] == {"lesion": 40}
 
 
+def test_the_generator_of_the_curve_begins_with_the_file_that_it_begins_with(tmp_path):
+    checkout = new_checkout(tmp_path / "project", overlay=None)
+    (checkout.path / "weights").mkdir()
+    (checkout.path / "weights" / "start.pt").touch()
+    trainings = {"lesion": {"initialise_from": "weights/start.pt"}}
+    overlay = {"experiments": {"melanoma_small": {"generators": {"pix2pix_2": {"trainings": trainings}}}}}
+    write_json(tmp_path / "start.json", overlay)
+    commands = checkout.snakemake(
+        *("-n", "-p", "--configfile", str(tmp_path / "start.json"), "--"),
+        "results/melanoma_small/curve/40/pix2pix_2.lesion.pt",
+    ).stdout
+    (line,) = [line for line in commands.splitlines() if "synthmed train --" in line]
+    assert "--images results/melanoma_small/curve/40/train.zip" in line
+    assert "--initial weights/start.pt" in line
+
+
+def test_the_second_test_of_a_task_is_that_of_its_curve_and_of_no_form(tmp_path):
+    checkout = new_checkout(tmp_path / "project", overlay=None)
+    curve = {"task": "segmenter", "generator": "pix2pix", "sizes": [40], "added_share": 1.0}
+    overlay = {"experiments": {"lesion_segmentation": {"learning_curve": curve}}}
+    write_json(tmp_path / "curve.json", overlay)
+    checkout.snakemake(
+        *("-n", "--configfile", str(tmp_path / "curve.json"), "--"),
+        *("results/lesion_segmentation/curve/40/scores.csv", "results/lesion_segmentation/multi_scale/forms.json"),
+    )
+    settings = checkout.path / "results" / "lesion_segmentation" / "settings"
+    for name in ("score_segmenters.segmenter", "curve_scores", "scale_forms"):
+        assert read_json(settings / f"{name}.json")["second_test"] == "isic2018_test", name
+
+
 def test_the_graph_of_several_sizes_and_of_the_mask_as_a_channel_is_whole(tmp_path):
     checkout = new_checkout(tmp_path / "project", overlay=None)
     planned = checkout.planned("--", "results/lesion_segmentation/report.html")

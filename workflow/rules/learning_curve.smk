@@ -20,7 +20,7 @@ for experiment in having("learning_curve"):
         declare(
             "train-segmenter", f"{folder}/curve_segmenter.{arm}.json", {**task["model"]["training"], **seed, **listed}
         )
-    scoring = {**task["model"]["scoring"], "second_test": None, "sets": [curve["generator"]], "arms": names}
+    scoring = {**task["model"]["scoring"], "sets": [curve["generator"]], "arms": names}
     declare("score-segmenters", f"{folder}/curve_scores.json", scoring)
     compared = {"task": "learning_curve", "kind": "segmentation", "leaking": False, "outcome": task["outcome"]}
     compared |= {"classes": entry["classes"], "positive": None, "title": f"{task['title']} From fewer real images"}
@@ -54,7 +54,7 @@ rule curve_train:
     input:
         settings="results/{experiment}/settings/train.{generator}.{part}.json",
         images="results/{experiment}/curve/{size}/train.zip",
-        initial=[],
+        initial=initial_checkpoint,
         perceptual_weights=lambda w: perceptual_weights(w.experiment, w.generator),
         code=code("results/{experiment}/settings/train.{generator}.{part}.json"),
     output:

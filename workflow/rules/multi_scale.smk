@@ -30,7 +30,7 @@ for experiment in having("multi_scale"):
                 "outcome": several["outcome"],
             },
         )
-    scoring = {key: value for key, value in several["scoring"].items() if key not in ("original_size", "second_test")}
+    scoring = {key: value for key, value in several["scoring"].items() if key != "original_size"}
     names = {"segmenters": list(forms_of(experiment)), "maps": first_names(experiment)}
     level = {"level": entry["fidelity"]["metrics"]["level"]}
     declare("scale-forms", f"{folder}/scale_forms.json", {**scoring, **names, **level})

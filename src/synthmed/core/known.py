@@ -16,6 +16,9 @@ DRAWN_AGAIN = "drawn_again"
 """The model of further images of another generator of the experiment, sampled in another way: nothing is trained."""
 REAL, AUGMENTED, TEST = "real", "augmented", "test"
 """Sets that are no generator's: the real training images, augmented draws of them, the real test images."""
+VARIED = {"dropout", "dropout_blocks", "noise"}
+"""Settings of a generator that tell apart what makes its images of one mask differ: noise beside the mask, what is
+dropped, or both."""
 RESERVED = {
     "classes": {"all", "mean of classes", UNLABELLED},
     "generators": {

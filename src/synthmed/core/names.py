@@ -215,6 +215,13 @@ def _check_tasks(entry: Mapping, dataset: Mapping, weights: Collection[str]) -> 
         check_known(f"{where}.arms.generators", used, generators, "generators")
         check_known(f"{where}.arms.sweep", arms["sweep"], [*used, "duplicates", "classic"], "generators and controls")
         check_known(f"{where}.arms.swap", [arms["swap"]] if arms["swap"] else [], used, "generators")
+        swapped = entry["generators"].get(arms["swap"], {}).get("sampling", {}).get("samples", ())
+        if arms["swap"] and UNLABELLED not in swapped:
+            raise InputError(
+                f"setting {where}.arms.swap names {arms['swap']!r}, whose images are of no part: training, validation "
+                f"and test part come with the labels of a classifier; ask it for {UNLABELLED!r} (sampling.samples), or "
+                "set swap to null"
+            )
         doses = {name: [arms[name]] for name in ("added_counts", "only_share")} | {"oracle_sweep": arms["oracle_sweep"]}
         doses |= {f"sweep.{name}": points for name, points in arms["sweep"].items()}
         for setting, points in doses.items():

@@ -3,7 +3,16 @@
 from collections.abc import Collection, Mapping
 
 from synthmed.core.errors import InputError
-from synthmed.core.known import REAL, check_known, check_pretrained, check_reserved, check_second_test, check_trainings
+from synthmed.core.known import (
+    REAL,
+    VARIED,
+    check_known,
+    check_pretrained,
+    check_reserved,
+    check_second_test,
+    check_trainings,
+    is_file,
+)
 
 
 def check_methods(
@@ -65,7 +74,14 @@ def _check_states(entry: Mapping) -> None:
 
 
 def _check_diversity(entry: Mapping) -> None:
-    check_known("mask_diversity.generators", entry["mask_diversity"]["generators"], entry["generators"], "generators")
+    named, known = entry["mask_diversity"]["generators"], entry["generators"]
+    check_known("mask_diversity.generators", named, known, "generators")
+    for name in named:
+        if not set(known[name].get("config", {})) >= VARIED:
+            raise InputError(
+                f"setting mask_diversity.generators names {name!r}, whose model {known[name].get('model')!r} has no "
+                f"settings {sorted(VARIED)}: what makes its images of one mask differ cannot be told apart; take it out"
+            )
 
 
 def _check_axes(entry: Mapping) -> None:
@@ -234,12 +250,31 @@ def _check_learning_curve(entry: Mapping) -> None:
     check_known(
         "learning_curve.generator", [curve["generator"]], trained, "generators of one class that are trained here"
     )
+    _check_of_curve(curve["generator"], entry)
     if sizes != sorted(sizes):
         raise InputError(f"setting learning_curve.sizes is {sizes}; give the smallest first")
     if entry["split"]["of_each_patient"] is not None or entry["split"]["on_near_duplicates"] == "move":
         raise InputError(
             "setting learning_curve draws fewer images by split.most: set split.of_each_patient to null and "
             "on_near_duplicates to report or stop"
+        )
+
+
+def _check_of_curve(name: str, entry: Mapping) -> None:
+    """Raise InputError where a generator cannot be trained on fewer images as it was on all."""
+    generator, where = entry["generators"][name], f"setting learning_curve.generator names {name!r}"
+    for training, content in generator["trainings"].items():
+        begun = content.get("initialise_from")
+        if begun is not None and not is_file(begun):
+            raise InputError(
+                f"{where}, whose training {training!r} begins with the weights of {begun!r}: these have seen all "
+                "training images, and the curve is of fewer; name another generator, or begin with a file of another "
+                "experiment, or with none"
+            )
+    if generator.get("trained_as", name) in entry.get("states", {}).get("choose", ()):
+        raise InputError(
+            f"{where}, of which states.choose takes a state by all training images; the curve takes the last one. Name "
+            "another generator, or take it out of states.choose"
         )
 
 

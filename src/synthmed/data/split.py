@@ -73,8 +73,8 @@ class SplitSettings:
     most: Annotated[
         dict[Literal[tuple(PARTS)], Count] | None,
         Meta(
-            description="Images that are kept of a part, drawn at random by whole patients, never more; null: all. A "
-            "smaller number keeps a part of what a larger one keeps."
+            description="Images that are kept of a part: whole patients in random order, up to the first with whom "
+            "there were more; null: all. A smaller number keeps a part of what a larger one keeps."
         ),
     ]
     of_each_patient: Annotated[
@@ -104,7 +104,8 @@ def split(
 ) -> None:
     """Split an image set into three parts, by patient.
 
-    Write the three parts of the image set `images`, and `report`: counts, patients, sources, near-duplicates.
+    Write the three parts of the image set `images`, and `report`: counts, patients, sources, near-duplicates, and
+    the images of each part before any were left out (`whole`).
 
     Masks and named channels travel along. Raises InputError on impossible shares, a patient in two parts (by="column"),
     a part that lacks a class, one patient only, one class only (which is enough where every image has a mask), and
@@ -118,8 +119,10 @@ def split(
     if settings.on_near_duplicates == "move":  # then what is near lies in one part, and `found` has none across
         found = _search(image_set, patients, ["train"] * len(patients), settings)
         parts = _parts(image_set, _joined(patients, found.groups), labels, settings)
+        whole = Counter(parts)
     else:
         parts = _parts(image_set, patients, labels, settings)
+        whole = Counter(parts)
         if settings.most is not None or settings.of_each_patient is not None:
             keep = _kept(patients, parts, settings.most or {}, settings.seed)
             keep = _few_of_each(keep, image_set, parts, settings)
@@ -135,7 +138,7 @@ def split(
         write_image_set(
             path, ((row | {"split": name}, *rest) for row, *rest in image_set.entries(chosen)), image_set.legend
         )
-    write_json(report, _report(image_set, parts, found, settings))
+    write_json(report, _report(image_set, parts, found, settings) | {"whole": {part: whole[part] for part in PARTS}})
     logger.info("%s: %s", images, {name: dict(Counter(_of(parts, name, labels))) for name in PARTS})
 
 
@@ -146,7 +149,8 @@ def _known(image_set: ImageSet) -> list[str]:
 
 # ----------------------------------------------------------------------------------------------------------- drawing
 def _kept(patients: Sequence[str], parts: Sequence[str], most: Mapping[str, int], seed: int) -> list[int]:
-    """Positions of the images that are kept: of each part whole patients in random order, as long as they fit."""
+    """Positions of the images that are kept: of each part whole patients in random order, up to the first that does not
+    fit. So fewer are a part of more."""
     of_patient = defaultdict(list)
     for index, patient in enumerate(patients):
         of_patient[patient].append(index)
@@ -158,6 +162,8 @@ def _kept(patients: Sequence[str], parts: Sequence[str], most: Mapping[str, int]
         if len(own) <= left[part]:
             kept += own
             left[part] -= len(own)
+        else:
+            left[part] = 0
     return sorted(kept)
 
 

@@ -236,7 +236,8 @@ def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
         added = added_images(dose, real, "added_counts")
         # Every real image once more: the control without new information. A part of them would weigh images
         # unequally, which costs precision; that arm stands beside it, because it has the count of the generators.
-        arms.append(Arm("duplicates", "Real, each image twice", "duplicates", REAL, {}, None))
+        every = (added, share) if share == 1 else ({}, None)
+        arms.append(Arm("duplicates", "Real, each image twice", "duplicates", REAL, *every))
         if share != 1:
             arms.append(Arm("duplicates_part", "Real + some real images again", "duplicates", REAL, added, share))
         if "classic" in settings.sweep:
@@ -248,9 +249,10 @@ def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
             title = f"Real + {settings.oracle}, {'masks' if settings.masks else 'labels'} shuffled"
             arms.append(Arm(f"{settings.oracle}_shuffled", title, "label_shuffled", settings.oracle, added, share))
     sweeps = settings.sweep | ({settings.oracle: settings.oracle_sweep} if settings.oracle else {})
+    there = {arm.curve for arm in arms if arm.kind != "label_shuffled"}
     for name, points in sweeps.items():
         for point in points:
-            if point != dose:  # the arm above is that point of the sweep
+            if point != dose or name not in there:  # else the arm above is that point of the sweep
                 short, words = _point(point, settings.classes)
                 count = added_images(point, real, f"sweep.{name}")
                 title, source = f"Real + {name}, {words}", CONTROLS.get(name, name)

@@ -21,6 +21,7 @@ from synthmed.metrics import statistics
 from synthmed.metrics.outcomes import Measured, mean_of_patients, of_the_same
 from synthmed.metrics.reidentification import CHANGED, SEEN, UNSEEN, above_chance, beside_real, leak
 from synthmed.metrics.statistics import SeedTest, holm, paired, readers_test
+from synthmed.metrics.verdict import too_few
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,9 @@ def compare_identities(
     `chance` (1 / patients), `class_chance` (that of a guess among the patients of the image's class) and `tests`: set →
     top1 and top5; of those with sources retrieved, retrieved_top5. Generated sets have `above` (accuracy − class
     chance) and `against` (generated − unseen real images of the same patients), each a difference with its p, adjusted
-    by Holm's method over the sets of the row; whether the latter are `equivalent`; the `finding`; and `drop`, real
-    images that were trained on − generated, which is what the document compares.
+    by Holm's method over the sets of the row; whether the latter are `equivalent`, adjusted alike; the `finding`, null
+    where there are too few trainings for words, with the `reason`; and `drop`, real images that were trained on −
+    generated, which is what the document compares.
     """
     about = read_json(summary)
     columns = ("reidentified", "reidentified_top5", "chance")
@@ -121,15 +123,18 @@ def _compare(
         against[name] = readers_test(of_the_same(real[UNSEEN], own), paired(len(right)), level=level)
         drop = readers_test(of_the_same(own, real[SEEN]), paired(len(right)), level=level)
         tests[name]["drop"] = drop.estimate(own.cases).to_json()
-    beyond, apart = _adjusted(above), _adjusted(against)
+    beyond, apart = (_adjusted({name: test.p for name, test in found.items()}) for found in (above, against))
+    alike = _adjusted({name: statistics.equivalence_p(test, settings.margin) for name, test in against.items()})
     for name in sets:
-        equivalent = statistics.equivalence_p(against[name], settings.margin) <= settings.alpha / 2
+        reason = too_few(len(values[name]))
+        equivalent = reason is None and alike[name] <= settings.alpha / 2
         tests[name]["above"] = _told(above[name], beyond[name], cases[name])
         tests[name]["against"] = _told(against[name], apart[name], cases[name]) | {"equivalent": equivalent}
-        tests[name]["finding"] = [
+        words = [
             leak(above[name], beyond[name], settings.alpha),
             beside_real(against[name], apart[name], equivalent, settings.alpha),
         ]
+        tests[name] |= {"finding": words if reason is None else None, "reason": reason}
 
 
 def _of(cases: Cases, values: np.ndarray, patients: np.ndarray) -> Measured:
@@ -138,8 +143,8 @@ def _of(cases: Cases, values: np.ndarray, patients: np.ndarray) -> Measured:
     return _measured(Cases(cases.images[kept], cases.patients[kept], cases.labels[kept]), values[:, kept])
 
 
-def _adjusted(tests: Mapping[str, SeedTest]) -> dict[str, float]:
-    return dict(zip(tests, holm([test.p for test in tests.values()]).tolist(), strict=True)) if tests else {}
+def _adjusted(p: Mapping[str, float]) -> dict[str, float]:
+    return dict(zip(p, holm(list(p.values())).tolist(), strict=True)) if p else {}
 
 
 def _told(test: SeedTest, p: float, cases: Cases) -> dict:

@@ -79,7 +79,8 @@ def compare_masks(settings: CompareMasksSettings, *, real: Path, held_out: Path,
     }
     leakage = _leakage(sets["real"], sets["generated"], settings)
     counts = {f"n_{name}": len(one) for name, one in sets.items()}
-    write_json(out, {"generator": settings.generator, **counts, "classes": classes, "leakage": leakage})
+    about = {"generator": settings.generator, "level": settings.level, **counts}
+    write_json(out, {**about, "classes": classes, "leakage": leakage})
 
 
 def _measured(images: ImageSet, legend: Legend) -> dict[str, Measured]:

@@ -16,6 +16,7 @@ from synthmed.core.known import AUGMENTED, REAL
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import COLUMNS
 from synthmed.data.imageset import ImageSet
+from synthmed.data.parts import PARTS
 from synthmed.data.targets import target_classes
 from synthmed.evaluation.arms import PAIRS, Arm, ArmSettings, Part, check_supply, compose, define_arms, training_of
 from synthmed.training.seeds import seed_of
@@ -33,11 +34,14 @@ def compose_arms(
     train: image set of the real training part; synthetic: image sets in the order of settings.sets. out: arms.csv, see
     COLUMNS. description: JSON, of every arm title, kind, set (where the arm is a point of a curve, by the name that the
     sweep knows it by), added, n_train, n_real, share (of synthetic images among all), trainings (of its generator), and
-    uses_up: whether its draws use up a class of the set, so that other seeds draw the same images.
+    uses_up: whether its draws use up a class of the set, so that other seeds draw the same images. Raises InputError on
+    other numbers of sets, too few images, and where the set that replaces the real ones lacks a part.
     """
     if len(synthetic) != len(settings.sets):
         raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
     table, parts = _stacked(settings, train, synthetic)
+    if settings.swap is not None:
+        _check_parts(settings.swap, table, synthetic[settings.sets.index(settings.swap)])
     real = dict(zip(settings.classes, np.bincount(parts[REAL].labels, minlength=len(settings.classes)), strict=True))
     arms = define_arms(settings, {label: int(count) for label, count in real.items()})
     table = _with_draws(table, parts, arms, real)
@@ -67,6 +71,16 @@ def compose_arms(
         pd.concat(found)[list(COLUMNS)].to_csv(temporary, index=False, lineterminator="\n")
     write_json(description, {"real": REAL, "swap": settings.swap, "arms": described})
     logger.info("%d arms x %d seeds", len(arms), settings.seeds)
+
+
+def _check_parts(swap: str, table: pd.DataFrame, path: Path) -> None:
+    """Raise InputError where the set that replaces the real images, which lies in `path`, lacks one of their parts."""
+    there = set(table["part"][table["set"] == swap])
+    if missing := [part for part in PARTS if part not in there]:
+        raise InputError(
+            f"{path}: no image is of the part {missing[0]!r} (column part), but setting swap replaces the real images "
+            "of all parts; give a set that `pseudo-label` made, or set swap to null"
+        )
 
 
 def _lists(settings: ArmSettings, arm: Arm, parts: Mapping[str, Part], repeats: int) -> list[tuple]:

@@ -169,6 +169,7 @@ class Verdicts:
             "outcome": title,
             "rule": rule_text(settings.alpha, settings.margin, outcome=title, reference=REAL),
             "alpha": settings.alpha,
+            "level": settings.level,
             "images_per_class": dict(sizes),
             "seeds": settings.seeds,
             "repeats": total,

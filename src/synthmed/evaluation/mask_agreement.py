@@ -69,10 +69,11 @@ def mask_agreement(
     """How far a segmenter finds the mask in the image that was painted for it, for masks that were seen and new ones.
 
     checkpoint: of a generator that needs masks; judge: a segmenter of other images; train, test: image sets of the
-    generator's training part and of images that it has not seen. out (JSON): of each of PARTS `painted`, the mean IoU
-    of mask and drawing over patients and the judge's seeds, and `real`, that on the real images of the same masks;
-    `difference`: painted, new − seen, with its p. pictures (.npz): of the first masks real, masks, painted and drawn of
-    each part, uint8. Raises InputError where the generator needs no masks, or the judge does not fit its images.
+    training part and of images that the generator has not seen, of which those of its labels count. out (JSON): of each
+    of PARTS `painted`, the mean IoU of mask and drawing over patients and the judge's seeds, and `real`, that on the
+    real images of the same masks; `difference`: painted, new − seen, with its p. pictures (.npz): of the first masks
+    real, masks, painted and drawn of each part, uint8. Raises InputError where the generator needs no masks, or the
+    judge does not fit its images.
     """
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
@@ -98,9 +99,8 @@ def mask_agreement(
     both = beside(*(found[part] for part in PARTS))
     test_of = statistics.readers_test(both, statistics.paired(len(segmenter.models)), level=settings.level)
     difference = {"difference": test_of.estimate(both.cases).to_json(), "p": test_of.p}
-    write_json(
-        out, {"generator": settings.generator, "seeds": len(segmenter.models), "step": model.step, **told, **difference}
-    )
+    about = {"generator": settings.generator, "seeds": len(segmenter.models), "step": model.step}
+    write_json(out, {**about, "level": settings.level, **told, **difference})
     with atomic_path(pictures) as temporary, open(temporary, "wb") as handle:
         np.savez(handle, **arrays)
     logger.info(
@@ -109,13 +109,16 @@ def mask_agreement(
 
 
 def _painted(settings: AgreementSettings, model: Generator, chosen: Chosen) -> np.ndarray:
-    """One image of each mask, (M, H, W, C) uint8."""
-    noise = torch.Generator().manual_seed(derived_seed(settings.seed, "painted"))
+    """One image of each mask, of its label: (M, H, W, C) uint8."""
+    noise, labels = torch.Generator().manual_seed(derived_seed(settings.seed, "painted")), np.array(chosen.labels)
+    rows = {label: torch.from_numpy(np.flatnonzero(labels == label)) for label in dict.fromkeys(chosen.labels)}
     parts = [
-        to_pixels(model.sample(len(masks), model.classes[0], noise, masks)).cpu()
-        for masks in chosen.channels.split(settings.batch_size)
+        to_pixels(model.sample(len(masks), label, noise, masks)).cpu()
+        for label, own in rows.items()
+        for masks in chosen.channels[own].split(settings.batch_size)
     ]
-    return torch.cat(parts).permute(0, 2, 3, 1).numpy()
+    order = torch.cat(list(rows.values())).argsort()
+    return torch.cat(parts)[order].permute(0, 2, 3, 1).numpy()
 
 
 def _drawn(

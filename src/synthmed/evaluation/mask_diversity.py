@@ -13,6 +13,7 @@ from torch import Tensor
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, write_json
+from synthmed.core.known import VARIED
 from synthmed.core.settings import Count, Device, Level, Resamples, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
@@ -64,12 +65,13 @@ class DiversitySettings(DiversityOptions):
 @dataclass(frozen=True)
 class Chosen:
     """The masks that are painted: their real images (M, H, W, C) uint8, label maps (M, H, W), channels (M, K, H, W) in
-    [-1, 1], patients (M,)."""
+    [-1, 1], patients and labels (M,)."""
 
     real: np.ndarray
     masks: np.ndarray
     channels: Tensor
     patients: list[str]
+    labels: list[str]
 
 
 @step("mask-diversity")
@@ -83,13 +85,19 @@ def mask_diversity(
     at a time; sensitivity: how far the image moves with the noise beside the mask (see `sensitivity`). pictures (.npz):
     real, masks, and images (sources, shown, samples, H, W, C) uint8 with the names of their sources.
 
-    Raises InputError where the generator needs no masks, and when nothing varies between its images.
+    Raises InputError where the generator needs no masks or does not tell noise and dropout apart, and when nothing
+    varies between its images.
     """
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     model = load_generator(checkpoint).to(device)
     if "mask" not in model.needs:
         raise InputError(f"{checkpoint}: this generator paints no masks; name another one in mask_diversity.generators")
+    if not vars(model.config).keys() >= VARIED:
+        raise InputError(
+            f"{checkpoint}: this generator has no settings {sorted(VARIED)}, so that nothing can be told of what makes "
+            "its images of one mask differ; take it out of mask_diversity.generators"
+        )
     chosen = chosen_masks(ImageSet(images), model, settings.masks, settings.seed)
     distance = None if weights is None else PerceptualDistance(weights).to(device)
     measured, drawn = {}, {}
@@ -103,7 +111,7 @@ def mask_diversity(
         raise InputError(f"{checkpoint}: nothing varies between its images of one mask; take it out of mask_diversity")
     found = {source: _json(values) for source, values in measured.items()}
     content = {"generator": settings.generator, "config": asdict(model.config), "part": settings.part}
-    content |= {"masks": len(chosen.masks), "samples": settings.samples, "step": model.step}
+    content |= {"masks": len(chosen.masks), "samples": settings.samples, "step": model.step, "level": settings.level}
     real = _json(_measures(_groups_of_real(chosen.real, settings), None, distance, settings))
     sensitive = sensitivity(settings, model, chosen).to_json()
     write_json(out, {**content, "sources": found, "real": real, "sensitivity": sensitive})
@@ -116,10 +124,11 @@ def _json(measures: Mapping[str, Estimate]) -> dict[str, dict]:
 
 
 def chosen_masks(images: ImageSet, model: Generator, most: int, seed: int) -> Chosen:
-    """At most so many masks of a set, drawn at random, at the size of a generator's images."""
-    masked = [place for place, name in enumerate(images.column("mask")) if name]
+    """At most so many masks of a set, drawn at random, at the size of a generator's images; of the labels that it was
+    trained on."""
+    masked = [place for place, row in enumerate(images.rows) if row["mask"] and row["label"] in model.classes]
     if not masked:
-        raise InputError(f"{images.path}: no image has a mask")
+        raise InputError(f"{images.path}: no image of {list(model.classes)} has a mask")
     rng = np.random.default_rng(derived_seed(seed, "masks"))
     places = sorted(rng.permutation(masked)[:most].tolist())
     size = model.image_shape[1:]
@@ -128,7 +137,8 @@ def chosen_masks(images: ImageSet, model: Generator, most: int, seed: int) -> Ch
     real = torch.from_numpy(np.stack([pixels for _, pixels, _ in entries]).transpose(0, 3, 1, 2)).float()
     real = resized(real, size).round().clamp(0, 255).to(torch.uint8).numpy().transpose(0, 2, 3, 1)
     channels = to_model(torch.from_numpy(np.stack([model.masks.encode(mask) for mask in masks]).transpose(0, 3, 1, 2)))
-    return Chosen(real, np.stack(masks), channels.to(model.device), [row["patient"] for row, *_ in entries])
+    patients, labels = ([row[name] for row, *_ in entries] for name in ("patient", "label"))
+    return Chosen(real, np.stack(masks), channels.to(model.device), patients, labels)
 
 
 def _lacks(model: Generator, source: str) -> str | None:

@@ -165,11 +165,12 @@ def reidentify(
     the lowest loss on these, as an attacker who has them would choose.
 
     scores: as scores.py says, an arm for each variant, a test set `<patients>.<set>` for each number of patients and
-    each of SEEN, CHANGED, UNSEEN and the asked sets; columns reidentified, reidentified_top5 (0 or 1)
-    and chance (metrics.reidentification.chance). retrieval: of CHANGED and the sets with origins, without trainings:
-    whether the nearest training image is the source, `retrieved`, or one of the five nearest is, `retrieved_top5`.
-    summary: JSON, counts and names. Raises InputError where there are too few patients with seen and unseen images, and
-    where colours of grey images shall be normalised.
+    each of SEEN, CHANGED, UNSEEN and the asked sets; columns reidentified, reidentified_top5 (0 or 1) and chance
+    (metrics.reidentification.chance, by the label of the training image that an image was made from, else its own).
+    retrieval: of CHANGED and the sets with origins, without trainings: whether the nearest training image is the
+    source, `retrieved`, or one of the five nearest is, `retrieved_top5`. summary: JSON, counts and names. Raises
+    InputError where there are too few patients with seen and unseen images, and where colours of grey images shall be
+    normalised.
     """
     torch.set_num_threads(settings.threads)
     inputs, origins = _inputs(settings, train, unseen, synthetic, features)
@@ -342,15 +343,17 @@ def _ask(
             raise InputError(f"of the set {name!r} no image is of these {len(people)} patients; draw more images of it")
     said = _recognised(settings, variant, train, number, tests, pretrained, scores, outcome)
     of_patients = [set(train.labels[train.patients == name].tolist()) for name in people]
+    sources = {name: rows_of[np.isin(images[name].patients, people)] for name, rows_of in origins.items()}
     for name, found in tests.items():
         rank = rank_of(said[name], right[name])
-        guess = np.broadcast_to(chance(found.labels, of_patients), rank.shape)
+        # A translated image has the label of its target, which the patient of its source may not have.
+        labels = images[SEEN].labels[sources[name]] if name in sources else found.labels
+        guess = np.broadcast_to(chance(labels, of_patients), rank.shape)
         test = f"{len(people)}.{name}"
         outcome.cases[test] = Cases(found.names, found.patients, found.labels)
         outcome.values[variant, test] = np.stack([rank < 1, rank < TOP, guess], axis=2).astype(float)
-        if name in origins:
-            source = origins[name][np.isin(images[name].patients, people)]
-            rank = sources_found(found.features, train.features, np.searchsorted(rows, source))
+        if name in sources:
+            rank = sources_found(found.features, train.features, np.searchsorted(rows, sources[name]))
             outcome.sources[test] = outcome.cases[test]
             outcome.found[variant, test] = np.stack([rank < 1, rank < TOP], axis=1)[None].astype(float)
     unseen = outcome.values[variant, f"{len(people)}.{UNSEEN}"][:, :, 0].mean()

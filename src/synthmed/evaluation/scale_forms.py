@@ -15,9 +15,11 @@ from torch import Tensor
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, write_json
+from synthmed.core.known import TEST
 from synthmed.core.settings import BatchSize, Count, Device, Level, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
+from synthmed.evaluation.score_segmenters import SecondTest, parts_of
 from synthmed.metrics import statistics
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.masks import mask_statistics, objects_of
@@ -50,6 +52,7 @@ class ScaleFormsSettings:
     threads: Threads
     device: Device
     level: Level
+    second_test: SecondTest
 
 
 @step("scale-forms")
@@ -58,12 +61,13 @@ def scale_forms(
 ) -> None:
     """Measure the form of what segmenters at several sizes draw.
 
-    segmenters: in the order of settings.segmenters, with equally many seeds; test: image set with masks. Everything is
-    enlarged to the size of the test images, so that sizes can be compared. out (JSON): of each segmenter, and of the
-    true masks, the mean of FORMS over patients and seeds, the difference from the first segmenter with its p (not
-    adjusted), and how many images were left out because a mask there is empty. examples (.npz): of the first test
-    images `images` (N, H, W, C) and `truth` (N, H, W), of the first seed `maps` (N, M, H, W) the soft maps of
-    settings.maps and `drawn` (N, S, H, W) the masks of all segmenters, uint8. Raises InputError on other inputs.
+    segmenters: in the order of settings.segmenters, with equally many seeds; test: image set with masks, whose
+    images of settings.second_test are left out. Everything is enlarged to the size of the test images, so that sizes
+    can be compared. out (JSON): of each segmenter, and of the true masks, the mean of FORMS over patients and seeds,
+    the difference from the first segmenter with its p (not adjusted), and how many images were left out because a mask
+    there is empty. examples (.npz): of the first test images `images` (N, H, W, C) and `truth` (N, H, W), of the first
+    seed `maps` (N, M, H, W) the soft maps of settings.maps and `drawn` (N, S, H, W) the masks of all segmenters, uint8.
+    Raises InputError on other inputs, and where a test has no image.
     """
     if len(segmenters) != len(settings.segmenters) or set(settings.maps) - set(settings.segmenters):
         raise InputError(
@@ -74,6 +78,7 @@ def scale_forms(
     device = choose_device(settings.device)
     loaded = [load(path).to(device) for path in segmenters]
     images = ImageSet(test)
+    images.rows = [images.rows[row] for row in parts_of(images, settings.second_test)[TEST]]
     patients, truth = np.array(images.column("patient")), images.masks > 0
     values = {"truth": _forms(truth)[None]}
     shown: dict[str, list[np.ndarray]] = {"maps": [], "drawn": []}

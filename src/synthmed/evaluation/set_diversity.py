@@ -53,7 +53,7 @@ def set_diversity(
     for name, path in named:
         measured = reference if name == REAL else read_json(path)
         sets.append({"name": name, "size": measured["size"], "groups": _groups(settings, name, measured, reference)})
-    write_json(out, {"sets": sets})
+    write_json(out, {"level": settings.level, "sets": sets})
 
 
 def _groups(settings: SetDiversitySettings, name: str, measured: Mapping, reference: Mapping) -> dict:

@@ -75,6 +75,13 @@ def rule_text(alpha: float, margin: float, *, outcome: str, reference: str) -> s
     )
 
 
+def too_few(seeds: int) -> str | None:
+    """Why so many trainings are too few for words; None where they are not."""
+    if seeds >= FEWEST_SEEDS:
+        return None
+    return f"{seeds} training seeds; below {FEWEST_SEEDS} a lucky training is too easily taken for an effect"
+
+
 def decide(
     tests: Mapping[str, SeedTest],
     families: Mapping[str, str],
@@ -99,15 +106,13 @@ def decide(
         equal = holm([equivalence_p(test, margin) for test in members.values()]).tolist()
         for (arm, test), p_holm, p_equivalent in zip(members.items(), different, equal, strict=True):
             word = reason = None
-            if seeds < FEWEST_SEEDS:
-                reason = (
-                    f"{seeds} training seeds; below {FEWEST_SEEDS} a lucky training is too easily taken for an effect"
-                )
+            if few := too_few(seeds):
+                reason = few
             elif p_holm > alpha:
                 word, reason = NO_EVIDENCE, test.estimate().reason
             else:
                 word = HELPS if (test.difference > 0) == higher_is_better else HARMS
-            equivalent = seeds >= FEWEST_SEEDS and p_equivalent <= alpha / 2
+            equivalent = few is None and p_equivalent <= alpha / 2
             verdicts[arm] = Verdict(word, reason, p_holm, p_equivalent, equivalent)
     return verdicts
 

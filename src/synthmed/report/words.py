@@ -14,6 +14,11 @@ def joined(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def sizes_of_masks(sizes: Sequence[str]) -> str:
+    """The sizes of the masks that are compared: `32×48`, `8×8 and 8×9`, `57 sizes of raw masks`."""
+    return joined(sizes) if len(sizes) <= 2 else f"{len(sizes)} sizes of raw masks"
+
+
 def counted(count: int, one: str, many: str) -> str:
     """`1 generator`, `3 generators`, `1,200 generators`."""
     return f"{count:,} {one if count == 1 else many}"
@@ -65,13 +70,20 @@ def title_of(name: str, generators) -> str:
     return generators[name].title
 
 
-def interval(found: Estimate, form=short, name: str = "95 % interval ") -> str:
-    """`0.812 (95 % interval 0.770 to 0.850)`, or the reason why there is no value."""
+def confidence(level: float) -> str:
+    """`95 %`, of the level of an interval."""
+    return f"{100 * level:g} %"
+
+
+def interval(found: Estimate, level: float | None, form=short) -> str:
+    """`0.812 (95 % interval 0.770 to 0.850)`, or the reason why there is no value. level: of the interval; None: said
+    elsewhere."""
     if found.value is None:
         return f"not computed ({found.reason})"
     if found.low is None:
         return form(found.value)
-    return f"{form(found.value)} ({name}{form(found.low)} to {form(found.high)})"
+    said = "" if level is None else f"{confidence(level)} interval "
+    return f"{form(found.value)} ({said}{form(found.low)} to {form(found.high)})"
 
 
 def environment(*, html: bool) -> jinja2.Environment:
@@ -83,7 +95,7 @@ def environment(*, html: bool) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (title_of, joined, counted, percent, short, signed, decimals, tenths, p_value, interval)
+    filters = (title_of, joined, counted, percent, short, signed, decimals, tenths, p_value, confidence, interval)
     made.filters |= {filter.__name__: filter for filter in filters}
     made.globals |= {filter.__name__: filter for filter in filters}
     return made

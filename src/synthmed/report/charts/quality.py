@@ -76,7 +76,7 @@ def draw_fidelity(
     group: str,
     metrics: Mapping[str, tuple[str, str]],
 ) -> None:
-    """A panel a metric (a block of panels an extractor): every generator with its 95 % interval beside the real floor.
+    """A panel a metric (a block of panels an extractor): every generator with its interval beside the real floor.
 
     Values are those of as many generated images as the floor has real ones (`matched`): they depend on the number.
     group: of the results; metrics: name → (title, direction).

@@ -79,7 +79,7 @@ def panels(count: int, *, columns: int, width: float, height: float, **sharing: 
 
 
 def interval_point(axis: Axes, found: Estimate, y: float, colour: str, marker: str = "o") -> None:
-    """An estimate as a point on its 95 % interval, at height `y`."""
+    """An estimate as a point on its interval, at height `y`."""
     if found.low is not None and found.high is not None:
         axis.plot([found.low, found.high], [y, y], color=colour, lw=2.2, solid_capstyle="butt")
     axis.plot(found.value, y, marker, color=colour, ms=6.5, mec="white", mew=0.9)

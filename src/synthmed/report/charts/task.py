@@ -9,15 +9,15 @@ import numpy as np
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.charts.style import GRID, INK, MUTED, SERIES, VERDICTS, interval_point, panels, plt, save
 from synthmed.report.results import effect
-from synthmed.report.words import signed
+from synthmed.report.words import confidence, signed
 
 _DASHES = (0, (4, 2))
 _NO_WORD = (MUTED, "D")
 
 
 def draw_verdicts(path: Path, task: Mapping, compared: Sequence[Mapping]) -> None:
-    """The main figure: the deciding outcome of each arm minus that of the real arm with its 95 % interval, coloured by
-    the verdict. compared: arms that were compared with the real one."""
+    """The main figure: the deciding outcome of each arm minus that of the real arm with its interval, coloured by the
+    verdict. compared: arms that were compared with the real one."""
     figure, axis = plt.subplots(figsize=(10.6, 1.1 + 0.36 * len(compared)))
     axis.axvline(0, color=INK, lw=1)
     ends = [0.0]
@@ -48,7 +48,9 @@ def draw_verdicts(path: Path, task: Mapping, compared: Sequence[Mapping]) -> Non
     axis.grid(axis="x")
     outcome = task["decides"]
     unit = f", {outcome['unit']}" if outcome["unit"] else ""
-    axis.set_xlabel(f"{outcome['title']} minus that of real images only (95 % interval{unit})")
+    axis.set_xlabel(
+        f"{outcome['title']} minus that of real images only ({confidence(1 - task['alpha'])} interval{unit})"
+    )
     above = {"transform": axis.transAxes, "va": "bottom", "fontsize": 9}
     left, right = ("worse", "better") if outcome["higher_is_better"] else ("better", "worse")
     colours = {"worse": VERDICTS["harms"][0], "better": VERDICTS["helps"][0]}
@@ -161,10 +163,10 @@ def draw_confusion(
     save(figure, path)
 
 
-def draw_validation(path: Path, cases: Sequence[Mapping]) -> None:
+def draw_validation(path: Path, cases: Sequence[Mapping], level: float) -> None:
     """Where the truth is known: the rate of every verdict with its interval; the expected verdict is shaded.
 
-    cases: of the result of `validate-verdict`.
+    cases: of the result of `validate-verdict`; level: of its intervals.
     """
     figure, axes = panels(len(cases), columns=2, width=4.6, height=1.35, sharex=True, sharey=True)
     verdicts = list(reversed(VERDICTS.items()))
@@ -182,6 +184,6 @@ def draw_validation(path: Path, cases: Sequence[Mapping]) -> None:
         axis.spines["left"].set_visible(False)
         axis.grid(axis="x")
         if place + 2 >= len(cases):
-            axis.set_xlabel("share of repeats with this verdict (%), 95 % interval")
+            axis.set_xlabel(f"share of repeats with this verdict (%), {confidence(level)} interval")
             axis.tick_params(labelbottom=True)
     save(figure, path)

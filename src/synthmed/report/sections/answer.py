@@ -172,21 +172,22 @@ SECTION = Section(
         Figure(
             "verdicts",
             "The main result. Effect of each training set on the {{ task.decides.title }} of the model, against "
-            "training on real images only, with 95 % intervals. Blue triangles: helps; grey circles: no evidence of a "
-            "difference; orange triangles: harms{{ '; grey diamonds: no word is given' if wordless }}.",
+            "training on real images only, with {{ (1 - task.alpha) | confidence }} intervals. Blue triangles: helps; "
+            "grey circles: no evidence of a difference; orange triangles: harms{{ '; grey diamonds: no word is given' "
+            "if wordless }}.",
             _draw,
         ),
         Table(
             "arms",
-            "Every training set, tested on the same images: mean over {{ task.seeds }} seeds with 95 % interval{{ '; "
-            "false positives and negatives are means over seeds' if binary }}. The verdict follows from the "
-            "comparison with the real-only training set by p, which is adjusted for the number of arms (Holm); the "
-            "interval is not, and may leave out 0 where no word is given.{% if fidelity and masks %} Mask–image "
-            "agreement: IoU of the masks of generated images with what the model trained on real ones draws on them."
-            "{% elif fidelity %} Label fidelity: share of generated images that the model trained on real ones takes "
-            "for the class they claim.{% endif %}{% if "
-            "limited %} Budget-limited: the best checkpoint lies in the last tenth of the steps in most trainings, so "
-            "a longer training may change the word.{% endif %}",
+            "Every training set, tested on the same images: mean over {{ task.seeds }} seeds with {{ (1 - task.alpha) "
+            "| confidence }} interval{{ '; false positives and negatives are means over seeds' if binary }}. The "
+            "verdict follows from the comparison with the real-only training set by p, which is adjusted for the "
+            "number of arms (Holm); the interval is not, and may leave out 0 where no word is given.{% if fidelity and "
+            "masks %} Mask–image agreement: IoU of the masks of generated images with what the model trained on real "
+            "ones draws on them.{% elif fidelity %} Label fidelity: share of generated images that the model trained "
+            "on real ones takes for the class they claim.{% endif %}{% if limited %} Budget-limited: the best "
+            "checkpoint lies in the last tenth of the steps in most trainings, so a longer training may change the "
+            "word.{% endif %}",
             _rows,
             _columns,
         ),

@@ -104,16 +104,19 @@ def section(
     """The report's section on fewer real images.
 
     verdicts: of `compare`, splits: reports of `split`, for each of settings.sizes. Shown are the sizes that there are:
-    a number above that of all real training images is these. Raises InputError on other numbers of files.
+    whole patients may give fewer, and a number above that of all real training images is these. Raises InputError on
+    other numbers of files.
     """
     if not len(verdicts) == len(splits) == len(settings.sizes):
         raise InputError(f"{len(verdicts)} verdicts, {len(splits)} splits for the sizes {list(settings.sizes)}")
-    there = [sum(read_json(path)["counts"]["train"].values()) for path in splits]
+    reports = [read_json(path) for path in splits]
+    there = [sum(report["counts"]["train"].values()) for report in reports]
+    every = [report["whole"]["train"] for report in reports]
     tasks = {size: read_result(path) for size, path in zip(there, verdicts, strict=True)}
     one = next(iter(tasks.values()))
     found = {
         "tasks": tasks,
-        "lacking": {size: found for size, found in zip(settings.sizes, there, strict=True) if found < size},
+        "lacking": [one for one in zip(settings.sizes, there, every, strict=True) if one[1] < one[0]],
         "generator": settings.generator,
         "title": settings.title,
         "outcome": one["outcomes"][one["outcome"]]["title"],

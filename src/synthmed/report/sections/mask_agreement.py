@@ -48,8 +48,9 @@ SECTION = Section(
         Table(
             "agreement",
             "IoU between the mask that an image was painted for and what a segmenter of other photographs draws on it, "
-            "means over patients and {{ seeds }} trainings of the segmenter, with 95 % intervals; below, the same on "
-            "the real images of these masks. Difference: painted, new masks − masks seen; p is not adjusted.",
+            "means over patients and {{ seeds }} trainings of the segmenter, with {{ level | confidence }} intervals; "
+            "below, the same on the real images of these masks. Difference: painted, new masks − masks seen; p is not "
+            "adjusted.",
             _rows,
             (
                 Column("generator"),
@@ -95,6 +96,7 @@ def section(
         "generators": settings.generators,
         "agreement": results,
         "seeds": results[0]["seeds"],
+        "level": results[0]["level"],
         "others": sum(read_json(others)["counts"]["train"].values()),
         "pictures": {
             title: dict(np.load(path)) for title, path in zip(settings.generators.values(), pictures, strict=True)

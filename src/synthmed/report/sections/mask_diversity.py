@@ -78,8 +78,8 @@ SECTION = Section(
         ),
         Figure(
             "measures",
-            "How different images of one mask are, by what varies between them, with 95 % intervals over patients. "
-            "Dashed: the same between real images of different masks.",
+            "How different images of one mask are, by what varies between them, with {{ level | confidence }} "
+            "intervals over patients. Dashed: the same between real images of different masks.",
             _draw_measures,
         ),
         Table(
@@ -129,4 +129,5 @@ def section(
         ],
     }
     found["part"] = {"train": "training", "test": "test"}[found["diversity"][0]["part"]]
+    found["level"] = found["diversity"][0]["level"]
     write_section(section, out, SECTION, found, document=document)

@@ -129,15 +129,15 @@ SECTION = Section(
         ),
         Table(
             "statistics",
-            "Forms of masks, means with 95 % intervals over patients or samples. Compactness is 4π · area / perimeter² "
-            "of the objects, weighted by their area; roughness how much longer the border is than after smoothing. "
-            "Compactness and roughness are of masks that are not empty.",
+            "Forms of masks, means with {{ level | confidence }} intervals over patients or samples. Compactness is 4π "
+            "· area / perimeter² of the objects, weighted by their area; roughness how much longer the border is than "
+            "after smoothing. Compactness and roughness are of masks that are not empty.",
             _rows,
             _columns,
         ),
         Table(
             "leakage",
-            "Share of samples that mix their channels, by each criterion, with 95 % intervals.",
+            "Share of samples that mix their channels, by each criterion, with {{ level | confidence }} intervals.",
             _leakage_rows,
             (
                 Column("images"),
@@ -176,6 +176,7 @@ def section(
     found = {
         "titles": settings.generators,
         "compared": results,
+        "level": results[0]["level"],
         "synthetics": synthetics,
         "real": real,
         "leaking": any(result["leakage"] for result in results),

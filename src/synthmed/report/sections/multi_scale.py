@@ -16,7 +16,7 @@ from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import read_result
 from synthmed.report.section import write_section
-from synthmed.report.words import p_value, signed
+from synthmed.report.words import p_value, signed, sizes_of_masks
 
 SMALL, SECOND = "test_small", "second_test"
 """Names of test sets in the scores (evaluation/score_segmenters.py)."""
@@ -64,7 +64,7 @@ def _jaccard_columns(found: Found) -> list[Column]:
     return [
         Column("size", group=True),
         Column("segmenter"),
-        *(Column(name, f"{titles[name]}, size of the photograph", interval=True) for name in MEASURES),
+        *(Column(name, f"{titles[name]}, at {found['masks_at']}", interval=True) for name in MEASURES),
         *(Column(f"own_{name}", f"{titles[name]}, own size", interval=True) for name in MEASURES),
         Column("difference", f"difference of {task['outcomes'][task['outcome']]['title']}", signed, interval=True),
         Column("p_holm", "p (Holm)", p_value),
@@ -147,15 +147,15 @@ SECTION = Section(
             "jaccard",
             "Means over the patients of the test part and {{ seeds }} trainings, with {{ '%g' % (100 - 100 * alpha) }} "
             "% intervals; thresholded: an IoU below 0.65 counts as 0. The difference is that from the network of the "
-            "same size alone, tested over images and trainings at once. Only at the size of the photograph can sizes "
-            "be compared.",
+            "same size alone, tested over images and trainings at once. Only at the size of the masks, {{ masks_at }}, "
+            "can sizes be compared.",
             _jaccard_rows,
             _jaccard_columns,
         ),
         Table(
             "second",
             "The same networks on a second test: {{ second.images | counted('image', 'images') }} of {{ second.source "
-            "}}, at the size of the photograph. Nothing is decided on it.",
+            "}}, at the size of the masks, {{ masks_at }}. Nothing is decided on it.",
             _second_rows,
             _second_columns,
             empty="the settings name no second test",
@@ -210,6 +210,7 @@ def section(
         "alpha": one["alpha"],
         "rule": one["rule"],
         "network": alone[0],
+        "masks_at": sizes_of_masks(alone[0]["sizes"]),
         "second": {"source": alone[0]["second_test"], "images": one["images"].get(SECOND, 0)},
         "forms": formed,
         "first": _form_rows({"forms": formed, "examples": arrays})[1]["segmenter"],

@@ -196,18 +196,19 @@ SECTION = Section(
     exhibits=(
         Figure(
             "fidelity",
-            "Quality of the generated images, mean of the classes, with 95 % intervals. Dashed line and "
-            "band: the same measure between real and held-out real images, the floor, with as many images. Dotted: "
-            "repeated training images. Where the floor lies: {{ floors }}.",
+            "Quality of the generated images, mean of the classes, with {{ diversity.level | confidence }} intervals. "
+            "Dashed line and band: the same measure between real and held-out real images, the floor, with as many "
+            "images. Dotted: repeated training images. Where the floor lies: {{ floors }}.",
             _draw,
         ),
         Table(
             "fidelity_by_class",
-            "Quality of the generated images. Each value with its 95 % interval; below it the value of only as many "
-            "generated images as the floor has, and the floor: the same measure between the training images and "
-            "held-out real ones.{% if several_views %} Masks are shown to the network white on black, images with "
-            "masks as three channels: the image and its two masks, or twice the image, grey, and its mask. Networks "
-            "that learnt photographs know little of masks; their form stands in a section of its own.{% endif %}",
+            "Quality of the generated images. Each value with its {{ diversity.level | confidence }} interval; below "
+            "it the value of only as many generated images as the floor has, and the floor: the same measure between "
+            "the training images and held-out real ones.{% if several_views %} Masks are shown to the network white on "
+            "black, images with masks as three channels: the image and its two masks, or twice the image, grey, and "
+            "its mask. Networks that learnt photographs know little of masks; their form stands in a section of its "
+            "own.{% endif %}",
             _rows,
             _columns,
             empty="no generator was compared with the real images",
@@ -216,9 +217,9 @@ SECTION = Section(
             "set_diversity",
             "How different the images of a set are from one another: mean MS-SSIM (1: all are equal) and LPIPS (0: all "
             "are equal) over all pairs of a random draw of its images, within a label and never of one patient, with "
-            "95 % intervals over patients; and how far that lies above the same of the real training images. More "
-            "MS-SSIM or less LPIPS: less variety than real images have. Noise makes images differ as well, so "
-            "more of it than real images have is no merit.",
+            "{{ diversity.level | confidence }} intervals over patients; and how far that lies above the same of the "
+            "real training images. More MS-SSIM or less LPIPS: less variety than real images have. Noise makes images "
+            "differ as well, so more of it than real images have is no merit.",
             _diversity_rows,
             _diversity_columns,
         ),

@@ -70,7 +70,7 @@ def _set_rows(found: Found) -> list[dict]:
     rows = []
     for row in found["rows"]:
         for name, title in found["asked"].items():
-            test, leak, beside = row["tests"][name], *row["tests"][name]["finding"]
+            test = row["tests"][name]
             rows.append(
                 {
                     "keys": (f"{name}/{row['patients']}",) if row["variant"] == "plain" else (),
@@ -83,10 +83,17 @@ def _set_rows(found: Found) -> list[dict]:
                     "above_p": test["above"]["p"],
                     "against": test["against"]["difference"],
                     "against_p": test["against"]["p"],
-                    "finding": f"{LEAKS[leak]}; {BESIDE[beside]}",
+                    "finding": _words(test["finding"]),
                 }
             )
     return rows
+
+
+def _words(finding: tuple[str, str] | None) -> str:
+    if finding is None:
+        return "no word"
+    leak, beside = finding
+    return f"{LEAKS[leak]}; {BESIDE[beside]}"
 
 
 def _draw_accuracy(path: Path, found: Found) -> None:
@@ -183,8 +190,8 @@ SECTION = Section(
         Table(
             "generated",
             "The same of generated images. Beside chance: accuracy minus that of a guess among the patients of the "
-            "image's class. Beside unseen real: generated minus unseen real images of the same patients. Drop: real "
-            "images that were trained on minus generated, what the document compares. p by Holm's method over the "
+            "class of its source. Beside unseen real: generated minus unseen real images of the same patients. Drop: "
+            "real images that were trained on minus generated, what the document compares. p by Holm's method over the "
             "generators of a row. Source: the nearest of all training images of these patients is the one that the "
             "image was made from; below, it is among the five nearest.",
             _set_rows,

@@ -1,6 +1,6 @@
 """Section "Masks", one for each task of segmentation: what the segmenters draw, by measure and by class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry, read_task
 from synthmed.report.section import write_section
 from synthmed.report.sections.answer import keys_of
-from synthmed.report.words import joined
+from synthmed.report.words import sizes_of_masks
 
 SMALL, SECOND = "test_small", "second_test"
 """Names of test sets in the scores (evaluation/score_segmenters.py)."""
@@ -46,11 +46,6 @@ def _measures(found: Found) -> list[str]:
     """Outcomes of a mask, whichever its class."""
     classes = found["settings"].classes
     return [name for name in found["task"]["outcomes"] if not any(name.endswith(f"_{one}") for one in classes)]
-
-
-def _spoken(sizes: Sequence[str]) -> str:
-    """The sizes of the masks that are compared, in words."""
-    return joined(sizes) if len(sizes) <= 2 else f"{len(sizes)} sizes of raw masks"
 
 
 def _of_class(found: Found, outcomes: Mapping, name: str | None) -> dict:
@@ -150,9 +145,9 @@ SECTION = Section(
         Table(
             "masks",
             "How well the masks of the test images are drawn: means over patients and {{ task.seeds }} trainings, with "
-            "95 % intervals.{% if second %} On the second test, {{ second }}, nothing is decided.{% endif %} Pixels "
-            "are those of the size that is measured at, and cannot be compared between sizes; their shares of the "
-            "image stand in the CSV.",
+            "{{ (1 - task.alpha) | confidence }} intervals.{% if second %} On the second test, {{ second }}, nothing "
+            "is decided.{% endif %} Pixels are those of the size that is measured at, and cannot be compared between "
+            "sizes; their shares of the image stand in the CSV.",
             _mask_rows,
             _mask_columns,
         ),
@@ -192,7 +187,7 @@ def section(
     verdicts, summary, predictions: of the task; test: the real test images.
     """
     chosen = read_json(summary)
-    task, of_masks = read_task(verdicts, settings.generators), _spoken(chosen["sizes"])
+    task, of_masks = read_task(verdicts, settings.generators), sizes_of_masks(chosen["sizes"])
     height, width = chosen["image_shape"][1:]
     found = {
         "settings": settings,

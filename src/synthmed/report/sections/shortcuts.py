@@ -126,9 +126,9 @@ SECTION = Section(
         Figure(
             "switch_rates",
             "Decisions that are another one when a frame is pasted on {{ settings.negative }} images (left: they "
-            "become {{ result.positive }}), or taken off {{ result.positive }} ones (right: they become "
-            "{{ settings.negative }}); means over {{ result.seeds }} trainings, 95 % intervals. A classifier that does "
-            "not look at the frame has its points near 0.",
+            "become {{ result.positive }}), or taken off {{ result.positive }} ones (right: they become {{ "
+            "settings.negative }}); means over {{ result.seeds }} trainings, {{ result.level | confidence }} "
+            "intervals. A classifier that does not look at the frame has its points near 0.",
             _draw_switches,
         ),
         Figure(

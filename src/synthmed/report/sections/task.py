@@ -225,7 +225,7 @@ SECTION = Section(
         Figure(
             "sweep",
             "{{ task.decides.title }} on the test images against the share of added images among all training images; "
-            "band: 95 % interval; dashed: real images only.",
+            "band: {{ (1 - task.alpha) | confidence }} interval; dashed: real images only.",
             _sweep,
         ),
         Table(

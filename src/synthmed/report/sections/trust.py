@@ -42,7 +42,7 @@ def _draw(path: Path, found: Found) -> str | None:
         return "The verdict was not validated in this run (that needs data with known truth)."
     from synthmed.report.charts.task import draw_validation
 
-    draw_validation(path, found["validation"]["cases"])
+    draw_validation(path, found["validation"]["cases"], found["validation"]["level"])
     return None
 
 
@@ -53,12 +53,14 @@ SECTION = Section(
     exhibits=(
         Figure(
             "rates",
-            "How often each verdict is given where the truth is known, with 95 % intervals. Shaded: the right one.",
+            "How often each verdict is given where the truth is known{% if validation %}, with {{ validation.level | "
+            "confidence }} intervals{% endif %}. Shaded: the right one.",
             _draw,
         ),
         Table(
             "rates_in_numbers",
-            "Verdicts where the truth is known: how often each was given, with 95 % interval.",
+            "Verdicts where the truth is known: how often each was given{% if validation %}, with {{ validation.level "
+            "| confidence }} interval{% endif %}.",
             _rows,
             (
                 Column("case"),
