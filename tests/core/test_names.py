@@ -670,7 +670,12 @@ def of_curve(initial=None, chosen=()):
 def test_a_generator_of_the_curve_knows_no_other_images_than_those_of_its_size():
     check_methods(of_curve(), DATASETS, WEIGHTS, ["iou"])
     check_methods(of_curve("../other/results/x/generators/dcgan/normal.pt"), DATASETS, WEIGHTS, ["iou"])
+    again, framed = of_curve(), of_curve()
+    again["generators"]["dcgan"]["trained_as"] = "pggan"
+    framed["generators"]["dcgan"]["trainings"]["normal"]["frames"] = "fsr"
     for entry, message in (
+        (again, "which is not trained: it draws again from 'pggan'; name that"),
+        (framed, "'normal' sees images without their frames"),
         (of_curve("dcgan.abnormal"), "'normal' begins with the weights of 'dcgan.abnormal': these have seen all"),
         (of_curve(chosen=["dcgan"]), "of which states.choose takes a state by all training images"),
     ):

@@ -426,10 +426,16 @@ def test_parts_are_nested_where_patients_have_different_numbers_of_images():
     patients = [f"p{number}" for number in range(1, 10) for _ in range(number)]
     parts = ["train"] * len(patients)
     for seed in range(5):
-        kept = [set(module._kept(patients, parts, {"train": most}, seed)) for most in range(1, len(patients) + 2)]
+        kept = [set(module._kept(patients, parts, {"train": most}, seed)) for most in range(9, len(patients) + 2)]
         assert all(fewer <= more for fewer, more in pairwise(kept))
-        assert all(len(found) <= most for most, found in enumerate(kept, start=1))
+        assert all(0 < len(found) <= most for most, found in enumerate(kept, start=9))
         assert kept[-1] == kept[-2] == set(range(len(patients)))
+
+
+def test_a_part_is_not_made_smaller_than_its_first_patient():
+    with pytest.raises(InputError, match="most keeps 3 images of the part train, and its first patient, 'p', has 5"):
+        module._kept(["p"] * 5 + ["q"] * 5, ["train"] * 5 + ["test"] * 5, {"train": 3}, 1)
+    assert module._kept(["p"] * 5 + ["q"] * 5, ["train"] * 5 + ["test"] * 5, {"train": 5}, 1) == list(range(10))
 
 
 def test_some_images_of_training_patients_can_be_set_aside_and_are_found_again(tmp_path):

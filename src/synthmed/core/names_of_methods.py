@@ -263,7 +263,13 @@ def _check_learning_curve(entry: Mapping) -> None:
 def _check_of_curve(name: str, entry: Mapping) -> None:
     """Raise InputError where a generator cannot be trained on fewer images as it was on all."""
     generator, where = entry["generators"][name], f"setting learning_curve.generator names {name!r}"
+    if "trained_as" in generator:
+        raise InputError(f"{where}, which is not trained: it draws again from {generator['trained_as']!r}; name that")
     for training, content in generator["trainings"].items():
+        if content.get("frames") is not None:
+            raise InputError(
+                f"{where}, whose training {training!r} sees images without their frames; those of the curve have them"
+            )
         begun = content.get("initialise_from")
         if begun is not None and not is_file(begun):
             raise InputError(
@@ -271,7 +277,7 @@ def _check_of_curve(name: str, entry: Mapping) -> None:
                 "training images, and the curve is of fewer; name another generator, or begin with a file of another "
                 "experiment, or with none"
             )
-    if generator.get("trained_as", name) in entry.get("states", {}).get("choose", ()):
+    if name in entry.get("states", {}).get("choose", ()):
         raise InputError(
             f"{where}, of which states.choose takes a state by all training images; the curve takes the last one. Name "
             "another generator, or take it out of states.choose"

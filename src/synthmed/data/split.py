@@ -154,14 +154,20 @@ def _kept(patients: Sequence[str], parts: Sequence[str], most: Mapping[str, int]
     of_patient = defaultdict(list)
     for index, patient in enumerate(patients):
         of_patient[patient].append(index)
-    names, kept = sorted(of_patient), []
+    names, kept, empty = sorted(of_patient), [], set(PARTS)
     left = {part: most.get(part, len(parts)) for part in PARTS}
     for position in np.random.default_rng(seed).permutation(len(names)).tolist():
         own = of_patient[names[position]]
         part = parts[own[0]]
         if len(own) <= left[part]:
             kept += own
+            empty.discard(part)
             left[part] -= len(own)
+        elif part in empty:
+            raise InputError(
+                f"setting most keeps {most[part]} images of the part {part}, and its first patient, "
+                f"{names[position]!r}, has {len(own)}; patients are not divided, so set it to {len(own)} or more"
+            )
         else:
             left[part] = 0
     return sorted(kept)
