@@ -225,6 +225,24 @@ def test_what_is_wrong_with_a_slide_stands_among_the_rejects(tmp_path):
         assert words in reasons[name], name
 
 
+def test_a_slide_coarser_than_its_tiles_is_not_enlarged(tmp_path):
+    """One of other pixels than the rest, and one that an image editor saved with the 72 dpi of a screen."""
+    import tifffile
+
+    screen = placed(tmp_path, "screen", stained())
+    tifffile.imwrite(
+        screen.path, stained(), tile=(256, 256), photometric="rgb", compression="zlib", metadata=None,
+        resolution=(72, 72), resolutionunit="INCH",
+    )  # fmt: skip
+    slides = [placed(tmp_path, "fine", stained()), placed(tmp_path, "coarse", stained(), mpp=2.0), screen]
+    images, rejects = run(tmp_path, raw_of(tmp_path, slides), set_to(labels={"normal": "normal"}))
+    assert set(images.column("slide")) == {"fine"}
+    reasons = {row["file"]: row["reason"] for row in rejects}
+    assert reasons["coarse"].startswith("its finest pixels have 2 µm, coarser than setting mpp (1); raise mpp; or")
+    assert reasons["screen"].startswith("its finest pixels have 352.8 µm")
+    assert reasons["screen"].endswith("state it in the column mpp of the table of slides")
+
+
 def test_a_slide_that_does_not_state_its_pixels_is_rejected_and_can_be_told(tmp_path):
     import tifffile
 

@@ -162,6 +162,7 @@ def _tiles(raw: RawSlide, settings: PrepareSlidesSettings, threads: ThreadPoolEx
     if raw.label == UNKNOWN and raw.annotation is None:
         raise Rejected("it shows what is looked for, and has no annotation that says where")
     with open_slide(raw.path, settings.reader, raw.mpp) as slide:
+        _refuse_coarse(slide, settings)
         chosen = draw_tiles(raw, slide, settings)
         level = slide.level_for(settings.mpp, settings.tolerance)
 
@@ -200,6 +201,17 @@ def _tiles(raw: RawSlide, settings: PrepareSlidesSettings, threads: ThreadPoolEx
         )
         for tile, png in zip(chosen, pictures, strict=True)
     ]
+
+
+def _refuse_coarse(slide: Slide, settings: PrepareSlidesOptions) -> None:
+    """Raises Rejected when tiles would be enlarged: the finest pixels of the slide are coarser than those asked for."""
+    coarsest = max(slide.mpp)
+    if coarsest > settings.mpp * (1 + settings.tolerance):
+        raise Rejected(
+            f"its finest pixels have {coarsest:.4g} µm, coarser than setting mpp ({settings.mpp:g}); raise mpp; or, "
+            "where the file says it wrongly (72 dpi are 353 µm), state it in the column mpp of the table of "
+            "slides"
+        )
 
 
 def draw_tiles(raw: RawSlide, slide: Slide, settings: PrepareSlidesOptions) -> list[Tile]:
