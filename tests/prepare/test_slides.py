@@ -257,6 +257,27 @@ def test_a_slide_that_does_not_state_its_pixels_is_rejected_and_can_be_told(tmp_
         assert ("one" in images.column("slide")) == (reason is None)
 
 
+def test_a_slide_that_gives_no_tile_is_listed_and_no_fault(tmp_path, caplog):
+    whole, sparse = stained(), np.full((512, 640, 3), 240, np.uint8)
+    sparse[:20, :20] = stained()[:20, :20]  # a tenth of one tile
+    annotated = {"metastases": [square(0, 0, 512)]}
+    slides = [
+        placed(tmp_path, "one", whole),
+        placed(tmp_path, "sparse", sparse),
+        placed(tmp_path, "left_out", whole, label="", groups=annotated),
+    ]
+    labels = {"normal": "normal", "inside": None, "border": None, "outside": None}
+    caplog.set_level("INFO")
+    images, rejects = run(tmp_path, raw_of(tmp_path, slides), set_to(labels=labels, max_rejects=0.0))
+    assert set(images.column("slide")) == {"one"}
+    assert rejects == [
+        {"file": "sparse", "reason": "no tile: none has the share 0.5 of tissue (setting tissue.min_share)"},
+        {"file": "left_out", "reason": "no tile: setting labels leaves out what its tiles with tissue show"},
+    ]
+    assert "rejected sparse: no tile" in caplog.text
+    assert "1 of 3 slides, tiles: " in caplog.text
+
+
 def test_too_many_rejects_and_a_class_without_tiles_stop_the_run(raw, tmp_path):
     broken = raw_of(tmp_path, [placed(tmp_path, name, np.full((256, 256, 3), 240, np.uint8)) for name in "ab"])
     with pytest.raises(InputError, match="2 of 2 slides cannot be used"):
