@@ -62,6 +62,8 @@ DAMAGED = (
 """What Pillow raises on damaged files."""
 _MASK_NAME = re.compile(r"(.+?)[ _.-]+(?:masks?|seg|segmentation|labels?|gt|annotation)[ _.-]*\d*")
 """Names of masks, in lower case, and the name of the image that each belongs to."""
+_MASK_FOLDER = re.compile(r"(?:.*[ _.-])?(?:masks?|seg|segmentations?|labels?|gt|ground[ _.-]?truths?|annotations?)")
+"""Names of folders of masks, in lower case."""
 _PHOTOMETRIC = 262
 """Tag PhotometricInterpretation of TIFF; 0: the lowest value is white (WhiteIsZero)."""
 _ORIENTATION = 0x0112
@@ -120,19 +122,34 @@ def wanted(found: Sequence[Raw], settings: CommonSettings, kind: type = RawImage
 
 
 def _refuse_masks(found: Sequence[RawImage]) -> None:
-    """Raises InputError when images are named as masks of others beside them (x.png, x_mask.png)."""
-    files = {str(PurePosixPath(image.file).with_suffix("")).lower(): image.file for image in found}
-    beside = [
-        (file, files[match[1]])
-        for name, file in files.items()
-        if (match := _MASK_NAME.fullmatch(name)) and match[1] in files
-    ]
-    if beside:
-        mask, image = beside[0]
+    """Raises InputError when images are masks of others by their names (see _masks_of_others)."""
+    if masks := _masks_of_others([image.file for image in found]):
+        mask, image = next(iter(masks.items()))
         raise InputError(
-            f"{len(beside)} of {len(found)} images are masks of others by their names, the first {mask} of {image}; "
+            f"{len(masks)} of {len(found)} images are masks of others by their names, the first {mask} of {image}; "
             "list images and masks in a table (setting options.csv), or move the masks out of the folder"
         )
+
+
+def _masks_of_others(files: Sequence[str]) -> dict[str, str]:
+    """Mask → image, of files that are named as masks of others: beside them (x.png, x_mask.png), or in a folder of
+    masks (images/x.png, masks/x.png or masks/x_mask.png, below one folder)."""
+    names = {PurePosixPath(file.lower()).with_suffix(""): file for file in files}
+    images: dict[tuple[tuple[str, ...], str], str] = {}  # a folder above an image, and its name -> the image
+    for path, file in names.items():
+        if not any(map(_MASK_FOLDER.fullmatch, path.parts[:-1])):
+            for depth in range(len(path.parts)):
+                images.setdefault((path.parts[:depth], path.name), file)
+    masks = {}
+    for path, file in names.items():
+        cut = _MASK_NAME.fullmatch(path.name)
+        whose = [path.name, *([cut[1]] if cut else [])]
+        above = [path.parts[:depth] for depth, part in enumerate(path.parts[:-1]) if _MASK_FOLDER.fullmatch(part)]
+        of = [names.get(path.parent / cut[1])] if cut else []
+        of += [images.get((folder, name)) for folder in above for name in whose]
+        if image := next(filter(None, of), None):
+            masks[file] = image
+    return masks
 
 
 def unknown_patient(image: RawImage) -> dict[str, str]:
