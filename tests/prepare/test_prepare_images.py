@@ -118,6 +118,25 @@ def test_a_border_is_cut_and_the_mask_with_it(tmp_path):
     assert set(without.column("mask")) == {""}
 
 
+def test_a_mask_is_turned_as_its_image_or_refused(tmp_path):
+    rng, files = np.random.default_rng(0), dict(GOOD)
+    for orientation in (3, 6):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        pixels, mask = rng.integers(100, 120, (40, 80), np.uint8), np.zeros((40, 80), np.uint8)
+        pixels[:10, 40:], mask[:10, 40:] = 250, 255
+        for kind in ("png", "tiff"):
+            files[f"sick/{kind}{orientation}.{kind}"] = encoded(Image.fromarray(pixels), kind, exif=exif)
+            files[f"mask/{kind}{orientation}.{kind}"] = encoded(Image.fromarray(mask), kind)
+    images, rejects = run(tmp_path, files, crop_black_borders=False)
+    assert [row["file"] for row in rejects] == ["sick/png3.png", "sick/tiff3.tiff"]
+    assert {row["reason"][:56] for row in rejects} == {"its camera noted that it is turned (EXIF orientation 3),"}
+    for name in ("sick_png6.png", "sick_tiff6.png"):
+        ((_, pixels, mask),) = images.entries([images.column("image").index(name)])
+        assert np.array_equal(pixels[:, :, 0] > 200, mask > 0)
+        assert mask.any()
+
+
 def test_instance_masks_of_16_bits_keep_their_values_and_name_their_class(tmp_path):
     mask = np.zeros((40, 30), np.uint16)
     mask[10:30, 10:20], mask[30:, :] = 700, 65535

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from synthmed.core.errors import InputError
 from synthmed.prepare.masks import MaskSettings, label_map
@@ -98,6 +98,46 @@ def test_classes_and_instances_are_read_as_they_are():
 def test_a_file_for_each_object_is_numbered():
     files = [encoded(values((0, 0, 255), (1, 1, 255))), encoded(values((1, 1, 1), (5, 7, 1)))]
     assert np.array_equal(read(NUCLEI, *files), values((0, 0, 1), (1, 1, 2), (5, 7, 2)))
+
+
+# -------------------------------------------------------------------------------------------------------- turned images
+def noting(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def pair(orientation, stored, upright):
+    """The pair's mask as label_map reads it, of an image that Pillow turns from the shape `stored` to `upright`."""
+    mask = values((0, 1, 255), (0, 2, 255), (2, 0, 255), shape=stored)
+    found = label_map([lambda: encoded(mask)], upright, LESION, orientation)
+    with Image.open(io.BytesIO(encoded(mask, exif=noting(orientation)))) as image:
+        return found, np.asarray(ImageOps.exif_transpose(image))
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_a_mask_that_fits_only_as_it_is_stored_is_turned_as_its_image(orientation):
+    found, expected = pair(orientation, (6, 8), (8, 6))
+    assert np.array_equal(found, expected)
+    upright = values((7, 1, 255), shape=(8, 6))
+    assert np.array_equal(label_map([lambda: encoded(upright)], (8, 6), LESION, orientation), upright)
+
+
+@pytest.mark.parametrize(("orientation", "shape"), [(2, SHAPE), (3, SHAPE), (4, SHAPE), (3, (6, 6)), (6, (6, 6))])
+def test_a_mask_that_fits_both_ways_is_refused(orientation, shape):
+    words = rf"noted that it is turned \(EXIF orientation {orientation}\), its mask does not; save both upright \(mogri"
+    with pytest.raises(Rejected, match=words):
+        pair(orientation, shape, shape)
+    empty = values(shape=shape)
+    assert np.array_equal(label_map([lambda: encoded(empty)], shape, LESION, orientation), empty)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_a_mask_that_notes_its_own_orientation_is_turned_by_that(kind):
+    mask = values((0, 1, 255))
+    for noted, expected in ((1, mask), (3, np.rot90(mask, 2))):
+        content = encoded(mask, kind, exif=noting(noted))
+        assert np.array_equal(label_map([lambda content=content: content], SHAPE, LESION, 3), expected)
 
 
 def test_without_a_file_there_is_no_mask():

@@ -30,7 +30,6 @@ from synthmed.prepare.common import (
     Rejected,
     Resample,
     SourceName,
-    decode,
     kept_box,
     loaded,
     refuse_small,
@@ -38,6 +37,7 @@ from synthmed.prepare.common import (
     resized_mask,
     stop_if_too_many,
     unknown_patient,
+    upright,
     wanted,
 )
 from synthmed.prepare.masks import MaskSettings, label_map, stop_if_all_empty
@@ -82,9 +82,9 @@ Prepared = tuple[np.ndarray, np.ndarray | None]
 
 def _decoded(image: RawImage, settings: PrepareSettings) -> tuple[np.ndarray, np.ndarray | None, tuple]:
     """Pixels and mask at their own size, and the box of them that is kept."""
-    pixels = decode(loaded(image.load), settings.channels)
+    pixels, orientation = upright(loaded(image.load), settings.channels)
     refuse_small(pixels.shape, settings.min_size)
-    mask = label_map(image.masks, pixels.shape[:2], settings.masks)
+    mask = label_map(image.masks, pixels.shape[:2], settings.masks, orientation)
     return pixels, mask, kept_box(pixels, settings.crop_black_borders, settings.min_size)
 
 

@@ -1,7 +1,7 @@
 """Masks of raw images: one label map an image, whatever files it comes in."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -12,9 +12,20 @@ from PIL import Image, ImageOps
 from synthmed.core.errors import InputError
 from synthmed.data.imageset import Legend
 from synthmed.data.sources.raw_image import Load
-from synthmed.prepare.common import DAMAGED, loaded
+from synthmed.prepare.common import DAMAGED, ORIENTATION, loaded, tiff_orientation
 from synthmed.prepare.deep import without_comments
 from synthmed.prepare.rejected import Rejected
+
+_TURNS: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(stored, 2).T,
+    8: np.rot90,
+}
+"""Orientation of EXIF → how what is stored is turned upright."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +58,14 @@ class MaskSettings:
         return Legend(masks=self.kind, classes={name: one for name, one in self.classes.items() if one is not None})
 
 
-def label_map(masks: Sequence[Load], shape: tuple[int, int], settings: MaskSettings | None) -> np.ndarray | None:
+def label_map(
+    masks: Sequence[Load], shape: tuple[int, int], settings: MaskSettings | None, orientation: int = 1
+) -> np.ndarray | None:
     """The mask of one image, (H, W) = shape, uint8 or uint16; None where there is none, or settings are None.
 
-    masks: its files. Raises Rejected when a file cannot be read or has another shape, when values are unknown or cannot
-    be told (colours, JPEG), and without any file when settings require one.
+    masks: its files; orientation: of EXIF, by which the image was turned upright. Raises Rejected when a file cannot be
+    read or has another shape, when values are unknown or cannot be told (colours, JPEG), when nobody knows whether a
+    file was turned as the image was, and without any file when settings require one.
     """
     if settings is None or not masks:
         if settings is not None and settings.required:
@@ -65,9 +79,10 @@ def label_map(masks: Sequence[Load], shape: tuple[int, int], settings: MaskSetti
     whole = np.zeros(shape, np.int64)
     for number, mask in enumerate(masks):
         try:
-            part = _values(loaded(mask), marks)
+            found = _read(loaded(mask), marks)
         except Rejected as error:
             raise Rejected(f"its mask: {error}") from error
+        part = _turned(found, shape, orientation)
         if part.shape != shape:
             raise Rejected(f"its mask has {part.shape[1]}×{part.shape[0]} pixels, the image {shape[1]}×{shape[0]}")
         if not marks:
@@ -81,16 +96,42 @@ def label_map(masks: Sequence[Load], shape: tuple[int, int], settings: MaskSetti
     return whole.astype(np.uint8 if whole.max() < 2**8 else np.uint16)
 
 
-def _values(content: bytes | np.ndarray, marks: bool) -> np.ndarray:
-    """Whole numbers (H, W), deep ones as they are. marks: only whether a pixel is 0 counts, so that two colours will
-    do, and of JPEG, which draws rings around edges, what is at least half of the range."""
+@dataclass(frozen=True)
+class _File:
+    """One file of a mask. values: whole numbers (H, W), int64; noted: the orientation of EXIF that it states and that
+    they were turned by, None where it states none."""
+
+    values: np.ndarray
+    noted: int | None
+
+
+def _turned(found: _File, shape: tuple[int, int], orientation: int) -> np.ndarray:
+    """Values of a file, turned by the `orientation` of its image where they fit only so. Raises Rejected when they fit
+    both ways."""
+    if found.noted is not None or orientation not in _TURNS:
+        return found.values
+    both = (found.values, _TURNS[orientation](found.values))
+    fitting = [values for values in both if values.shape == shape]
+    if len(fitting) > 1 and found.values.any():
+        raise Rejected(
+            f"its camera noted that it is turned (EXIF orientation {orientation}), its mask does not; save both "
+            "upright (mogrify -auto-orient)"
+        )
+    return fitting[0] if fitting else found.values
+
+
+def _read(content: bytes | np.ndarray, marks: bool) -> _File:
+    """A file upright, deep values as they are. marks: only whether a pixel is 0 counts, so that two colours will do,
+    and of JPEG, which draws rings around edges, what is at least half of the range."""
     if isinstance(content, np.ndarray):
-        return content.astype(np.int64)
+        return _File(content.astype(np.int64), None)
     try:
         with Image.open(io.BytesIO(without_comments(content))) as image:
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 raise Rejected(f"{image.n_frames} frames in one file")
-            lossy, upright = image.format in ("JPEG", "MPO"), ImageOps.exif_transpose(image)
+            lossy, tag = image.format in ("JPEG", "MPO"), tiff_orientation(image)
+            upright = ImageOps.exif_transpose(image)
+            noted = tag or image.getexif().get(ORIENTATION)
             pixels = np.asarray(upright if upright.mode in ("1", "L") or upright.mode[0] in "IF" else _rgb(upright))
     except Image.UnidentifiedImageError as error:
         raise Rejected("not an image") from error
@@ -101,10 +142,10 @@ def _values(content: bytes | np.ndarray, marks: bool) -> np.ndarray:
     if pixels.ndim == 3:
         pixels = _grey(pixels, marks, lossy)
     if lossy:
-        return (pixels > 127).astype(np.int64)
+        return _File((pixels > 127).astype(np.int64), noted)
     if pixels.dtype.kind == "f" and not (np.isfinite(pixels) & (pixels == np.floor(pixels))).all():
         raise Rejected("fractions, where whole numbers are expected")
-    return pixels.astype(np.int64)
+    return _File(pixels.astype(np.int64), noted)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
