@@ -118,6 +118,13 @@ def test_a_border_is_cut_and_the_mask_with_it(tmp_path):
     assert set(without.column("mask")) == {""}
 
 
+def test_smooth_masks_are_counted_and_told(tmp_path, caplog):
+    disc = Image.fromarray(np.where(np.hypot(*np.mgrid[-20:20, -15:15]) < 9, 255, 0).astype(np.uint8))
+    smooth = disc.resize((60, 80)).resize((30, 40), Image.Resampling.BILINEAR)
+    run(tmp_path, GOOD | {"mask/0.png": encoded(smooth), "mask/1.png": encoded(disc)})
+    assert "images.zip: 2 masks have values between black and white" in caplog.text  # 0.png of both classes
+
+
 def test_a_mask_is_turned_as_its_image_or_refused(tmp_path):
     rng, files = np.random.default_rng(0), dict(GOOD)
     for orientation in (3, 6):
