@@ -3,6 +3,7 @@
 import csv
 import io
 import unicodedata
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -300,6 +301,30 @@ def test_an_image_set_comes_out_as_it_was_with_its_masks(tmp_path, channels):
     write_image_set(tmp_path / "channels.zip", stack, replace(chosen.legend, channels=("a", "b")))
     with pytest.raises(InputError, match="2 channels, where grey or RGB is expected"):
         prepare(chosen_settings, raw=[tmp_path / "channels.zip"], **files)
+
+
+def test_an_image_set_is_opened_a_few_times_however_many_images_it_has(tmp_path, monkeypatch):
+    rng, opened = np.random.default_rng(0), []
+    rows = [
+        (
+            {"image": f"{n:02d}.png", "label": ("sick", "well")[n % 2], "patient": f"p{n}"},
+            rng.integers(0, 256, (16, 12), np.uint8),
+            np.where(rng.random((16, 12)) > 0.5, 255, 0),
+        )
+        for n in range(50)
+    ]
+    write_image_set(tmp_path / "given.zip", rows)
+
+    class Counting(zipfile.ZipFile):
+        def __init__(self, file, *arguments, **options):
+            opened.append(str(file))
+            super().__init__(file, *arguments, **options)
+
+    monkeypatch.setattr(zipfile, "ZipFile", Counting)
+    files = {"images": tmp_path / "out.zip", "rejects": tmp_path / "rejects.csv"}
+    prepare(settings(source="image_set", workers=4), raw=[tmp_path / "given.zip"], **files)
+    assert len(ImageSet(files["images"])) == 50
+    assert opened.count(str(tmp_path / "given.zip")) <= 2
 
 
 # ------------------------------------------------------------------------------------------------------ original masks

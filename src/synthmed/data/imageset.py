@@ -12,10 +12,12 @@ import csv
 import io
 import json
 import re
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -250,6 +252,18 @@ def _sort_entries(path: Path) -> None:
             ordered.unlink(missing_ok=True)
 
 
+class _Shared:
+    """An open archive that several threads read: zipfile counts its readers without a lock."""
+
+    def __init__(self, archive: zipfile.ZipFile):
+        self._archive, self._lock = archive, threading.Lock()
+
+    def read(self, name: str) -> bytes:
+        """Bytes of one member."""
+        with self._lock:
+            return self._archive.read(name)
+
+
 class ImageSet(Sequence):
     """An image set opened for reading. `set[i]` are the pixels of image i, in the order of the manifest (by name).
 
@@ -299,7 +313,7 @@ class ImageSet(Sequence):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def _decode(self, archive: zipfile.ZipFile, name: str, modes: tuple[str, ...]) -> np.ndarray:
+    def _decode(self, archive: zipfile.ZipFile | _Shared, name: str, modes: tuple[str, ...]) -> np.ndarray:
         try:
             with Image.open(io.BytesIO(archive.read(name))) as image:
                 mode, pixels = image.mode, np.asarray(image)
@@ -309,14 +323,14 @@ class ImageSet(Sequence):
             raise InputError(f"{self.path}: {name} has the mode {mode}, not {' or '.join(modes)}; make the set again")
         return pixels
 
-    def _image(self, archive: zipfile.ZipFile, row: Mapping[str, str]) -> np.ndarray:
+    def _image(self, archive: zipfile.ZipFile | _Shared, row: Mapping[str, str]) -> np.ndarray:
         modes = ("L", "RGB") if self.legend.channels is None else ("L",)
         parts = [self._decode(archive, name, modes) for name in image_files(row, self.legend)]
         if len({part.shape for part in parts}) > 1:
             raise InputError(f"{self.path}: the channels of {row['image']!r} have different sizes; make the set again")
         return np.dstack(parts) if len(parts) > 1 or parts[0].ndim == 2 else parts[0]
 
-    def _mask(self, archive: zipfile.ZipFile, row: Mapping[str, str]) -> np.ndarray:
+    def _mask(self, archive: zipfile.ZipFile | _Shared, row: Mapping[str, str]) -> np.ndarray:
         mask = self._decode(archive, f"masks/{row['mask']}", ("L", "I;16"))
         if unknown := self.legend.unknown(mask):
             raise InputError(
@@ -325,7 +339,7 @@ class ImageSet(Sequence):
             )
         return mask
 
-    def _decoded(self, archive: zipfile.ZipFile, index: int) -> tuple[np.ndarray, ...]:
+    def _decoded(self, archive: zipfile.ZipFile | _Shared, index: int) -> tuple[np.ndarray, ...]:
         row = self.rows[index]
         pixels = self._image(archive, row)
         if not row["mask"]:
@@ -345,7 +359,18 @@ class ImageSet(Sequence):
     def decoder(self) -> Callable[[int], tuple[np.ndarray, ...]]:
         """A function from a position to (pixels,), or (pixels, mask) where there is a mask, for many images: it keeps
         the archive open. Several threads may call it at the same time."""
-        return partial(self._decoded, zipfile.ZipFile(self.path))
+        return partial(self._decoded, _Shared(zipfile.ZipFile(self.path)))
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Callable[[int], np.ndarray], Callable[[int], np.ndarray]]]:
+        """Two functions from a position: to its pixels, and to its mask, for who needs one without the other. The
+        archive is open inside the `with` block; several threads may call them at the same time."""
+        with zipfile.ZipFile(self.path) as archive:
+            shared = _Shared(archive)
+            yield (
+                lambda index: self._image(shared, self.rows[index]),
+                lambda index: self._mask(shared, self.rows[index]),
+            )
 
     def _stack(self, read: Callable[[zipfile.ZipFile, Mapping[str, str]], np.ndarray]) -> np.ndarray:
         def part(chunk: list[dict[str, str]]) -> list[np.ndarray]:
