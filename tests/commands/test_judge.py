@@ -1,14 +1,17 @@
 """Two folders of a user become settings: what they hold, what follows from the numbers, and what is refused."""
 
 import json
+import struct
 import subprocess
+import unicodedata
+import zlib
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from made_up_images import image_set
 from synthmed.commands import judge as module
@@ -121,6 +124,36 @@ def test_colour_is_seen_and_grey_saved_as_colour_is_grey(tmp_path):
     for path in (tmp_path / "g").rglob("*.png"):
         Image.open(path).convert("RGB").save(path)
     assert channels_of(look(tmp_path / "g", "real", None)) == 1
+
+
+def test_colour_is_looked_for_in_images_of_every_class(tmp_path):
+    folder_of(tmp_path / "f", {"a": 40})
+    folder_of(tmp_path / "f" / "more", {"b": 40}, colour=True)
+    (tmp_path / "f" / "more" / "b").rename(tmp_path / "f" / "b")
+    assert channels_of(look(tmp_path / "f", "real", None)) == 3
+
+
+def test_images_that_the_preparation_reads_or_passes_over_do_not_stop_the_look(tmp_path):
+    folder_of(tmp_path / "f", {"a": 3, "b": 3})
+    note = PngImagePlugin.PngInfo()
+    note.add_text("History", "x" * 2_000_000, zip=True)
+    first, second, third = sorted((tmp_path / "f" / "a").iterdir())
+    Image.fromarray(np.eye(24, dtype=np.uint8)).save(first, pnginfo=note)
+    header = b"IHDR" + struct.pack(">LLBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    parts = [struct.pack(">L", 13) + header, b"\0\0\0\0IDAT"]
+    second.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + b"".join(part + struct.pack(">L", zlib.crc32(part[4:])) for part in parts)
+    )
+    third.write_bytes(b"no picture")
+    assert channels_of(look(tmp_path / "f", "real", None)) == 1
+
+
+def test_files_are_found_however_their_accents_are_written(tmp_path, ran):
+    for name in ("real", "more", "synthetic"):
+        folder_of(tmp_path / name, {"0": 40, "Läsion": 40}, prefix=unicodedata.normalize("NFD", "Müller"))
+        (tmp_path / name / "Läsion").rename(tmp_path / name / unicodedata.normalize("NFD", "Läsion"))
+    folder = judge(**given(tmp_path, test=tmp_path / "more"))
+    assert len(list((folder / "input").rglob("*.png"))) == 160
 
 
 def test_the_positive_class_is_the_one_that_is_not_called_healthy():

@@ -213,6 +213,12 @@ def test_masks_that_cannot_be_told_are_rejected(settings, contents, words):
         read(settings, *contents)
 
 
+def test_a_mask_that_would_fill_memory_is_rejected(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16)
+    with pytest.raises(Rejected, match="its mask: too large"):
+        read(LESION, encoded(values()))
+
+
 def test_a_palette_is_a_mask_of_colours():
     picture = Image.fromarray(values((0, 0, 1), (1, 1, 2)), "P")
     picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])

@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-
 import synthmed
 from synthmed.core.errors import InputError
 from synthmed.core.files import dump_json, user_path, write_text
 from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet
 from synthmed.data.sources import folder as folders
+from synthmed.data.sources.user_folder import UserFolder
+from synthmed.prepare.common import decode
+from synthmed.prepare.rejected import Rejected
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,8 @@ VALIDATION, TEST = 0.15, 0.4
 """Shares of the real patients for validation, and for the test where no test images are given."""
 FEWEST = 4
 """Test images of a class below which nothing can be said."""
+LOOKED_AT = 20
+"""Images, to see whether they are coloured."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,13 @@ class Given:
     """What a folder, CSV or image set of the user holds.
 
     path: as the user named it; dataset: an entry of `datasets` in the settings; rows: of each image label, patient, and
-    its file below `folder`; folder: None for an image set.
+    its file in `folder`; folder: None for an image set.
     """
 
     path: Path
     dataset: dict[str, Any]
     rows: list[dict[str, str]]
-    folder: Path | None
+    folder: UserFolder | None
 
     @property
     def counts(self) -> Counter[str]:
@@ -146,7 +148,7 @@ def look(path: Path, name: str, patient_pattern: str | None) -> Given:
             f"{path}: no images in sub-folders; each class needs a sub-folder with its images "
             f"({' '.join(folders.ENDINGS)}), or give a CSV"
         )
-    return Given(path, {"source": "folder", "provider": "folder", "options": options, "pool": None}, rows, found.path)
+    return Given(path, {"source": "folder", "provider": "folder", "options": options, "pool": None}, rows, found)
 
 
 def columns_of(table: Path) -> dict[str, Any]:
@@ -188,19 +190,22 @@ def positive_of(classes: Sequence[str], chosen: str | None) -> str:
 
 
 def channels_of(given: Given) -> int:
-    """3 where any of the first twenty images is coloured, else 1. Raises InputError on an image that cannot be read."""
+    """3 where any of LOOKED_AT images, spread over all of them, is coloured, else 1. Those that the preparation would
+    reject are passed over; raises InputError when it would reject all of them, or one cannot be opened."""
     if given.folder is None:
         return ImageSet(given.path)[0].shape[2]
-    for row in given.rows[:20]:
+    refused = []
+    rows = given.rows[:: -(-len(given.rows) // LOOKED_AT)]
+    for row in rows:
         try:
-            with Image.open(given.folder / row["file"]) as picture:
-                if picture.mode in ("RGB", "RGBA", "P", "CMYK"):
-                    pixels = np.asarray(picture.convert("RGB"))
-                    if (pixels != pixels[:, :, :1]).any():
-                        return 3
-        except (OSError, UnidentifiedImageError) as error:
-            where = given.folder / row["file"]
-            raise InputError(f"{where}: not a readable image ({error}); repair or remove it") from error
+            pixels = decode(given.folder.read(row["file"]), 3)
+        except Rejected as reason:
+            refused.append(f"{given.folder.path_of(row['file'])}: not a readable image ({reason})")
+        else:
+            if (pixels != pixels[:, :, :1]).any():
+                return 3
+    if len(refused) == len(rows):
+        raise InputError(f"{refused[0]}, nor is any of the {len(rows)} that were looked at; repair or remove them")
     return 1
 
 
@@ -215,10 +220,11 @@ def together(real: Given, test: Given, folder: Path) -> dict[str, Any]:
             target = table.parent / part / row["file"]
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
+                path = given.folder.path_of(row["file"])
                 try:
-                    os.link(given.folder / row["file"], target)
+                    os.link(path, target)
                 except OSError:
-                    shutil.copyfile(given.folder / row["file"], target)
+                    shutil.copyfile(path, target)
             patient = row["patient"] or f"{part}/{row['file']}"
             lines.append([f"{part}/{row['file']}", row["label"], patient, part])
     with open(table, "w", newline="", encoding="utf-8") as handle:

@@ -142,6 +142,8 @@ def _read(content: bytes | np.ndarray, marks: bool) -> _File:
             pixels = np.asarray(upright if upright.mode in ("1", "L") or upright.mode[0] in "IF" else _rgb(upright))
     except Image.UnidentifiedImageError as error:
         raise Rejected("not an image") from error
+    except Image.DecompressionBombError as error:
+        raise Rejected(f"too large: {error}") from error
     except DAMAGED as error:
         raise Rejected(f"truncated or damaged: {error}") from error
     if lossy and not marks:
