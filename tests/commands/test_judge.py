@@ -17,6 +17,8 @@ from made_up_images import image_set
 from synthmed.commands import judge as module
 from synthmed.commands.judge import channels_of, columns_of, judge, look, pipeline, positive_of, settings
 from synthmed.core.errors import InputError
+from synthmed.data import sources
+from synthmed.data.fetch import FetchSettings, fetch
 
 
 def folder_of(path, counts, *, colour=False, prefix="p"):
@@ -96,8 +98,23 @@ def test_real_test_images_are_the_test_part(tmp_path, ran):
         ("0", "train"): 40, ("1", "train"): 40, ("0", "test"): 10, ("1", "test"): 10,
     }  # fmt: skip
     assert all((folder / "input" / line[0]).is_file() for line in lines)
-    assert not {line[2] for line in lines if line[3] == "train"} & {line[2] for line in lines if line[3] == "test"}
+    assert {line[2] for line in lines} == {""}
+    assert ran["datasets"]["real"]["options"]["csv"]["patient"] is None
     assert judge(**given(tmp_path, test=tmp_path / "more", folder=tmp_path / "again", out=tmp_path / "b.html"))
+
+
+@pytest.mark.parametrize(("pattern", "known"), [(None, [False]), ("(p[0-9]+)_", [True])])
+def test_patients_are_known_where_somebody_names_them(tmp_path, ran, pattern, known):
+    for name, prefix in (("real", "p1"), ("more", "p2"), ("synthetic", "p")):
+        folder_of(tmp_path / name, {"0": 40, "1": 40}, prefix=prefix)
+    judge(**given(tmp_path, test=tmp_path / "more", patient_pattern=pattern))
+    raw = [tmp_path / "folder.zip"]
+    entry = ran["datasets"]["real"]
+    fetch(FetchSettings(entry["source"], entry["provider"], entry["options"]), raw=raw)
+    with sources.load("folder").read(raw) as images:
+        assert len(images) == 160
+        assert sorted({image.patient_known for image in images}) == known
+        assert {image.split for image in images} == {"train", "test"}
 
 
 def test_csv_and_image_sets_are_understood(tmp_path):

@@ -210,7 +210,8 @@ def channels_of(given: Given) -> int:
 
 
 def together(real: Given, test: Given, folder: Path) -> dict[str, Any]:
-    """A data set of both, with the part of each image: its files are linked (else copied) below `folder`/input."""
+    """A data set of both, with the part of each image: its files are linked (else copied) below `folder`/input. Where
+    nobody says who the patients are it names none."""
     table = folder / "input" / "images.csv"
     lines = []
     for part, given in (("train", real), ("test", test)):
@@ -225,11 +226,11 @@ def together(real: Given, test: Given, folder: Path) -> dict[str, Any]:
                     os.link(path, target)
                 except OSError:
                     shutil.copyfile(path, target)
-            patient = row["patient"] or f"{part}/{row['file']}"
-            lines.append([f"{part}/{row['file']}", row["label"], patient, part])
+            lines.append([f"{part}/{row['file']}", row["label"], row["patient"], part])
     with open(table, "w", newline="", encoding="utf-8") as handle:
         csv.writer(handle, lineterminator="\n").writerows([["file", "label", "patient", "split"], *lines])
-    columns = {"file": "file", "label": "label", "patient": "patient", "split": "split", "mask": None, "keep": []}
+    patient = "patient" if any(row["patient"] for given in (real, test) for row in given.rows) else None
+    columns = {"file": "file", "label": "label", "patient": patient, "split": "split", "mask": None, "keep": []}
     listed = {"name": table.name, **columns}
     options = {"path": str(table.parent), "name": "real", "csv": listed, "patient_pattern": None}
     return {"source": "folder", "provider": "folder", "options": options, "pool": None}
