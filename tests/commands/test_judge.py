@@ -117,6 +117,25 @@ def test_patients_are_known_where_somebody_names_them(tmp_path, ran, pattern, kn
         assert {image.split for image in images} == {"train", "test"}
 
 
+def test_a_pattern_of_patients_that_serves_nothing_is_refused_and_one_that_serves_some_told(tmp_path, ran, caplog):
+    for name in ("real", "more", "synthetic"):
+        folder_of(tmp_path / name, {"0": 40, "1": 40})
+        files = [path.relative_to(tmp_path / name) for path in sorted((tmp_path / name).rglob("*.png"))]
+        rows = "".join(f"{file},{file.parent}\n" for file in files)
+        (tmp_path / name / "list.csv").write_text(f"path,class\n{rows}")
+    table, more = tmp_path / "real" / "list.csv", tmp_path / "more" / "list.csv"
+    said = r"real/list\.csv \(--real\): --patient-pattern is for class sub-folders; give the table a column patient"
+    for changes in ({"real": table}, {"real": table, "test": more}):
+        with pytest.raises(InputError, match=said):
+            judge(**given(tmp_path, patient_pattern="(p[0-9]+)_", **changes))
+    assert not ran
+    caplog.set_level("INFO")
+    judge(**given(tmp_path, patient_pattern="(p[0-9]+)_", test=more))
+    assert "more/list.csv (--test): --patient-pattern is for class sub-folders" in caplog.text
+    assert "more/list.csv: file is column 'path', label is column 'class', no column of the patient" in caplog.text
+    assert "(--real): --patient-pattern" not in caplog.text
+
+
 def test_csv_and_image_sets_are_understood(tmp_path):
     folder_of(tmp_path / "films", {"a": 3, "b": 3})
     rows = [f"a/p{n // 2:03d}_{n}.png,benign,{n}\n" for n in range(3)]

@@ -73,6 +73,11 @@ class Given:
     def counts(self) -> Counter[str]:
         return Counter(row["label"] for row in self.rows)
 
+    @property
+    def has_class_folders(self) -> bool:
+        """Whether sub-folders are the classes, and no table lists the images."""
+        return self.folder is not None and self.dataset["options"]["csv"] is None
+
 
 def judge(
     *,
@@ -90,18 +95,21 @@ def judge(
 
     real, synthetic: class sub-folders, a CSV (see COLUMNS), or an image set (.zip). test: real images that are kept for
     testing; None: two fifths of `real`, by patient. folder: of the run, default `<out stem>-run` beside `out`.
-    patient_pattern: regular expression whose first group is the patient in a file name, for class sub-folders.
+    patient_pattern: regular expression whose first group is the patient in a file name, for class sub-folders of real
+    images.
     positive: the class of sensitivity, default see `positive_of`. size: height and width in pixels at which all is
     judged. cores: processors.
 
     Raises InputError, naming the folder, when one holds no images or one class, classes differ, there are too few
-    images, or the run stops.
+    images, a pattern of patients serves none of the real images, or the run stops.
     """
     sources = {"--real": look(real, "real", patient_pattern), "--synthetic": look(synthetic, "synthetic", None)}
     if test is not None:
         sources["--test"] = look(test, "test", patient_pattern)
     classes = sorted(sources["--real"].counts)
     check_classes(sources, classes)
+    if patient_pattern is not None:
+        check_pattern(sources)
     folder = Path(folder or out.with_name(f"{out.stem}-run")).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     held_out = sources.get("--test")
@@ -160,7 +168,21 @@ def columns_of(table: Path) -> dict[str, Any]:
         found[what] = next((cell for name in names for cell in header if cell.lower() == name), None)
         if found[what] is None and what != "patient":
             raise InputError(f"{table}: no column of the {what}; call it one of {list(names)} (it has {header})")
+    said = [f"{what} is column {column!r}" if column else f"no column of the {what}" for what, column in found.items()]
+    logger.info("%s: %s", table, ", ".join(said))
     return {"name": table.name, **found, "mask": None, "split": None, "keep": []}
+
+
+def check_pattern(sources: Mapping[str, Given]) -> None:
+    """Raise InputError where a pattern of patients finds no class sub-folders, for which it is; say which of the real
+    images it does not serve."""
+    asked = {option: sources[option] for option in ("--real", "--test") if option in sources}
+    unserved = {option: given for option, given in asked.items() if not given.has_class_folders}
+    for option, given in unserved.items():
+        said = f"{given.path} ({option}): --patient-pattern is for class sub-folders; give the table a column patient"
+        if len(unserved) == len(asked):
+            raise InputError(said)
+        logger.warning("%s", said)
 
 
 def check_classes(sources: Mapping[str, Given], classes: Sequence[str]) -> None:
