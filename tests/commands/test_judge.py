@@ -1,6 +1,8 @@
 """Two folders of a user become settings: what they hold, what follows from the numbers, and what is refused."""
 
 import json
+import os
+import shutil
 import struct
 import subprocess
 import unicodedata
@@ -19,6 +21,7 @@ from synthmed.commands.judge import channels_of, columns_of, judge, look, pipeli
 from synthmed.core.errors import InputError
 from synthmed.data import sources
 from synthmed.data.fetch import FetchSettings, fetch
+from synthmed.data.imageset import ImageSet
 
 
 def folder_of(path, counts, *, colour=False, prefix="p"):
@@ -33,12 +36,15 @@ def folder_of(path, counts, *, colour=False, prefix="p"):
 
 @pytest.fixture
 def ran(monkeypatch):
-    """What the pipeline would have been given; it writes a report."""
+    """What the pipeline would have been given; it packs the data sets that it shall, and writes a report."""
     found = {}
 
-    def run(folder, cores):
-        found.update(json.loads((folder / "judge.json").read_text()), folder=folder, cores=cores)
-        (folder / "results" / "judge").mkdir(parents=True)
+    def run(folder, cores, anew):
+        found.update(json.loads((folder / "judge.json").read_text()), folder=folder, cores=cores, anew=anew)
+        for name in anew:
+            (folder / "data" / name / "raw").mkdir(parents=True, exist_ok=True)
+            (folder / "data" / name / "raw" / "folder.zip").write_bytes(b"")
+        (folder / "results" / "judge").mkdir(parents=True, exist_ok=True)
         (folder / "results" / "judge" / "report.html").write_text("the report")
 
     monkeypatch.setattr(module, "run", run)
@@ -101,6 +107,76 @@ def test_real_test_images_are_the_test_part(tmp_path, ran):
     assert {line[2] for line in lines} == {""}
     assert ran["datasets"]["real"]["options"]["csv"]["patient"] is None
     assert judge(**given(tmp_path, test=tmp_path / "more", folder=tmp_path / "again", out=tmp_path / "b.html"))
+
+
+def test_a_second_run_packs_what_changed_anew(tmp_path, ran):
+    folder_of(tmp_path / "real", {"0": 40, "1": 40})
+    folder_of(tmp_path / "synthetic", {"0": 40, "1": 40})
+    both, image = ["real", "synthetic"], tmp_path / "real" / "0" / "p000_0.png"
+    for change, anew in (
+        (lambda: None, both),
+        (lambda: None, []),
+        (lambda: os.utime(image, ns=(1, 1)), ["real"]),
+        (image.unlink, ["real"]),
+        (
+            lambda: shutil.rmtree(tmp_path / "synthetic") or folder_of(tmp_path / "synthetic", {"0": 40, "1": 41}),
+            ["synthetic"],
+        ),
+        (lambda: (tmp_path / "out-run" / "given.json").unlink(), both),  # a folder of a version that wrote none
+        (lambda: (tmp_path / "out-run/data/real/raw/folder.zip").unlink(), ["real"]),  # stopped before it was packed
+    ):
+        change()
+        judge(**given(tmp_path))
+        assert ran["anew"] == anew
+
+
+def test_a_second_run_with_other_folders_judges_these(tmp_path, ran):
+    for name in ("real", "more", "real2", "more2", "synthetic"):
+        folder_of(tmp_path / name, {"0": 40, "1": 40}, prefix=name[-1])
+    judge(**given(tmp_path, test=tmp_path / "more"))
+    folder = judge(**given(tmp_path, real=tmp_path / "real2", test=tmp_path / "more2"))
+    assert ran["anew"] == ["real"]
+    assert {path.name[0] for path in (folder / "input").rglob("*.png")} == {"2"}
+    image = min((tmp_path / "more2" / "0").iterdir())
+    Image.new("L", (20, 24), 99).save(image)
+    judge(**given(tmp_path, real=tmp_path / "real2", test=tmp_path / "more2"))
+    assert ran["anew"] == ["real"]
+    assert (folder / "input" / "test" / "0" / image.name).read_bytes() == image.read_bytes()
+    judge(**given(tmp_path, real=tmp_path / "real2", test=tmp_path / "more2"))
+    assert ran["anew"] == []
+
+
+@pytest.mark.workflow
+def test_other_images_of_a_second_run_arrive_in_the_image_set(tmp_path, monkeypatch):
+    """Snakemake itself fetches nothing where only what was made of the raw files is left."""
+    for name in ("real", "more", "real2", "more2", "synthetic"):
+        folder_of(tmp_path / name, {"0": 30, "1": 30}, prefix=name[-1])
+
+    def run(folder, cores, anew):
+        report = folder / "results" / "judge" / "report.html"
+        report.unlink(missing_ok=True)
+        *command, _, _ = pipeline(folder, cores, anew)
+        done = subprocess.run([*command, "--", "results/judge/images/raw.zip"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        report.write_text("the report")
+
+    monkeypatch.setattr(module, "run", run)
+    for real, test in (("real", "more"), ("real2", "more2")):
+        folder = judge(**given(tmp_path, real=tmp_path / real, test=tmp_path / test))
+        images = ImageSet(folder / "results" / "judge" / "images" / "raw.zip")
+        assert len(images) == 120
+        assert {name.split("_")[2][0] for name in images.column("image")} == {real[-1], test[-1]}
+
+
+def test_a_folder_that_no_judge_made_is_not_emptied(tmp_path, ran):
+    folder_of(tmp_path / "input" / "train", {"0": 40, "1": 40})
+    for name in ("real", "more", "synthetic"):
+        folder_of(tmp_path / name, {"0": 40, "1": 40})
+    with pytest.raises(InputError, match=r"input: this is no folder of an earlier `judge`; give another --folder"):
+        judge(**given(tmp_path, test=tmp_path / "more", folder=tmp_path))
+    with pytest.raises(InputError, match=r"input: holds images that were given"):
+        judge(**given(tmp_path, real=tmp_path / "input" / "train", test=tmp_path / "more", folder=tmp_path))
+    assert len(list((tmp_path / "input").rglob("*.png"))) == 80
 
 
 @pytest.mark.parametrize(("pattern", "known"), [(None, [False]), ("(p[0-9]+)_", [True])])
