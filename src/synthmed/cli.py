@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--test", type=Path, help="real images kept for testing (default: 40 %% of --real, by patient)")
     judge.add_argument("--out", type=Path, required=True, metavar="HTML", help="the report to write")
     judge.add_argument("--folder", type=Path, help="folder of the run, which is left (default: beside the report)")
-    judge.add_argument("--patient-pattern", metavar="REGEX", help="its first group is the patient in a file name")
+    judge.add_argument(
+        "--patient-pattern", metavar="REGEX", help="its first group is the patient in a file name (class sub-folders)"
+    )
     judge.add_argument("--positive", help="the class of sensitivity (default: of two the one not called healthy)")
     judge.add_argument("--size", type=int, default=64, help="pixels a side at which all is judged (default 64)")
     judge.add_argument("--cores", type=int, default=2)

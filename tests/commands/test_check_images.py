@@ -1,5 +1,7 @@
 import io
+import struct
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -192,8 +194,41 @@ def test_files_that_are_no_image_set(tmp_path):
     assert check(tmp_path / "columns.zip") == ["manifest.csv: no column mask, patient, split, source"]
 
 
+def test_a_manifest_of_a_spreadsheet_begins_with_a_mark_and_is_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("manifest.csv", f"\ufeff{HEAD}\na.png,a,,p,,\nb.png,b,,q,,\n")
+        archive.writestr("images/a.png", GREY)
+        archive.writestr("images/b.png", GREY)
+    assert check(tmp_path / "set.zip") == []
+
+
+@pytest.mark.parametrize(("at", "value", "said"), [(8, 1, "encrypted, password required"), (10, 99, "compression")])
+@pytest.mark.parametrize("which", ["manifest.csv", "images/a.png"])
+def test_archives_with_a_password_or_of_an_unknown_method_are_told(tmp_path, at, value, said, which):
+    lines = ["a.png,a,,p,,", "b.png,b,,q,,"]
+    path = made_by_hand(tmp_path / "set.zip", lines, {"images/a.png": GREY, "images/b.png": GREY})
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(which.encode()) - 46  # in the directory, behind the entry's 46 fixed bytes
+    assert content[entry : entry + 4] == b"PK\x01\x02"
+    content[entry + at : entry + at + 2] = struct.pack("<H", value)
+    path.write_bytes(content)
+    (problem,) = check(path)
+    assert problem.startswith(f"{which}: cannot be ")
+    assert said in problem
+
+
+def test_an_image_that_would_fill_memory_is_told(tmp_path):
+    header = b"IHDR" + struct.pack(">LLBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    huge = b"\x89PNG\r\n\x1a\n" + struct.pack(">L", 13) + header + struct.pack(">L", zlib.crc32(header))
+    huge += bytes(4) + b"IDAT" + struct.pack(">L", zlib.crc32(b"IDAT"))
+    files = {"images/a.png": huge, "images/b.png": GREY}
+    (problem,) = check(made_by_hand(tmp_path / "set.zip", ["a.png,a,,p,,", "b.png,b,,q,,"], files))
+    assert problem.startswith("images/a.png: cannot be decoded (Image size (3600000000 pixels) exceeds limit")
+
+
 def test_what_the_check_lists_stops_the_reader_where_it_would_mislead(tmp_path):
-    for lines in (["gone.png,a,,p,,"], ["a.png,a,,p,,", "a.png,b,,p,,"], ["a.png,a,gone.png,p,,"]):
+    unquoted = ["a.png,a,,Doe, J,,"]
+    for lines in (["gone.png,a,,p,,"], ["a.png,a,,p,,", "a.png,b,,p,,"], ["a.png,a,gone.png,p,,"], unquoted):
         path = made_by_hand(tmp_path / "set.zip", lines, {"images/a.png": GREY})
         assert check(path)
         with pytest.raises(InputError, match=r"set\.zip"):

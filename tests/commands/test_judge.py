@@ -1,19 +1,27 @@
 """Two folders of a user become settings: what they hold, what follows from the numbers, and what is refused."""
 
 import json
+import os
+import shutil
+import struct
 import subprocess
+import unicodedata
+import zlib
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from made_up_images import image_set
 from synthmed.commands import judge as module
 from synthmed.commands.judge import channels_of, columns_of, judge, look, pipeline, positive_of, settings
 from synthmed.core.errors import InputError
+from synthmed.data import sources
+from synthmed.data.fetch import FetchSettings, fetch
+from synthmed.data.imageset import ImageSet
 
 
 def folder_of(path, counts, *, colour=False, prefix="p"):
@@ -28,12 +36,15 @@ def folder_of(path, counts, *, colour=False, prefix="p"):
 
 @pytest.fixture
 def ran(monkeypatch):
-    """What the pipeline would have been given; it writes a report."""
+    """What the pipeline would have been given; it packs the data sets that it shall, and writes a report."""
     found = {}
 
-    def run(folder, cores):
-        found.update(json.loads((folder / "judge.json").read_text()), folder=folder, cores=cores)
-        (folder / "results" / "judge").mkdir(parents=True)
+    def run(folder, cores, anew):
+        found.update(json.loads((folder / "judge.json").read_text()), folder=folder, cores=cores, anew=anew)
+        for name in anew:
+            (folder / "data" / name / "raw").mkdir(parents=True, exist_ok=True)
+            (folder / "data" / name / "raw" / "folder.zip").write_bytes(b"")
+        (folder / "results" / "judge").mkdir(parents=True, exist_ok=True)
         (folder / "results" / "judge" / "report.html").write_text("the report")
 
     monkeypatch.setattr(module, "run", run)
@@ -93,8 +104,112 @@ def test_real_test_images_are_the_test_part(tmp_path, ran):
         ("0", "train"): 40, ("1", "train"): 40, ("0", "test"): 10, ("1", "test"): 10,
     }  # fmt: skip
     assert all((folder / "input" / line[0]).is_file() for line in lines)
-    assert not {line[2] for line in lines if line[3] == "train"} & {line[2] for line in lines if line[3] == "test"}
+    assert {line[2] for line in lines} == {""}
+    assert ran["datasets"]["real"]["options"]["csv"]["patient"] is None
     assert judge(**given(tmp_path, test=tmp_path / "more", folder=tmp_path / "again", out=tmp_path / "b.html"))
+
+
+def test_a_second_run_packs_what_changed_anew(tmp_path, ran):
+    folder_of(tmp_path / "real", {"0": 40, "1": 40})
+    folder_of(tmp_path / "synthetic", {"0": 40, "1": 40})
+    both, image = ["real", "synthetic"], tmp_path / "real" / "0" / "p000_0.png"
+    for change, anew in (
+        (lambda: None, both),
+        (lambda: None, []),
+        (lambda: os.utime(image, ns=(1, 1)), ["real"]),
+        (image.unlink, ["real"]),
+        (
+            lambda: shutil.rmtree(tmp_path / "synthetic") or folder_of(tmp_path / "synthetic", {"0": 40, "1": 41}),
+            ["synthetic"],
+        ),
+        (lambda: (tmp_path / "out-run" / "given.json").unlink(), both),  # a folder of a version that wrote none
+        (lambda: (tmp_path / "out-run/data/real/raw/folder.zip").unlink(), ["real"]),  # stopped before it was packed
+    ):
+        change()
+        judge(**given(tmp_path))
+        assert ran["anew"] == anew
+
+
+def test_a_second_run_with_other_folders_judges_these(tmp_path, ran):
+    for name in ("real", "more", "real2", "more2", "synthetic"):
+        folder_of(tmp_path / name, {"0": 40, "1": 40}, prefix=name[-1])
+    judge(**given(tmp_path, test=tmp_path / "more"))
+    folder = judge(**given(tmp_path, real=tmp_path / "real2", test=tmp_path / "more2"))
+    assert ran["anew"] == ["real"]
+    assert {path.name[0] for path in (folder / "input").rglob("*.png")} == {"2"}
+    image = min((tmp_path / "more2" / "0").iterdir())
+    Image.new("L", (20, 24), 99).save(image)
+    judge(**given(tmp_path, real=tmp_path / "real2", test=tmp_path / "more2"))
+    assert ran["anew"] == ["real"]
+    assert (folder / "input" / "test" / "0" / image.name).read_bytes() == image.read_bytes()
+    judge(**given(tmp_path, real=tmp_path / "real2", test=tmp_path / "more2"))
+    assert ran["anew"] == []
+
+
+@pytest.mark.workflow
+def test_other_images_of_a_second_run_arrive_in_the_image_set(tmp_path, monkeypatch):
+    """Snakemake itself fetches nothing where only what was made of the raw files is left."""
+    for name in ("real", "more", "real2", "more2", "synthetic"):
+        folder_of(tmp_path / name, {"0": 30, "1": 30}, prefix=name[-1])
+
+    def run(folder, cores, anew):
+        report = folder / "results" / "judge" / "report.html"
+        report.unlink(missing_ok=True)
+        *command, _, _ = pipeline(folder, cores, anew)
+        done = subprocess.run([*command, "--", "results/judge/images/raw.zip"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        report.write_text("the report")
+
+    monkeypatch.setattr(module, "run", run)
+    for real, test in (("real", "more"), ("real2", "more2")):
+        folder = judge(**given(tmp_path, real=tmp_path / real, test=tmp_path / test))
+        images = ImageSet(folder / "results" / "judge" / "images" / "raw.zip")
+        assert len(images) == 120
+        assert {name.split("_")[2][0] for name in images.column("image")} == {real[-1], test[-1]}
+
+
+def test_a_folder_that_no_judge_made_is_not_emptied(tmp_path, ran):
+    folder_of(tmp_path / "input" / "train", {"0": 40, "1": 40})
+    for name in ("real", "more", "synthetic"):
+        folder_of(tmp_path / name, {"0": 40, "1": 40})
+    with pytest.raises(InputError, match=r"input: this is no folder of an earlier `judge`; give another --folder"):
+        judge(**given(tmp_path, test=tmp_path / "more", folder=tmp_path))
+    with pytest.raises(InputError, match=r"input: holds images that were given"):
+        judge(**given(tmp_path, real=tmp_path / "input" / "train", test=tmp_path / "more", folder=tmp_path))
+    assert len(list((tmp_path / "input").rglob("*.png"))) == 80
+
+
+@pytest.mark.parametrize(("pattern", "known"), [(None, [False]), ("(p[0-9]+)_", [True])])
+def test_patients_are_known_where_somebody_names_them(tmp_path, ran, pattern, known):
+    for name, prefix in (("real", "p1"), ("more", "p2"), ("synthetic", "p")):
+        folder_of(tmp_path / name, {"0": 40, "1": 40}, prefix=prefix)
+    judge(**given(tmp_path, test=tmp_path / "more", patient_pattern=pattern))
+    raw = [tmp_path / "folder.zip"]
+    entry = ran["datasets"]["real"]
+    fetch(FetchSettings(entry["source"], entry["provider"], entry["options"]), raw=raw)
+    with sources.load("folder").read(raw) as images:
+        assert len(images) == 160
+        assert sorted({image.patient_known for image in images}) == known
+        assert {image.split for image in images} == {"train", "test"}
+
+
+def test_a_pattern_of_patients_that_serves_nothing_is_refused_and_one_that_serves_some_told(tmp_path, ran, caplog):
+    for name in ("real", "more", "synthetic"):
+        folder_of(tmp_path / name, {"0": 40, "1": 40})
+        files = [path.relative_to(tmp_path / name) for path in sorted((tmp_path / name).rglob("*.png"))]
+        rows = "".join(f"{file},{file.parent}\n" for file in files)
+        (tmp_path / name / "list.csv").write_text(f"path,class\n{rows}")
+    table, more = tmp_path / "real" / "list.csv", tmp_path / "more" / "list.csv"
+    said = r"real/list\.csv \(--real\): --patient-pattern is for class sub-folders; give the table a column patient"
+    for changes in ({"real": table}, {"real": table, "test": more}):
+        with pytest.raises(InputError, match=said):
+            judge(**given(tmp_path, patient_pattern="(p[0-9]+)_", **changes))
+    assert not ran
+    caplog.set_level("INFO")
+    judge(**given(tmp_path, patient_pattern="(p[0-9]+)_", test=more))
+    assert "more/list.csv (--test): --patient-pattern is for class sub-folders" in caplog.text
+    assert "more/list.csv: file is column 'path', label is column 'class', no column of the patient" in caplog.text
+    assert "(--real): --patient-pattern" not in caplog.text
 
 
 def test_csv_and_image_sets_are_understood(tmp_path):
@@ -121,6 +236,36 @@ def test_colour_is_seen_and_grey_saved_as_colour_is_grey(tmp_path):
     for path in (tmp_path / "g").rglob("*.png"):
         Image.open(path).convert("RGB").save(path)
     assert channels_of(look(tmp_path / "g", "real", None)) == 1
+
+
+def test_colour_is_looked_for_in_images_of_every_class(tmp_path):
+    folder_of(tmp_path / "f", {"a": 40})
+    folder_of(tmp_path / "f" / "more", {"b": 40}, colour=True)
+    (tmp_path / "f" / "more" / "b").rename(tmp_path / "f" / "b")
+    assert channels_of(look(tmp_path / "f", "real", None)) == 3
+
+
+def test_images_that_the_preparation_reads_or_passes_over_do_not_stop_the_look(tmp_path):
+    folder_of(tmp_path / "f", {"a": 3, "b": 3})
+    note = PngImagePlugin.PngInfo()
+    note.add_text("History", "x" * 2_000_000, zip=True)
+    first, second, third = sorted((tmp_path / "f" / "a").iterdir())
+    Image.fromarray(np.eye(24, dtype=np.uint8)).save(first, pnginfo=note)
+    header = b"IHDR" + struct.pack(">LLBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    parts = [struct.pack(">L", 13) + header, b"\0\0\0\0IDAT"]
+    second.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + b"".join(part + struct.pack(">L", zlib.crc32(part[4:])) for part in parts)
+    )
+    third.write_bytes(b"no picture")
+    assert channels_of(look(tmp_path / "f", "real", None)) == 1
+
+
+def test_files_are_found_however_their_accents_are_written(tmp_path, ran):
+    for name in ("real", "more", "synthetic"):
+        folder_of(tmp_path / name, {"0": 40, "Läsion": 40}, prefix=unicodedata.normalize("NFD", "Müller"))
+        (tmp_path / name / "Läsion").rename(tmp_path / name / unicodedata.normalize("NFD", "Läsion"))
+    folder = judge(**given(tmp_path, test=tmp_path / "more"))
+    assert len(list((folder / "input").rglob("*.png"))) == 160
 
 
 def test_the_positive_class_is_the_one_that_is_not_called_healthy():

@@ -2,6 +2,7 @@
 
 import io
 import json
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -207,6 +208,21 @@ def test_a_folder_of_volumes(tmp_path):
             ("", "clinic", "affine"),
             ("x", "clinic", "affine"),
         ]
+
+
+def test_a_folder_of_a_series_is_found_however_it_is_written(tmp_path):
+    apart, together = (unicodedata.normalize(form, "Hübner") for form in ("NFD", "NFC"))
+    for name in (f"{apart}/1.dcm", "CT/vol1/1.dcm"):
+        (tmp_path / "mine" / name).parent.mkdir(parents=True)
+        (tmp_path / "mine" / name).write_bytes(b"one")
+    rows = f"{together},,\nCT\\vol1,,\n./a/,,\n"
+    with ct_folder.read(packed(tmp_path, rows, masks=[])) as volumes:
+        assert [one.name for one in volumes] == [together, "CT/vol1", "a"]
+        assert [[file.load() for file in one.files] for one in volumes] == [
+            [b"one"], [b"one"], [b"a/2.dcm", b"a/10.dcm"],
+        ]  # fmt: skip
+    with pytest.raises(InputError, match="line 3: 'a' stands in line 2 already"):
+        packed(tmp_path, "a,,\n./a,,\n", masks=[])
 
 
 def test_packing_twice_gives_the_same_bytes(tmp_path):

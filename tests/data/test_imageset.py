@@ -1,5 +1,7 @@
 import io
+import struct
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -156,11 +158,47 @@ HEAD = "image,label,mask,patient,split,source\n"
         (HEAD + "a.png,x,gone.png,p,,\n", r"names mask 'gone\.png'"),
         (HEAD, "lacks any row"),
         ("image,label\na.png,x\n", r"lacks \['mask', 'patient', 'split', 'source'\]"),
+        (HEAD + "a.png,x,,Doe, J,,\n", r"manifest\.csv, line 2: not as many cells as columns; .* in quotes"),
+        (HEAD + "a.png,x,,p\n", r"manifest\.csv, line 2: not as many cells as columns"),
     ],
 )
 def test_broken_manifests_are_named(tmp_path, text, message):
     with pytest.raises(InputError, match=r"set\.zip.*" + message):
         ImageSet(by_hand(tmp_path / "set.zip", text, {"images/a.png": encode_png(pictures(1)[0])}))
+
+
+def test_a_manifest_of_a_spreadsheet_begins_with_a_mark_and_is_read(tmp_path):
+    content = {"images/a.png": encode_png(pictures(1)[0])}
+    images = ImageSet(by_hand(tmp_path / "set.zip", "\ufeff" + HEAD + "a.png,x,,p,,\n", content))
+    assert images.column("image") == ["a.png"]
+
+
+def patched(path, at, value):
+    """The archive with the two bytes `at` of every entry of its directory set to `value`."""
+    content, entry = bytearray(path.read_bytes()), 0
+    while (entry := content.find(b"PK\x01\x02", entry + 1)) > 0:
+        content[entry + at : entry + at + 2] = struct.pack("<H", value)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(("at", "value", "said"), [(8, 1, "encrypted, password required"), (10, 99, "compression")])
+def test_archives_with_a_password_or_of_an_unknown_method_are_named(tmp_path, at, value, said):
+    path = by_hand(tmp_path / "set.zip", HEAD + "a.png,x,,p,,\n", {"images/a.png": encode_png(pictures(1)[0])})
+    opened = ImageSet(path)
+    patched(path, at, value)
+    with pytest.raises(InputError, match=rf"set\.zip: not a readable zip file \(.*{said}"):
+        ImageSet(path)
+    with pytest.raises(InputError, match=rf"set\.zip: images/a\.png cannot be decoded \(.*{said}"):
+        opened[0]
+
+
+def huge_png():
+    def chunk(kind, data):
+        return struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">LLBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
 def test_what_is_no_image_set_is_named(tmp_path):
@@ -175,7 +213,9 @@ def test_what_is_no_image_set_is_named(tmp_path):
         ImageSet(tmp_path / "empty.zip")
 
 
-@pytest.mark.parametrize("content", [b"no image", encode_png(RNG.integers(0, 256, (64, 64), dtype=np.uint8))[:900]])
+@pytest.mark.parametrize(
+    "content", [b"no image", encode_png(RNG.integers(0, 256, (64, 64), dtype=np.uint8))[:900], huge_png()]
+)
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path, content):
     path = by_hand(tmp_path / "set.zip", HEAD + "a.png,x,,p,,\n", {"images/a.png": content})
     with pytest.raises(InputError, match=r"set\.zip: images/a\.png cannot be decoded"):

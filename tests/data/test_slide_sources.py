@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import threading
+import unicodedata
 import urllib.parse
 from collections import Counter
 from functools import partial
@@ -276,6 +277,15 @@ def test_tables_that_cannot_be_used(folder, rows, words):
     (folder / "slides.csv").write_text(f"id,what,xml,who,mpp,site\n{rows}")
     with pytest.raises(InputError, match=words):
         fetched(folder / "raw", "slide_folder", "folder", of_folder(folder))
+
+
+def test_a_slide_is_found_however_its_accents_are_written(folder):
+    apart, together = (unicodedata.normalize(form, "Läsion") for form in ("NFD", "NFC"))
+    (folder / "b.tif").rename(folder / f"{apart}.tif")
+    (folder / "slides.csv").write_text(f"id,what,xml,who,mpp,site\n{together},healthy,,1,,\n", encoding="utf-8")
+    raw = fetched(folder / "raw", "slide_folder", "folder", of_folder(folder))
+    with sources.load("slide_folder").read(raw) as (slide,):
+        assert slide.path.samefile(folder / f"{apart}.tif")
 
 
 def test_formats_of_several_files_are_refused(folder):

@@ -32,7 +32,8 @@ def png(pixels):
 
 
 def tiff(pixels, order="<", planar=False, deflated=False, **more):
-    """A TIFF of one page and one strip a plane. pixels: (H, W, C); more: further tags of one short by number."""
+    """A TIFF of one page and one strip a plane. pixels: (H, W, C); more: further tags by number, of one short or a
+    list."""
     height, width, samples = pixels.shape
     kind = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
     stored = pixels.astype(pixels.dtype.newbyteorder(order))
@@ -40,7 +41,8 @@ def tiff(pixels, order="<", planar=False, deflated=False, **more):
     strips = [zlib.compress(strip) if deflated else strip for strip in strips]
     tags = {256: [width], 257: [height], 258: [8 * pixels.itemsize] * samples, 259: [8 if deflated else 1]}
     tags |= {262: [2 if samples > 2 else 1], 277: [samples], 278: [height], 284: [2 if planar else 1]}
-    tags |= {339: [kind] * samples, **{int(tag.removeprefix("tag_")): [value] for tag, value in more.items()}}
+    more = {int(tag.removeprefix("tag_")): value if isinstance(value, list) else [value] for tag, value in more.items()}
+    tags |= {339: [kind] * samples, **more}
     starts = np.cumsum([8, *map(len, strips)]).tolist()
     tags |= {273: starts[:-1], 279: [len(strip) for strip in strips]}
     at = starts[-1] + 2 + 12 * len(tags) + 4
@@ -87,6 +89,44 @@ def test_alpha_of_16_bits_is_laid_on_black_and_is_no_part_of_the_range():
         whole = decode(png(colour), channels)
         assert np.array_equal(found[5:], whole[5:])
         assert not found[:5].any()
+
+
+@pytest.mark.parametrize(("kind", "opaque"), [("u2", 2**16 - 1), ("i2", 2**15 - 1), ("u4", 2**32 - 1), ("f4", 1.0)])
+@pytest.mark.parametrize("tags", [{}, {"tag_338": 2}])
+def test_alpha_of_a_tiff_is_a_share_of_what_its_numbers_can_be(kind, opaque, tags):
+    alpha = np.full((SIDE, SIDE, 1), opaque).astype(kind)
+    alpha[:5], alpha[5:9] = 0, opaque / 2
+    colour = (COLOUR / 3900 if kind == "f4" else COLOUR).astype(kind)
+    found = decode(tiff(np.concatenate([colour, alpha], axis=2), **tags), 3)
+    whole = decode(tiff(colour), 3)
+    assert np.array_equal(found[9:], whole[9:])
+    assert not found[:5].any()
+    assert np.abs(found[5:9] - whole[5:9] / 2).max() <= 1.5
+
+
+def test_grey_with_alpha_of_floating_point_numbers():
+    grey = (GREY / 3900)[:, :, None].astype("f8")
+    found = decode(tiff(np.concatenate([grey, np.ones_like(grey)], axis=2), tag_338=2), 1)
+    assert np.array_equal(found, decode(tiff(grey), 1))
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
+@pytest.mark.parametrize(
+    ("stains", "tags"),
+    [
+        (2, {}),
+        (2, {"tag_338": 0}),
+        (3, {"tag_262": 1}),
+        (4, {"tag_262": 1}),
+        (4, {"tag_262": 1, "tag_338": [0, 0, 0]}),
+        (5, {"tag_262": 1, "tag_338": [0, 0, 0, 0]}),
+        (5, {"tag_338": [0, 2]}),
+    ],
+)
+def test_stains_are_not_taken_for_alpha(kind, stains, tags):
+    pixels = np.dstack([GREY + 40 * number for number in range(stains)]) // (16 if kind == "u1" else 1)
+    with pytest.raises(Rejected, match=f"{stains} channels that are no grey or RGB with alpha; save one of them, or"):
+        decode(tiff(pixels.astype(kind), **tags), 1)
 
 
 def test_planes_of_8_bits_are_not_touched():

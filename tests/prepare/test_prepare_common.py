@@ -3,12 +3,15 @@
 import io
 import struct
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed.prepare.common import Rejected, content_box, decode
+from synthmed.core.errors import InputError
+from synthmed.data.sources.raw_image import RawImage
+from synthmed.prepare.common import Rejected, content_box, decode, wanted
 
 RAMP = np.arange(0, 256, 8, dtype=np.uint8).reshape(4, 8)  # 0 ... 248
 
@@ -17,6 +20,42 @@ def encoded(image, kind="PNG", **options):
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+# ----------------------------------------------------------------------------------------------------- masks by name
+def listed(*files):
+    """The images of class folders, as a source lists them."""
+    found = [
+        RawImage(file, f"{number}", file.partition("/")[0], "", "", "", bytes, (), {})
+        for number, file in enumerate(files)
+    ]
+    return wanted(found, SimpleNamespace(source="folder", labels={image.label: image.label for image in found}))
+
+
+@pytest.mark.parametrize(
+    ("files", "first"),
+    [
+        (["COVID/images/C-1.png", "COVID/masks/C-1.png", "Normal/images/N-1.png"], "COVID/masks/C-1.png of COVID/im"),
+        (["images/x.png", "Masks/X_mask.PNG", "images/y.png"], "Masks/X_mask.PNG of images/x.png"),
+        (["sick/x.png", "sick/lung masks/deeper/x_seg.png"], "sick/lung masks/deeper/x_seg.png of sick/x.png"),
+        (["sick/scans/1/x.png", "sick/ground_truth/1/x.png"], "sick/ground_truth/1/x.png of sick/scans/1/x.png"),
+    ],
+)
+def test_masks_in_folders_of_their_own_are_not_taken_for_images(files, first):
+    with pytest.raises(InputError, match=rf"1 of {len(files)} images are masks of others by their names, .*{first}"):
+        listed(*files)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["normal/labels/x.png", "normal/y.png", "sick/x.png"],  # of another class, which has no folder of masks
+        ["with_mask/x.png", "without_mask/x.png"],
+        ["normal/unlabelled/x.png", "normal/x.png"],
+    ],
+)
+def test_images_in_folders_that_sound_like_masks_are_images_where_no_other_has_their_name(files):
+    assert len(listed(*files)) == len(files)
 
 
 # -------------------------------------------------------------------------------------------------------- conversion

@@ -3,6 +3,7 @@
 import csv
 import io
 import unicodedata
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -116,6 +117,32 @@ def test_a_border_is_cut_and_the_mask_with_it(tmp_path):
     assert (whole[index][:, :8] == 0).all()
     without, _ = run(tmp_path, files, "without", masks=None)
     assert set(without.column("mask")) == {""}
+
+
+def test_smooth_masks_are_counted_and_told(tmp_path, caplog):
+    disc = Image.fromarray(np.where(np.hypot(*np.mgrid[-20:20, -15:15]) < 9, 255, 0).astype(np.uint8))
+    smooth = disc.resize((60, 80)).resize((30, 40), Image.Resampling.BILINEAR)
+    run(tmp_path, GOOD | {"mask/0.png": encoded(smooth), "mask/1.png": encoded(disc)})
+    assert "images.zip: 2 masks have values between black and white" in caplog.text  # 0.png of both classes
+
+
+def test_a_mask_is_turned_as_its_image_or_refused(tmp_path):
+    rng, files = np.random.default_rng(0), dict(GOOD)
+    for orientation in (3, 6):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        pixels, mask = rng.integers(100, 120, (40, 80), np.uint8), np.zeros((40, 80), np.uint8)
+        pixels[:10, 40:], mask[:10, 40:] = 250, 255
+        for kind in ("png", "tiff"):
+            files[f"sick/{kind}{orientation}.{kind}"] = encoded(Image.fromarray(pixels), kind, exif=exif)
+            files[f"mask/{kind}{orientation}.{kind}"] = encoded(Image.fromarray(mask), kind)
+    images, rejects = run(tmp_path, files, crop_black_borders=False)
+    assert [row["file"] for row in rejects] == ["sick/png3.png", "sick/tiff3.tiff"]
+    assert {row["reason"][:56] for row in rejects} == {"its camera noted that it is turned (EXIF orientation 3),"}
+    for name in ("sick_png6.png", "sick_tiff6.png"):
+        ((_, pixels, mask),) = images.entries([images.column("image").index(name)])
+        assert np.array_equal(pixels[:, :, 0] > 200, mask > 0)
+        assert mask.any()
 
 
 def test_instance_masks_of_16_bits_keep_their_values_and_name_their_class(tmp_path):
@@ -274,6 +301,30 @@ def test_an_image_set_comes_out_as_it_was_with_its_masks(tmp_path, channels):
     write_image_set(tmp_path / "channels.zip", stack, replace(chosen.legend, channels=("a", "b")))
     with pytest.raises(InputError, match="2 channels, where grey or RGB is expected"):
         prepare(chosen_settings, raw=[tmp_path / "channels.zip"], **files)
+
+
+def test_an_image_set_is_opened_a_few_times_however_many_images_it_has(tmp_path, monkeypatch):
+    rng, opened = np.random.default_rng(0), []
+    rows = [
+        (
+            {"image": f"{n:02d}.png", "label": ("sick", "well")[n % 2], "patient": f"p{n}"},
+            rng.integers(0, 256, (16, 12), np.uint8),
+            np.where(rng.random((16, 12)) > 0.5, 255, 0),
+        )
+        for n in range(50)
+    ]
+    write_image_set(tmp_path / "given.zip", rows)
+
+    class Counting(zipfile.ZipFile):
+        def __init__(self, file, *arguments, **options):
+            opened.append(str(file))
+            super().__init__(file, *arguments, **options)
+
+    monkeypatch.setattr(zipfile, "ZipFile", Counting)
+    files = {"images": tmp_path / "out.zip", "rejects": tmp_path / "rejects.csv"}
+    prepare(settings(source="image_set", workers=4), raw=[tmp_path / "given.zip"], **files)
+    assert len(ImageSet(files["images"])) == 50
+    assert opened.count(str(tmp_path / "given.zip")) <= 2
 
 
 # ------------------------------------------------------------------------------------------------------ original masks

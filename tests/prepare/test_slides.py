@@ -225,6 +225,24 @@ def test_what_is_wrong_with_a_slide_stands_among_the_rejects(tmp_path):
         assert words in reasons[name], name
 
 
+def test_a_slide_coarser_than_its_tiles_is_not_enlarged(tmp_path):
+    """One of other pixels than the rest, and one that an image editor saved with the 72 dpi of a screen."""
+    import tifffile
+
+    screen = placed(tmp_path, "screen", stained())
+    tifffile.imwrite(
+        screen.path, stained(), tile=(256, 256), photometric="rgb", compression="zlib", metadata=None,
+        resolution=(72, 72), resolutionunit="INCH",
+    )  # fmt: skip
+    slides = [placed(tmp_path, "fine", stained()), placed(tmp_path, "coarse", stained(), mpp=2.0), screen]
+    images, rejects = run(tmp_path, raw_of(tmp_path, slides), set_to(labels={"normal": "normal"}))
+    assert set(images.column("slide")) == {"fine"}
+    reasons = {row["file"]: row["reason"] for row in rejects}
+    assert reasons["coarse"].startswith("its finest pixels have 2 µm, coarser than setting mpp (1); raise mpp; or")
+    assert reasons["screen"].startswith("its finest pixels have 352.8 µm")
+    assert reasons["screen"].endswith("state it in the column mpp of the table of slides")
+
+
 def test_a_slide_that_does_not_state_its_pixels_is_rejected_and_can_be_told(tmp_path):
     import tifffile
 
@@ -237,6 +255,27 @@ def test_a_slide_that_does_not_state_its_pixels_is_rejected_and_can_be_told(tmp_
         images, rejects = run(tmp_path, raw, set_to(labels={"normal": "normal"}))
         assert [reject["reason"][:28] for reject in rejects] == ([] if reason is None else [reason])
         assert ("one" in images.column("slide")) == (reason is None)
+
+
+def test_a_slide_that_gives_no_tile_is_listed_and_no_fault(tmp_path, caplog):
+    whole, sparse = stained(), np.full((512, 640, 3), 240, np.uint8)
+    sparse[:20, :20] = stained()[:20, :20]  # a tenth of one tile
+    annotated = {"metastases": [square(0, 0, 512)]}
+    slides = [
+        placed(tmp_path, "one", whole),
+        placed(tmp_path, "sparse", sparse),
+        placed(tmp_path, "left_out", whole, label="", groups=annotated),
+    ]
+    labels = {"normal": "normal", "inside": None, "border": None, "outside": None}
+    caplog.set_level("INFO")
+    images, rejects = run(tmp_path, raw_of(tmp_path, slides), set_to(labels=labels, max_rejects=0.0))
+    assert set(images.column("slide")) == {"one"}
+    assert rejects == [
+        {"file": "sparse", "reason": "no tile: none has the share 0.5 of tissue (setting tissue.min_share)"},
+        {"file": "left_out", "reason": "no tile: setting labels leaves out what its tiles with tissue show"},
+    ]
+    assert "rejected sparse: no tile" in caplog.text
+    assert "1 of 3 slides, tiles: " in caplog.text
 
 
 def test_too_many_rejects_and_a_class_without_tiles_stop_the_run(raw, tmp_path):

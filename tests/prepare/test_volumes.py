@@ -352,6 +352,21 @@ def test_rejects_are_counted_and_too_many_stop_the_run(tmp_path, monkeypatch):
     assert not (tmp_path / "none" / "images.zip").exists()
 
 
+def test_a_volume_without_a_slice_to_take_is_listed_and_no_fault(tmp_path, monkeypatch, caplog):
+    small = MASKS["lung"].copy()
+    small[:, :, 5:] = False  # 10 of 480 pixels of a slice
+    narrow = volume(series(), masks_of(nifti) | {"lung": nifti(small.astype(np.uint8), affine())}, file="narrow")
+    raw, slices = [volume(series(), masks_of(nifti)), narrow], SETTINGS["slices"] | {"min_share": 0.06}
+    caplog.set_level("INFO")
+    changes = {"slices": slices | {"showing": ["lung"]}, "max_rejects": 0.0, "file_names": "shown"}
+    found, rejects = run(tmp_path, monkeypatch, raw, **changes)
+    assert len(set(found.column("volume"))) == 1
+    reason = "no slice shows lung on the share 0.06 of its pixels or more (setting slices)"
+    assert rejects == [{"file": "narrow", "reason": reason}]
+    assert f"rejected narrow: {reason}" in caplog.text
+    assert "slices of 1 volumes, 1 patients; 1 volumes rejected" in caplog.text
+
+
 def test_a_class_that_no_mask_marks_and_slices_that_there_are_not(tmp_path, monkeypatch):
     masks = masks_of(nifti) | {"heart": nifti(np.zeros(SHAPE, np.uint8), affine())}
     raw, plain = [volume(series(), masks)], {"lung": SETTINGS["expected_hu"]["lung"]}

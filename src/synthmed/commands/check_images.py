@@ -6,7 +6,6 @@ Opening an image set stops at the first problem; this goes on, so that a set mad
 import csv
 import io
 import zipfile
-import zlib
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -14,7 +13,17 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from synthmed.core.errors import InputError
-from synthmed.data.imageset import COLUMNS, COMPANIONS, LEGEND, MANIFEST, PLAIN, Legend, image_files
+from synthmed.data.imageset import (
+    COLUMNS,
+    COMPANIONS,
+    LEGEND,
+    MANIFEST,
+    PLAIN,
+    UNDECODABLE,
+    UNREADABLE,
+    Legend,
+    image_files,
+)
 
 DARK = 16
 """Grey value of 255, at or below which nothing is seen on a screen."""
@@ -30,7 +39,7 @@ def check(path: str | Path) -> list[str]:
         archive = zipfile.ZipFile(path)
     except FileNotFoundError:
         return [f"{path}: no such file"]
-    except (zipfile.BadZipFile, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         return [f"{path}: not a readable zip file ({error})"]
     with archive:
         names = archive.namelist()
@@ -38,9 +47,9 @@ def check(path: str | Path) -> list[str]:
         if MANIFEST not in names:
             return [*problems, f"no {MANIFEST} inside"]
         try:
-            reader = csv.DictReader(io.StringIO(archive.read(MANIFEST).decode("utf-8")))
+            reader = csv.DictReader(io.StringIO(archive.read(MANIFEST).decode("utf-8-sig")))
             rows = list(reader)
-        except (UnicodeDecodeError, zipfile.BadZipFile, zlib.error, csv.Error) as error:
+        except (*UNREADABLE, UnicodeDecodeError, csv.Error) as error:
             return [*problems, f"{MANIFEST}: cannot be read ({error})"]
         missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
         if missing:
@@ -52,7 +61,7 @@ def check(path: str | Path) -> list[str]:
         if LEGEND in names:
             try:
                 legend = Legend.load(archive.read(LEGEND), str(path))
-            except (InputError, zipfile.BadZipFile, zlib.error) as error:
+            except (*UNREADABLE, InputError) as error:
                 return [*problems, str(error)]
         problems += _check_files(archive, set(names), rows, legend)
     return problems
@@ -155,7 +164,7 @@ def _checked(
         image.load()
     except UnidentifiedImageError:
         return None, f"{name}: not an image"
-    except (OSError, SyntaxError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UNDECODABLE as error:
         return None, f"{name}: cannot be decoded ({error})"
     if image.format != "PNG":
         return image, f"{name}: a {image.format} file, not PNG"

@@ -5,6 +5,7 @@ workflow/judge.yaml. The folder is left, for whoever wants to go on.
 """
 
 import csv
+import hashlib
 import logging
 import os
 import shutil
@@ -16,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-
 import synthmed
 from synthmed.core.errors import InputError
-from synthmed.core.files import dump_json, user_path, write_text
+from synthmed.core.files import dump_json, read_json, readable, user_path, write_json, write_text
 from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet
 from synthmed.data.sources import folder as folders
+from synthmed.data.sources.user_folder import UserFolder
+from synthmed.prepare.common import decode
+from synthmed.prepare.rejected import Rejected
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,10 @@ VALIDATION, TEST = 0.15, 0.4
 """Shares of the real patients for validation, and for the test where no test images are given."""
 FEWEST = 4
 """Test images of a class below which nothing can be said."""
+_TOGETHER = ("file", "label", "patient", "split")
+"""Columns of the table of real images and such for the test."""
+LOOKED_AT = 20
+"""Images, to see whether they are coloured."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +64,22 @@ class Given:
     """What a folder, CSV or image set of the user holds.
 
     path: as the user named it; dataset: an entry of `datasets` in the settings; rows: of each image label, patient, and
-    its file below `folder`; folder: None for an image set.
+    its file in `folder`; folder: None for an image set.
     """
 
     path: Path
     dataset: dict[str, Any]
     rows: list[dict[str, str]]
-    folder: Path | None
+    folder: UserFolder | None
 
     @property
     def counts(self) -> Counter[str]:
         return Counter(row["label"] for row in self.rows)
+
+    @property
+    def has_class_folders(self) -> bool:
+        """Whether sub-folders are the classes, and no table lists the images."""
+        return self.folder is not None and self.dataset["options"]["csv"] is None
 
 
 def judge(
@@ -88,18 +98,20 @@ def judge(
 
     real, synthetic: class sub-folders, a CSV (see COLUMNS), or an image set (.zip). test: real images that are kept for
     testing; None: two fifths of `real`, by patient. folder: of the run, default `<out stem>-run` beside `out`.
-    patient_pattern: regular expression whose first group is the patient in a file name, for class sub-folders.
-    positive: the class of sensitivity, default see `positive_of`. size: height and width in pixels at which all is
-    judged. cores: processors.
+    patient_pattern: regular expression whose first group is the patient in a file name, for class sub-folders of real
+    images. positive: the class of sensitivity, default see `positive_of`. size: height and width in pixels at which all
+    is judged. cores: processors.
 
     Raises InputError, naming the folder, when one holds no images or one class, classes differ, there are too few
-    images, or the run stops.
+    images, a pattern of patients serves none of the real images, or the run stops.
     """
     sources = {"--real": look(real, "real", patient_pattern), "--synthetic": look(synthetic, "synthetic", None)}
     if test is not None:
         sources["--test"] = look(test, "test", patient_pattern)
     classes = sorted(sources["--real"].counts)
     check_classes(sources, classes)
+    if patient_pattern is not None:
+        check_pattern(sources)
     folder = Path(folder or out.with_name(f"{out.stem}-run")).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     held_out = sources.get("--test")
@@ -115,8 +127,10 @@ def judge(
         names={name.removeprefix("--"): str(given.path) for name, given in sources.items()},
     )
     overlay["datasets"] = {"real": dataset, "synthetic": sources["--synthetic"].dataset}
+    made_of = {"real": [sources["--real"], *filter(None, [held_out])], "synthetic": [sources["--synthetic"]]}
+    anew = forget_changed(folder, made_of)
     write_text(folder / "judge.json", dump_json(overlay, sort_keys=False))
-    run(folder, cores)
+    run(folder, cores, anew)
     out.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / "results" / "judge" / "report.html", out)
     return folder
@@ -146,7 +160,7 @@ def look(path: Path, name: str, patient_pattern: str | None) -> Given:
             f"{path}: no images in sub-folders; each class needs a sub-folder with its images "
             f"({' '.join(folders.ENDINGS)}), or give a CSV"
         )
-    return Given(path, {"source": "folder", "provider": "folder", "options": options, "pool": None}, rows, found.path)
+    return Given(path, {"source": "folder", "provider": "folder", "options": options, "pool": None}, rows, found)
 
 
 def columns_of(table: Path) -> dict[str, Any]:
@@ -158,7 +172,21 @@ def columns_of(table: Path) -> dict[str, Any]:
         found[what] = next((cell for name in names for cell in header if cell.lower() == name), None)
         if found[what] is None and what != "patient":
             raise InputError(f"{table}: no column of the {what}; call it one of {list(names)} (it has {header})")
+    said = [f"{what} is column {column!r}" if column else f"no column of the {what}" for what, column in found.items()]
+    logger.info("%s: %s", table, ", ".join(said))
     return {"name": table.name, **found, "mask": None, "split": None, "keep": []}
+
+
+def check_pattern(sources: Mapping[str, Given]) -> None:
+    """Raise InputError where a pattern of patients finds no class sub-folders, for which it is; say which of the real
+    images it does not serve."""
+    asked = {option: sources[option] for option in ("--real", "--test") if option in sources}
+    unserved = {option: given for option, given in asked.items() if not given.has_class_folders}
+    for option, given in unserved.items():
+        said = f"{given.path} ({option}): --patient-pattern is for class sub-folders; give the table a column patient"
+        if len(unserved) == len(asked):
+            raise InputError(said)
+        logger.warning("%s", said)
 
 
 def check_classes(sources: Mapping[str, Given], classes: Sequence[str]) -> None:
@@ -188,45 +216,101 @@ def positive_of(classes: Sequence[str], chosen: str | None) -> str:
 
 
 def channels_of(given: Given) -> int:
-    """3 where any of the first twenty images is coloured, else 1. Raises InputError on an image that cannot be read."""
+    """3 where any of LOOKED_AT images, spread over all of them, is coloured, else 1. Those that the preparation would
+    reject are passed over; raises InputError when it would reject all of them, or one cannot be opened."""
     if given.folder is None:
         return ImageSet(given.path)[0].shape[2]
-    for row in given.rows[:20]:
+    refused = []
+    rows = given.rows[:: -(-len(given.rows) // LOOKED_AT)]
+    for row in rows:
         try:
-            with Image.open(given.folder / row["file"]) as picture:
-                if picture.mode in ("RGB", "RGBA", "P", "CMYK"):
-                    pixels = np.asarray(picture.convert("RGB"))
-                    if (pixels != pixels[:, :, :1]).any():
-                        return 3
-        except (OSError, UnidentifiedImageError) as error:
-            where = given.folder / row["file"]
-            raise InputError(f"{where}: not a readable image ({error}); repair or remove it") from error
+            pixels = decode(given.folder.read(row["file"]), 3)
+        except Rejected as reason:
+            refused.append(f"{given.folder.path_of(row['file'])}: not a readable image ({reason})")
+        else:
+            if (pixels != pixels[:, :, :1]).any():
+                return 3
+    if len(refused) == len(rows):
+        raise InputError(f"{refused[0]}, nor is any of the {len(rows)} that were looked at; repair or remove them")
     return 1
 
 
 def together(real: Given, test: Given, folder: Path) -> dict[str, Any]:
-    """A data set of both, with the part of each image: its files are linked (else copied) below `folder`/input."""
-    table = folder / "input" / "images.csv"
-    lines = []
-    for part, given in (("train", real), ("test", test)):
+    """A data set of both, with the part of each image: its files are linked (else copied) below `folder`/input. Where
+    nobody says who the patients are it names none. Raises InputError where `folder`/input is somebody else's, or an
+    image set was given."""
+    parts = {"train": real, "test": test}
+    for given in parts.values():
         if given.folder is None:
             raise InputError(f"{given.path}: with --test give folders or CSVs, not image sets")
-        for row in given.rows:
-            target = table.parent / part / row["file"]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists():
-                try:
-                    os.link(given.folder / row["file"], target)
-                except OSError:
-                    shutil.copyfile(given.folder / row["file"], target)
-            patient = row["patient"] or f"{part}/{row['file']}"
-            lines.append([f"{part}/{row['file']}", row["label"], patient, part])
+    table = folder / "input" / "images.csv"
+    _empty(table, [real, test])
+    lines = [
+        [f"{part}/{row['file']}", row["label"], row["patient"], part]
+        for part, given in parts.items()
+        for row in given.rows
+    ]
     with open(table, "w", newline="", encoding="utf-8") as handle:
-        csv.writer(handle, lineterminator="\n").writerows([["file", "label", "patient", "split"], *lines])
-    columns = {"file": "file", "label": "label", "patient": "patient", "split": "split", "mask": None, "keep": []}
+        csv.writer(handle, lineterminator="\n").writerows([_TOGETHER, *lines])
+    for part, given in parts.items():
+        for row in given.rows:
+            path, target = given.folder.path_of(row["file"]), table.parent / part / row["file"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(path, target)
+            except OSError:
+                shutil.copyfile(path, target)
+    patient = "patient" if any(row["patient"] for given in (real, test) for row in given.rows) else None
+    columns = {"file": "file", "label": "label", "patient": patient, "split": "split", "mask": None, "keep": []}
     listed = {"name": table.name, **columns}
     options = {"path": str(table.parent), "name": "real", "csv": listed, "patient_pattern": None}
     return {"source": "folder", "provider": "folder", "options": options, "pool": None}
+
+
+def _empty(table: Path, parts: Sequence[Given]) -> None:
+    """Make the folder of `table` anew, so that no image of an earlier run stays. Raises InputError when it is none that
+    `together` made, or holds images that were given."""
+    place = table.parent
+    if any(place.resolve() in (inside := given.folder.path.resolve(), *inside.parents) for given in parts):
+        raise InputError(f"{place}: holds images that were given, and is made anew; give another --folder")
+    if place.exists():
+        first = table.read_text(encoding="utf-8", errors="replace").partition("\n")[0] if table.is_file() else ""
+        if first != ",".join(_TOGETHER):
+            raise InputError(f"{place}: this is no folder of an earlier `judge`; give another --folder")
+        shutil.rmtree(place)
+    place.mkdir(parents=True)
+
+
+def forget_changed(folder: Path, datasets: Mapping[str, Sequence[Given]]) -> list[str]:
+    """Remove the raw files of an earlier run in `folder` that were made of other files than are given now: Snakemake
+    knows the settings they were made with, and no file of yours. Returns the data sets that have no raw files: they are
+    to be fetched though what was made of them may still be there.
+
+    datasets: name in the settings → what it is made of.
+    """
+    record = folder / "given.json"
+    states = {name: [_state(given) for given in parts] for name, parts in datasets.items()}
+    before = read_json(record) if record.is_file() else {}
+    packed = {name: folder / "data" / name / "raw" for name in datasets}
+    for name, state in states.items():
+        if before.get(name) != state and packed[name].is_dir() and (folder / "judge.json").is_file():
+            logger.info("%s: made of other files than lie there now; it is made anew", packed[name])
+            shutil.rmtree(packed[name])
+    write_json(record, states)
+    return [name for name, place in packed.items() if not any(place.glob("*.zip"))]
+
+
+def _state(given: Given) -> str:
+    """A hash of what was given: names, sizes and times of its files, with their labels and patients."""
+    whole = [] if given.has_class_folders else [(given.path, [])]
+    images = [] if given.folder is None else given.rows
+    files = whole + [(given.folder.path_of(row["file"]), [row["label"], row["patient"]]) for row in images]
+    digest = hashlib.sha256()
+    for path, said in files:
+        with readable(path):
+            found = path.stat()
+        digest.update(repr([str(path.absolute()), found.st_size, found.st_mtime_ns, *said]).encode())
+    return digest.hexdigest()
 
 
 # ------------------------------------------------------------------------------------------------------- settings
@@ -291,8 +375,9 @@ def settings(
 
 
 # ------------------------------------------------------------------------------------------------------------ run
-def pipeline(folder: Path, cores: int) -> list[str]:
-    """The command that runs the pipeline in `folder`. Raises InputError where there is no clone to run it from."""
+def pipeline(folder: Path, cores: int, anew: Sequence[str] = ()) -> list[str]:
+    """The command that runs the pipeline in `folder` and fetches the data sets `anew`. Raises InputError where there is
+    no clone to run it from."""
     clone = Path(synthmed.__file__).parents[2]
     if not (clone / "Snakefile").is_file():
         raise InputError(f"{clone}: no Snakefile here; `judge` runs the pipeline of a clone of the repository")
@@ -300,13 +385,14 @@ def pipeline(folder: Path, cores: int) -> list[str]:
         *(sys.executable, "-m", "snakemake", "--snakefile", str(clone / "Snakefile"), "--cores", str(cores)),
         *("--directory", str(folder), "--quiet", "rules", "progress", "host", "--configfile"),
         *(str(clone / "workflow" / "judge.yaml"), str(folder / "judge.json")),
+        *(["--forcerun", *(f"fetch_{name}_raw" for name in anew)] if anew else []),
         *("--", "experiment_judge"),
     ]
 
 
-def run(folder: Path, cores: int) -> None:
-    """Run the pipeline in `folder`. Raises InputError when it stops, with the last lines of its log."""
-    command = pipeline(folder, cores)
+def run(folder: Path, cores: int, anew: Sequence[str]) -> None:
+    """Run the pipeline in `folder`, see pipeline. Raises InputError when it stops, with the last lines of its log."""
+    command = pipeline(folder, cores, anew)
     log = folder / "judge.log"
     logger.info("running the pipeline in %s; its log is %s", folder, log)
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}

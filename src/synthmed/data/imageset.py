@@ -12,17 +12,19 @@ import csv
 import io
 import json
 import re
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, dump_json, readable
@@ -35,6 +37,10 @@ LEGEND = "set.json"
 COMPANIONS = ("DATASHEET.md", "provenance.json", "samples.png", "SHA256SUMS")
 """What a set may hold beside its images: files of `synthmed release`."""
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+"""What zipfile raises on archives and members that are damaged, encrypted, or of an unknown method."""
+UNDECODABLE = (*UNREADABLE, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What is raised, besides, on a member that is no image, or none that can be decoded."""
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*\.png")
 _SAFE_CHANNEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*")
 
@@ -246,11 +252,24 @@ def _sort_entries(path: Path) -> None:
             ordered.unlink(missing_ok=True)
 
 
+class _Shared:
+    """An open archive that several threads read: zipfile counts its readers without a lock."""
+
+    def __init__(self, archive: zipfile.ZipFile):
+        self._archive, self._lock = archive, threading.Lock()
+
+    def read(self, name: str) -> bytes:
+        """Bytes of one member."""
+        with self._lock:
+            return self._archive.read(name)
+
+
 class ImageSet(Sequence):
     """An image set opened for reading. `set[i]` are the pixels of image i, in the order of the manifest (by name).
 
     path: the `.zip` file; legend: what channels and values of masks mean. Raises InputError naming file and remedy when
-    it is no image set, when the manifest names a missing image (or one lacks a channel), or when names repeat.
+    it is no image set, when the manifest names a missing image (or one lacks a channel), when names repeat, or a row
+    has other cells than the first line.
     """
 
     def __init__(self, path: str | Path):
@@ -260,10 +279,9 @@ class ImageSet(Sequence):
                 names = set(archive.namelist())
                 if MANIFEST not in names:
                     raise InputError(f"{self.path}: no {MANIFEST} inside, so this is no image set")
-                text = archive.read(MANIFEST).decode("utf-8")
-                self.rows: list[dict[str, str]] = list(csv.DictReader(io.StringIO(text)))
+                self.rows: list[dict[str, str]] = self._listed(archive.read(MANIFEST).decode("utf-8-sig"))
                 self.legend = Legend.load(archive.read(LEGEND), str(self.path)) if LEGEND in names else PLAIN
-        except (zipfile.BadZipFile, zlib.error) as error:
+        except UNREADABLE as error:
             raise InputError(f"{self.path}: not a readable zip file ({error}); make it again") from error
         missing = [column for column in COLUMNS if self.rows and column not in self.rows[0]]
         if missing or not self.rows:
@@ -281,28 +299,38 @@ class ImageSet(Sequence):
             if row["mask"] and f"masks/{row['mask']}" not in names:
                 raise InputError(f"{self.path}: the manifest names mask {row['mask']!r}, which is not in the archive")
 
+    def _listed(self, text: str) -> list[dict[str, str]]:
+        reader, rows = csv.DictReader(io.StringIO(text)), []
+        for row in reader:
+            if None in row or None in row.values():
+                raise InputError(
+                    f"{self.path}: {MANIFEST}, line {reader.line_num}: not as many cells as columns; write a cell with "
+                    "a comma in it in quotes"
+                )
+            rows.append(row)
+        return rows
+
     def __len__(self) -> int:
         return len(self.rows)
 
-    def _decode(self, archive: zipfile.ZipFile, name: str, modes: tuple[str, ...]) -> np.ndarray:
+    def _decode(self, archive: zipfile.ZipFile | _Shared, name: str, modes: tuple[str, ...]) -> np.ndarray:
         try:
             with Image.open(io.BytesIO(archive.read(name))) as image:
-                if image.mode not in modes:
-                    raise InputError(
-                        f"{self.path}: {name} has the mode {image.mode}, not {' or '.join(modes)}; make the set again"
-                    )
-                return np.asarray(image)
-        except (UnidentifiedImageError, OSError, zipfile.BadZipFile, SyntaxError) as error:
+                mode, pixels = image.mode, np.asarray(image)
+        except UNDECODABLE as error:
             raise InputError(f"{self.path}: {name} cannot be decoded ({error}); make the set again") from error
+        if mode not in modes:
+            raise InputError(f"{self.path}: {name} has the mode {mode}, not {' or '.join(modes)}; make the set again")
+        return pixels
 
-    def _image(self, archive: zipfile.ZipFile, row: Mapping[str, str]) -> np.ndarray:
+    def _image(self, archive: zipfile.ZipFile | _Shared, row: Mapping[str, str]) -> np.ndarray:
         modes = ("L", "RGB") if self.legend.channels is None else ("L",)
         parts = [self._decode(archive, name, modes) for name in image_files(row, self.legend)]
         if len({part.shape for part in parts}) > 1:
             raise InputError(f"{self.path}: the channels of {row['image']!r} have different sizes; make the set again")
         return np.dstack(parts) if len(parts) > 1 or parts[0].ndim == 2 else parts[0]
 
-    def _mask(self, archive: zipfile.ZipFile, row: Mapping[str, str]) -> np.ndarray:
+    def _mask(self, archive: zipfile.ZipFile | _Shared, row: Mapping[str, str]) -> np.ndarray:
         mask = self._decode(archive, f"masks/{row['mask']}", ("L", "I;16"))
         if unknown := self.legend.unknown(mask):
             raise InputError(
@@ -311,7 +339,7 @@ class ImageSet(Sequence):
             )
         return mask
 
-    def _decoded(self, archive: zipfile.ZipFile, index: int) -> tuple[np.ndarray, ...]:
+    def _decoded(self, archive: zipfile.ZipFile | _Shared, index: int) -> tuple[np.ndarray, ...]:
         row = self.rows[index]
         pixels = self._image(archive, row)
         if not row["mask"]:
@@ -331,7 +359,18 @@ class ImageSet(Sequence):
     def decoder(self) -> Callable[[int], tuple[np.ndarray, ...]]:
         """A function from a position to (pixels,), or (pixels, mask) where there is a mask, for many images: it keeps
         the archive open. Several threads may call it at the same time."""
-        return partial(self._decoded, zipfile.ZipFile(self.path))
+        return partial(self._decoded, _Shared(zipfile.ZipFile(self.path)))
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Callable[[int], np.ndarray], Callable[[int], np.ndarray]]]:
+        """Two functions from a position: to its pixels, and to its mask, for who needs one without the other. The
+        archive is open inside the `with` block; several threads may call them at the same time."""
+        with zipfile.ZipFile(self.path) as archive:
+            shared = _Shared(archive)
+            yield (
+                lambda index: self._image(shared, self.rows[index]),
+                lambda index: self._mask(shared, self.rows[index]),
+            )
 
     def _stack(self, read: Callable[[zipfile.ZipFile, Mapping[str, str]], np.ndarray]) -> np.ndarray:
         def part(chunk: list[dict[str, str]]) -> list[np.ndarray]:

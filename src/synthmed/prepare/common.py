@@ -62,9 +62,11 @@ DAMAGED = (
 """What Pillow raises on damaged files."""
 _MASK_NAME = re.compile(r"(.+?)[ _.-]+(?:masks?|seg|segmentation|labels?|gt|annotation)[ _.-]*\d*")
 """Names of masks, in lower case, and the name of the image that each belongs to."""
+_MASK_FOLDER = re.compile(r"(?:.*[ _.-])?(?:masks?|seg|segmentations?|labels?|gt|ground[ _.-]?truths?|annotations?)")
+"""Names of folders of masks, in lower case."""
 _PHOTOMETRIC = 262
 """Tag PhotometricInterpretation of TIFF; 0: the lowest value is white (WhiteIsZero)."""
-_ORIENTATION = 0x0112
+ORIENTATION = 0x0112
 """Tag Orientation of EXIF."""
 
 
@@ -120,19 +122,34 @@ def wanted(found: Sequence[Raw], settings: CommonSettings, kind: type = RawImage
 
 
 def _refuse_masks(found: Sequence[RawImage]) -> None:
-    """Raises InputError when images are named as masks of others beside them (x.png, x_mask.png)."""
-    files = {str(PurePosixPath(image.file).with_suffix("")).lower(): image.file for image in found}
-    beside = [
-        (file, files[match[1]])
-        for name, file in files.items()
-        if (match := _MASK_NAME.fullmatch(name)) and match[1] in files
-    ]
-    if beside:
-        mask, image = beside[0]
+    """Raises InputError when images are masks of others by their names (see _masks_of_others)."""
+    if masks := _masks_of_others([image.file for image in found]):
+        mask, image = next(iter(masks.items()))
         raise InputError(
-            f"{len(beside)} of {len(found)} images are masks of others by their names, the first {mask} of {image}; "
+            f"{len(masks)} of {len(found)} images are masks of others by their names, the first {mask} of {image}; "
             "list images and masks in a table (setting options.csv), or move the masks out of the folder"
         )
+
+
+def _masks_of_others(files: Sequence[str]) -> dict[str, str]:
+    """Mask → image, of files that are named as masks of others: beside them (x.png, x_mask.png), or in a folder of
+    masks (images/x.png, masks/x.png or masks/x_mask.png, below one folder)."""
+    names = {PurePosixPath(file.lower()).with_suffix(""): file for file in files}
+    images: dict[tuple[tuple[str, ...], str], str] = {}  # a folder above an image, and its name -> the image
+    for path, file in names.items():
+        if not any(map(_MASK_FOLDER.fullmatch, path.parts[:-1])):
+            for depth in range(len(path.parts)):
+                images.setdefault((path.parts[:depth], path.name), file)
+    masks = {}
+    for path, file in names.items():
+        cut = _MASK_NAME.fullmatch(path.name)
+        whose = [path.name, *([cut[1]] if cut else [])]
+        above = [path.parts[:depth] for depth, part in enumerate(path.parts[:-1]) if _MASK_FOLDER.fullmatch(part)]
+        of = [names.get(path.parent / cut[1])] if cut else []
+        of += [images.get((folder, name)) for folder in above for name in whose]
+        if image := next(filter(None, of), None):
+            masks[file] = image
+    return masks
 
 
 def unknown_patient(image: RawImage) -> dict[str, str]:
@@ -160,7 +177,13 @@ def loaded(load: Load) -> bytes | np.ndarray:
 
 
 def decode(content: bytes | np.ndarray, channels: int) -> np.ndarray:
-    """Pixels of one image: uint8, (H, W) for channels=1 or (H, W, 3).
+    """Pixels of one image, see upright."""
+    return upright(content, channels)[0]
+
+
+def upright(content: bytes | np.ndarray, channels: int) -> tuple[np.ndarray, int]:
+    """Pixels of one image: uint8, (H, W) for channels=1 or (H, W, 3); and the orientation (tag of EXIF, 1: none) that
+    they were turned by.
 
     content: the bytes of an image file, or an array uint8 (H, W) or (H, W, C), C = 1 or 3. Deep images (16 or 32 bit,
     float, grey or colour) are brought to 0..255 by ranks (deep.py) and turned round where a TIFF says WhiteIsZero;
@@ -173,20 +196,28 @@ def decode(content: bytes | np.ndarray, channels: int) -> np.ndarray:
             content = content[:, :, 0]
         if content.ndim == 3 and content.shape[2] != 3:
             raise Rejected(f"{content.shape[2]} channels, where grey or RGB is expected")
-        return np.asarray(_to_channels(Image.fromarray(content), channels))
+        return np.asarray(_to_channels(Image.fromarray(content), channels)), 1
     try:
         content = without_comments(content)
         with Image.open(io.BytesIO(content)) as image:
             # Cameras put a preview behind the photograph (MPO); several frames otherwise mean a film or a stack.
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 raise Rejected(f"{image.n_frames} frames in one file")
-            return np.asarray(_to_channels(ImageOps.exif_transpose(_of_8_bits(image, content)), channels))
+            tag = tiff_orientation(image)
+            picture = _of_8_bits(image, content)
+            noted = tag or picture.getexif().get(ORIENTATION, 1)
+            return np.asarray(_to_channels(ImageOps.exif_transpose(picture), channels)), noted
     except UnidentifiedImageError as error:
-        return np.asarray(_to_channels(_unidentified(content, error), channels))
+        return np.asarray(_to_channels(_unidentified(content, error), channels)), 1
     except Image.DecompressionBombError as error:  # beyond 179 million pixels; the largest X-rays here have 20
         raise Rejected(f"too large: {error}") from error
     except DAMAGED as error:
         raise Rejected(f"truncated or damaged: {error}") from error
+
+
+def tiff_orientation(image: Image.Image) -> int | None:
+    """What a TIFF notes of its orientation, which Pillow forgets when it loads it. None: nothing, or no TIFF."""
+    return getattr(image, "tag_v2", {}).get(ORIENTATION)
 
 
 def _of_8_bits(image: Image.Image, content: bytes) -> Image.Image:
@@ -196,7 +227,7 @@ def _of_8_bits(image: Image.Image, content: bytes) -> Image.Image:
         image.load()
         return image
     scaled = to_8_bits(values, white_is_zero=getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0)
-    scaled.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+    scaled.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
     return scaled
 
 

@@ -6,6 +6,7 @@ value and this is a side marker or a dead pixel. So the range goes by ranks, as 
 
 import io
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
@@ -42,9 +43,11 @@ def without_comments(content: bytes) -> bytes:
 def deep_values(image: Image.Image, content: bytes) -> np.ndarray | None:
     """Values of a picture that is opened and not yet loaded: (H, W), or (H, W, 2 to 4) grey or RGB with alpha.
 
-    content: the bytes of its file. None when it has 8 bits a sample or fewer.
+    content: the bytes of its file. None when it has 8 bits a sample or fewer. Raises Rejected as tiff_values does.
     """
     tags = getattr(image, "tag_v2", {})
+    if tags.get(277) == 2:  # of which Pillow takes the first where nobody explains the second
+        _refuse_stains(tags)
     planes = tags.get(284) == 2 and max(tags.get(258, (1,))) > 8  # which Pillow takes for planes of 8 bits
     swapped = image.mode in ("I", "F") and content.startswith(b"MM")  # Pillow forgets it where they are compressed
     unsigned = image.mode == "I" and max(tags.get(258, (1,))) > 16 and max(tags.get(339, (1,))) == 1  # read as signed
@@ -76,7 +79,7 @@ def _read_as(image: Image.Image, content: bytes, raw: str) -> np.ndarray:
 def tiff_values(content: bytes) -> np.ndarray | None:
     """Values of a TIFF in strips, uncompressed or deflated, (H, W) or (H, W, C), also of kinds that Pillow cannot read:
     planes of 16 bits, double, half, RGB of floating-point numbers. None when the file is no TIFF. Raises Rejected on
-    other TIFFs.
+    other TIFFs, and on channels that are no grey or RGB with alpha.
     """
     if content[:4] not in (b"II*\0", b"MM\0*"):
         return None
@@ -90,6 +93,7 @@ def tiff_values(content: bytes) -> np.ndarray | None:
             f"a TIFF of a kind that is not read (bits {sorted(bits)}, compression {tags.get(259, 1)}, "
             f"{'several pages' if tags.next else 'one page'}); save it uncompressed with 8 or 16 bits, or as PNG"
         )
+    _refuse_stains(tags)
     kind = {1: "u", 2: "i", 3: "f"}.get(kinds.pop(), "u")
     number = np.dtype(f"{'<' if content[:2] == b'II' else '>'}{kind}{bits.pop() // 8}")
     height, width, samples = tags[257], tags[256], tags.get(277, 1)
@@ -103,24 +107,43 @@ def tiff_values(content: bytes) -> np.ndarray | None:
     return values[:, :, 0] if samples == 1 else values
 
 
+def _refuse_stains(tags: Mapping[int, object]) -> None:
+    """Raises Rejected when the channels of a TIFF are no grey or RGB with or without alpha: stains of fluorescence, of
+    which the last would be taken for alpha.
+
+    tags: of the TIFF. RGB with a fourth sample that nobody explains is RGBA, as Pillow has it.
+    """
+    samples, extra, is_rgb = tags.get(277, 1), tuple(tags.get(338, ())), tags.get(262) == 2
+    colours = 3 if (samples, extra, is_rgb) == (4, (), True) else samples - len(extra)
+    if colours != (3 if is_rgb else 1) or extra not in ((), (1,), (2,)):
+        raise Rejected(f"{samples} channels that are no grey or RGB with alpha; save one of them, or RGB")
+
+
 # ------------------------------------------------------------------------------------------------------- to 8 bits
 def to_8_bits(values: np.ndarray, white_is_zero: bool) -> Image.Image:
-    """The picture of deep_values in 8 bits: L, LA, RGB or RGBA, one range for all colours, alpha divided by 257.
+    """The picture of deep_values in 8 bits: L, LA, RGB or RGBA, one range for all colours, alpha as a share of what its
+    numbers can be (of floating-point ones, of 1).
 
     white_is_zero: large values are dark. Raises Rejected when all values are the same or some are no finite numbers.
     """
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise Rejected("pixels that are not finite numbers")
     has_alpha = values.ndim == 3 and values.shape[2] in (2, 4)
     colours = values[..., :-1] if has_alpha else values
     grey = _by_ranks(np.ascontiguousarray(colours).astype(colours.dtype.newbyteorder("="), copy=False))
     grey = 255 - grey if white_is_zero else grey
     if has_alpha:
-        grey = np.concatenate([grey, (values[..., -1:] // 257).astype(np.uint8)], axis=2)
+        grey = np.concatenate([grey, _alpha(values[..., -1:])], axis=2)
     return Image.fromarray(grey)
 
 
+def _alpha(values: np.ndarray) -> np.ndarray:
+    """Alpha of any kind of number as uint8; what is cut is less than one of 255."""
+    top = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
+    return (np.clip(values.astype(np.float64), 0, top) * (255 / top) + 1e-6).astype(np.uint8)
+
+
 def _by_ranks(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise Rejected("pixels that are not finite numbers")
     levels = levels_of(values)
     found = levels.values.astype(np.float64)
     low, high = _range(found, levels.counts)

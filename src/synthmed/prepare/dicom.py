@@ -45,7 +45,7 @@ from synthmed.prepare.common import (
 from synthmed.prepare.dicom_file import read_film, text
 from synthmed.prepare.dicom_grey import Voi, to_grey, whole_range
 from synthmed.prepare.levels import levels_of
-from synthmed.prepare.masks import MaskSettings, label_map, stop_if_all_empty
+from synthmed.prepare.masks import MaskSettings, label_map, stop_if_all_empty, tell_smooth
 from synthmed.prepare.processes import in_processes
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
     raw = [Path(path) for path in raw]
     rejected: list[dict[str, str]] = []
     patients: dict[str, str] = {}  # hash of what all spellings of a patient's number share -> patient
-    otherwise = masks = drawn = 0
+    otherwise = masks = drawn = smooth = 0
     flagged: Counter[str] = Counter()
     with sources.load(settings.source).read(raw) as found:
         named = [_named(image, number, salt) for number, image in enumerate(found, start=1)]
@@ -138,7 +138,7 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
         work = partial(_prepare_one, settings=settings, salt=salt)
 
         def rows() -> Iterator[tuple]:
-            nonlocal otherwise, masks, drawn
+            nonlocal otherwise, masks, drawn, smooth
             results = in_processes(work, [places[film.name] for film in films], settings.source, raw, settings.workers)
             with Progress("prepared", len(films), "film") as progress:
                 for film, result in zip(films, results, strict=True):
@@ -160,6 +160,7 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
                     }
                     flagged[result.fields["burnt_in"]] += 1
                     masks, drawn = masks + (result.mask is not None), drawn + result.drawn
+                    smooth += result.smooth
                     yield (fields, result.pixels) if result.mask is None else (fields, result.pixels, result.mask)
             # Raised inside write_image_set, which then leaves no image set behind.
             stop_if_too_many(rejected, len(films), settings.max_rejects)
@@ -175,6 +176,7 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
         len(rejected),
         *(flagged[answer] for answer in ("yes", "no", "")),
     )
+    tell_smooth(smooth, images)
     if otherwise:
         logger.warning(
             "%s: %d films have their patient's number in another spelling (case, spaces, zeros in front) than "
@@ -209,13 +211,14 @@ def _named(image: RawImage, number: int, salt: bytes) -> RawImage:
 @dataclass(frozen=True)
 class Prepared:
     """fields: columns that the file decides; spelling: a hash of what all spellings of the patient's number share
-    (patients.spelling); pixels, mask: PNG; drawn: whether the mask marks anything."""
+    (patients.spelling); pixels, mask: PNG; drawn: whether the mask marks anything; smooth: see tell_smooth."""
 
     fields: dict[str, str]
     spelling: str
     pixels: bytes
     mask: bytes | None
     drawn: bool
+    smooth: bool
 
 
 def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -> Prepared:
@@ -225,7 +228,7 @@ def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -
         raise Rejected("no patient: neither a column of patients nor the tag PatientID names one")
     shape = film.stored.shape
     refuse_small(shape, settings.min_size)
-    mask = label_map([partial(_load, part) for part in image.masks], shape, settings.masks)
+    mask, smooth = label_map([partial(_load, part) for part in image.masks], shape, settings.masks)
     levels = levels_of(film.stored)
     pixels = to_grey(
         levels,
@@ -256,6 +259,7 @@ def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -
         encode_png(resized(pixels, box, settings.size, settings.resample)),
         None if mask is None else encode_mask(resized_mask(mask, box, settings.size), settings.masks.legend),
         mask is not None and bool(mask.any()),
+        smooth,
     )
 
 

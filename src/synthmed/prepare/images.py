@@ -30,7 +30,6 @@ from synthmed.prepare.common import (
     Rejected,
     Resample,
     SourceName,
-    decode,
     kept_box,
     loaded,
     refuse_small,
@@ -38,9 +37,10 @@ from synthmed.prepare.common import (
     resized_mask,
     stop_if_too_many,
     unknown_patient,
+    upright,
     wanted,
 )
-from synthmed.prepare.masks import MaskSettings, label_map, stop_if_all_empty
+from synthmed.prepare.masks import MaskSettings, label_map, stop_if_all_empty, tell_smooth
 
 logger = logging.getLogger(__name__)
 
@@ -77,21 +77,22 @@ class PrepareSettings(PrepareOptions):
     ]
 
 
-Prepared = tuple[np.ndarray, np.ndarray | None]
+Prepared = tuple[np.ndarray, np.ndarray | None, bool]
+"""Pixels, mask, and whether this is smooth (see tell_smooth)."""
 
 
-def _decoded(image: RawImage, settings: PrepareSettings) -> tuple[np.ndarray, np.ndarray | None, tuple]:
-    """Pixels and mask at their own size, and the box of them that is kept."""
-    pixels = decode(loaded(image.load), settings.channels)
+def _decoded(image: RawImage, settings: PrepareSettings) -> tuple[np.ndarray, np.ndarray | None, bool, tuple]:
+    """Pixels and mask at their own size, whether the mask is smooth, and the box of them that is kept."""
+    pixels, orientation = upright(loaded(image.load), settings.channels)
     refuse_small(pixels.shape, settings.min_size)
-    mask = label_map(image.masks, pixels.shape[:2], settings.masks)
-    return pixels, mask, kept_box(pixels, settings.crop_black_borders, settings.min_size)
+    mask, smooth = label_map(image.masks, pixels.shape[:2], settings.masks, orientation)
+    return pixels, mask, smooth, kept_box(pixels, settings.crop_black_borders, settings.min_size)
 
 
 def _prepare_one(image: RawImage, settings: PrepareSettings) -> Prepared:
-    pixels, mask, box = _decoded(image, settings)
+    pixels, mask, smooth, box = _decoded(image, settings)
     pixels = resized(pixels, box, settings.size, settings.resample)
-    return pixels, None if mask is None else resized_mask(mask, box, settings.size)
+    return pixels, None if mask is None else resized_mask(mask, box, settings.size), smooth
 
 
 def _in_order(
@@ -126,7 +127,7 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
     one name, masks among the images, masks that are all empty, or more rejects than settings.max_rejects.
     """
     rejected: list[dict[str, str]] = []
-    masks = drawn = 0
+    masks = drawn = smooth = 0
 
     def work(image: RawImage) -> Prepared | Rejected:
         try:
@@ -138,7 +139,7 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
         chosen = wanted(found, settings)
 
         def rows() -> Iterator[tuple]:
-            nonlocal masks, drawn
+            nonlocal masks, drawn, smooth
             with Progress("prepared", len(chosen), "image") as progress:
                 for image, result in zip(chosen, _in_order(work, chosen, settings.workers), strict=True):
                     progress.add(1)
@@ -154,7 +155,8 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
                         "split": image.split if settings.synthetic is None else "synthetic",
                         "source": settings.synthetic or image.source,
                     }
-                    pixels, mask = result
+                    pixels, mask, is_smooth = result
+                    smooth += is_smooth
                     masks, drawn = masks + (mask is not None), drawn + (mask is not None and mask.any())
                     yield (fields, pixels) if mask is None else (fields, pixels, mask)
             # Raised inside write_image_set, which then leaves no image set behind.
@@ -164,6 +166,7 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
         write_image_set(images, rows(), PLAIN if settings.masks is None else settings.masks.legend)
     write_csv(rejects, rejected, ["file", "reason"])
     logger.info("%s: %d images, %d rejected", images, len(chosen) - len(rejected), len(rejected))
+    tell_smooth(smooth, images)
     for reject in rejected:
         logger.warning("rejected %s: %s", reject["file"], reject["reason"])
 
@@ -186,7 +189,7 @@ def original_masks(settings: PrepareSettings, *, raw: list[Path], test: Path, or
 
         def entries() -> Iterator[tuple]:
             for name, row in rows.items():
-                _, mask, (top, bottom, left, right) = _decoded(named[name], settings)
+                _, mask, _, (top, bottom, left, right) = _decoded(named[name], settings)
                 if mask is None:
                     raise InputError(f"{test}: {name!r} has no mask; set prepare.masks.required to true")
                 mask = np.ascontiguousarray(mask[top:bottom, left:right])

@@ -36,7 +36,7 @@ def _work(number: int) -> object:
     try:
         return _worker["work"](_worker["images"][number])
     except Rejected as error:
-        return Rejected(str(error))  # without its cause, which may not travel between processes
+        return type(error)(str(error))  # without its cause, which may not travel between processes
     except (InputError, MemoryError):
         raise
     except Exception as error:  # of a file that nobody has thought of; its text may quote tags

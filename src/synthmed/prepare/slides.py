@@ -28,7 +28,7 @@ from synthmed.data.png import encode_rgb
 from synthmed.data.sources.raw_slide import BORDER, INSIDE, OUTSIDE, UNKNOWN, RawSlide
 from synthmed.prepare.annotations import AnnotationSettings, area_map, read_outlines
 from synthmed.prepare.common import RESAMPLE, ImageSize, Prefix, Resample, SourceName, loaded, stop_if_too_many
-from synthmed.prepare.rejected import Rejected
+from synthmed.prepare.rejected import Nothing, Rejected
 from synthmed.prepare.slide_file import ReaderName, Slide, open_slide
 from synthmed.prepare.tissue import TissueSettings, shares, small_picture, tissue_map
 
@@ -81,7 +81,7 @@ def prepare(settings: PrepareSlidesSettings, *, raw: list[Path], images: Output,
     """Turn whole slides into one image set of tiles.
 
     Write the image set `images` of the drawn tiles of all usable slides, and the table `rejects` (file, reason) of the
-    other slides.
+    other slides, among them those that give no tile, which settings.max_rejects does not count.
 
     raw: files of the step fetch, in its order. Columns beside those of every image set: slide; x, y (left and top, in
     pixels of level 0); level, level_mpp (that it was read from) and mpp (µm per pixel of the tile); tissue, annotated
@@ -124,18 +124,20 @@ def _rows(found: Sequence[RawSlide], settings: PrepareSlidesSettings, rejected: 
     """Rows of the image set. What is wrong with all of them is raised inside write_image_set, which then leaves none
     behind."""
     counts = dict.fromkeys(sorted({label for label in settings.labels.values() if label is not None}), 0)
+    unusable = []
     with ThreadPoolExecutor(settings.workers) as threads, Progress("prepared", len(found), "slide") as progress:
         for raw in found:
             try:
                 tiles = _tiles(raw, settings, threads)
             except Rejected as reason:
                 rejected.append({"file": raw.file, "reason": str(reason)})
+                unusable += [] if isinstance(reason, Nothing) else rejected[-1:]
                 tiles = []
             for fields, png in tiles:
                 counts[fields["label"]] += 1
                 yield fields, png
             progress.add(1)
-    stop_if_too_many(rejected, len(found), settings.max_rejects, "slides")
+    stop_if_too_many(unusable, len(found), settings.max_rejects, "slides")
     logger.info("%d of %d slides, tiles: %s", len(found) - len(rejected), len(found), counts)
     if empty := [label for label, count in counts.items() if not count]:
         raise InputError(
@@ -158,10 +160,11 @@ class Tile:
 
 
 def _tiles(raw: RawSlide, settings: PrepareSlidesSettings, threads: ThreadPoolExecutor) -> list[tuple]:
-    """Columns and PNG of the drawn tiles of a slide. Raises Rejected with the reason."""
+    """Columns and PNG of the drawn tiles of a slide, at least one. Raises Rejected with the reason."""
     if raw.label == UNKNOWN and raw.annotation is None:
         raise Rejected("it shows what is looked for, and has no annotation that says where")
     with open_slide(raw.path, settings.reader, raw.mpp) as slide:
+        _refuse_coarse(slide, settings)
         chosen = draw_tiles(raw, slide, settings)
         level = slide.level_for(settings.mpp, settings.tolerance)
 
@@ -202,9 +205,20 @@ def _tiles(raw: RawSlide, settings: PrepareSlidesSettings, threads: ThreadPoolEx
     ]
 
 
+def _refuse_coarse(slide: Slide, settings: PrepareSlidesOptions) -> None:
+    """Raises Rejected when tiles would be enlarged: the finest pixels of the slide are coarser than those asked for."""
+    coarsest = max(slide.mpp)
+    if coarsest > settings.mpp * (1 + settings.tolerance):
+        raise Rejected(
+            f"its finest pixels have {coarsest:.4g} µm, coarser than setting mpp ({settings.mpp:g}); raise mpp; or, "
+            "where the file says it wrongly (72 dpi are 353 µm), state it in the column mpp of the table of "
+            "slides"
+        )
+
+
 def draw_tiles(raw: RawSlide, slide: Slide, settings: PrepareSlidesOptions) -> list[Tile]:
-    """The tiles of a slide that are taken, from its top down. Raises Rejected when it has no tissue, or its annotation
-    cannot be used."""
+    """The tiles of a slide that are taken, from its top down, at least one. Raises Rejected when it has no tissue, or
+    its annotation cannot be used, and Nothing when no tile has both tissue enough and a class."""
     picture, cell = small_picture(slide, settings.tissue.mpp)
     tissue = tissue_map(picture, settings.tissue)
     if not tissue.any():
@@ -223,9 +237,16 @@ def draw_tiles(raw: RawSlide, slide: Slide, settings: PrepareSlidesOptions) -> l
         shows[annotated <= settings.annotation.outside_share] = OUTSIDE
     rng, taken = np.random.default_rng([settings.seed, zlib.crc32(raw.name.encode())]), []
     classes = np.array([settings.labels[label] for label in shows], dtype=object)
+    enough = covered >= settings.tissue.min_share
     for label in sorted({label for label in classes if label is not None}):
-        fitting = np.flatnonzero((classes == label) & (covered >= settings.tissue.min_share))
+        fitting = np.flatnonzero((classes == label) & enough)
         taken += rng.permutation(fitting)[: settings.tiles].tolist()
+    if not taken:
+        raise Nothing(
+            "no tile: setting labels leaves out what its tiles with tissue show"
+            if enough.any()
+            else f"no tile: none has the share {settings.tissue.min_share:g} of tissue (setting tissue.min_share)"
+        )
     return [
         Tile(*map(int, corners[place]), float(covered[place]), float(annotated[place]), shows[place], classes[place])
         for place in sorted(taken)

@@ -44,6 +44,7 @@ from synthmed.prepare.dicom_file import text
 from synthmed.prepare.masks import MaskSettings
 from synthmed.prepare.orientation import Volume, canonical, refuse_other_grid
 from synthmed.prepare.processes import in_processes
+from synthmed.prepare.rejected import Nothing
 from synthmed.prepare.volume_file import read_mask, read_series, read_volume
 
 logger = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ def prepare(settings: PrepareVolumesSettings, *, raw: list[Path], images: Output
     """Turn CT volumes with masks into one image set of slices, anonymised.
 
     Write the image set `images` of the slices of all usable volumes, and the table `rejects` (file, reason) of the
-    other volumes.
+    other volumes, among them those of which no slice is taken, which settings.max_rejects does not count.
 
     raw: files of the step fetch, in its order. Slices are named volume_<number>_<hash>_<number of the slice, from the
     feet> and stay in the source's order, so equal raw files give equal bytes whatever the number of workers. Columns
@@ -209,11 +210,13 @@ def _rows(
 ) -> Iterator[tuple]:
     """Rows of the image set. What is wrong with all of them is raised inside write_image_set, which then leaves none
     behind."""
+    unusable = []
     with Progress("prepared", len(volumes), "volume") as progress:
         for volume, file, result in zip(volumes, files, results, strict=True):
             progress.add(1)
             if isinstance(result, Rejected):
                 tally.rejected.append({"file": file, "reason": str(result)})
+                unusable += [] if isinstance(result, Nothing) else tally.rejected[-1:]
                 continue
             patient = tally.patients.setdefault(result.spelling, result.fields["patient"])
             shared = {**result.fields, "patient": patient, "label": volume.label, "volume": volume.name}
@@ -223,7 +226,7 @@ def _rows(
                 tally.taken += 1
                 name = f"{settings.prefix}{volume.name}_{fields.pop('slice')}.png"
                 yield {**shared, **fields, "image": name}, *pictures
-    stop_if_too_many(tally.rejected, len(volumes), settings.max_rejects, "volumes")
+    stop_if_too_many(unusable, len(volumes), settings.max_rejects, "volumes")
     if not tally.taken:
         raise InputError(f"no volume has a slice that shows {list(settings.slices.showing)} (setting slices)")
     if unmarked := set(settings.organs) - tally.drawn:
@@ -278,8 +281,13 @@ class Prepared:
 
 
 def prepare_one(raw: RawVolume, settings: PrepareVolumesSettings, salt: bytes) -> Prepared:
-    """The chosen slices of a volume. Raises Rejected with the reason."""
+    """The chosen slices of a volume, at least one. Raises Rejected with the reason."""
     laid = _lay(raw, settings)
+    if not laid.chosen:
+        raise Nothing(
+            f"no slice shows {', '.join(settings.slices.showing)} on the share {settings.slices.min_share:g} of its "
+            "pixels or more (setting slices)"
+        )
     patient = raw.patient or cleaned(text(laid.tags, "PatientID"))
     known = {} if patient else {"patient_known": "no"}
     slices = [_slice(laid, number, settings) for number in laid.chosen]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from msgspec import Meta
@@ -111,7 +111,7 @@ def _volumes(folder: UserFolder, settings: CtFolderSettings) -> list[dict]:
     found, lines = [], {}
     for line, cells in read_table(path, wanted):
         where = f"{path}, line {line}"
-        name = nfc(filled(table.volume, cells)).rstrip("/")
+        name = _name(filled(table.volume, cells))
         if name in lines:
             raise InputError(f"{where}: {name!r} stands in line {lines[name]} already; one line a volume")
         lines[name] = line
@@ -137,14 +137,17 @@ def _volumes(folder: UserFolder, settings: CtFolderSettings) -> list[dict]:
     return found
 
 
+def _name(text: str) -> str:
+    r"""A volume as UserFolder names files, however the table writes it: ./vol1, CT\vol1, vol1/."""
+    return PurePosixPath(nfc(text).replace("\\", "/")).as_posix() if text else ""
+
+
 def _files(folder: UserFolder, name: str, where: str) -> list[str]:
     """The one file of a volume, or the files of its folder in natural order."""
-    if not name or not (folder.path / name).is_dir():
-        return [_file(folder, name, where)]
     inside = [folder.check_name(file) for file in folder.files if file.startswith(f"{name}/")]
-    if not inside:
+    if not inside and name and (folder.path / name).is_dir():
         raise InputError(f"{where}: the folder {name!r} is empty")
-    return sorted(inside, key=natural)
+    return sorted(inside, key=natural) or [_file(folder, name, where)]
 
 
 def _file(folder: UserFolder, text: str, where: str) -> str:

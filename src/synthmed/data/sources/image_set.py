@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from msgspec import Meta
 
 from synthmed.core.files import atomic_path, user_path
@@ -45,25 +44,21 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
 
 @contextmanager
 def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
-    """The images of the set, with their labels, patients, parts and masks."""
+    """The images of the set, with their labels, patients, parts and masks; it is open inside the `with` block."""
     images = ImageSet(raw[0])
     fixed = ("image", "label", "mask", "patient", "split", "source")
-    yield [
-        RawImage(
-            file=f"{raw[0].name}/{row['image']}",
-            name=Path(row["image"]).stem,
-            label=row["label"],
-            patient=row["patient"],
-            split=row["split"] if row["split"] in ("train", "validation", "test") else "",
-            source=row["source"],
-            load=partial(images.__getitem__, place),
-            masks=(partial(_mask, images, place),) if row["mask"] else (),
-            extra={name: value for name, value in row.items() if name not in fixed},
-        )
-        for place, row in enumerate(images.rows)
-    ]
-
-
-def _mask(images: ImageSet, place: int) -> np.ndarray:
-    ((_, _, mask),) = images.entries([place])
-    return mask
+    with images.opened() as (pixels_of, mask_of):
+        yield [
+            RawImage(
+                file=f"{raw[0].name}/{row['image']}",
+                name=Path(row["image"]).stem,
+                label=row["label"],
+                patient=row["patient"],
+                split=row["split"] if row["split"] in ("train", "validation", "test") else "",
+                source=row["source"],
+                load=partial(pixels_of, place),
+                masks=(partial(mask_of, place),) if row["mask"] else (),
+                extra={name: value for name, value in row.items() if name not in fixed},
+            )
+            for place, row in enumerate(images.rows)
+        ]

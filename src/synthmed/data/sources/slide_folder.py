@@ -112,7 +112,7 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
             "mpp": _mpp(cells[nfc(table.mpp)] if table.mpp else "", where),
         }
         annotation = folder.read(folder.find(xml, where)) if xml else None
-        placed.append(Placed(row, folder.path / file, annotation))
+        placed.append(Placed(row, folder.path_of(file), annotation))
     patients = one_spelling([slide.row["patient"] for slide in placed], str(path))
     tell_missing(patients, str(path), "each of these slides counts as a patient of its own")
     placed = [

@@ -68,11 +68,14 @@ class UserFolder:
         advice = f"; is {like[0]!r} meant? Then write it so, or options.csv.file as a pattern" if like else ""
         raise InputError(f"{where}: {printable(path)} does not exist{advice}")
 
+    def path_of(self, name: str) -> Path:
+        """Where a file lies: on the disk its name may have accents as letters of their own (NFD)."""
+        path = self.path / name
+        return path if path.exists() else self.files.get(name, path)
+
     def read(self, name: str) -> bytes:
         """The bytes of a file. Raises InputError when it cannot be read, is a link into nowhere, or no file at all."""
-        path = self.path / name
-        if not path.exists():
-            path = self.files.get(name, path)
+        path = self.path_of(name)
         with readable(path):
             if path.exists() and not path.is_file():
                 raise InputError(f"{printable(path)}: no ordinary file; take it out of the folder")

@@ -70,7 +70,7 @@ SECTION = Section(
         Table("sources", "Slides and tiles by where they come from. Level 0 is the finest.", _rows, _columns),
         Table(
             "rejected",
-            "Slides that could not be used.",
+            "Slides that could not be used, or gave no tile.",
             lambda found: found["rejected"],
             (Column("file", "slide"), Column("reason")),
             empty="every slide was used",
