@@ -1,5 +1,7 @@
 """Frames pasted and taken off, classifiers that look at them and ones that do not, operating points, subgroups."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,9 @@ from synthmed.evaluation import score_sets as scoring
 from synthmed.evaluation.change_images import ChangeSettings, change_images
 from synthmed.evaluation.score_sets import ScoreSetsSettings, score_sets
 from synthmed.evaluation.scores import Cases, Scores, read_scores, write_scores
-from synthmed.evaluation.shortcuts import ShortcutSettings, measure_shortcuts
+from synthmed.evaluation.shortcuts import ShortcutSettings, _versus_real, measure_shortcuts
 from synthmed.metrics.classification import threshold_reaching
+from synthmed.metrics.statistics import NO_SPREAD
 from synthmed.prepare.dermoscopy import frame_mask, paste_frame, skin_tone
 
 CLASSES = ("benign", "malignant")
@@ -189,10 +192,23 @@ def test_a_classifier_that_looks_at_the_frame_switches_and_another_does_not(meas
         assert other[key]["switched"]["value"] == 0.0
         assert real[key]["versus_real"] is None
         assert other[key]["versus_real"]["difference"]["value"] == -1.0
+        assert other[key]["versus_real"]["word"] == "fewer"
     assert real["pasted/benign"]["net"] == 1.0
     assert real["removed/malignant"]["net"] == -1.0
     assert real["pasted/benign"]["shift"] == pytest.approx(0.5, abs=0.05)
     assert found["arms"]["only_gan"]["switched"]["removed/benign"]["switched"]["n"] == 1
+
+
+@pytest.mark.parametrize(("patients", "word"), [(2, "no evidence of a difference"), (4, "no evidence of a difference"),
+                                                (8, "fewer")])  # fmt: skip
+def test_all_decisions_against_none_are_fewer_where_patients_are_enough(patients, word):
+    """No training and no patient spreads then, so that the sign test over patients tells."""
+    found = SimpleNamespace(arms=("real", "other"), seeds=SEEDS, level=0.95, settings=settings())
+    switched = {"real": np.ones((SEEDS, patients), bool), "other": np.zeros((SEEDS, patients), bool)}
+    versus = _versus_real(found, switched, np.arange(patients))["other"]
+    assert versus["p_holm"] == pytest.approx(2 * 0.5**patients)
+    assert versus["word"] == word
+    assert versus["reason"] == (None if word == "fewer" else NO_SPREAD)
 
 
 def test_fewer_switches_are_said_so_and_no_word_is_given_with_few_trainings(world, measured, monkeypatch):
