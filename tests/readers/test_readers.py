@@ -11,7 +11,13 @@ from small_study import QUESTIONS, SETTINGS, drawn, write_set
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.readers.analyse import AnalysisSettings, Answers, analyse_readers, pooled
+from synthmed.readers.analyse import (
+    AnalysisSettings,
+    Answers,
+    _reader,
+    analyse_readers,
+    pooled,
+)
 from synthmed.readers.answers import MergeSettings, checksum, merge_answers
 from synthmed.readers.simulate import SimulationSettings, Skill, simulate_readers
 from synthmed.readers.study import Roles, ShownSet, read_study
@@ -267,6 +273,25 @@ def test_the_pooled_test_holds_its_level_where_readers_share_what_is_hard():
         naive.append(stats.binomtest(int((called == synthetic).sum()), 320).pvalue)
     assert 0.02 < np.mean(np.array(tests) < 0.05) < 0.08
     assert np.mean(np.array(naive) < 0.05) > 0.12
+
+
+@pytest.mark.parametrize(
+    ("synthetic", "tp", "fp", "p"),
+    [
+        (30, 30, 10, 1.0),
+        (20, 20, 20, 1.0),
+        (20, 14, 8, stats.binomtest(26, 40).pvalue),
+        (30, 24, 3, stats.fisher_exact([[24, 6], [3, 7]])[1]),
+    ],
+)
+def test_a_reader_who_always_says_the_more_frequent_kind_tells_nothing(synthetic, tp, fp, p):
+    """Of 40 images, thirty of which are synthetic, he is right in three quarters."""
+    truth = np.arange(40) < synthetic
+    called = (np.arange(40) < tp) | ((np.arange(40) >= synthetic) & (np.arange(40) < synthetic + fp))
+    rows = [{"image": f"{n}.png", "synthetic": "yes" if one else "no"} for n, one in enumerate(truth)]
+    found = _reader(ANALYSIS, Answers([("A", "lay", False, "")], {}, rows), called, 0)
+    assert found["confusion"] == {"tp": tp, "fp": fp, "fn": synthetic - tp, "tn": 40 - synthetic - fp}
+    assert found["p"] == pytest.approx(p)
 
 
 def test_swapping_real_and_synthetic_turns_the_rates_round():

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from matplotlib.axes import Axes
 from small_study import drawn
 
 from synthmed.core.files import read_csv, read_json, write_json
@@ -28,8 +29,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def written(folder, **changes):
-    content = read_json(folder / "analysis.json")
+def written(folder, whole=None, **changes):
+    content = whole or read_json(folder / "analysis.json")
     content["pooled"] |= changes
     write_json(folder / "changed.json", content)
     names = {f"SIM00{n}": name for n, name in enumerate(("ED1", "ED2", "DLE1"), 1)}
@@ -67,6 +68,23 @@ def test_the_words_follow_the_tests(folder, p, equivalence_p, share, said):
     balanced = {"value": share, "low": share - 0.1, "high": share + 0.1, "n": 12, "reason": None}
     content, _ = written(folder, p=p, equivalence_p=equivalence_p, balanced_accuracy=balanced)
     assert said in content["html"]
+
+
+@pytest.mark.parametrize(
+    ("synthetic", "test", "lines"), [(6, "guessing, exact binomial.", 1), (8, "Fisher's exact", 0)]
+)
+def test_the_test_against_guessing_is_named_and_a_half_is_drawn_where_it_is_guessing(
+    folder, monkeypatch, synthetic, test, lines
+):
+    content = read_json(folder / "analysis.json")
+    content["synthetic"] = synthetic
+    drawn_lines = []
+    monkeypatch.setattr(Axes, "axvline", lambda self, *place, **style: drawn_lines.append(place))
+    found, _ = written(folder, whole=content)
+    captions = {entry["name"]: entry["caption"] for entry in found["exhibits"]}
+    assert test in captions["reader_study.rates"]
+    assert ("dashed" in captions["reader_study.rates_figure"]) == bool(lines)
+    assert len(drawn_lines) == lines
 
 
 def test_tables_hold_the_counts(folder):

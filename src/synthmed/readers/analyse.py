@@ -23,7 +23,7 @@ from synthmed.data.imageset import ImageSet
 from synthmed.metrics import outcomes
 from synthmed.metrics.classification import share_estimate
 from synthmed.metrics.estimate import Estimate
-from synthmed.metrics.reading import detectable, detection, equivalence_power, guessing_p
+from synthmed.metrics.reading import detectable, detection, equivalence_power, fisher_p, guessing_p
 from synthmed.metrics.statistics import case_mean, equivalence_p, mean_estimate, paired, readers_test
 from synthmed.readers.study import SYNTHETIC, Roles, Study, read_study
 
@@ -126,7 +126,8 @@ def analyse_readers(settings: AnalysisSettings, *, study: Path, key: Path, answe
 
 
 def _reader(settings: AnalysisSettings, answers: Answers, called: np.ndarray, number: int) -> dict:
-    """One reader; positive = called synthetic."""
+    """One reader; positive = called synthetic. `p`: against guessing, by the exact binomial test where half of the
+    images are synthetic, else by Fisher's (see fisher_p)."""
     code, background, simulated, comment = answers.readers[number]
     truth, level = answers.synthetic, settings.level
     tp, fp = int((called & truth).sum()), int((called & ~truth).sum())
@@ -140,7 +141,7 @@ def _reader(settings: AnalysisSettings, answers: Answers, called: np.ndarray, nu
         "comment": comment,
         "confusion": {"tp": tp, "fp": fp, "fn": fn, "tn": tn},
         "accuracy": share_estimate(tp + tn, len(truth), level).to_json(),
-        "p": guessing_p(tp + tn, len(truth)),
+        "p": guessing_p(tp + tn, len(truth)) if 2 * (tp + fn) == len(truth) else fisher_p(tp, fn, fp, tn),
         "sensitivity": share_estimate(tp, tp + fn, level).to_json(),
         "specificity": share_estimate(tn, fp + tn, level).to_json(),
         "precision": share_estimate(tp, tp + fp, level).to_json(),

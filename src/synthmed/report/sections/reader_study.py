@@ -128,8 +128,9 @@ SECTION = Section(
         Table(
             "rates",
             f"What each reader is worth. With {_LEVEL} interval (exact binomial; of d′ by its standard error); p: "
-            "against guessing, exact binomial. d′ 0: cannot tell; c above 0: reluctant to say synthetic. All: mean "
-            "balanced accuracy and rates, readers and images as random.",
+            "against guessing, {% if halves %}exact binomial{% else %}Fisher's exact test, because not half of the "
+            "images are synthetic, and a guess need not be right in one half of them{% endif %}. d′ 0: cannot tell; c "
+            "above 0: reluctant to say synthetic. All: mean balanced accuracy and rates, readers and images as random.",
             _rate_rows,
             (
                 Column("reader"),
@@ -142,7 +143,11 @@ SECTION = Section(
                 Column("bias", "c", form=decimals),
             ),
         ),
-        Figure("rates_figure", "Rates of each reader; dashed: guessing.", _drawn("draw_rates")),
+        Figure(
+            "rates_figure",
+            "Rates of each reader{% if halves %}; dashed: guessing{% endif %}.",
+            _drawn("draw_rates"),
+        ),
         Figure(
             "recognised",
             "How many readers called each image synthetic: of the synthetic ones all should be far right, of the real "
@@ -225,3 +230,4 @@ def section(
     }
     found["simulated"] = [one for one in found["study"]["readers"] if one["simulated"]]
     write_section(section, out, SECTION, found, document=document)
+    found["halves"] = 2 * found["study"]["synthetic"] == found["study"]["count"]
