@@ -61,7 +61,7 @@ def test_simulated_readers_are_called_so(folder):
         (0.001, 0.9, 0.7, "can tell</b> better"),
         (0.4, 0.01, 0.51, "cannot tell"),
         (0.4, 0.4, 0.55, "is not settled"),
-        (0.001, 0.9, 0.3, "is not settled"),  # worse than guessing
+        (0.001, 0.9, 0.3, "do worse</b> than guessing"),
     ],
 )
 def test_the_words_follow_the_tests(folder, p, equivalence_p, share, said):
