@@ -275,6 +275,18 @@ def test_the_pooled_test_holds_its_level_where_readers_share_what_is_hard():
     assert np.mean(np.array(naive) < 0.05) > 0.12
 
 
+def test_readers_who_are_all_right_can_tell():
+    """Nothing spreads then, and the sign test over patients tells."""
+    synthetic, patients = np.repeat([True, False], 40), np.arange(80)
+    right = pooled(np.tile(synthetic, (3, 1)), synthetic, patients, ANALYSIS)
+    assert right["balanced_accuracy"]["value"] == 1
+    assert right["p"] < 0.001
+    wrong = pooled(np.tile(~synthetic, (3, 1)), synthetic, patients, ANALYSIS)
+    assert (wrong["balanced_accuracy"]["value"], wrong["p"]) == (0, right["p"])
+    real = pooled(np.zeros((3, 80), bool), synthetic, patients, ANALYSIS)
+    assert (real["balanced_accuracy"]["value"], real["p"]) == (0.5, 1)
+
+
 @pytest.mark.parametrize(
     ("synthetic", "tp", "fp", "p"),
     [

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from small_study import drawn
 
 from synthmed.core.files import read_csv, read_json, write_json
-from synthmed.readers.analyse import AnalysisSettings, analyse_readers
+from synthmed.readers.analyse import AnalysisSettings, analyse_readers, pooled
 from synthmed.readers.answers import MergeSettings, merge_answers
 from synthmed.readers.simulate import SimulationSettings, Skill, simulate_readers
 from synthmed.readers.study import Roles
@@ -68,6 +69,14 @@ def test_the_words_follow_the_tests(folder, p, equivalence_p, share, said):
     balanced = {"value": share, "low": share - 0.1, "high": share + 0.1, "n": 12, "reason": None}
     content, _ = written(folder, p=p, equivalence_p=equivalence_p, balanced_accuracy=balanced)
     assert said in content["html"]
+
+
+def test_readers_who_are_all_right_are_said_to_tell(folder):
+    synthetic = np.repeat([True, False], 40)
+    settings = AnalysisSettings(ROLES, ("simulated",), margin=0.05, alpha=0.05, level=0.95)
+    content, _ = written(folder, **pooled(np.tile(synthetic, (3, 1)), synthetic, np.arange(80), settings))
+    assert "can tell</b> better" in content["html"]
+    assert "not settled" not in content["html"]
 
 
 @pytest.mark.parametrize(
