@@ -12,11 +12,14 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.readers.analyse import (
+    NOT_ALL,
     AnalysisSettings,
     Answers,
+    _diagnosis,
     _reader,
     analyse_readers,
     pooled,
+    read_answers,
 )
 from synthmed.readers.answers import MergeSettings, checksum, merge_answers
 from synthmed.readers.simulate import SimulationSettings, Skill, simulate_readers
@@ -362,6 +365,22 @@ def test_the_diagnosis_is_compared_between_real_and_synthetic_images(study):
     assert found["real"]["confusion"] == [[2, 0], [0, 2]]
     assert found["synthetic"]["confusion"] == [[0, 4], [4, 0]]
     assert found["difference"]["value"] == -1.0
+
+
+def test_diagnoses_left_blank_are_counted_and_not_taken_for_wrong(study):
+    merge(study, [study / "reader_0.json", study / "reader_1.json"])
+    asked = read_study(study / "study.json")
+    answers = read_answers(study / "merged.csv", asked, study / "key.zip")
+    whole = _diagnosis(ANALYSIS, asked, answers)
+    assert whole["real"]["blank"] == whole["synthetic"]["blank"] == [0, 0]
+    real = [place for place, row in enumerate(answers.items) if row["synthetic"] == "no" and row["label"] == "melanoma"]
+    answers.given["diagnosis"][:, real[0]] = ""
+    found = _diagnosis(ANALYSIS, asked, answers)
+    assert found["real"]["blank"] == [0, 2]
+    assert sum(map(sum, found["real"]["confusion"])) == sum(map(sum, whole["real"]["confusion"])) - 2
+    assert found["real"]["balanced_accuracy"]["reason"] == found["difference"]["reason"] == NOT_ALL
+    assert found["real"]["balanced_accuracy"]["value"] is found["difference"]["value"] is found["p"] is None
+    assert found["synthetic"] == whole["synthetic"]
 
 
 def test_a_set_that_says_which_images_were_edited_is_believed(tmp_path):

@@ -96,6 +96,18 @@ def test_the_test_against_guessing_is_named_and_a_half_is_drawn_where_it_is_gues
     assert len(drawn_lines) == lines
 
 
+def test_diagnoses_left_blank_stand_on_the_page(folder):
+    content = read_json(folder / "analysis.json")
+    missing = {"value": None, "low": None, "high": None, "n": None, "reason": "not every reader answered"}
+    content["diagnosis"] |= {"difference": missing, "p": None}
+    content["diagnosis"]["real"] |= {"balanced_accuracy": missing, "blank": [0, 3]}
+    found, files = written(folder, whole=content)
+    words = " ".join(found["html"].split())
+    assert "is not computed (not every reader answered). 3 diagnoses were left blank." in words
+    assert [row["blank"] for row in read_csv(files["diagnosis"])] == ["0", "3", "0", "0"]
+    assert "left blank" not in written(folder)[0]["html"]
+
+
 def test_tables_hold_the_counts(folder):
     _, files = written(folder)
     found = {row["reader"]: row for row in read_csv(files["confusion"])}

@@ -62,6 +62,7 @@ def _diagnosis_rows(found: Found) -> list[dict]:
                 "images": kind,
                 "truth": label,
                 **{f"said_{place}": count for place, count in enumerate(diagnosis[kind]["confusion"][row])},
+                "blank": diagnosis[kind]["blank"][row],
                 "balanced_accuracy": diagnosis[kind]["balanced_accuracy"] if row == 0 else None,
             }
             for kind in ("real", "synthetic")
@@ -75,7 +76,10 @@ def _diagnosis_rows(found: Found) -> list[dict]:
 def _diagnosis_columns(found: Found) -> list[Column]:
     classes = found["study"]["diagnosis"]["classes"] if found["study"]["diagnosis"] else []
     said = [Column(f"said_{place}", f"called {label}") for place, label in enumerate(classes)]
-    return [Column("images"), Column("truth"), *said, Column("balanced_accuracy", interval=True)]
+    return [
+        *(Column("images"), Column("truth"), *said, Column("blank", "no answer")),
+        Column("balanced_accuracy", interval=True),
+    ]
 
 
 def _comment_rows(found: Found) -> list[dict]:
@@ -228,6 +232,6 @@ def section(
         "shown": SHOWN,
         "name": _name,
     }
+    found["halves"] = 2 * found["study"]["synthetic"] == found["study"]["count"]
     found["simulated"] = [one for one in found["study"]["readers"] if one["simulated"]]
     write_section(section, out, SECTION, found, document=document)
-    found["halves"] = 2 * found["study"]["synthetic"] == found["study"]["count"]
