@@ -345,6 +345,21 @@ def test_questions_and_roles_must_fit(study):
         dataclasses.replace(SETTINGS, questions={"item": QUESTIONS["synthetic"]})
 
 
+def test_what_readers_wrote_is_taken_by_its_word(study):
+    """The form writes `synthetic` for an image that a reader takes for synthetic, whatever a simulation says."""
+    synthetic = {row["image"][:-4]: row["synthetic"] for row in ImageSet(study / "key.zip").rows}
+
+    def all_right(content):
+        for row in content["answers"]:
+            row["synthetic"] = {"yes": "synthetic", "no": "real"}[synthetic[row["item"]]]
+
+    merge(study, [changed(study / "reader_0.json", all_right)])
+    files = {"study": study / "study.json", "key": study / "key.zip", "answers": study / "merged.csv"}
+    analyse_readers(ANALYSIS, **files, out=study / "out.json")
+    (found,) = read_json(study / "out.json")["readers"]
+    assert found["confusion"] == {"tp": 8, "fp": 0, "fn": 0, "tn": 4}
+
+
 def test_the_diagnosis_is_compared_between_real_and_synthetic_images(study):
     def of_synthetic_all_wrong(content):
         labels = {row["image"][:-4]: (row["label"], row["synthetic"]) for row in ImageSet(study / "key.zip").rows}
