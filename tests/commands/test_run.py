@@ -111,7 +111,7 @@ def test_all_that_snakemake_says_is_kept(snakemake, capsys):
     ("arguments", "said"),
     [
         ([], "'forked'"),
-        (["--cores", "2", "--keep-going", "experiment_e"], "'forked'"),
+        (["--keep-going", "--until=page-e"], "'forked'"),
         (["--executor=slurm"], "None"),
         (["-e", "slurm"], "None"),
         (["--profile", "x"], "None"),
