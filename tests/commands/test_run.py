@@ -108,13 +108,26 @@ def test_all_that_snakemake_says_is_kept(snakemake, capsys):
 
 
 @pytest.mark.parametrize(
-    ("elsewhere", "said"), [([], "'forked'"), (["--executor=slurm"], "None"), (["--profile", "x"], "None")]
+    ("arguments", "said"),
+    [
+        ([], "'forked'"),
+        (["--keep-going", "--until=page-e"], "'forked'"),
+        (["--executor=slurm"], "None"),
+        (["-e", "slurm"], "None"),
+        (["--profile", "x"], "None"),
+        (["--workflow-profile=x"], "None"),
+        (["--sdm", "conda"], "None"),
+        (["--software-deployment-method", "conda"], "None"),
+        (["--deployment", "conda"], "None"),
+        (["--use-conda"], "None"),
+        (["--use-apptainer"], "None"),
+    ],
 )
-def test_steps_are_forked_on_one_machine_only(snakemake, elsewhere, said):
+def test_steps_are_forked_on_one_machine_and_in_this_environment_only(snakemake, arguments, said):
     there = snakemake([], 0)
     script = there.parent / "snakemake.py"
     script.write_text("import os\nprint(repr(os.environ.get('STEPS')))\n")
-    assert run([*elsewhere, "--directory", str(there)]) == 0
+    assert run([*arguments, "--directory", str(there)]) == 0
     assert (there / "logs" / "run.log").read_text() == f"{said}\n"
 
 

@@ -197,6 +197,7 @@ EDITING = {
 }
 
 
+OF_BOTH = EDITING | {"generator": "pggan", "training": "both"}
 TAGS = {"classifier": "findings", "generators": ["dcgan"], "images": None}
 OTHERS = {"dataset": "own", "labels": {"x": "normal", "y": None}, "classifiers": ["findings"]}
 FILTERED = {"kind": "filtered", "generator": "dcgan", "without": ["nodule"], "samples": {"normal": 3}}
@@ -222,6 +223,7 @@ EDITED = {"kind": "edited", "method": "svm", "samples": {"normal": 3}}
         ({"derived_sets": {"some": EDITED}, "latent_editing": None}, "ask for it under latent_editing"),
         ({"derived_sets": {"some": EDITED | {"samples": {"abnormal": 1}}}}, "labels of the training that is edited"),
         ({"derived_sets": {"some": FILTERED}, "tags": None}, "say which classifier sees them, under tags"),
+        ({"latent_editing": OF_BOTH}, r"derived_sets.gone.samples asks .pggan. for classes, but it is unconditional"),
         ({"removal": {}}, "removal looks for frames in colour"),
         ({"shortcuts": {"task": "netwroks"}}, "shortcuts.task names 'netwroks'"),
         ({"shortcuts": {"task": "main"}}, "whose model is a head; name a task of networks"),
@@ -262,6 +264,8 @@ def test_painted_trainings_need_the_tags_beside_which_their_traces_are_counted()
         ({"classifier": "finding"}, "latent_editing.classifier names 'finding'"),
         ({"editing": {"remove": "noodle", "keep": None}}, "latent_editing.editing names 'noodle'"),
         ({"editing": {"remove": "nodule", "keep": "noraml"}}, "latent_editing.editing names 'noraml'"),
+        (OF_BOTH, None),
+        (OF_BOTH | {"label": "normal"}, r"latent_editing.label asks 'pggan' for classes, but it is unconditional"),
     ],
 )
 def test_editing_is_of_what_there_is(changes, message):

@@ -328,3 +328,44 @@ def test_sizes_are_compared_by_parts_of_the_real_images_and_as_many_of_each_set(
         "fewer_x0.5": "fewer real",
         "fastgan": "main",
     }
+
+
+def test_real_images_twice_are_one_arm_where_as_many_are_added_as_there_are():
+    names = arm_names(settings(added_share=1.0, only_share=None))
+    assert "duplicates" in names
+    assert "duplicates_part" not in names
+
+
+def test_the_share_of_a_sweep_is_known_where_it_was_one():
+    points = (0.25, "balance", {"normal": 1, "abnormal": 2})
+    arms = define_arms(settings(sweep={"fastgan": points}), {"normal": 6, "abnormal": 5})
+    assert [arm.share for arm in arms if arm.kind == "sweep"] == [0.25, None, None]
+
+
+def test_masks_of_one_class_are_shuffled():
+    asked = settings(
+        sets=("fresh",), sweep={}, only_share=None, classes=("lesion",), added_share=None, added_counts={"lesion": 3}
+    )
+    assert "fresh_shuffled" not in arm_names(asked), "labels of one class are all the same"
+    shuffled = by_name(define_arms(dataclasses.replace(asked, masks=True), {"lesion": 6}))["fresh_shuffled"]
+    assert shuffled.title == "Real + fresh, masks shuffled"
+
+
+def test_each_seed_shuffles_anew_and_each_class_is_drawn_for_itself():
+    many = {"real": part(0, 2, 2), "fresh": part(10, 40, 40)}
+    asked = settings(sets=("fresh",), sweep={}, added_share=None, added_counts={"normal": 20, "abnormal": 20})
+    arms = by_name(define_arms(asked, {"normal": 2, "abnormal": 2}))
+    first, other = (compose(arms["fresh_shuffled"], many, CLASSES, seed)[1].tolist() for seed in (1, 2))
+    assert first != other
+    rows, _ = compose(arms["fresh"], many, CLASSES, seed=1)
+    normal, abnormal = rows[4:24] - 10, rows[24:] - 50
+    assert normal.tolist() != abnormal.tolist()
+
+
+def test_every_training_must_have_the_images_that_an_arm_asks_for():
+    made = Part(np.arange(10, 22), np.array([0, 0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1]), np.repeat([0, 1], 6))
+    asks = define_arms(
+        settings(sets=("fastgan",), oracle=None, sweep={"fastgan": (1.5,)}), {"normal": 2, "abnormal": 2}
+    )
+    with pytest.raises(InputError, match="needs 3 'normal' images of 'fastgan', which has 2"):
+        check_supply(asks, {"fastgan": made}, CLASSES)

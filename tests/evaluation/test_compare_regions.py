@@ -106,6 +106,40 @@ def test_what_follows_from_a_region(made):
     assert turned["regions"]["outside"][ALL]["finding"] == "not worse", "better, but that may be chance"
 
 
+def certain(scores, arm, value):
+    """Scores of the same cases by which every training says value(whether it is abnormal) of an image."""
+    values = np.broadcast_to(value(scores.cases["test"].labels == "abnormal"), scores.values[arm, "test"].shape[:2])
+    return Scores(scores.columns, scores.cases, {("real", "test"): np.stack([1 - values, values], axis=2)})
+
+
+def test_a_region_that_ranks_every_image_rightly_reaches_whole_images(made):
+    """There is no spread then, and no interval; with constant scores neither."""
+    folder, files, scores, _ = made
+    write_scores(folder / "perfect.csv", certain(scores, "same", lambda positive: 0.2 + 0.6 * positive))
+    write_scores(folder / "constant.csv", certain(scores, "same", lambda positive: 0.5 + 0.0 * positive))
+    files |= {"perfect": folder / "perfect.csv", "constant": folder / "constant.csv"}
+    found = run(folder, files, ("perfect", "constant"))["regions"]
+    perfect, constant = found["outside"][ALL], found["inside"][ALL]
+    assert (perfect["auroc"]["value"], perfect["auroc"]["low"], perfect["finding"]) == (1.0, None, "reaches")
+    assert (constant["auroc"]["value"], constant["finding"]) == (0.5, "chance")
+    both = run(folder, files | {"whole": files["perfect"]}, ("perfect", "constant"))["regions"]
+    assert (both["outside"][ALL]["difference"]["value"], both["outside"][ALL]["finding"]) == (0.0, "reaches")
+    assert (both["inside"][ALL]["difference"]["value"], both["inside"][ALL]["finding"]) == (-0.5, "chance")
+
+
+def test_a_perfect_ranking_of_very_few_patients_shows_nothing(tmp_path):
+    few = scores_of({"whole": 1.0}, n=8)
+    write_scores(tmp_path / "whole.csv", of_arm(few, "whole"))
+    write_scores(tmp_path / "perfect.csv", certain(few, "whole", lambda positive: 0.2 + 0.6 * positive))
+    fields = zip(*(getattr(few.cases["test"], name) for name in ("images", "patients", "labels")), strict=True)
+    rows = [dict(zip(("image", "patient", "label"), one, strict=True), source="") for one in fields]
+    write_image_set(tmp_path / "test.zip", [(row, np.full((8, 8), 100, np.uint8)) for row in rows])
+    alone = RegionSettings(CLASSES, "abnormal", ("outside",), 0.05, 0.001)
+    found = run(tmp_path, {name: tmp_path / f"{name}.csv" for name in ("whole", "perfect")}, ("perfect",), alone)
+    assert found["regions"]["outside"][ALL]["auroc"]["value"] == 1
+    assert found["regions"]["outside"][ALL]["finding"] != "reaches"
+
+
 def test_scores_of_other_images_or_trainings_are_refused(made):
     folder, files, scores, _ = made
     fewer = Scores(scores.columns, scores.cases, {("real", "test"): scores.values["none", "test"][:3]})

@@ -7,7 +7,17 @@ from scipy import ndimage
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.evaluation.paint import MeasurePaintSettings, PaintSettings, measure_paint, paint_frames
+from synthmed.evaluation import paint
+from synthmed.evaluation.paint import (
+    MeasurePaintSettings,
+    PaintSettings,
+    _pasted_and_painted,
+    measure_paint,
+    paint_frames,
+)
+from synthmed.evaluation.removal import told_apart
+from synthmed.metrics.classification import auroc
+from synthmed.metrics.prevalence import true_prevalence
 from synthmed.prepare.dermoscopy import FRAME_METHODS, frame_mask, paste_frame, remove_frame
 
 RNG = np.random.default_rng(5)
@@ -72,6 +82,49 @@ def test_traces_are_found_where_they_are_and_counted(real, tmp_path):
     assert learnt["called"]["value"] == pytest.approx(0.5, abs=0.1)
     assert learnt["estimated"]["low"] <= 0.5 <= learnt["estimated"]["high"]
     assert control["called"]["value"] < 0.1
+
+
+def test_every_image_is_painted_in_its_own_way(tmp_path):
+    one, settings = framed(skin(RNG)), PaintSettings("skin_colours", 1)
+    paint_frames(settings, images=write(tmp_path / "twice.zip", [one, one]), painted=tmp_path / "painted.zip")
+    first, second = ImageSet(tmp_path / "painted.zip").pixels
+    assert (first != second).any()
+    bare = skin(RNG)
+    monotone = PaintSettings("nearest", 1)
+    pasted = [_pasted_and_painted(monotone, number, bare)[0] for number in range(6)]
+    assert any((one != pasted[0]).any() for one in pasted[1:]), "frames differ, too"
+
+
+def test_each_method_has_a_classifier_of_its_own(real, tmp_path):
+    sets = {name: [skin(RNG) for _ in range(6)] for name in ("one", "two", "three")}
+    files = [write(tmp_path / f"{name}.zip", pixels) for name, pixels in sets.items()]
+    settings = MeasurePaintSettings({"one": "skin_colours", "two": "partial_crop"}, tuple(sets), 0.95, 1)
+    measure_paint(settings, images=real, synthetic=files, out=tmp_path / "out.json")
+    found = read_json(tmp_path / "out.json")["methods"]
+    assert set(found) == {"skin_colours", "partial_crop"}
+    for method, one in found.items():
+        trained = {name: of_set["trained_on"] for name, of_set in one["sets"].items()}
+        assert trained == {name: settings.methods.get(name) == method for name in sets}
+
+
+def test_the_errors_that_correct_the_count_are_those_on_other_patients(real, tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    before, after = rng.integers(0, 255, (2, 20, 16, 16, 3)).astype(np.uint8)
+    truth = np.repeat([False, True], 20)
+    assert 0.2 < auroc(told_apart(before, after, np.arange(20)), truth) < 0.8, "of noise nothing can be learnt"
+    # All painted images are found, and half of the others spared.
+    said = np.concatenate([np.tile([-1.0, 1.0], 15), np.ones(30)])
+    monkeypatch.setattr(paint, "told_apart", lambda before, after, patients: said)
+    settings = MeasurePaintSettings({"learnt": "skin_colours"}, ("learnt",), 0.95, 1)
+    bare = [skin(RNG) for _ in range(20)]
+    half = [remove_frame(framed(one), "skin_colours", RNG) for one in bare[:10]] + bare[10:]
+    files = [write(tmp_path / "learnt.zip", half)]
+    measure_paint(settings, images=real, synthetic=files, out=tmp_path / "out.json")
+    (found,) = read_json(tmp_path / "out.json")["methods"].values()
+    assert (found["hits"], found["rejected"], found["auroc"]) == (30, 15, 0.75)
+    called = round(20 * found["sets"]["learnt"]["called"]["value"])
+    assert 5 < called < 15
+    assert found["sets"]["learnt"]["estimated"] == true_prevalence(called, 20, 30, 30, 15, 30, 0.95).to_json()
 
 
 def test_without_clean_images_there_is_nothing_to_learn_from(tmp_path):

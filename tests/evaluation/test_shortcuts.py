@@ -1,5 +1,7 @@
 """Frames pasted and taken off, classifiers that look at them and ones that do not, operating points, subgroups."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,9 @@ from synthmed.evaluation import score_sets as scoring
 from synthmed.evaluation.change_images import ChangeSettings, change_images
 from synthmed.evaluation.score_sets import ScoreSetsSettings, score_sets
 from synthmed.evaluation.scores import Cases, Scores, read_scores, write_scores
-from synthmed.evaluation.shortcuts import ShortcutSettings, measure_shortcuts
+from synthmed.evaluation.shortcuts import ShortcutSettings, _switches, _versus_real, measure_shortcuts
 from synthmed.metrics.classification import threshold_reaching
+from synthmed.metrics.statistics import NO_SPREAD
 from synthmed.prepare.dermoscopy import frame_mask, paste_frame, skin_tone
 
 CLASSES = ("benign", "malignant")
@@ -79,6 +82,15 @@ def test_frames_that_are_not_found_or_cannot_be_taken_off_are_counted_and_left_o
     assert read_json(tmp_path / "out.json") == {"pasted": {}, "removed": one, "unchanged": one, "refused": one}
 
 
+def test_every_image_gets_a_frame_of_its_own(tmp_path):
+    one = skin(np.random.default_rng(0))
+    fields = {"label": "benign", "frame": "no"}
+    write_image_set(tmp_path / "images.zip", [({"image": f"{n}.png", "patient": n, **fields}, one) for n in "ab"])
+    change(ChangeSettings("frame", "crop", 1), tmp_path, "images", "out")
+    first, second = ImageSet(tmp_path / "out.zip").pixels
+    assert (first != second).any()
+
+
 def test_without_a_column_frames_are_looked_for(world):
     chosen = ChangeSettings(None, "fsr", 1)
     change(chosen, world, "some", "again")
@@ -140,7 +152,7 @@ def scores_of(images, looks, rng):
 
 @pytest.fixture
 def measured(world):
-    def do(chosen=None, seeds=SEEDS):
+    def do(chosen=None, seeds=SEEDS, threshold=0.5):
         rng = np.random.default_rng(3)
         test, changed = ImageSet(world / "test.zip"), ImageSet(world / "changed.zip")
 
@@ -165,7 +177,7 @@ def measured(world):
             further.values[arm, "validation"][:] = further.values[arm, "validation"] * [1.0, 0.5]
         write_scores(world / "further.csv", further)
         arms = {name: {"title": name, "set": None} for name in ("real", "only_gan")}
-        write_json(world / "summary.json", {"thresholds": {"only_gan": [0.5] * seeds}, "arms": arms})
+        write_json(world / "summary.json", {"thresholds": {"only_gan": [threshold] * seeds}, "arms": arms})
         files = {name: world / f"{name}.zip" for name in ("test", "changed")}
         measure_shortcuts(
             chosen or settings(), scores=world / "own.csv", summary=world / "summary.json",
@@ -189,10 +201,57 @@ def test_a_classifier_that_looks_at_the_frame_switches_and_another_does_not(meas
         assert other[key]["switched"]["value"] == 0.0
         assert real[key]["versus_real"] is None
         assert other[key]["versus_real"]["difference"]["value"] == -1.0
+        assert other[key]["versus_real"]["word"] == "fewer"
     assert real["pasted/benign"]["net"] == 1.0
     assert real["removed/malignant"]["net"] == -1.0
     assert real["pasted/benign"]["shift"] == pytest.approx(0.5, abs=0.05)
     assert found["arms"]["only_gan"]["switched"]["removed/benign"]["switched"]["n"] == 1
+
+
+@pytest.mark.parametrize(("patients", "word"), [(2, "no evidence of a difference"), (4, "no evidence of a difference"),
+                                                (8, "fewer")])  # fmt: skip
+def test_all_decisions_against_none_are_fewer_where_patients_are_enough(patients, word):
+    """No training and no patient spreads then, so that the sign test over patients tells."""
+    found = SimpleNamespace(arms=("real", "other"), seeds=SEEDS, level=0.95, settings=settings())
+    switched = {"real": np.ones((SEEDS, patients), bool), "other": np.zeros((SEEDS, patients), bool)}
+    versus = _versus_real(found, switched, np.arange(patients))["other"]
+    assert versus["p_holm"] == pytest.approx(2 * 0.5**patients)
+    assert versus["word"] == word
+    assert versus["reason"] == (None if word == "fewer" else NO_SPREAD)
+
+
+def test_switches_by_hand():
+    """Two images of each of four patients: those that become positive by pasting count, those that become negative by
+    taking off; and patients are what is tested, not images."""
+    names, patients = np.array([f"{n}.png" for n in range(8)]), np.repeat([0, 1, 2, 3], 2)
+    cases = Cases(names, patients, np.full(8, "benign"))
+    called = {
+        ("real", "test"): [0, 0, 1, 1, 0, 0, 1, 1], ("real", "changed"): [1, 0, 0, 1, 1, 0, 0, 1],
+        ("all", "test"): [0] * 8, ("all", "changed"): [1] * 8, ("none", "test"): [0] * 8, ("none", "changed"): [0] * 8,
+    }  # fmt: skip
+    decisions = {key: np.tile(np.array(one, bool), (SEEDS, 1)) for key, one in called.items()}
+
+    def switched(change, **arms):
+        decided = {(arm, test): decisions[name, test] for arm, name in arms.items() for test in ("test", "changed")}
+        found = SimpleNamespace(
+            arms=tuple(arms), seeds=SEEDS, level=0.95, settings=settings(), cases={"test": cases, "changed": cases},
+            scores={key: one.astype(float) for key, one in decided.items()}, called=lambda *key: decided[key],
+        )  # fmt: skip
+        rows = {name: {"origin": name, "change": change} for name in names.tolist()}
+        return {arm: one[f"{change}/benign"] for arm, one in _switches(found, rows, None).items()}
+
+    for change in ("pasted", "removed"):
+        found = switched(change, real="real", other="none")
+        assert (found["real"]["switched"]["value"], found["real"]["net"]) == (0.25, 0.0)
+        assert found["other"]["switched"]["value"] == 0
+    versus = switched("pasted", real="none", other="all")["other"]["versus_real"]
+    assert versus["p_holm"] == pytest.approx(2 * 0.5**4)
+
+
+def test_decisions_are_by_the_thresholds_of_each_training_set(measured):
+    rates = measured(threshold=0.999)["arms"]
+    assert rates["only_gan"]["subgroups"]["skin: light"]["sensitivity"]["value"] == 0
+    assert rates["real"]["subgroups"]["skin: light"]["sensitivity"]["value"] > 0
 
 
 def test_fewer_switches_are_said_so_and_no_word_is_given_with_few_trainings(world, measured, monkeypatch):

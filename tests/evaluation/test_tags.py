@@ -9,7 +9,7 @@ from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.evaluation.removal import RemovalSettings, measure_removal
+from synthmed.evaluation.removal import RemovalSettings, _realism, measure_removal
 from synthmed.evaluation.tags import TagSettings, measure_tags
 from synthmed.metrics.prevalence import true_prevalence
 
@@ -184,3 +184,23 @@ def test_what_a_method_cannot_do_is_counted(tmp_path):
     frames = read_json(tmp_path / "out.json")["frames"]
     assert frames["crop"]["refused"] == 1
     assert frames["fsr"]["refused"] == 0
+
+
+def test_hair_is_told_apart_on_images_without_it(tmp_path):
+    """On the others something is taken out, so that these are told apart, which says nothing of what is lost."""
+    rng, rows = np.random.default_rng(3), []
+    for n in range(12):
+        pixels = np.full((32, 32, 3), 1, np.uint8) * rng.integers(120, 200, 3, dtype=np.uint8)
+        if n >= 6:
+            pixels[2:30:6, 2:30] = 15
+        about = {"image": f"{n}.png", "label": "benign", "patient": f"p{n}", "ruler": "no"}
+        rows.append((about | {"hair": "yes" if n >= 6 else "no"}, pixels))
+    write_image_set(tmp_path / "images.zip", rows)
+    settings = RemovalSettings(images=12, shown=1, level=0.95, seed=1)
+    measure_removal(settings, images=tmp_path / "images.zip", out=tmp_path / "out.json", pictures=tmp_path / "p.zip")
+    hair = read_json(tmp_path / "out.json")["hair"]
+    assert (hair["images"], hair["touched"]) == (6, 0.0)
+    assert hair["touched_with"] > 0.1
+    assert hair["realism"] == pytest.approx(0.5)
+    pixels = np.stack([pixels for _, pixels in rows])
+    assert _realism(pixels, pixels, np.zeros(12)) is None, "one patient"

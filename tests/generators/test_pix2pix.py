@@ -171,6 +171,18 @@ def test_perceptual_loss_trains_the_generator_in_the_place_of_l1(vgg16_file):
     assert not any("vgg" in name or "perceptual" in name for name in kept)
 
 
+def test_distances_are_weighted_and_move_the_generator_alone(vgg16_file):
+    layers = {"relu1_2": 1.0}
+    model = build(perceptual_layers=layers, perceptual_weights=str(vgg16_file), l1_weight=7.0)
+    images = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    fakes = (0.5 * images).requires_grad_()
+    found = model._distances(fakes, images)
+    assert found["l1"].item() == pytest.approx(7 * (0.5 * images).abs().mean().item(), rel=1e-5)
+    (gradient,) = torch.autograd.grad(found["perceptual"], fakes)
+    assert gradient.abs().max() > 0
+    assert not any(one.requires_grad for one in model._perceptual[0].parameters())
+
+
 # -------------------------------------------------------------------------------------------------------- the samples
 @pytest.mark.parametrize("noise", [[], ["channel"], ["dropout"], ["channel", "dropout"]])
 def test_a_mask_has_one_image_without_noise_and_many_with(noise):

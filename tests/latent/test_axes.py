@@ -25,7 +25,7 @@ A = np.eye(8)[0]
 B = 0.5 * np.eye(8)[0] + np.sqrt(0.75) * np.eye(8)[1]
 
 
-def write(path, codes, likelihoods, targets):
+def write(path, codes, likelihoods, targets, space="z"):
     write_samples(
         path,
         LatentSamples(
@@ -35,7 +35,7 @@ def write(path, codes, likelihoods, targets):
             targets=targets,
             generator="toy",
             model="toy",
-            space="z",
+            space=space,
             seed=1,
             checkpoint="a",
             classifier="b",
@@ -56,8 +56,8 @@ def world(count=4000, noise=False):
 
 @pytest.fixture
 def run(tmp_path):
-    def do(settings, codes, likelihoods, targets=("normal", "a", "b", "never")):
-        write(tmp_path / "samples.npz", codes, likelihoods, targets)
+    def do(settings, codes, likelihoods, targets=("normal", "a", "b", "never"), space="z"):
+        write(tmp_path / "samples.npz", codes, likelihoods, targets, space)
         files = {"samples": tmp_path / "samples.npz", "axes": tmp_path / "axes.npz", "report": tmp_path / "axes.json"}
         disease_axes(settings, **files)
         report = json.loads(files["report"].read_text())
@@ -143,6 +143,19 @@ def test_known_axes_are_recovered(run, orthogonalise, against):
     assert entries["a"]["cosines"]["b"] == pytest.approx(axes.axes[0] @ axes.axes[1], abs=1e-6)
     assert entries["never"]["reason"] == "0 samples show it alone, fewer than 20"
     assert report["samples"] == 4000
+
+
+@pytest.mark.parametrize("against", ["normal", "all"])
+def test_the_ridge_is_in_units_of_the_variance_of_w(run, against):
+    """w has whatever scale the mapping gives it; the axes are the same ones."""
+    codes, likelihoods = world(1000)
+    chosen = change(against=against, ridge=1.0)
+    large, *_ = run(chosen, codes, likelihoods, space="w")
+    small, *_ = run(chosen, 0.1 * codes, likelihoods, space="w")
+    np.testing.assert_allclose(small.axes, large.axes, atol=1e-5)
+    as_z, *_ = run(chosen, codes, likelihoods)
+    np.testing.assert_allclose(large.axes, as_z.axes, atol=0.02)
+    assert (run(chosen, 2 * codes, likelihoods)[0].axes != as_z.axes).any(), "of z it is added as it is"
 
 
 def test_gram_schmidt_leaves_the_first_axis_and_makes_the_others_orthogonal(run):

@@ -66,3 +66,20 @@ def test_a_space_that_a_generator_does_not_have_is_refused(tmp_path):
         check_space(gan, "w", tmp_path)
     with pytest.raises(InputError, match="has no space w"):
         gan.w_of(torch.zeros(1, 8))
+
+
+def test_an_unconditional_generator_of_several_classes_is_asked_for_none(tmp_path):
+    """It has no use for the label, which would be invented."""
+    config = dcgan.Config(8, (8, 4), (4, 8), 4, 1e-3, 0.5, 0.0, 0.9)
+
+    def made(*classes):
+        model = dcgan.Model(config, (1, 16, 16), classes)
+        content = Checkpoint("dcgan", dataclasses.asdict(config), (1, 16, 16), classes, 1, model.inference_state())
+        save(tmp_path / "g.pt", content)
+        return tmp_path / "g.pt"
+
+    both = made("benign", "melanoma")
+    assert restore(both, "dcgan", CPU).label is None
+    with pytest.raises(InputError, match=r"dcgan is unconditional, was trained on \['benign', 'melanoma'\]"):
+        restore(both, "dcgan", CPU, "melanoma")
+    assert restore(made("benign"), "dcgan", CPU, "benign").label == "benign"

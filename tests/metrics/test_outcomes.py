@@ -255,14 +255,35 @@ def test_differences_are_cut_at_what_they_can_reach():
     assert readers_test(pixels, paired(1), level=0.95).low < -5
 
 
-def test_nothing_to_estimate_has_no_interval():
+def test_without_spread_the_sign_test_over_patients_tells():
+    """Constant scores against a perfect ranking; by pairs of patients of the two classes."""
     values = np.concatenate([np.full((3, 40), 0.5), np.tile(LABELS * 1.0, (3, 1))])
     found = readers_test(o.area_under_curve(values, POSITIVE, CASE), paired(3), level=0.95)
-    assert numbers(found) == [0.5, None, None, 1, 0, 2]
+    assert numbers(found) == [0.5, None, None, pytest.approx(2 * 0.5**20), 0, 2]
     assert found.estimate(40).to_json()["reason"]
     assert equivalence_p(found, 0.9) == 1
     with pytest.raises(InputError, match="6 models were measured, but 4"):
         readers_test(o.area_under_curve(values, POSITIVE, CASE), paired(2), level=0.95)
+
+
+@pytest.mark.parametrize(("patients", "p"), [(2, 0.5), (4, 0.125), (6, 0.03125), (40, 2 * 0.5**40)])
+def test_the_sign_test_by_hand(patients, p):
+    changed = o.mean_of_cases(np.stack([np.ones(patients), np.zeros(patients)]), np.arange(patients))
+    assert readers_test(changed, paired(1), level=0.95).p == pytest.approx(p)
+    assert stats.binomtest(0, patients).pvalue == pytest.approx(p)
+    assert readers_test(changed, np.array([[1.0, 0.0]]), level=0.95, null=1.0).p == 1, "no difference"
+
+
+def test_patients_of_many_images_do_not_make_up_for_patients():
+    """One patient has half of the images, another the rest: no more is known than from two."""
+    patients = np.repeat([0, 1, 2], [10, 5, 5])
+    changed = o.mean_of_cases(np.stack([np.ones(20), np.zeros(20)]), patients)
+    assert readers_test(changed, paired(1), level=0.95).p == pytest.approx(2 * 0.5**2)
+    # Two of forty images have the thing, and these two alone are called so: that is no evidence from forty.
+    tagged = CASE < 2
+    found = readers_test(o.adjusted_difference(tagged[None] * 1.0, tagged, POSITIVE, CASE), np.eye(1), level=0.95)
+    assert found.difference == pytest.approx(1)
+    assert found.p >= 0.5
 
 
 def test_errors_that_every_training_makes_elsewhere_are_not_taken_for_none():

@@ -7,7 +7,7 @@ from scipy import stats
 from synthmed.core.errors import InputError
 from synthmed.metrics.outcomes import adjusted_difference
 from synthmed.metrics.outliers import nearer_to_another
-from synthmed.metrics.reading import detectable, detection, equivalence_power, guessing_p
+from synthmed.metrics.reading import detectable, detection, equivalence_power, fisher_p, guessing_p
 
 
 def test_guessing_p_is_the_exact_binomial_test():
@@ -19,6 +19,12 @@ def test_guessing_p_is_the_exact_binomial_test():
     assert guessing_p(0, 10) == pytest.approx(2 / 1024)
     with pytest.raises(InputError, match="3 of 2"):
         guessing_p(3, 2)
+
+
+@pytest.mark.parametrize("table", [(30, 0, 10, 0), (24, 6, 3, 7), (0, 5, 9, 1), (70, 35, 33, 62), (1, 0, 0, 300)])
+def test_fishers_test_is_that_of_scipy(table):
+    tp, fn, fp, tn = table
+    assert fisher_p(*table) == pytest.approx(stats.fisher_exact([[tp, fn], [fp, tn]])[1], rel=1e-9)
 
 
 def test_detection_by_hand():

@@ -11,7 +11,16 @@ from small_study import QUESTIONS, SETTINGS, drawn, write_set
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.readers.analyse import AnalysisSettings, Answers, analyse_readers, pooled
+from synthmed.readers.analyse import (
+    NOT_ALL,
+    AnalysisSettings,
+    Answers,
+    _diagnosis,
+    _reader,
+    analyse_readers,
+    pooled,
+    read_answers,
+)
 from synthmed.readers.answers import MergeSettings, checksum, merge_answers
 from synthmed.readers.simulate import SimulationSettings, Skill, simulate_readers
 from synthmed.readers.study import Roles, ShownSet, read_study
@@ -269,6 +278,37 @@ def test_the_pooled_test_holds_its_level_where_readers_share_what_is_hard():
     assert np.mean(np.array(naive) < 0.05) > 0.12
 
 
+def test_readers_who_are_all_right_can_tell():
+    """Nothing spreads then, and the sign test over patients tells."""
+    synthetic, patients = np.repeat([True, False], 40), np.arange(80)
+    right = pooled(np.tile(synthetic, (3, 1)), synthetic, patients, ANALYSIS)
+    assert right["balanced_accuracy"]["value"] == 1
+    assert right["p"] < 0.001
+    wrong = pooled(np.tile(~synthetic, (3, 1)), synthetic, patients, ANALYSIS)
+    assert (wrong["balanced_accuracy"]["value"], wrong["p"]) == (0, right["p"])
+    real = pooled(np.zeros((3, 80), bool), synthetic, patients, ANALYSIS)
+    assert (real["balanced_accuracy"]["value"], real["p"]) == (0.5, 1)
+
+
+@pytest.mark.parametrize(
+    ("synthetic", "tp", "fp", "p"),
+    [
+        (30, 30, 10, 1.0),
+        (20, 20, 20, 1.0),
+        (20, 14, 8, stats.binomtest(26, 40).pvalue),
+        (30, 24, 3, stats.fisher_exact([[24, 6], [3, 7]])[1]),
+    ],
+)
+def test_a_reader_who_always_says_the_more_frequent_kind_tells_nothing(synthetic, tp, fp, p):
+    """Of 40 images, thirty of which are synthetic, he is right in three quarters."""
+    truth = np.arange(40) < synthetic
+    called = (np.arange(40) < tp) | ((np.arange(40) >= synthetic) & (np.arange(40) < synthetic + fp))
+    rows = [{"image": f"{n}.png", "synthetic": "yes" if one else "no"} for n, one in enumerate(truth)]
+    found = _reader(ANALYSIS, Answers([("A", "lay", False, "")], {}, rows), called, 0)
+    assert found["confusion"] == {"tp": tp, "fp": fp, "fn": synthetic - tp, "tn": 40 - synthetic - fp}
+    assert found["p"] == pytest.approx(p)
+
+
 def test_swapping_real_and_synthetic_turns_the_rates_round():
     rng, synthetic = np.random.default_rng(5), np.repeat([True, False], [60, 40])
     called = rng.random((3, 100)) < np.where(synthetic, 0.8, 0.3)
@@ -305,6 +345,21 @@ def test_questions_and_roles_must_fit(study):
         dataclasses.replace(SETTINGS, questions={"item": QUESTIONS["synthetic"]})
 
 
+def test_what_readers_wrote_is_taken_by_its_word(study):
+    """The form writes `synthetic` for an image that a reader takes for synthetic, whatever a simulation says."""
+    synthetic = {row["image"][:-4]: row["synthetic"] for row in ImageSet(study / "key.zip").rows}
+
+    def all_right(content):
+        for row in content["answers"]:
+            row["synthetic"] = {"yes": "synthetic", "no": "real"}[synthetic[row["item"]]]
+
+    merge(study, [changed(study / "reader_0.json", all_right)])
+    files = {"study": study / "study.json", "key": study / "key.zip", "answers": study / "merged.csv"}
+    analyse_readers(ANALYSIS, **files, out=study / "out.json")
+    (found,) = read_json(study / "out.json")["readers"]
+    assert found["confusion"] == {"tp": 8, "fp": 0, "fn": 0, "tn": 4}
+
+
 def test_the_diagnosis_is_compared_between_real_and_synthetic_images(study):
     def of_synthetic_all_wrong(content):
         labels = {row["image"][:-4]: (row["label"], row["synthetic"]) for row in ImageSet(study / "key.zip").rows}
@@ -325,6 +380,22 @@ def test_the_diagnosis_is_compared_between_real_and_synthetic_images(study):
     assert found["real"]["confusion"] == [[2, 0], [0, 2]]
     assert found["synthetic"]["confusion"] == [[0, 4], [4, 0]]
     assert found["difference"]["value"] == -1.0
+
+
+def test_diagnoses_left_blank_are_counted_and_not_taken_for_wrong(study):
+    merge(study, [study / "reader_0.json", study / "reader_1.json"])
+    asked = read_study(study / "study.json")
+    answers = read_answers(study / "merged.csv", asked, study / "key.zip")
+    whole = _diagnosis(ANALYSIS, asked, answers)
+    assert whole["real"]["blank"] == whole["synthetic"]["blank"] == [0, 0]
+    real = [place for place, row in enumerate(answers.items) if row["synthetic"] == "no" and row["label"] == "melanoma"]
+    answers.given["diagnosis"][:, real[0]] = ""
+    found = _diagnosis(ANALYSIS, asked, answers)
+    assert found["real"]["blank"] == [0, 2]
+    assert sum(map(sum, found["real"]["confusion"])) == sum(map(sum, whole["real"]["confusion"])) - 2
+    assert found["real"]["balanced_accuracy"]["reason"] == found["difference"]["reason"] == NOT_ALL
+    assert found["real"]["balanced_accuracy"]["value"] is found["difference"]["value"] is found["p"] is None
+    assert found["synthetic"] == whole["synthetic"]
 
 
 def test_a_set_that_says_which_images_were_edited_is_believed(tmp_path):

@@ -103,6 +103,7 @@ def test_the_words_follow_from_the_results(tmp_path, inputs, undrawn):
     words = run(tmp_path, inputs)[0]["said"]
     assert "right: 9 cases only the search, 0 only the classifier, p = 0.004." in words
     assert "The classifier's rate on normal test images is above the one that was set" in words
+    assert "either 20 held-out images set it only so well, which the interval leaves out, or the test images" in words
     assert "There are no findings that the classifier was trained on in this test." in words
     assert "1 patient of the held-out images also have images in the test" in words
 

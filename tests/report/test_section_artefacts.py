@@ -88,6 +88,31 @@ def test_it_says_what_is_uneven_and_shows_every_set(run, tmp_path):
         assert (tmp_path / "figures" / f"artefacts.{name}.png").stat().st_size > 1000
 
 
+def test_what_is_not_known_is_not_said_to_be_even(run, tmp_path):
+    """Nothing is known of a tag without an estimate in two classes."""
+
+    def said(**missing):
+        tags = read_json(tmp_path / "tags.json")
+        for tag, (labels, frames) in missing.items():
+            for label, of_tag in tags["sets"]["train"].items():
+                unknown = {"labelled": estimate(None, reason="there is no such case")}
+                of_tag[tag] = (
+                    unknown if label in labels else {"labelled": estimate(frames, frames - 0.05, frames + 0.05)}
+                )
+        write_json(tmp_path / "tags.json", tags)
+        return " ".join(run()["html"].split())
+
+    even = said(dark_corner=((), 0.3))
+    assert "In the training images none is clearly more frequent in one class." in even
+    assert "not known" not in even
+    partly = said(dark_corner=(("malignant",), 0.3))
+    assert "Of frame it is not known whether" in partly
+    assert "none of the others is clearly" in partly
+    nothing = said(**dict.fromkeys(("dark_corner", "hair"), (("benign", "malignant"), 0.3)))
+    assert "Of frame and hair it is not known whether" in nothing
+    assert "clearly more frequent" not in nothing
+
+
 def test_without_removal_it_says_so(run):
     page = run(removal=False)
     shown = {entry["name"]: entry["shown"] for entry in page["exhibits"]}

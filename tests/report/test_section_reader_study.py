@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from small_study import drawn
 
 from synthmed.core.files import read_csv, read_json, write_json
-from synthmed.readers.analyse import AnalysisSettings, analyse_readers
+from synthmed.readers.analyse import AnalysisSettings, analyse_readers, pooled
 from synthmed.readers.answers import MergeSettings, merge_answers
 from synthmed.readers.simulate import SimulationSettings, Skill, simulate_readers
 from synthmed.readers.study import Roles
@@ -28,8 +30,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def written(folder, **changes):
-    content = read_json(folder / "analysis.json")
+def written(folder, whole=None, **changes):
+    content = whole or read_json(folder / "analysis.json")
     content["pooled"] |= changes
     write_json(folder / "changed.json", content)
     names = {f"SIM00{n}": name for n, name in enumerate(("ED1", "ED2", "DLE1"), 1)}
@@ -60,13 +62,50 @@ def test_simulated_readers_are_called_so(folder):
         (0.001, 0.9, 0.7, "can tell</b> better"),
         (0.4, 0.01, 0.51, "cannot tell"),
         (0.4, 0.4, 0.55, "is not settled"),
-        (0.001, 0.9, 0.3, "is not settled"),  # worse than guessing
+        (0.001, 0.9, 0.3, "do worse</b> than guessing"),
     ],
 )
 def test_the_words_follow_the_tests(folder, p, equivalence_p, share, said):
     balanced = {"value": share, "low": share - 0.1, "high": share + 0.1, "n": 12, "reason": None}
     content, _ = written(folder, p=p, equivalence_p=equivalence_p, balanced_accuracy=balanced)
     assert said in content["html"]
+
+
+def test_readers_who_are_all_right_are_said_to_tell(folder):
+    synthetic = np.repeat([True, False], 40)
+    settings = AnalysisSettings(ROLES, ("simulated",), margin=0.05, alpha=0.05, level=0.95)
+    content, _ = written(folder, **pooled(np.tile(synthetic, (3, 1)), synthetic, np.arange(80), settings))
+    assert "can tell</b> better" in content["html"]
+    assert "not settled" not in content["html"]
+
+
+@pytest.mark.parametrize(
+    ("synthetic", "test", "lines"), [(6, "guessing, exact binomial.", 1), (8, "Fisher's exact", 0)]
+)
+def test_the_test_against_guessing_is_named_and_a_half_is_drawn_where_it_is_guessing(
+    folder, monkeypatch, synthetic, test, lines
+):
+    content = read_json(folder / "analysis.json")
+    content["synthetic"] = synthetic
+    drawn_lines = []
+    monkeypatch.setattr(Axes, "axvline", lambda self, *place, **style: drawn_lines.append(place))
+    found, _ = written(folder, whole=content)
+    captions = {entry["name"]: entry["caption"] for entry in found["exhibits"]}
+    assert test in captions["reader_study.rates"]
+    assert ("dashed" in captions["reader_study.rates_figure"]) == bool(lines)
+    assert len(drawn_lines) == lines
+
+
+def test_diagnoses_left_blank_stand_on_the_page(folder):
+    content = read_json(folder / "analysis.json")
+    missing = {"value": None, "low": None, "high": None, "n": None, "reason": "not every reader answered"}
+    content["diagnosis"] |= {"difference": missing, "p": None}
+    content["diagnosis"]["real"] |= {"balanced_accuracy": missing, "blank": [0, 3]}
+    found, files = written(folder, whole=content)
+    words = " ".join(found["html"].split())
+    assert "is not computed (not every reader answered). 3 diagnoses were left blank." in words
+    assert [row["blank"] for row in read_csv(files["diagnosis"])] == ["0", "3", "0", "0"]
+    assert "left blank" not in written(folder)[0]["html"]
 
 
 def test_tables_hold_the_counts(folder):

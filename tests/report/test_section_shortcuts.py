@@ -1,11 +1,13 @@
 """The section on classifiers and frames."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.data.imageset import write_image_set
-from synthmed.report.sections.shortcuts import SECTION, ShortcutsSettings, section
+from synthmed.report.sections.shortcuts import SECTION, ShortcutsSettings, _switch_rows, section
 
 ARMS = {"real": "Real only", "only_gan": "gan only"}
 GENERATORS = {"gan": {"model": "stylegan2", "title": "cGAN", "receptive_field": None}}
@@ -102,3 +104,16 @@ def test_the_page_has_a_row_an_arm_and_the_csv_every_rate(run):
     assert len(every) == 4
     assert every[0]["group"] == "frame"
     assert "one class only" in every[0]["note"]
+
+
+def test_the_reason_stands_beside_no_evidence():
+    def row(versus):
+        arms = {name: measured(name, 0.2) for name in ARMS}
+        arms["only_gan"]["switched"]["pasted/benign"]["versus_real"] |= versus
+        found = {"result": {"arms": arms, "positive": "malignant"}, "settings": SimpleNamespace(negative="benign")}
+        return _switch_rows(found | {"task": {"arms": {name: {"name": name, "title": name} for name in ARMS}}})[1]
+
+    unknown = {"word": "no evidence of a difference", "reason": "there is no spread"}
+    assert row(unknown)["pasted_word"] == "no evidence of a difference: there is no spread"
+    assert row({"word": None, "reason": "3 training seeds"})["pasted_word"] == "3 training seeds"
+    assert row({})["pasted_word"] == "fewer"

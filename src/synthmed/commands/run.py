@@ -24,6 +24,8 @@ _STARTED = re.compile(r"^(?:local)?rule (\w+):$")
 _JOB = re.compile(r"^    jobid: (\d+)$")
 _EXPERIMENT = re.compile(r"^    wildcards: (?:.*, )?experiment=([^,]+)")
 _FINISHED = re.compile(r"^Finished jobid: (\d+) \(Rule: (\w+)\)$")
+_ELSEWHERE = re.compile("--executor|-e|--profile|--workflow-profile|--sdm|--software-deployment|--deployment|--use-")
+"""Options by which jobs run on another machine, or in another environment than this one."""
 REPORT = "page"
 """Rule that ends an experiment."""
 _ERRORS = re.compile(r"Error|error|Exception|^synthmed|^No such|not found|cannot|refused|^ {4}(log|message):")
@@ -102,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
     log = folder / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "snakemake", *arguments]
-    elsewhere = any(re.match("--executor|-e|--profile|--workflow-profile|--sdm|--use-conda", one) for one in arguments)
+    elsewhere = any(_ELSEWHERE.match(one) for one in arguments)
     with open(log, "w", encoding="utf-8") as kept, nullcontext({}) if elsewhere else forkserver.started() as server:
         try:
             with subprocess.Popen(

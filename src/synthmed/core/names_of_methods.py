@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from synthmed.core.errors import InputError
 from synthmed.core.known import (
     REAL,
+    UNLABELLED,
     VARIED,
     check_known,
     check_pretrained,
@@ -99,6 +100,17 @@ def _check_axes(entry: Mapping) -> None:
     check_known("disease_axes.axes.order", axes["axes"]["order"], targets, "targets of its classifier")
 
 
+def _check_asked(setting: str, name: str, training: str, entry: Mapping) -> None:
+    """Raise InputError where a label is asked of a training of several classes whose images have none (UNLABELLED)."""
+    generator = entry["generators"][name]
+    labels = generator["trainings"][training]["labels"]
+    if len(labels) > 1 and UNLABELLED in generator["sampling"]["samples"]:
+        raise InputError(
+            f"setting {setting} asks {name!r} for classes, but it is unconditional and was trained on {list(labels)}; "
+            "name a training on one class, or a generator that can be asked for one"
+        )
+
+
 def _check_editing(entry: Mapping) -> None:
     editing, classifiers = entry["latent_editing"], entry.get("classifiers", {})
     trained = {name: one["trainings"] for name, one in entry["generators"].items() if "trainings" in one}
@@ -108,6 +120,7 @@ def _check_editing(entry: Mapping) -> None:
     if editing["label"] is not None:
         labels = trainings[editing["training"]]["labels"]
         check_known("latent_editing.label", [editing["label"]], labels, "labels of its training")
+        _check_asked("latent_editing.label", editing["generator"], editing["training"], entry)
     check_known("latent_editing.classifier", [editing["classifier"]], classifiers, "classifiers")
     named = [editing["editing"][key] for key in ("remove", "keep") if editing["editing"][key] is not None]
     targets = classifiers[editing["classifier"]]["targets"]
@@ -188,6 +201,7 @@ def _check_derived(entry: Mapping) -> None:
             editing = entry["latent_editing"]
             training = entry["generators"][editing["generator"]]["trainings"][editing["training"]]
             check_known(f"{where}.samples", one["samples"], training["labels"], "labels of the training that is edited")
+            _check_asked(f"{where}.samples", editing["generator"], editing["training"], entry)
             continue
         if "tags" not in entry:
             raise InputError(f"setting {where} is made by tags; say which classifier sees them, under tags")

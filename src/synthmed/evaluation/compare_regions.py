@@ -22,6 +22,7 @@ from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.scores import Cases, read_scores
 from synthmed.metrics import statistics
+from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.outcomes import OUTCOMES, Measured, Outcome
 from synthmed.prepare.mask_out import Region
 
@@ -72,7 +73,9 @@ def compare_regions(settings: RegionSettings, *, whole: Path, regions: list[Path
     for origin, where in origins.items():
         found["whole"][origin] = statistics.mean_estimate(measured([whole], where), level=level).to_json()
         for name, path in zip(settings.regions, regions, strict=True):
-            alone = statistics.mean_estimate(measured([path], where), level=level)
+            own = measured([path], where)
+            alone = statistics.mean_estimate(own, level=level)
+            known = statistics.readers_test(own, np.eye(len(values[path])), level=level, null=CHANCE)
             both = statistics.readers_test(
                 measured([whole, path], where), statistics.paired(len(values[whole])), level=level
             )
@@ -82,7 +85,7 @@ def compare_regions(settings: RegionSettings, *, whole: Path, regions: list[Path
                 "difference": both.estimate(int(where.sum())).to_json(),
                 "p": both.p,
                 "equivalent": equivalent,
-                "finding": _finding(alone.low, both, equivalent, settings.alpha),
+                "finding": _finding(alone, known, both, equivalent, settings.alpha),
             }
             logger.info("%s, %s: %s %.3f", name, origin, outcome.title, alone.value)
     counts = {
@@ -93,14 +96,22 @@ def compare_regions(settings: RegionSettings, *, whole: Path, regions: list[Path
     write_json(out, {**shared, "seeds": len(values[whole]), "origins": counts, **found})
 
 
-def _finding(low: float | None, test: statistics.SeedTest, equivalent: bool, alpha: float) -> str:
-    """What a region's result says: `reaches` the whole image (equivalent to it or better), `not worse` (no evidence of
-    a difference), `chance` (it does not tell the classes apart), or `less` than the whole image, but above chance."""
-    if equivalent or (test.p <= alpha and test.difference > 0):
+def _finding(
+    alone: Estimate, known: statistics.SeedTest, both: statistics.SeedTest, equivalent: bool, alpha: float
+) -> str:
+    """What a region's result says: `reaches` the whole image (equivalent to it or better, or no image ranked wrongly),
+    `not worse` (no evidence of a difference), `chance` (it does not tell the classes apart), or `less` than the whole
+    image, but above chance.
+
+    alone: its AUROC; known, both: tests of it against CHANCE, and against the AUROC of whole images. Where `alone` has
+    no interval, `known` says whether it is above chance.
+    """
+    above = alone.low > CHANCE if alone.low is not None else known.p <= alpha and known.difference > CHANCE
+    if equivalent or (both.p <= alpha and both.difference > 0) or (above and alone.value == 1):
         return "reaches"
-    if low is None or low <= CHANCE:
+    if not above:
         return "chance"
-    return "not worse" if test.p > alpha else "less"
+    return "not worse" if both.p > alpha else "less"
 
 
 def _by_origin(cases: Cases, images: ImageSet) -> dict[str, np.ndarray]:

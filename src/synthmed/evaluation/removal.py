@@ -53,10 +53,10 @@ def measure_removal(settings: RemovalSettings, *, images: Path, out: Output, pic
     images: real images with patients; those on which frame_mask finds none are used. out: JSON, by method: `psnr` and
     `ssim` against the image without the pasted frame, `left` (share of its pixels that are frame still), `detail` (mean
     absolute change where nothing was pasted, of 255; of lesions where there are masks), `realism` (AUROC), `refused`
-    (images of which the method says that it cannot do it, and which stay as they are); `hair`: the
-    same of hair and rulers, on images labelled to have neither and to have one, where labels are. pictures: image set
-    of the first images by every method, columns method and start. Raises InputError when fewer than four images have
-    no frame.
+    (images of which the method says that it cannot do it, and which stay as they are); `hair`: the same of hair and
+    rulers, on images labelled to have neither, and how much of others is `touched_with` it, where labels are. pictures:
+    image set of the first images by every method, columns method and start. Raises InputError when fewer than four
+    images have no frame.
     """
     found = ImageSet(images)
     rng = np.random.default_rng(seed_of(settings.seed, "removal"))
@@ -88,7 +88,7 @@ def measure_removal(settings: RemovalSettings, *, images: Path, out: Output, pic
             "touched_with": float(np.mean([dermoscopy.hair_mask(one).mean() for one in originals[~bare]]))
             if (~bare).any()
             else None,
-            "realism": _realism(originals, done, patients),
+            "realism": _realism(originals[bare], done[bare], patients[bare]),
             "images": int(bare.sum()),
         }
     write_json(out, {"images": len(originals), "level": settings.level, "frames": result, "hair": hair})
@@ -166,8 +166,10 @@ def _detail(
     return np.array(values)
 
 
-def _realism(before: np.ndarray, after: np.ndarray, patients: np.ndarray) -> float:
-    """AUROC of told_apart."""
+def _realism(before: np.ndarray, after: np.ndarray, patients: np.ndarray) -> float | None:
+    """AUROC of told_apart; None where all images are of one patient, so that there is nobody else to learn from."""
+    if len(np.unique(patients)) < 2:
+        return None
     return float(auroc(told_apart(before, after, patients), np.repeat([False, True], len(before))))
 
 

@@ -9,8 +9,9 @@ Decided where the document is silent:
 - **The outputs are regressed, not the patterns 0 or 1**, as the document says. After the selection the two differ by
   0.1 at most.
 - **Ridge.** With as many dimensions as samples the slope of least squares is noise, and the weights make it worse: of
-  8,683 normals and 215 others few count. The codes are uncorrelated with variance 1, so the ridge term, in units of
+  8,683 normals and 215 others few count. The codes z are uncorrelated with variance 1, so the ridge term, in units of
   that variance, only shrinks what chance correlations add; a very large one gives the difference of the class means.
+  Codes w have the variance that the mapping gives them, by which the term is multiplied.
 - **Against all, or against normal.** One regression on all patterns, as in the document, gives axes that also lead away
   from the other diseases, because no selected sample shows two. `against: normal` regresses each disease on its own
   samples and the normal ones. In simulations with known axes (docs/disease_axes.md) it comes nearer to them.
@@ -189,7 +190,8 @@ def _basis(vectors: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class _Problem:
     """The samples of the classes with enough of them: codes (N, D), outputs (N, K) of those classes, patterns (N,) int
-    0 … K − 1. normal: its class; diseases: classes that get an axis. order: of the axes, for orthogonalised()."""
+    0 … K − 1. normal: its class; diseases: classes that get an axis. order: of the axes, for orthogonalised().
+    variance: of the codes, the unit of the ridge."""
 
     codes: np.ndarray
     outputs: np.ndarray
@@ -197,6 +199,7 @@ class _Problem:
     normal: int
     diseases: list[int]
     order: list[int]
+    variance: float
 
     def regressed(self, rows: np.ndarray, disease: int, against: Against) -> np.ndarray:
         """Those of `rows` that the regression for `disease` is on."""
@@ -207,7 +210,8 @@ class _Problem:
 
         def regression(chosen: np.ndarray, columns: list[int]) -> np.ndarray:
             weights = class_weights(self.patterns[chosen])
-            return regression_slopes(self.codes[chosen], self.outputs[chosen][:, columns], weights, settings.ridge)
+            ridge = settings.ridge * self.variance
+            return regression_slopes(self.codes[chosen], self.outputs[chosen][:, columns], weights, ridge)
 
         if settings.against == "all":
             return regression(rows, self.diseases)
@@ -314,6 +318,7 @@ def _problem(
         normal=used.index(drawn.targets.index(settings.normal)),
         diseases=[used.index(t) for t in diseases],
         order=order,
+        variance=1.0 if drawn.space == "z" else float(drawn.codes.astype(np.float64).var(axis=0).mean()),
     )
 
 

@@ -21,13 +21,19 @@ _AT_ONCE = 1000
 
 def restore(checkpoint: Path, model: str, device: torch.device, label: str | None = None) -> Generator:
     """The generator of `checkpoint` on `device`, frozen. label: the class it makes, where it was trained on several.
-    Raises InputError unless it is a `model` with a latent vector, and the label one of its classes."""
+    Raises InputError unless it is a `model` with a latent vector, and the label one of its classes that it can be asked
+    for."""
     gan = load_generator(checkpoint)
     if generators.GENERATORS.get(model) != type(gan).__module__:
         raise InputError(f"{checkpoint}: not of the model {model!r} but of {type(gan).__module__}; set model to it")
     if gan.latent_size is None:
         raise InputError(f"{checkpoint}: {model} has no latent vector, so there is no space to look for axes in")
     several = "label" in gan.needs and len(gan.classes) > 1
+    if label is not None and len(gan.classes) > 1 and not several:
+        raise InputError(
+            f"{checkpoint}: {model} is unconditional, was trained on {list(gan.classes)}, and cannot be asked for "
+            f"{label!r}; train it on one class at a time"
+        )
     if (several or label is not None) and label not in gan.classes:
         raise InputError(f"{checkpoint}: makes the classes {list(gan.classes)}, but the setting label is {label!r}")
     gan.label = label

@@ -1,4 +1,4 @@
-"""What a reader of images is worth: signal detection, the binomial test against guessing, power of a study."""
+"""What a reader of images is worth: signal detection, exact tests against guessing, power of a study."""
 
 from typing import NamedTuple
 
@@ -34,10 +34,30 @@ def detection(hits: int, signals: int, false_alarms: int, noises: int) -> Detect
 
 
 def guessing_p(right: int, answers: int) -> float:
-    """Two-sided exact binomial p that a reader who is right `right` times of `answers` guesses (chance one half)."""
+    """Two-sided exact binomial p that a reader who is right `right` times of `answers` guesses.
+
+    Of images of which half are synthetic: then every way of guessing is right with a chance of one half.
+    """
     if not 0 <= right <= answers or answers < 1:
         raise InputError(f"{right} of {answers} is no number of right answers")
     return min(1.0, 2 * float(special.bdtr(min(right, answers - right), answers, 0.5)))
+
+
+def fisher_p(tp: int, fn: int, fp: int, tn: int) -> float:
+    """Two-sided p of Fisher's exact test that a reader calls synthetic and real images synthetic equally often.
+
+    tp, fn: synthetic images called synthetic, and real; fp, tn: the same of real images. How often the reader says
+    synthetic is taken as given, so that it holds whatever the share of synthetic images is.
+    """
+    synthetic, real, called = tp + fn, fp + tn, tp + fp
+    possible = np.arange(max(0, called - real), min(synthetic, called) + 1)
+    logs = _log_choices(synthetic, possible) + _log_choices(real, called - possible)
+    chances = np.exp(logs - special.logsumexp(logs))
+    return min(1.0, float(chances[chances <= chances[tp - possible[0]] * (1 + 1e-7)].sum()))
+
+
+def _log_choices(count: int, chosen: np.ndarray) -> np.ndarray:
+    return special.gammaln(count + 1) - special.gammaln(chosen + 1) - special.gammaln(count - chosen + 1)
 
 
 def equivalence_power(error: float, degrees: float, margin: float, alpha: float) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from synthmed.metrics.neighbours import euclidean_blocks, standardise
 from synthmed.metrics.outcomes import mean_of_patients
-from synthmed.metrics.statistics import SeedTest, readers_test
+from synthmed.metrics.statistics import SeedTest, readers_test, unanimous_p
 
 TOP = 5
 SEEN, CHANGED, UNSEEN = "seen", "changed", "unseen"
@@ -53,7 +53,7 @@ def above_chance(right: np.ndarray, guess: np.ndarray, patients: np.ndarray, *, 
     """Is the share of right names, mean over patients, above that of guesses? The test of their difference.
 
     right: 0 or 1, (S, N), of S trainings; guess: chance of each image (N,); patients (N,). Where every image is named
-    rightly there is no spread to estimate an error from; p is then twice the chance to guess one image of each patient.
+    rightly there is no spread to estimate an error from; p is then that of guessing one image of each patient.
     """
     bounds, lead = (-1.0, 1.0), right - guess
     test = readers_test(
@@ -63,7 +63,7 @@ def above_chance(right: np.ndarray, guess: np.ndarray, patients: np.ndarray, *, 
         return test
     of = np.unique(patients, return_inverse=True)[1]
     by_patient = np.bincount(of, weights=guess) / np.bincount(of)
-    return replace(test, p=min(1.0, 2 * float(by_patient.prod())))
+    return replace(test, p=unanimous_p(by_patient))
 
 
 Leak = Literal["recognised", "not shown"]

@@ -47,8 +47,8 @@ def delong_test(first: np.ndarray, second: np.ndarray, positive: np.ndarray, pat
 class SeedTest:
     """A mean (of differences, or of one arm) over trainings and patients, with its t interval.
 
-    low, high: cut at what the mean can reach; None, with p = 1, where the error is 0: nothing can be estimated then
-    (no case was decided differently by any training, say). error, degrees: standard error and degrees of freedom.
+    low, high: cut at what the mean can reach; None where the error is 0: all trainings and patients differ by the same
+    then, and p is that of unanimous_p. error, degrees: standard error and degrees of freedom.
     """
 
     difference: float
@@ -64,6 +64,12 @@ class SeedTest:
 
 
 NO_SPREAD = "there is no spread over trainings and patients to estimate an interval from"
+
+
+def unanimous_p(chances: np.ndarray) -> float:
+    """Two-sided p where all patients went one way: twice the chance of that, chances (G,) being that of each to go so
+    without an effect. With chances of 1/2 it is the exact sign test over patients."""
+    return min(1.0, 2 * float(np.prod(chances)))
 
 
 def paired(seeds: int) -> np.ndarray:
@@ -98,7 +104,8 @@ def readers_test(measured: Measured, contrast: np.ndarray, *, level: float, null
 
     Where the mean covariance is not positive (hardly any case is decided wrongly, and each by another training), the
     variance is at least that of these very trainings over patients: new ones can only add to it. With S = 1 chance in
-    the training is not part of it. Raises InputError when contrast and models do not fit.
+    the training is not part of it. Without any spread every patient differs from `null` in the same direction, if at
+    all, and the sign test tells (see _without_spread). Raises InputError when contrast and models do not fit.
     """
     if contrast.shape[1] != len(measured.estimates):
         raise InputError(f"{len(measured.estimates)} models were measured, but {contrast.shape[1]} are compared")
@@ -110,7 +117,7 @@ def readers_test(measured: Measured, contrast: np.ndarray, *, level: float, null
     shared = _shared(over_patients, between)
     error = float(np.sqrt(between + shared))
     if error <= 1e-12:
-        return SeedTest(mean, None, None, 1.0, 0.0, float(max(1, seeds - 1)))
+        return SeedTest(mean, None, None, _without_spread(measured, mean - null), 0.0, float(max(1, seeds - 1)))
     patients = _patient_degrees(measured, of_patients.mean(axis=1))
     if np.isinf(patients):  # the trainings' errors cancel in the mean: those of the trainings count (see _shared)
         patients = _patient_degrees(measured, np.sqrt((of_patients**2).mean(axis=1)))
@@ -122,6 +129,14 @@ def readers_test(measured: Measured, contrast: np.ndarray, *, level: float, null
     lowest, highest = _reach(contrast, measured.bounds)
     p = float(2 * special.stdtr(degrees, -abs(mean - null) / error))
     return SeedTest(mean, max(lowest, mean - half), min(highest, mean + half), p, error, degrees)
+
+
+def _without_spread(measured: Measured, difference: float) -> float:
+    """p of a difference that all trainings and patients share: unanimous_p of as many patients as weigh no less than
+    the heaviest one (all G where they weigh the same, of two classes as many as the smaller one has: pairs)."""
+    if abs(difference) <= 1e-12:
+        return 1.0
+    return unanimous_p(np.full(int(1 / measured.leverage.max() + 1e-9), 0.5))
 
 
 def _shared(over_patients: np.ndarray, between: float) -> float:

@@ -38,8 +38,8 @@ RULE = (
 class Verdict:
     """The words on one arm.
 
-    word: None below FEWEST_SEEDS, and then `reason` says so; it also says where nothing could be estimated (all p are 1
-    then). p_holm: adjusted p of the difference; p_equivalent: of the larger of the two one-sided tests.
+    word: None below FEWEST_SEEDS, and then `reason` says so; it also says where there was no evidence because nothing
+    could be estimated. p_holm: adjusted p of the difference; p_equivalent: of the larger of the two one-sided tests.
     """
 
     word: str | None

@@ -23,13 +23,14 @@ from synthmed.data.imageset import ImageSet
 from synthmed.metrics import outcomes
 from synthmed.metrics.classification import share_estimate
 from synthmed.metrics.estimate import Estimate
-from synthmed.metrics.reading import detectable, detection, equivalence_power, guessing_p
+from synthmed.metrics.reading import detectable, detection, equivalence_power, fisher_p, guessing_p
 from synthmed.metrics.statistics import case_mean, equivalence_p, mean_estimate, paired, readers_test
 from synthmed.readers.study import SYNTHETIC, Roles, Study, read_study
 
 logger = logging.getLogger(__name__)
 
 CHANCE = 0.5
+NOT_ALL = "not every reader answered"
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ def analyse_readers(settings: AnalysisSettings, *, study: Path, key: Path, answe
 
 
 def _reader(settings: AnalysisSettings, answers: Answers, called: np.ndarray, number: int) -> dict:
-    """One reader; positive = called synthetic."""
+    """One reader; positive = called synthetic. `p`: against guessing, by the exact binomial test where half of the
+    images are synthetic, else by Fisher's (see fisher_p)."""
     code, background, simulated, comment = answers.readers[number]
     truth, level = answers.synthetic, settings.level
     tp, fp = int((called & truth).sum()), int((called & ~truth).sum())
@@ -140,7 +142,7 @@ def _reader(settings: AnalysisSettings, answers: Answers, called: np.ndarray, nu
         "comment": comment,
         "confusion": {"tp": tp, "fp": fp, "fn": fn, "tn": tn},
         "accuracy": share_estimate(tp + tn, len(truth), level).to_json(),
-        "p": guessing_p(tp + tn, len(truth)),
+        "p": guessing_p(tp + tn, len(truth)) if 2 * (tp + fn) == len(truth) else fisher_p(tp, fn, fp, tn),
         "sensitivity": share_estimate(tp, tp + fn, level).to_json(),
         "specificity": share_estimate(tn, fp + tn, level).to_json(),
         "precision": share_estimate(tp, tp + fp, level).to_json(),
@@ -219,7 +221,10 @@ def _certainty(settings: AnalysisSettings, study: Study, answers: Answers, calle
 
 
 def _diagnosis(settings: AnalysisSettings, study: Study, answers: Answers) -> dict | None:
-    """Diagnosis against class, of real and of synthetic images, and the difference of balanced accuracies."""
+    """Diagnosis against class, of real and of synthetic images, and the difference of balanced accuracies.
+
+    `blank`: how many diagnoses of the images of each class were not given; what they would count in is not computed.
+    """
     name = settings.roles.diagnosis
     chosen = [n for n, (_, background, *_) in enumerate(answers.readers) if background in settings.diagnosing]
     if name is None or not chosen:
@@ -239,17 +244,22 @@ def _diagnosis(settings: AnalysisSettings, study: Study, answers: Answers) -> di
             for t in range(len(classes))
         ]
         measured.append(outcomes.balanced_accuracy(decided[:, where], truth[where], answers.patients[where], 0))
+        blank = [int((decided[:, where & (truth == t)] < 0).sum()) for t in range(len(classes))]
+        accuracy = mean_estimate(measured[-1], level=settings.level)
         found[kind] = {
             "confusion": counts,
-            "balanced_accuracy": mean_estimate(measured[-1], level=settings.level).to_json(),
+            "blank": blank,
+            "balanced_accuracy": (Estimate.missing(NOT_ALL) if any(blank) else accuracy).to_json(),
         }
     test = readers_test(outcomes.beside(*measured), paired(len(chosen)), level=settings.level)
+    complete = bool((decided >= 0).all())
+    difference = test.estimate(len(truth)) if complete else Estimate.missing(NOT_ALL)
     return {
         **found,
         "classes": classes,
         "readers": len(chosen),
-        "difference": test.estimate(len(truth)).to_json(),
-        "p": test.p,
+        "difference": difference.to_json(),
+        "p": test.p if complete else None,
     }
 
 
@@ -289,7 +299,7 @@ def _scores(settings: AnalysisSettings, study: Study, answers: Answers) -> list[
                 [[float(value) if value else np.nan for value in row] for row in answers.given[name][:, where]]
             )
             if np.isnan(values).any():
-                mean = Estimate.missing("not every reader answered")
+                mean = Estimate.missing(NOT_ALL)
             elif len(set(answers.patients[where])) < 2:
                 mean = Estimate(float(values.mean()), n=values.shape[1], reason="one patient only, who has no spread")
             else:

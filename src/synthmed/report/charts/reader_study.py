@@ -12,10 +12,12 @@ SHOWN = 9
 
 
 def draw_rates(path: Path, found: Mapping) -> None:
-    """True-positive and false-positive rate and accuracy of each reader. found: what the section read."""
+    """True-positive and false-positive rate and accuracy of each reader. found: what the section read; guessing has an
+    accuracy of one half where half of the images are synthetic (`halves`)."""
     readers = found["study"]["readers"]
     figure, axis = plt.subplots(figsize=(7.6, 0.62 * len(readers) + 1.4))
-    axis.axvline(0.5, color=MUTED, ls="--", lw=1)
+    if found["halves"]:
+        axis.axvline(0.5, color=MUTED, ls="--", lw=1)
     for place, one in enumerate(readers):
         interval_point(axis, one["sensitivity"], place - 0.2, SERIES[0])
         interval_point(axis, one["accuracy"], place, SERIES[2], "s")

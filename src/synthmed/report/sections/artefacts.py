@@ -215,16 +215,19 @@ def section(
         "pictures": ImageSet(pictures) if pictures else None,
         "paint": read_result(paint) if paint else None,
     }
-    found |= {"uneven": _uneven(found)}
+    found |= _uneven(found)
     write_section(section, out, SECTION, found, document=document)
 
 
-def _uneven(found: Found) -> list[str]:
-    """Artefacts whose intervals in two classes of the training images do not overlap."""
+def _uneven(found: Found) -> dict[str, list[str]]:
+    """`uneven`: artefacts whose intervals in two classes of the training images do not overlap; `unknown`: those that
+    have an interval in fewer than two classes."""
     of_class = found["tags"]["sets"][REAL if found["settings"].apart else "train"]
-    uneven = []
+    uneven, unknown = [], []
     for tag in found["tags"]["tags"]:
         ends = [one for entry in of_class.values() for one in entry[tag].values() if one.low is not None]
-        if len(ends) > 1 and max(one.low for one in ends) > min(one.high for one in ends):
+        if len(ends) < 2:
+            unknown.append(artefact(tag))
+        elif max(one.low for one in ends) > min(one.high for one in ends):
             uneven.append(artefact(tag))
-    return uneven
+    return {"uneven": uneven, "unknown": unknown}

@@ -62,6 +62,7 @@ def _diagnosis_rows(found: Found) -> list[dict]:
                 "images": kind,
                 "truth": label,
                 **{f"said_{place}": count for place, count in enumerate(diagnosis[kind]["confusion"][row])},
+                "blank": diagnosis[kind]["blank"][row],
                 "balanced_accuracy": diagnosis[kind]["balanced_accuracy"] if row == 0 else None,
             }
             for kind in ("real", "synthetic")
@@ -75,7 +76,10 @@ def _diagnosis_rows(found: Found) -> list[dict]:
 def _diagnosis_columns(found: Found) -> list[Column]:
     classes = found["study"]["diagnosis"]["classes"] if found["study"]["diagnosis"] else []
     said = [Column(f"said_{place}", f"called {label}") for place, label in enumerate(classes)]
-    return [Column("images"), Column("truth"), *said, Column("balanced_accuracy", interval=True)]
+    return [
+        *(Column("images"), Column("truth"), *said, Column("blank", "no answer")),
+        Column("balanced_accuracy", interval=True),
+    ]
 
 
 def _comment_rows(found: Found) -> list[dict]:
@@ -128,8 +132,9 @@ SECTION = Section(
         Table(
             "rates",
             f"What each reader is worth. With {_LEVEL} interval (exact binomial; of d′ by its standard error); p: "
-            "against guessing, exact binomial. d′ 0: cannot tell; c above 0: reluctant to say synthetic. All: mean "
-            "balanced accuracy and rates, readers and images as random.",
+            "against guessing, {% if halves %}exact binomial{% else %}Fisher's exact test, because not half of the "
+            "images are synthetic, and a guess need not be right in one half of them{% endif %}. d′ 0: cannot tell; c "
+            "above 0: reluctant to say synthetic. All: mean balanced accuracy and rates, readers and images as random.",
             _rate_rows,
             (
                 Column("reader"),
@@ -142,7 +147,11 @@ SECTION = Section(
                 Column("bias", "c", form=decimals),
             ),
         ),
-        Figure("rates_figure", "Rates of each reader; dashed: guessing.", _drawn("draw_rates")),
+        Figure(
+            "rates_figure",
+            "Rates of each reader{% if halves %}; dashed: guessing{% endif %}.",
+            _drawn("draw_rates"),
+        ),
         Figure(
             "recognised",
             "How many readers called each image synthetic: of the synthetic ones all should be far right, of the real "
@@ -223,5 +232,6 @@ def section(
         "shown": SHOWN,
         "name": _name,
     }
+    found["halves"] = 2 * found["study"]["synthetic"] == found["study"]["count"]
     found["simulated"] = [one for one in found["study"]["readers"] if one["simulated"]]
     write_section(section, out, SECTION, found, document=document)

@@ -46,7 +46,7 @@ def _switch_rows(found: Found) -> list[dict]:
                 row |= {
                     f"{change}_difference": versus["difference"],
                     f"{change}_p": versus["p_holm"],
-                    f"{change}_word": versus["word"] or versus["reason"],
+                    f"{change}_word": ": ".join(filter(None, (versus["word"], versus["reason"]))),
                 }
         rows.append(row)
     return rows
