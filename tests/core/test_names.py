@@ -277,6 +277,12 @@ def test_editing_is_of_what_there_is(changes, message):
         check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 
 
+def test_a_generator_of_one_class_may_be_asked_for_it():
+    entry = with_change("generators.pggan.trainings.both.labels", ["normal"])
+    entry["latent_editing"] = OF_BOTH | {"label": "normal"}
+    check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
 AGREEMENT = {"dataset": "own", "generators": ["dcgan"], "training": {"learning_rates": [1e-3], "dropouts": [0.1]}}
 
 
