@@ -7,7 +7,8 @@ for experiment in having("mask_channel"):
     content = {**channel["prepare"], "source": source, "synthetic": None, "prefix": ""}
     declare("prepare", f"{folder}/prepare_diagnosed.json", content)
     declare("split", f"{folder}/split_diagnosed.json", channel["split"])
-    declare("drop-known", f"{folder}/drop_known.json", {})
+    content = {"classes": channel["training"]["targets"], "second_test": channel["second_test"]}
+    declare("drop-known", f"{folder}/drop_known.json", content)
     for variant, (_title, what, _whose) in VARIANTS.items():
         if what is not None:
             content = {"source": what, **channel["scoring"], **seed}

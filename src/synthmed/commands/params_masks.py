@@ -7,12 +7,13 @@ from msgspec import Meta
 
 from synthmed.classifiers.network_settings import NetworkOptions
 from synthmed.core.settings import Count, Names
+from synthmed.data.second_test import SecondTest
 from synthmed.data.split import SplitSettings
 from synthmed.evaluation.compare import StatisticsOptions
 from synthmed.evaluation.compose_scales import Folds
 from synthmed.evaluation.mask_agreement import AgreementOptions
 from synthmed.evaluation.score_networks import ScoringOptions
-from synthmed.evaluation.score_segmenters import SecondTest, SegmenterScoringOptions
+from synthmed.evaluation.score_segmenters import SegmenterScoringOptions
 from synthmed.metrics.outcomes import OUTCOMES
 from synthmed.prepare.images import PrepareOptions
 from synthmed.segmenters.settings import SegmenterOptions

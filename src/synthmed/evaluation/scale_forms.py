@@ -19,7 +19,7 @@ from synthmed.core.known import TEST
 from synthmed.core.settings import BatchSize, Count, Device, Level, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
-from synthmed.evaluation.score_segmenters import SecondTest, parts_of
+from synthmed.data.second_test import SecondTest, parts_of
 from synthmed.metrics import statistics
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.masks import mask_statistics, objects_of

@@ -19,6 +19,7 @@ from synthmed.core.settings import BatchSize, Count, Device, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
+from synthmed.data.second_test import SECOND, SecondTest, parts_of
 from synthmed.evaluation.scores import Scores, by_arm, cases_of, described, same_seeds, write_scores
 from synthmed.metrics.segmentation import mask_measures, object_measures, overlap
 from synthmed.segmenters.trained import Segmenter, drawn, label_map, load
@@ -28,18 +29,10 @@ logger = logging.getLogger(__name__)
 
 SMALL = "test_small"
 """Name of the test at the network's size, beside the main one at the size of the masks."""
-SECOND = "second_test"
-"""Name of the second test, on other images (settings.second_test), at the size of the masks."""
+
+
 BY_CLASS = ("iou", "dice", "false_positive_pixels", "false_negative_pixels", "hd95")
 """Measures that are told of each class of the masks, where there are several: `<measure>_<class>`."""
-
-SecondTest = Annotated[
-    str | None,
-    Meta(
-        description="Source (column `source` of the test images) whose images are a test of their own and in no other, "
-        "for example isic2018_test; null: all test images are one test."
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -147,23 +140,6 @@ def score_segmenters(
             "trainings": {arm: report["seeds"] for arm, report in zip(settings.arms, reports, strict=True)},
         },
     )
-
-
-def parts_of(images: ImageSet, second: str | None) -> dict[str, list[int]]:
-    """TEST → positions of the images of the main test; SECOND → those whose source is `second`, where that is given.
-
-    Raises InputError when one of the two has no image.
-    """
-    sources = images.column("source")
-    parts = {TEST: [row for row, source in enumerate(sources) if source != second]}
-    if second is not None:
-        parts[SECOND] = [row for row, source in enumerate(sources) if source == second]
-    if not all(parts.values()):
-        raise InputError(
-            f"{images.path}: setting second_test is {second!r}, and the test images are of {sorted(set(sources))}; "
-            "name one of them that leaves others for the main test, or set it to null"
-        )
-    return parts
 
 
 class Masks:

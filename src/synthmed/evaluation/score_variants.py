@@ -19,8 +19,8 @@ from synthmed.core.known import REAL
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet
+from synthmed.data.second_test import SecondTest, parts_of
 from synthmed.evaluation.score_networks import ScoringOptions
-from synthmed.evaluation.score_segmenters import SecondTest, parts_of
 from synthmed.evaluation.scores import Scores, cases_of, same_seeds, write_scores
 from synthmed.training.device import choose_device
 
