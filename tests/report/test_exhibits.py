@@ -114,6 +114,21 @@ def test_a_table_is_its_csv_and_its_place_on_the_page(written):
     assert made["title"] == "On 12 cases"
 
 
+def test_an_estimate_without_its_interval_is_a_number_in_the_table():
+    assert Column("c_t").cells(Estimate(6.5, n=80)) == {"c_t": 6.5}
+    assert Column("c_t").cells(Estimate.missing("too few")) == {"c_t": None}
+
+
+def test_reasons_of_missing_numbers_are_said_once_with_their_columns(written):
+    missing = {"difference": Estimate.missing("too few"), "p": Estimate.missing("too few"), "note": "seven cases"}
+    columns = (Column("finding"), Column("difference", interval=True), Column("p", "p value"))
+    made, folder = written(Table("own", "Own.", lambda found: [{"finding": name, **missing} for name in "ab"], columns))
+    assert made["html"].count("difference; p value: too few") == made["html"].count("seven cases") == 1
+    assert [row["note"] for row in read_csv(folder / "tables" / "own.own.csv")] == [
+        "seven cases; difference; p value: too few"
+    ] * 2
+
+
 def test_without_a_document_nothing_of_it_is_said(written):
     made, folder = written(table(), picture(), document=False)
     assert not [name for name in read_csv(folder / "tables" / "own.findings.csv")[0] if name.startswith("reference")]

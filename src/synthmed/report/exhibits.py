@@ -48,7 +48,7 @@ class Column:
     def cells(self, value: object) -> dict[str, object]:
         """Its cells in the CSV."""
         if not self.interval:
-            return {self.key: value}
+            return {self.key: value.value if isinstance(value, Estimate) else value}
         found = value if isinstance(value, Estimate) else Estimate.missing("not measured")
         return {self.key: found.value, f"{self.key}_low": found.low, f"{self.key}_high": found.high}
 
