@@ -106,7 +106,7 @@ def test_films_are_found_with_their_masks_and_origins_and_doubles_are_left_out(t
             ("normal-10", ("normal", "unknown", 0)),
             ("viral_pneumonia-1", ("viral_pneumonia", "unknown", 0)),
         ]
-        mask = label_map(found[1].masks, (10, 12), LUNGS)
+        mask = label_map(found[1].masks, (10, 12), LUNGS)[0]
         assert mask[:, :6].min() == 255
         assert mask[:, 6:].max() == 0
         assert found[0].load() == png(40, size=(10, 12)), "the same bytes in another shape are another film"

@@ -199,7 +199,7 @@ def test_scores_that_could_not_be_computed_say_why(run):
     written, files = run(REPORT, moved)
     row = read_csv(files["side_effects"])[1]
     assert row["other_diseases"] == ""
-    assert "other diseases: the classifier knows no other disease" in row["note"]
+    assert "other diseases; other diseases random: the classifier knows no other disease" in row["note"]
     assert "The likelihoods of other diseases" not in said(written)
 
 
