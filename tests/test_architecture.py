@@ -23,7 +23,13 @@ LEVELS = [
     {"generators", "segmenters", "classifiers", "extractors"},
     {"evaluation", "latent", "anomaly", "readers", "report", "commands.describe", "commands"},
     {"steps"},
-    {"commands.params_masks", "commands.params_probes", "commands.params", "commands.schemas"}
+    {
+        "commands.params_generators",
+        "commands.params_masks",
+        "commands.params_probes",
+        "commands.params",
+        "commands.schemas",
+    }
     | {"commands.doctor", "commands.release"},
     {"cli"},
     {"__main__"},
