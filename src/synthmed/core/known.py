@@ -16,6 +16,9 @@ DRAWN_AGAIN = "drawn_again"
 """The model of further images of another generator of the experiment, sampled in another way: nothing is trained."""
 REAL, AUGMENTED, TEST = "real", "augmented", "test"
 """Sets that are no generator's: the real training images, augmented draws of them, the real test images."""
+SMALL, SECOND = "test_small", "second_test"
+"""Further tests in the scores: TEST at the network's size, where the masks have another; test images of another source
+(setting second_test), which are in no other test."""
 VARIED = {"dropout", "dropout_blocks", "noise"}
 """Settings of a generator that tell apart what makes its images of one mask differ: noise beside the mask, what is
 dropped, or both."""
@@ -23,7 +26,7 @@ RESERVED = {
     "classes": {"all", "mean of classes", UNLABELLED},
     "generators": {
         *(REAL, AUGMENTED, TEST, "oracle", "oracle_shuffled", "classic", "class_weights", "duplicates"),
-        *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "pasted", "test_small", "second_test"),
+        *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "pasted", SMALL, SECOND),
         *("unseen", "seen", "changed"),
         *("anomaly", "raw", "pool", "train", "validation", "planted", "set_aside", "selected"),
     },

@@ -31,8 +31,8 @@ def drop_known(settings: DropKnownSettings, *, images: Path, known: list[Path], 
 
     images: image set; known: image sets that something was trained or chosen with. kept: those of the former that have
     another name than all of the latter; report (JSON): how many there were, and the names of those that were dropped.
-    Raises InputError when none is left, or
-    one of the two tests (settings.second_test) has not two patients of every class then: no training could be judged.
+    Raises InputError when none is left, or one of the tests has not two patients of every class then, so that no
+    training could be judged by it.
     """
     seen = {name for path in known for name in ImageSet(path).column("image")}
     given = ImageSet(images)
@@ -52,12 +52,12 @@ def drop_known(settings: DropKnownSettings, *, images: Path, known: list[Path], 
 
 def _check_tests(settings: DropKnownSettings, images: ImageSet, kept: Sequence[int]) -> None:
     for test, rows in parts_of(images, settings.second_test).items():
-        left = [images.rows[row] for row in sorted({*rows} & {*kept})]
+        left = [images.rows[row] for row in {*rows} & {*kept}]
         for label in settings.classes:
             patients = {row["patient"] for row in left if row["label"] == label}
             if len(patients) < 2:
+                otherwise = "" if settings.second_test is None else ", or set second_test to null"
                 raise InputError(
-                    f"{images.path}: without known images the {test.replace('_', ' ')} has images of {label!r} "
-                    f"of {len(patients)} patients, and needs two of each class. Take a larger test part, or set "
-                    "second_test to null"
+                    f"{images.path}: without known images the {test.replace('_', ' ')} has images of {label!r} of "
+                    f"{len(patients)} patients, and needs two of each class. Take a larger test part{otherwise}"
                 )

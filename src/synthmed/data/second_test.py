@@ -5,11 +5,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.known import TEST
+from synthmed.core.known import SECOND, TEST
 from synthmed.data.imageset import ImageSet
 
-SECOND = "second_test"
-"""Name of the second test, on other images."""
 SecondTest = Annotated[
     str | None,
     Meta(

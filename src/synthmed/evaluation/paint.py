@@ -88,8 +88,8 @@ def measure_paint(settings: MeasurePaintSettings, *, images: Path, synthetic: li
     generated sets: those of other generators are the control. out: JSON, by method: `auroc` and the counts of right
     answers, out of folds; `painted`, the share of the real images that the method changes, and `seen`, the share of
     these in which the classifier sees it; of every set `called`, the share in which it does, and `estimated`, that
-    share corrected for its errors. Raises InputError when fewer than ten images have no frame, or
-    a method takes a pasted frame off fewer than ten of them.
+    share corrected for its errors. Raises InputError when fewer than ten images have no frame, or a method takes a
+    pasted frame off fewer than ten of them.
     """
     found = ImageSet(images)
     rows, pixels = found.rows, found.pixels

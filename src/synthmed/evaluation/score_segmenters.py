@@ -14,22 +14,18 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
-from synthmed.core.known import REAL, TEST
+from synthmed.core.known import REAL, SECOND, SMALL, TEST
 from synthmed.core.settings import BatchSize, Count, Device, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
-from synthmed.data.second_test import SECOND, SecondTest, parts_of
+from synthmed.data.second_test import SecondTest, parts_of
 from synthmed.evaluation.scores import Scores, by_arm, cases_of, described, same_seeds, write_scores
 from synthmed.metrics.segmentation import mask_measures, object_measures, overlap
 from synthmed.segmenters.trained import Segmenter, drawn, label_map, load
 from synthmed.training.device import choose_device
 
 logger = logging.getLogger(__name__)
-
-SMALL = "test_small"
-"""Name of the test at the network's size, beside the main one at the size of the masks."""
-
 
 BY_CLASS = ("iou", "dice", "false_positive_pixels", "false_negative_pixels", "hd95")
 """Measures that are told of each class of the masks, where there are several: `<measure>_<class>`."""

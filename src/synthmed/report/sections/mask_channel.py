@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
-from synthmed.core.known import REAL, TEST
+from synthmed.core.known import REAL, SECOND, TEST
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
@@ -18,7 +18,7 @@ from synthmed.report.results import read_result
 from synthmed.report.section import write_section
 from synthmed.report.words import decimals, p_value, signed
 
-SECOND, OVERLAP, TRUE_MASKS, WITH_MASK = "second_test", "overlap", "overlap_true_masks", "soft"
+OVERLAP, TRUE_MASKS, WITH_MASK = "overlap", "overlap_true_masks", "soft"
 """Names in the scores (evaluation/score_variants.py)."""
 
 

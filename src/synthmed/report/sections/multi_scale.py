@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
-from synthmed.core.known import REAL, TEST
+from synthmed.core.known import REAL, SECOND, SMALL, TEST
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
@@ -18,8 +18,6 @@ from synthmed.report.results import read_result
 from synthmed.report.section import write_section
 from synthmed.report.words import p_value, signed, sizes_of_masks
 
-SMALL, SECOND = "test_small", "second_test"
-"""Names of test sets in the scores (evaluation/score_segmenters.py)."""
 MEASURES = ("iou", "thresholded_jaccard")
 FORMS = {"holes": "holes a mask", "roughness": "roughness of the border", "area": "area"}
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.files import read_json
-from synthmed.core.known import REAL, TEST
+from synthmed.core.known import REAL, SECOND, SMALL, TEST
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
@@ -18,8 +18,6 @@ from synthmed.report.section import write_section
 from synthmed.report.sections.answer import keys_of
 from synthmed.report.words import sizes_of_masks
 
-SMALL, SECOND = "test_small", "second_test"
-"""Names of test sets in the scores (evaluation/score_segmenters.py)."""
 ON_PAGE = (
     "iou",
     "foreground_iou",
