@@ -164,6 +164,9 @@ def test_removal_is_measured_against_what_the_frame_hid(tmp_path):
     assert frames["crop"]["detail"]["value"] > 5
     assert frames["partial_crop"]["detail"]["value"] < frames["crop"]["detail"]["value"]
     assert frames["crop"]["realism"] > 0.9  # the lesion is larger
+    assert frames["crop"]["side"] < frames["partial_crop"]["side"] < 1
+    assert len(frames["crop"]["sides"]) == 2
+    assert "side" not in frames["fsr"]
     assert found["hair"]["detail"]["value"] > 5  # dark fine detail of a lesion goes with the hair
     methods = ImageSet(tmp_path / "p.zip").column("method")
     assert set(methods) == {"original", "framed", "crop", "partial_crop", "skin_colours", "nearest", "fsr", "hair"}
@@ -183,6 +186,8 @@ def test_what_a_method_cannot_do_is_counted(tmp_path):
     measure_removal(settings, images=tmp_path / "images.zip", out=tmp_path / "out.json", pictures=tmp_path / "p.zip")
     frames = read_json(tmp_path / "out.json")["frames"]
     assert frames["crop"]["refused"] == 1
+    assert frames["crop"]["sides"] == [None]
+    assert 0.5 < frames["crop"]["side"] < 1  # of the other five
     assert frames["fsr"]["refused"] == 0
 
 

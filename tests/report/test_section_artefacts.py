@@ -47,7 +47,9 @@ def run(tmp_path):
         "refused": 1,
     }
     hair = {"detail": estimate(3.0, 2.0, 4.0), "touched": 0.02, "touched_with": 0.1, "realism": 0.65, "images": 20}
-    removal = {"images": 30, "level": 0.99, "frames": dict.fromkeys(METHODS, measured), "hair": hair}
+    frames = dict.fromkeys(METHODS, measured)
+    frames |= {name: measured | {"sides": [share], "side": share} for name, share in (("crop", 0.7), ("partial_crop", 0.8))}
+    removal = {"images": 30, "level": 0.99, "frames": frames, "hair": hair}
     write_json(tmp_path / "removal.json", removal)
 
     sets = {
@@ -84,7 +86,7 @@ def test_it_says_what_is_uneven_and_shows_every_set(run, tmp_path):
     assert "3.000 (99 % interval 2.000 to 4.000) of 255" in page["html"]
     assert "for its errors. 90 % intervals." in page["html"]
     assert len(read_csv(tmp_path / "tables" / "artefacts.removal.csv")) == len(METHODS)
-    for name in ("frequency", "examples", "ways"):
+    for name in ("frequency", "examples", "crops", "ways"):
         assert (tmp_path / "figures" / f"artefacts.{name}.png").stat().st_size > 1000
 
 
@@ -118,6 +120,7 @@ def test_without_removal_it_says_so(run):
     shown = {entry["name"]: entry["shown"] for entry in page["exhibits"]}
     assert not shown["artefacts.removal"]
     assert not shown["artefacts.ways"]
+    assert not shown["artefacts.crops"]
     assert "Each way of taking a frame out" not in page["html"]
     assert not shown["artefacts.paint"]
 

@@ -53,7 +53,8 @@ def measure_removal(settings: RemovalSettings, *, images: Path, out: Output, pic
     images: real images with patients; those on which frame_mask finds none are used. out: JSON, by method: `psnr` and
     `ssim` against the image without the pasted frame, `left` (share of its pixels that are frame still), `detail` (mean
     absolute change where nothing was pasted, of 255; of lesions where there are masks), `realism` (AUROC), `refused`
-    (images of which the method says that it cannot do it, and which stay as they are); `hair`: the same of hair and
+    (images of which the method says that it cannot do it, and which stay as they are), and of crops `sides`, the share
+    of the sides that stays of each shown image (None: refused) and `side`, its mean over all; `hair`: the same of hair and
     rulers, on images labelled to have neither, and how much of others is `touched_with` it, where labels are. pictures:
     image set of the first images by every method, columns method and start. Raises InputError when fewer than four
     images have no frame.
@@ -76,6 +77,10 @@ def measure_removal(settings: RemovalSettings, *, images: Path, out: Output, pic
         done = _timed(name, partial(_taken_out, function, rng, refused), framed)
         kept[name] = done
         result[name] = _measured(settings, originals, done, pasted, lesions, patients) | {"refused": len(refused)}
+        if name in dermoscopy.CROPS:
+            sides = [_side(one, dermoscopy.CROPS[name]) for one in framed]
+            known = [side for side in sides if side is not None]
+            result[name] |= {"sides": sides[: settings.shown], "side": float(np.mean(known)) if known else None}
     bare = np.array([_without_hair(row) for row, *_ in entries])
     hair = None
     if bare.sum() >= 2:
@@ -109,6 +114,14 @@ def _taken_out(function: Callable, rng: np.random.Generator, refused: list[str],
     except InputError as error:
         refused.append(str(error))
         return pixels
+
+
+def _side(pixels: np.ndarray, left: float) -> float | None:
+    """The share of the sides that a crop leaves; None where it is refused."""
+    try:
+        return dermoscopy.crop_share(dermoscopy.frame_mask(pixels), left)
+    except InputError:
+        return None
 
 
 def _without_hair(row: dict) -> bool:

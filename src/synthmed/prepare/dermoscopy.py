@@ -90,19 +90,30 @@ def _resized(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.LANCZOS))
 
 
-def crop(pixels: np.ndarray, frame: np.ndarray, left: float = 0.0) -> np.ndarray:
-    """The largest part around the middle, of the image's own shape, in which at most the share `left` is frame, brought
-    back to the size (Lanczos, Pillow). left 0: the document's full crop; above: its partial one.
+def crop_share(frame: np.ndarray, left: float) -> float:
+    """The share of the sides that the largest part around the middle has, of the image's own shape, in which at most
+    the share `left` is frame.
 
     Raises InputError when even a tenth of the side has more.
     """
-    height, width = frame.shape
     for share in np.arange(1.0, 0.095, -0.01):
-        rows, columns = round(height * (1 - share) / 2), round(width * (1 - share) / 2)
-        part = np.s_[rows : height - rows, columns : width - columns]
-        if frame[part].mean() <= left:
-            return pixels if not rows and not columns else _resized(np.ascontiguousarray(pixels[part]), frame.shape)
+        if frame[_middle(frame.shape, share)].mean() <= left:
+            return float(share)
     raise InputError("the frame covers the middle of the image; take the image out")
+
+
+def _middle(shape: tuple[int, int], share: float) -> tuple[slice, slice]:
+    rows, columns = (round(side * (1 - share) / 2) for side in shape)
+    return np.s_[rows : shape[0] - rows, columns : shape[1] - columns]
+
+
+def crop(pixels: np.ndarray, frame: np.ndarray, left: float = 0.0) -> np.ndarray:
+    """The part of the image that crop_share says, brought back to the size (Lanczos, Pillow).
+
+    left 0: the document's full crop; above: its partial one. Raises InputError as crop_share.
+    """
+    part = pixels[_middle(frame.shape, crop_share(frame, left))]
+    return pixels if part.shape == pixels.shape else _resized(np.ascontiguousarray(part), frame.shape)
 
 
 def paint_skin(pixels: np.ndarray, frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -151,9 +162,10 @@ def paste_frame(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.rint(pixels * (1 - cover) + 5 * cover).astype(np.uint8)
 
 
+CROPS = {"crop": 0.0, "partial_crop": 0.05}
+"""Ways of cropping → share of what stays that may be frame."""
 FRAME_METHODS = {
-    "crop": lambda pixels, frame, rng: crop(pixels, frame),
-    "partial_crop": lambda pixels, frame, rng: crop(pixels, frame, 0.05),
+    **{name: lambda pixels, frame, rng, left=left: crop(pixels, frame, left) for name, left in CROPS.items()},
     "skin_colours": paint_skin,
     "nearest": lambda pixels, frame, rng: fill_nearest(pixels, frame),
     "fsr": lambda pixels, frame, rng: fill_fsr(pixels, frame),

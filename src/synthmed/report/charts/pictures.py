@@ -7,8 +7,9 @@ from textwrap import fill
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from synthmed.report.charts.style import plt, save
+from synthmed.report.charts.style import SERIES, plt, save
 
 
 def draw_rows(path: Path, rows: Mapping[str, Sequence[np.ndarray]]) -> None:
@@ -18,6 +19,24 @@ def draw_rows(path: Path, rows: Mapping[str, Sequence[np.ndarray]]) -> None:
         for axis, pixels in zip(line, pictures, strict=False):
             show(axis, pixels)
         name_row(line, title)
+    save(figure, path)
+
+
+def draw_crops(path: Path, pictures: Sequence[np.ndarray], sides: Mapping[str, Sequence[float | None]]) -> None:
+    """Pictures in a row, on each the part around its middle that every way of cropping leaves.
+
+    sides: title → the share of the sides that stays of each picture; None: nothing.
+    """
+    figure, grid = picture_grid(1, len(pictures), 1.6)
+    for place, (axis, pixels) in enumerate(zip(grid[0], pictures, strict=True)):
+        show(axis, pixels)
+        height, width = pixels.shape[:2]
+        for colour, of_way in zip(SERIES, sides.values(), strict=False):
+            if (share := of_way[place]) is not None:
+                corner = (width * (1 - share) / 2 - 0.5, height * (1 - share) / 2 - 0.5)
+                axis.add_patch(Rectangle(corner, width * share, height * share, fill=False, ec=colour, lw=1.6))
+    lines = [Rectangle((0, 0), 1, 1, fill=False, ec=colour, lw=1.6) for colour in SERIES[: len(sides)]]
+    figure.legend(lines, list(sides), loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=len(sides), frameon=False)
     save(figure, path)
 
 

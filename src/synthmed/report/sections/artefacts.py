@@ -104,11 +104,24 @@ def _draw_removal(path: Path, found: Found) -> str | None:
     from synthmed.report.charts.pictures import draw_rows
 
     titles = {"original": "as it is", "framed": "frame pasted", **METHODS, "hair": "hair and rulers taken out"}
-    pictures = found["pictures"]
-    shown: dict[str, list] = {title: [] for name, title in titles.items() if name in set(pictures.column("method"))}
-    for place, row in sorted(enumerate(pictures.rows), key=lambda item: int(item[1]["start"])):
-        shown[titles[row["method"]]].append(pictures[place])
-    draw_rows(path, shown)
+    draw_rows(path, {title: shown for name, title in titles.items() if (shown := _pictures(found, name))})
+    return None
+
+
+def _pictures(found: Found, method: str) -> list:
+    """The images after a way, in the order of what they were made from."""
+    rows = sorted(enumerate(found["pictures"].rows), key=lambda item: int(item[1]["start"]))
+    return [found["pictures"][place] for place, row in rows if row["method"] == method]
+
+
+def _draw_crops(path: Path, found: Found) -> str | None:
+    if not found["removal"]:
+        return "No way of taking artefacts out was tried."
+    from synthmed.report.charts.pictures import draw_crops
+
+    ways = found["removal"]["frames"]
+    sides = {METHODS[name]: way["sides"] for name, way in ways.items() if "sides" in way}
+    draw_crops(path, _pictures(found, "framed"), sides)
     return None
 
 
@@ -153,7 +166,8 @@ SECTION = Section(
             "without one, on which one was pasted. Frame left: the share of the pasted pixels that is frame still. "
             "Lesion changed: mean absolute change in the middle of the image where nothing was pasted, of 255. Told "
             "apart: AUROC of a classifier that tells processed images from untouched ones of other patients; 0.5 is "
-            "best.",
+            "best. Side left: the share of the image's sides that a crop leaves, the mean of those that could be "
+            "cropped.",
             _removal_rows,
             (
                 Column("method", "way"),
@@ -162,6 +176,7 @@ SECTION = Section(
                 Column("psnr", "PSNR, dB", interval=True),
                 Column("ssim", "SSIM", interval=True),
                 Column("realism", "told apart"),
+                Column("side", "side left", percent),
                 Column("refused", "could not be done"),
             ),
             empty="no way of taking artefacts out was tried",
@@ -183,6 +198,7 @@ SECTION = Section(
             ),
             empty="no generator learnt from such images",
         ),
+        Figure("crops", "What the crops leave of images on which a frame was pasted.", _draw_crops),
         Figure("ways", "The same images, by every way of taking the frame out, and without hair.", _draw_removal),
     ),
 )
