@@ -48,7 +48,9 @@ def run(tmp_path):
     }
     hair = {"detail": estimate(3.0, 2.0, 4.0), "touched": 0.02, "touched_with": 0.1, "realism": 0.65, "images": 20}
     frames = dict.fromkeys(METHODS, measured)
-    frames |= {name: measured | {"sides": [share], "side": share} for name, share in (("crop", 0.7), ("partial_crop", 0.8))}
+    frames |= {
+        name: measured | {"sides": [share], "side": share} for name, share in (("crop", 0.7), ("partial_crop", 0.8))
+    }
     removal = {"images": 30, "level": 0.99, "frames": frames, "hair": hair}
     write_json(tmp_path / "removal.json", removal)
 
