@@ -80,7 +80,7 @@ def test_readers_who_are_all_right_are_said_to_tell(folder):
 
 
 @pytest.mark.parametrize(
-    ("synthetic", "test", "lines"), [(6, "guessing, exact binomial.", 1), (8, "Fisher's exact", 0)]
+    ("synthetic", "test", "lines"), [(6, "guessing, exact binomial.", 2), (8, "Fisher's exact", 0)]
 )
 def test_the_test_against_guessing_is_named_and_a_half_is_drawn_where_it_is_guessing(
     folder, monkeypatch, synthetic, test, lines
@@ -88,12 +88,28 @@ def test_the_test_against_guessing_is_named_and_a_half_is_drawn_where_it_is_gues
     content = read_json(folder / "analysis.json")
     content["synthetic"] = synthetic
     drawn_lines = []
-    monkeypatch.setattr(Axes, "axvline", lambda self, *place, **style: drawn_lines.append(place))
+    for line in ("axvline", "axhline"):
+        monkeypatch.setattr(Axes, line, lambda self, *place, **style: drawn_lines.append(place))
     found, _ = written(folder, whole=content)
     captions = {entry["name"]: entry["caption"] for entry in found["exhibits"]}
     assert test in captions["reader_study.rates"]
-    assert ("dashed" in captions["reader_study.rates_figure"]) == bool(lines)
+    for figure in ("rates_figure", "certainty"):
+        assert ("dashed" in captions[f"reader_study.{figure}"]) == bool(lines)
     assert len(drawn_lines) == lines
+
+
+def test_of_one_reader_it_is_said_that_the_test_holds_for_him_alone(folder):
+    content = read_json(folder / "analysis.json")
+    several, _ = written(folder, whole=content)
+    content["readers"] = content["readers"][:1]
+    for item in content["images"]["items"]:
+        item["called"] = min(item["called"], 1)
+    one, _ = written(folder, whole=content)
+    for found, said in ((several, "readers and images as random"), (one, "holds for him alone")):
+        captions = {entry["name"]: entry["caption"] for entry in found["exhibits"]}
+        for words in (found["html"], captions["reader_study.rates"], captions["reader_study.tags"]):
+            assert said in words
+    assert "All together are right" not in several["html"], "a balanced accuracy is no share of the images"
 
 
 def test_diagnoses_left_blank_stand_on_the_page(folder):

@@ -34,6 +34,7 @@ def draw_rates(path: Path, found: Mapping) -> None:
     axis.set_yticks(range(len(readers)), [found["name"](found, one) for one in readers])
     axis.set_ylim(len(readers) - 0.5, -0.5)
     axis.set_xlim(0, 1)
+    axis.set_xlabel("share of images")
     axis.grid(axis="x")
     figure.legend(loc="outside lower center", ncols=3)
     save(figure, path)
@@ -100,12 +101,14 @@ def draw_extremes(path: Path, found: Mapping) -> str | None:
 
 
 def draw_certainty(path: Path, found: Mapping) -> str | None:
-    """Share of right answers at each level of certainty. found: what the section read."""
+    """Share of right answers at each level of certainty, and that of guessing where half of the images are synthetic.
+    found: what the section read."""
     certainty = found["study"]["certainty"]
     if certainty is None:
         return "No question asks how certain readers are."
     figure, axis = plt.subplots(figsize=(6.2, 3.2))
-    axis.axhline(0.5, color=MUTED, ls="--", lw=1)
+    if found["halves"]:
+        axis.axhline(0.5, color=MUTED, ls="--", lw=1)
     for place, one in enumerate(certainty["steps"]):
         right = one["right"]
         if right.value is not None:
