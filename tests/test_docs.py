@@ -202,6 +202,19 @@ def test_every_output_that_the_readme_explains_is_made(planned):
             assert re.search(rf"results/\w+/{re.sub('<[a-z]+>', '[^/]+', path)}", planned), name
 
 
+def test_documents_that_are_named_are_those_of_the_list():
+    """By number, with experiments that stand beside them; nothing is named that is not in the repository."""
+    listed = dict(re.findall(r"^\| (seed \d+) \|.*\| ([\w, ]+) \|$", PAGES["docs/README.md"], re.MULTILINE))
+    beside = {path.stem for path in ROOT.glob("src/synthmed/report/references/*.yaml")}
+    assert {name for names in listed.values() for name in names.split(", ")} == beside
+    carried = [path for room in ("src", "docs", "workflow", "benchmarks") for path in (ROOT / room).rglob("*")]
+    for path in [*carried, ROOT / "README.md", ROOT / "params.yaml"]:
+        if path.suffix in (".py", ".md", ".yaml", ".smk", ".j2"):
+            text = path.read_text(encoding="utf-8")
+            assert set(re.findall(r"\bseed 00\d\b", text)) <= set(listed), path
+            assert not re.search(r"\b(SYSTEMS|STUDIES|STATISTICS|PEERS|MOVES)\b(?! =)(?=\.md| [A-Z]\d)", text), path
+
+
 def test_settings_over_params_that_are_named_are_there():
     commands = [words for block in BLOCKS for words in block.commands("snakemake") if "--configfile" in words]
     named = {words[words.index("--configfile") + 1] for words in commands}
