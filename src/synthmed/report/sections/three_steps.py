@@ -55,7 +55,7 @@ def _cam_rows(found: Found) -> list[dict]:
             "chance": measured["chance"],
             "inside_difference": measured["difference"],
             "empty_maps": measured["empty"],
-            "note": "" if looked["boxed"] else "No abnormal test image has an annotated box.",
+            "note": "" if looked["boxed"] else f"No {looked['positive']} test image has an annotated box.",
         }
         for arm in found["arms"]
         for outcome, measured in looked["inside"][arm].items()
@@ -89,9 +89,9 @@ SECTION = Section(
         ),
         Table(
             "maps",
-            "Share of the Grad-CAM map inside the annotated boxes of abnormal real test images, against the share of "
-            "the image that the boxes cover, which a map without aim reaches. Empty maps count as that. Intervals "
-            "over patients.",
+            "Share of the Grad-CAM map inside the annotated boxes of {{ looked.positive }} real test images, against "
+            "the share of the image that the boxes cover, which a map without aim reaches. Empty maps count as that. "
+            "Intervals over patients.",
             _cam_rows,
             (
                 Column("model", "trained on"),
