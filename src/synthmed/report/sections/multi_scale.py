@@ -122,7 +122,7 @@ def _form_columns(found: Found) -> list[Column]:
 def _draw_pipeline(path: Path, found: Found) -> None:
     from synthmed.report.charts.multi_scale import draw_pipeline
 
-    draw_pipeline(path, list(found["tasks"]))
+    draw_pipeline(path, list(found["tasks"]), found["network"]["architecture"])
 
 
 def _draw_examples(path: Path, found: Found) -> None:
