@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
+from synthmed.report.charts.pictures import small
 from synthmed.report.charts.style import MUTED, SERIES, plt, save
 
 _TILE = 128  # longest side of an image in a figure, pixels
@@ -39,12 +37,6 @@ def draw_trade_off(path: Path, found: Mapping) -> None:
     save(figure, path)
 
 
-def _small(pixels: np.ndarray) -> np.ndarray:
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    image.thumbnail((_TILE, _TILE), Image.Resampling.BOX)
-    return np.asarray(image)
-
-
 def draw_images(path: Path, found: Mapping) -> None:
     """A row a method, a column a step. found: what the section read."""
     images, methods = found["images"], [entry["method"] for entry in found["methods"]]
@@ -57,7 +49,7 @@ def draw_images(path: Path, found: Mapping) -> None:
     for position, row in enumerate(images.rows):
         if int(row["start"]) == 0:
             axis = axes[methods.index(row["method"]), int(row["step"])]
-            pixels = _small(images[position])
+            pixels = small(images[position], _TILE)
             axis.imshow(pixels, **({"cmap": "gray", "vmin": 0, "vmax": 255} if pixels.ndim == 2 else {}))
             axis.set_title(f"{float(row['likelihood']):.2f}", fontsize=8, weight="normal", loc="center", pad=2)
     for axis, method in zip(axes[:, 0], methods, strict=True):

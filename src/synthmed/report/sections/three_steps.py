@@ -9,6 +9,7 @@ from msgspec import Meta
 from synthmed.core.settings import Count, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
+from synthmed.data.parts import PARTS
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import read_result
 from synthmed.report.section import write_section
@@ -33,7 +34,7 @@ def _label_rows(found: Found) -> list[dict]:
             **{f"real_{name}": labelled["needed"][part][name] for name in labelled["classes"]},
             **{f"generated_{name}": labelled["counts"][part][name] for name in labelled["classes"]},
         }
-        for part in ("train", "validation", "test")
+        for part in PARTS
     ]
 
 
