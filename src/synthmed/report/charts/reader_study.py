@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthmed.report.charts.style import MUTED, SERIES, interval_point, plt, save
+from synthmed.report.charts.style import INK, MUTED, SERIES, interval_point, panels, plt, save
 
 SHOWN = 9
 """Images of each kind on which all readers agree, at most."""
@@ -96,6 +96,26 @@ def draw_extremes(path: Path, found: Mapping) -> str | None:
             if items[place]["edited"]:
                 for spine in axis.spines.values():
                     spine.set(visible=True, color=SERIES[1], linewidth=2.5)
+    save(figure, path)
+    return None
+
+
+def draw_screened(path: Path, found: Mapping) -> str | None:
+    """A panel a screened set: its images on two components, by class; outliers circled. found: see draw_rates."""
+    embedded = found["drawn"]["embedded"]
+    if not embedded:
+        return "No set was screened."
+    figure, axes = panels(len(embedded), columns=3, width=4.6, height=3.6)
+    for axis, (name, one) in zip(axes, embedded.items(), strict=True):
+        for number, label in enumerate(dict.fromkeys(image["label"] for image in one["images"])):
+            own = [(image["x"], image["y"]) for image in one["images"] if image["label"] == label]
+            axis.scatter(*zip(*own, strict=True), 7, SERIES[number], lw=0, label=label)
+        away = np.array([(image["x"], image["y"]) for image in one["images"] if image["outlier"]]).reshape(-1, 2)
+        axis.scatter(*away.T, 34, facecolors="none", edgecolors=INK, lw=0.8, label="not shown")
+        axis.set_title(found["settings"].sets.get(name, name))
+        for setter, number in ((axis.set_xlabel, 0), (axis.set_ylabel, 1)):
+            setter(f"component {number + 1} ({100 * one['explained'][number]:.0f} %)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     save(figure, path)
     return None
 

@@ -198,6 +198,13 @@ SECTION = Section(
             (Column("question"), Column("set"), Column("label"), Column("mean", interval=True)),
             empty="no question asks for a number",
         ),
+        Figure(
+            "screened",
+            "Generated images along the two directions in which their features vary most (principal components, with "
+            "their share of the variance). Circles: nearer to the real images of another class than to those of their "
+            "own, and not shown to readers.",
+            _drawn("draw_screened"),
+        ),
         Table(
             "left_out",
             "Images that were not shown, and why (an image may have two reasons).",
