@@ -64,6 +64,8 @@ def test_every_size_has_its_arms_and_what_they_gain(run, tmp_path):
     html = " ".join(page["html"].split())
     assert "trained anew on 40 and 120 of the real training images" in html
     assert "<b>too few seeds</b>" in html
+    assert ">40 real images<" in html
+    assert ">120 real images<" in html
     assert "0.200 (99 % interval 0.100 to 0.300) from real images alone" in html
     assert "95 %" not in html
     assert (tmp_path / "figures/learning_curve.curve.png").stat().st_size > 5000

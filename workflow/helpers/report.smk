@@ -1,4 +1,6 @@
 # What the rules of workflow/rules/report.smk ask.
+from snakemake.iocontainers import Wildcards
+
 from synthmed.report.sections import ORDER, statement
 from synthmed.report.sections.sharing import MASK_PAIRS, PAIRS
 
@@ -96,20 +98,17 @@ def training_settings(wildcards):
 
 
 def result_files(wildcards):
-    """What the report rests on, with its hashes in the section on provenance."""
-    folder = f"results/{wildcards.experiment}"
-    tasks = [
-        f"{folder}/tasks/{task}/{name}"
-        for task in tasks_of(wildcards.experiment)
-        for name in ("arms.csv", "summary.json", "scores.csv", "verdicts.json")
-    ]
-    return [
-        f"{folder}/images/split.json",
-        *tasks,
-        *fidelity_files(wildcards),
-        *of_generators("copies", "json")(wildcards),
-        *audits_of_masks("json")(wildcards),
-    ]
+    """What the report rests on, with its hashes in the section on provenance: all that the other sections read."""
+    read = {}
+    for instance in instances(wildcards.experiment):
+        key, _, task = instance.partition(".")
+        if key != "provenance":
+            of = Wildcards(fromdict={"experiment": wildcards.experiment, "task": task})
+            files, *_ = workflow.get_rule(f"section_{key}").expand_input(of)
+            for name, given in files.items():
+                if name not in ("settings", "code"):
+                    read |= dict.fromkeys([given] if isinstance(given, str) else given)
+    return list(read)
 
 
 def grid(wildcards):

@@ -26,6 +26,7 @@ from synthmed.core.provenance import SUFFIX, settle
 from synthmed.data import sources
 from synthmed.data.imageset import COMPANIONS, ZIP_TIME, ImageSet, write_image_set
 from synthmed.evaluation.copy_findings import COPIES
+from synthmed.evaluation.fidelity import MEAN
 from synthmed.report.results import read_result
 from synthmed.report.words import environment
 
@@ -202,8 +203,8 @@ def how_made(found: Found) -> dict[str, Any]:
     settings, the hashes of its code and results, and the versions of packages."""
     steps = []
     for name, made in found.records.items():
-        if made["step"] in ("train", "train-from", "sample", "choose-state"):
-            kept = {key: made[key] for key in ("step", "sha256", "code", "versions")}
+        if made["step"] in ("train", "sample", "choose-state"):
+            kept = {key: made[key] for key in ("step", "sha256", "code", "versions", "machine_chose") if key in made}
             steps.append({"artefact": PurePath(name).name, **kept, "settings": _without_paths(made["settings"])})
     return {"synthmed": __version__, "images_sha256": hash_file(found.images.path), "steps": steps}
 
@@ -252,5 +253,6 @@ def datasheet(found: Found, real: Mapping[str, str], made: Mapping[str, Any]) ->
             mask_audit=found.mask_audit,
             effects=found.effects,
             fidelity=found.fidelity,
+            mean=MEAN,
         )
     )

@@ -152,7 +152,7 @@ class Model(Generator):
 
     @classmethod
     def paper_config(cls, image_shape: tuple[int, int, int]) -> Config:
-        # The document's: seed 003, appendix 6.1; STUDIES D3.
+        # The document's: seed 003, appendix 6.1.
         return Config(
             latent_size=512,
             mapping_layers=2,

@@ -53,7 +53,7 @@ def _columns(found: Found) -> list[Column]:
     task = next(iter(found["tasks"].values()))
     titles, decides = {name: one["title"] for name, one in task["outcomes"].items()}, task["outcome"]
     return [
-        Column("real", "real images", group=True),
+        Column("real", once="{} real images.", group=True),
         Column("arm", "training set"),
         Column("images"),
         Column(decides, titles[decides], interval=True),

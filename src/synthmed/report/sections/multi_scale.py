@@ -60,7 +60,7 @@ def _jaccard_columns(found: Found) -> list[Column]:
     task = next(iter(found["tasks"].values()))
     titles = {name: entry["title"] for name, entry in task["outcomes"].items()}
     return [
-        Column("size", group=True),
+        Column("size", once="Size {}.", group=True),
         Column("segmenter"),
         *(Column(name, f"{titles[name]}, at {found['masks_at']}", interval=True) for name in MEASURES),
         *(Column(f"own_{name}", f"{titles[name]}, own size", interval=True) for name in MEASURES),
@@ -87,7 +87,7 @@ def _second_rows(found: Found) -> list[dict]:
 def _second_columns(found: Found) -> list[Column]:
     outcomes = next(iter(found["tasks"].values()))["outcomes"]
     return [
-        Column("size", group=True),
+        Column("size", once="Size {}.", group=True),
         Column("segmenter"),
         *(Column(name, one["title"], interval=True, page=name in MEASURES) for name, one in outcomes.items()),
     ]
@@ -122,7 +122,7 @@ def _form_columns(found: Found) -> list[Column]:
 def _draw_pipeline(path: Path, found: Found) -> None:
     from synthmed.report.charts.multi_scale import draw_pipeline
 
-    draw_pipeline(path, list(found["tasks"]))
+    draw_pipeline(path, list(found["tasks"]), found["network"]["architecture"])
 
 
 def _draw_examples(path: Path, found: Found) -> None:
