@@ -237,6 +237,23 @@ def test_a_step_is_the_textbooks(sets):
     assert after < expected, "a step lowers the loss of its batch"
 
 
+@pytest.mark.parametrize("loss", ["bce", "bce_dice"])
+def test_many_validation_images_are_measured_at_once_and_each_by_itself(sets, loss):
+    chosen = settings(loss=loss, class_weights="balanced")
+    parts, validating = read_arm(chosen, sets["train"], sets["validation"], None, [])
+    training = module.Training(chosen, 0, (parts[0], validating), torch.device("cpu"), (1e-3, 0.0))
+    given = []
+    training.model.register_forward_pre_hook(lambda _, inputs: given.append(len(inputs[0])))
+    found = training.measure(1)
+    assert given == [8]  # and not two batches of four
+    alone = []
+    for image, mask in zip(validating.images, validating.masks, strict=True):
+        with torch.no_grad():
+            logits = training.model(to_model(image[None]))
+        alone.append(training.loss(logits, mask[None].float() / 255).item())
+    assert found.kept["loss"] == pytest.approx(np.mean(alone), rel=1e-5)
+
+
 def test_what_is_drawn_most_and_how_it_overlaps():
     channels = torch.tensor([[0.2, 0.9, 0.4], [0.6, 0.7, 0.3]]).view(1, 2, 1, 3)
     assert classes_of(channels, False).tolist() == [[[2, 1, 0]]]

@@ -201,7 +201,7 @@ class Training(CheckedTraining):
         """(N, T) float32 on the CPU, of the validation images, without augmentation; the ranks share the batches."""
         self.model.eval()
         pixels = self.validation.pixels
-        mine = self.validation_batches(len(pixels))
+        mine = self.validation_batches(pixels)
         return self.together([self.model(self._on_device(pixels[part])).float().cpu() for part in mine])
 
     def result(self, history: History) -> dict[str, Any]:
