@@ -173,6 +173,20 @@ def test_maps_of_training_images_are_those_of_networks_that_did_not_see_them(set
     assert torch.allclose(shown[:, 1:], torch.tensor(0.8), atol=1e-5)  # of images that nobody saw, the whole ones
 
 
+def test_the_first_networks_draw_the_validation_images_once(sets):
+    pairs = read_set(ImageSet(sets[0]["validation"]), settings("maps", size=None))
+    first = FirstNetworks([constant(0.9), constant(0.25)], SIZES)
+    made = module.LastTraining(settings("maps"), 0, (pairs, pairs), torch.device("cpu"), first, [], torch.zeros(0))
+    calls = []
+    first.register_forward_pre_hook(lambda module, given: calls.append(len(given[0])))
+    found = [made.measure(step) for step in (1, 2)]
+    assert calls == [6]
+    assert found[0] == found[1]
+    ((anew,), (kept,)) = (module.Training.validating(made), made.validating())
+    assert torch.equal(anew.images, kept.images)
+    assert torch.equal(anew.masks, kept.masks)
+
+
 def test_the_best_map_is_chosen_by_the_validation_images(sets, first, tmp_path):
     report_of = {}
     for join in ("mean", "best"):

@@ -4,7 +4,7 @@ The first networks of seed s serve the last network of seed s, so that the sprea
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -71,6 +71,9 @@ class LastTraining(Training):
         each fold, of none for `first` alone; folds: (N,), the fold of each training image."""
         self.first, self.of_folds, self.folds = first, of_folds, folds
         self.join, self.size = settings.joins, settings.size
+        self.seen: list[Batch] = []
+        """The validation images with what the first networks draw on them, which is the same at every check; on the
+        CPU."""
         super().__init__(settings, number, data, device, (settings.learning_rates[0], settings.dropouts[0]))
 
     def input_shape(self) -> tuple[int, ...]:
@@ -80,6 +83,13 @@ class LastTraining(Training):
     def batch(self, chosen: Tensor) -> Batch:
         pairs = map(distributed.own_rows, self.pairs(chosen))
         return self._joined(*pairs, distributed.own_rows(self.folds[chosen]) if self.of_folds else None)
+
+    def validating(self) -> Iterator[Batch]:
+        if not self.seen:
+            drawn = super().validating()
+            self.seen = [Batch(one.images.cpu(), one.labels, one.masks.cpu()) for one in drawn]
+        for batch in self.seen:
+            yield super()._on_device(batch.images, batch.masks)
 
     def _on_device(self, images: Tensor, masks: Tensor) -> Batch:
         return self._joined(images, masks, None)
