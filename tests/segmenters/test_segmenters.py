@@ -17,7 +17,7 @@ from synthmed.data.arm_lists import COLUMNS
 from synthmed.data.channels import MaskChannels, nearest
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.segmenters import train as module
-from synthmed.segmenters.pairs import Parts, read_arm, read_set
+from synthmed.segmenters.pairs import read_arm, read_set
 from synthmed.segmenters.settings import TrainSegmenterSettings
 from synthmed.segmenters.train import choose, classes_of, overlaps, train
 from synthmed.segmenters.trained import build, drawn, label_map, load
@@ -387,15 +387,6 @@ def test_objects_are_pasted_from_images_of_other_patients(tmp_path, size):
         assert part.patients[place] == part.patients[2]
     assert torch.equal(part.images, again.images)
     assert not torch.equal(part.masks[4], part.masks[5])
-
-
-def test_one_seeds_images_are_in_memory_at_a_time():
-    made = []
-    first, second = object(), object()
-    parts = Parts([first, first, second], lambda key: made.append(key) or len(made))
-    assert [parts[0], parts[1], parts[2], parts[0]] == [1, 1, 2, 3]
-    assert made == [first, second, first]
-    assert len(parts) == 3
 
 
 @pytest.mark.parametrize(
