@@ -10,13 +10,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as group
 
 from synthmed.core.errors import InputError
+from synthmed.training.device import device_type, share_out_gpus
 
 
 def launched() -> bool:
@@ -24,11 +25,14 @@ def launched() -> bool:
     return group.is_available() and group.is_torchelastic_launched()
 
 
-def launch(arguments: Sequence[str], processes: int) -> NoReturn:
-    """Become torchrun, which runs `synthmed` with these arguments in several processes on this machine.
+def launch(arguments: Sequence[str], processes: int, device: Literal["auto", "cpu", "cuda"]) -> NoReturn:
+    """Become torchrun, which runs `synthmed` with these arguments in several processes on this machine, on GPUs that no
+    other step has.
 
     Signals to this process reach all of them; when one fails, torchrun stops the others and ends with status 1.
     """
+    if device_type(device) == "cuda":
+        share_out_gpus(processes)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     sys.stdout.flush()
     os.execv(sys.executable, [*command, "-m", "--", "synthmed", *arguments])
