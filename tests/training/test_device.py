@@ -124,6 +124,14 @@ def test_a_gpu_that_is_asked_for_in_vain_is_an_error():
     assert device.choose_device("auto") == torch.device("cpu")
 
 
+def test_fp32_is_not_rounded_to_tf32(monkeypatch):
+    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    for backend in backends:
+        monkeypatch.setattr(backend, "allow_tf32", True)
+    device.choose_device("cpu")
+    assert not any(backend.allow_tf32 for backend in backends)
+
+
 @pytest.mark.parametrize(
     ("precision", "able", "dtype", "noted"),
     [

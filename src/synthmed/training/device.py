@@ -30,12 +30,14 @@ def derived_seed(seed: int, purpose: str) -> int:
 def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     """The device to compute on; "auto" is a GPU where there is one. Raises InputError when "cuda" is asked in vain.
 
-    Of several GPUs the first that no other process here has chosen. On a CPU torch is set to deterministic algorithms,
-    so that equal settings give equal bits.
+    Of several GPUs the first that no other process here has chosen; fp32 is fp32 there. On a CPU torch is set to
+    deterministic algorithms, so that equal settings give equal bits.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("setting device is 'cuda', but torch finds no GPU here; set it to 'auto' or 'cpu'")
     device = torch.device(device_type(name))
+    # Else convolutions of fp32 have the ten bits of TF32 on GPUs from Ampere on.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if device.type == "cuda" and not _taken and not torch.distributed.is_torchelastic_launched():
         _take_gpu()
     # The same as use_deterministic_algorithms, which would import torch's compiler: seconds of CPU in every process.
