@@ -172,7 +172,8 @@ class SyncedBatchNorm(nn.BatchNorm2d):
 
 
 def synchronise_batch_norm(module: nn.Module) -> None:
-    """With several ranks, let every BatchNorm2d inside `module` see the whole batch; its parameters stay its own."""
+    """With several ranks, let every BatchNorm2d inside `module` see the whole batch; its parameters stay its own.
+    Raises InputError on a kind of it that would go on to see the rows of its rank alone."""
     if size() == 1:
         return
     for name, child in module.named_children():
@@ -182,5 +183,10 @@ def synchronise_batch_norm(module: nn.Module) -> None:
             for buffer in ("running_mean", "running_var", "num_batches_tracked"):
                 setattr(synced, buffer, getattr(child, buffer))
             setattr(module, name, synced.train(child.training))
+        elif isinstance(child, nn.modules.batchnorm._BatchNorm) and type(child) is not SyncedBatchNorm:
+            raise InputError(
+                f"setting processes is {size()}, but the network's {type(child).__name__} sees the part of one process "
+                "of each batch alone; set it to 1 for this network"
+            )
         else:
             synchronise_batch_norm(child)
