@@ -122,7 +122,7 @@ class UpsamplingConvolution(Convolution):
         super().__init__(inputs, outputs, 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return upsampling_convolution(x, self.weight * self.scale) + self.bias[:, None, None]
+        return upsampling_convolution(x, self.weight * self.scale, self.bias)
 
 
 class FirstConvolution(Convolution):

@@ -64,7 +64,7 @@ class SkipLayerExcitation(nn.Module):
         return self.gate(x_low) * x_high
 
 
-def upsampling_convolution(x: Tensor, weight: Tensor) -> Tensor:
+def upsampling_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Nearest-neighbour upsampling × 2, then a 3×3 convolution: (N, in, h, w) and (out, in, 3, 3) → (N, out, 2h, 2w).
 
     Upsampled pixels come in equal 2×2 squares, so the pair equals one transposed convolution of stride 2 with the 4×4
@@ -73,11 +73,11 @@ def upsampling_convolution(x: Tensor, weight: Tensor) -> Tensor:
     """
 
     if x.shape[2] < 16:
-        return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, padding=1)
+        return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, bias, padding=1)
     padded = F.pad(weight, (1, 1, 1, 1))
     rows = padded[:, :, :-1] + padded[:, :, 1:]
     kernel = rows[..., :-1] + rows[..., 1:]
-    return F.conv_transpose2d(x, kernel.flip(2, 3).transpose(0, 1), stride=2, padding=1)
+    return F.conv_transpose2d(x, kernel.flip(2, 3).transpose(0, 1), bias, stride=2, padding=1)
 
 
 class UpsamplingConvolution(nn.Conv2d):
