@@ -20,6 +20,7 @@ from synthmed.segmenters.settings import TrainSegmenterSettings
 from synthmed.segmenters.train import train as train_one
 from synthmed.segmenters.train_multi_scale import TrainMultiScaleSettings, train
 from synthmed.segmenters.trained import drawn, load, network_of
+from synthmed.training import distributed
 from synthmed.training.images import to_model
 
 SIZES = [(32, 32), (16, 16)]
@@ -207,6 +208,17 @@ def test_the_best_map_is_chosen_by_the_validation_images(sets, first, tmp_path):
     assert chosen == int(np.argmax(scores))
     assert scores[0] != scores[1]
     assert np.mean([one["validation_iou"] for one in report_of["best"]["seeds"]]) == pytest.approx(max(scores))
+
+
+def test_of_several_processes_the_first_writes_the_join_that_trains_nothing(sets, first, tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    with pytest.raises(SystemExit) as ended:
+        run(tmp_path, sets, first, "mean", processes=2)
+    assert ended.value.code == 0
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(distributed, "rank", lambda: 0)
+    assert run(tmp_path, sets, first, "mean", processes=2).is_file()
 
 
 # ----------------------------------------------------------------------------------------------------------- refusals

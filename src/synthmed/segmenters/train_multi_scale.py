@@ -29,8 +29,8 @@ from synthmed.segmenters.trained import DESIGN, Segmenter, load
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
 from synthmed.training.checked import train_seeds
-from synthmed.training.device import choose_device
 from synthmed.training.images import Batch, to_model
+from synthmed.training.loop import workers
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +142,8 @@ def train(
     design |= {"first": [_design(path) for path in first]}
     images, legend = counted(parts[0], validating), ImageSet(train).legend
     if settings.join in ("mean", "best"):
-        found = _without_last(settings, loaded, validating)
+        with workers(settings) as device:  # after which the first of several processes alone goes on
+            found = _without_last(settings, loaded, validating, device)
         design |= {"architecture": settings.join, "best": found["best"]}
         write_segmenter(segmenter, design, legend, [model.state_dict() for model in found["models"]])
         write_report(report, settings, design, None, load(segmenter).models[0], images, found["entries"])
@@ -227,10 +228,10 @@ def _folds(path: Path, images: ImageSet, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def _without_last(settings: TrainMultiScaleSettings, loaded: Sequence[Segmenter], validating: Pairs) -> dict[str, Any]:
+def _without_last(
+    settings: TrainMultiScaleSettings, loaded: Sequence[Segmenter], validating: Pairs, device: torch.device
+) -> dict[str, Any]:
     """The joins that train nothing: `models` of all seeds, `best` of the maps, and `entries` of the report."""
-    device = choose_device(settings.device)
-    torch.set_num_threads(settings.threads)
     first = [_first(loaded, number, device) for number in range(settings.seeds)]
     choices = range(len(loaded)) if settings.join == "best" else [0]
     made = [[MultiScale(one, settings.size, settings.join, None, choice) for one in first] for choice in choices]
