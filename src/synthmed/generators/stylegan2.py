@@ -46,9 +46,12 @@ class Augmentation:
         float,
         Meta(
             gt=0,
-            description="Real images, in thousands, in which the probability can go from 0 to 1 (paper 500; 100 "
-            "after a transfer).",
+            description="Real images, in thousands, in which the probability can go from 0 to 1 (paper 500).",
         ),
+    ]
+    kimg_after_transfer: Annotated[
+        float,
+        Meta(gt=0, description="The same of trainings that begin with other weights, in thousands (NVlabs' code 100)."),
     ]
 
 
@@ -167,7 +170,7 @@ class Model(Generator):
             learning_rate=0.0025,
             ema_kimg=5.0,
             ema_rampup=0.05,
-            augmentation=Augmentation(target=0.6, interval=4, kimg=500.0),
+            augmentation=Augmentation(target=0.6, interval=4, kimg=500.0, kimg_after_transfer=100.0),
         )
 
     def batch_size(self, setting: int) -> int:
@@ -340,6 +343,11 @@ class Model(Generator):
             return self.discriminator.features(images).float().flatten(1)
 
     # --------------------------------------------------------------------------------------------------------- state
+    def initialise_from(self, other: "Model") -> list[str]:
+        if self.probability is not None:
+            self.probability.kimg = self.config.augmentation.kimg_after_transfer
+        return super().initialise_from(other)
+
     def training_state(self) -> dict[str, Any]:
         return super().training_state() | {"images_seen": self.images_seen}
 
