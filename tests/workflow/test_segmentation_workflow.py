@@ -131,6 +131,8 @@ def test_the_second_test_of_a_task_is_that_of_its_curve_and_of_no_form(tmp_path)
     settings = checkout.path / "results" / "lesion_segmentation" / "settings"
     for name in ("score_segmenters.segmenter", "curve_scores", "scale_forms"):
         assert read_json(settings / f"{name}.json")["second_test"] == "isic2018_test", name
+    of_networks = [read_json(path)["seed"] for path in sorted(settings.glob("train_scale.*.json"))]
+    assert len({1, *of_networks}) == 1 + 3 * 3, "of each size and fold, and of the last ones, another seed"
 
 
 def test_the_graph_of_several_sizes_and_of_the_mask_as_a_channel_is_whole(tmp_path):
