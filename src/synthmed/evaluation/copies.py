@@ -113,7 +113,8 @@ def copies(
         "features": space_of(_in_features(design, vectors), design, settings.quantile),
         "pixels": space_of(in_pixels(design, thumbnails), design, settings.quantile),
     }
-    listed = findings.closest_pairs(spaces, sets, design, identical, settings.pairs)
+    names = {name: sets[name].column("image") for name in ("train", "fake")}
+    listed = findings.closest_pairs(spaces, names, identical, settings.pairs)
     write_json(
         out,
         {
@@ -132,8 +133,11 @@ def copies(
 def judged(
     settings: AuditSettings, design: Design, spaces: Mapping[str, Space], identical: np.ndarray, noun: str
 ) -> dict:
-    """What the audit says of a set, in numbers and words; noun: what the set is of."""
-    fakes = np.arange(len(identical))
+    """What the audit says of a set, in numbers and words.
+
+    identical: which images of the set equal a training image, bool; noun: what the set is of.
+    """
+    fakes = np.arange(design.rows["fake"].stop)
     p = findings.p_values(spaces, design, fakes, np.ones((len(fakes), 1)))[:, :, 0]
     alarm = findings.alarm(spaces, p, design, identical, settings.alpha, noun)
     logger.info("%s: %s: %s", settings.generator, alarm["word"], alarm["reason"])

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.copy_design import Design
 from synthmed.metrics import copies as metrics
 from synthmed.metrics.classification import clopper_pearson
@@ -131,13 +130,13 @@ def alarm(
 ) -> dict:
     """The word of the audit and its reason.
 
-    p: (spaces, tests), adjusted, of the generated set; identical: bool (Q,), which images equal a training image;
-    noun: what the set is of.
+    p: (spaces, tests), adjusted, of the generated set; identical: bool, which of its images equal a training
+    image, those that are no queries among them; noun: what the set is of.
     """
     fake = design.rows["fake"]
     reasons = []
     if identical.any():
-        reasons.append(f"{identical.sum():,} of {fake.stop:,} {noun}s equal a training {noun}, pixel by pixel")
+        reasons.append(f"{identical.sum():,} of {len(identical):,} {noun}s equal a training {noun}, pixel by pixel")
     if p[:, 1:].min() <= alpha:
         name, value = _smallest(spaces, p[:, 1:].min(axis=1))
         reasons.append(_suspects_in_words(name, spaces[name], fake, value, noun))
@@ -212,22 +211,22 @@ def origin_identity(spaces: Sequence[Space], design: Design, level: float) -> di
 
 
 def closest_pairs(
-    spaces: Mapping[str, Space], sets: Mapping[str, ImageSet], design: Design, identical: np.ndarray, count: int
+    spaces: Mapping[str, Space], names: Mapping[str, Sequence[str]], identical: np.ndarray, count: int
 ) -> list[dict]:
     """The `count` generated images with the smallest ratio over its limit, in the space where that is smaller.
 
-    Each with the nearest training image (never of the patient it was translated from) in either space.
+    Each with the nearest training image (never of the patient it was translated from) in either space. names: of the
+    training images, and of the generated ones that are queries; identical: bool, which of these equal a training image.
     """
-    fake = design.rows["fake"]
+    fake = slice(len(names["fake"]))
     below = np.min([space.ratios.log[0, fake] - space.measure.threshold for space in spaces.values()], axis=0)
-    names = sets["train"].column("image")
     found = []
     for row in np.argsort(below, kind="stable")[:count].tolist():
-        pair = {"image": sets["fake"].rows[row]["image"], "suspect": bool(below[row] < 0)}
+        pair = {"image": names["fake"][row], "suspect": bool(below[row] < 0)}
         pair["identical"] = bool(identical[row])
         for name, space in spaces.items():
             pair[name] = {
-                "nearest": names[int(space.ratios.nearest[row])],
+                "nearest": names["train"][int(space.ratios.nearest[row])],
                 "distance": float(space.ratios.distance[row]),
                 "held_out_distance": float(space.ratios.held_out[row]),
                 "ratio": float(np.exp(space.ratios.log[0, row])),

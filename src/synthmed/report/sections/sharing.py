@@ -63,10 +63,11 @@ def _mask_rows(found: Found) -> list[dict]:
     rows = []
     for audit in found["mask_audits"]:
         measured, overlap = audit["by_space"]["pixels"], audit["overlap"]
-        row = {name: audit[name] for name in ("n_train", "n_held_out", "n_fake", "identical", "suspects")}
+        row = {name: audit[name] for name in ("n_train", "n_held_out", "n_fake", "empty", "identical", "suspects")}
         row |= {"generator": found["mask_generators"][audit["generator"]], "alarm": audit["alarm"]["word"]}
-        row |= {"expected": measured["expected_share"] * audit["n_fake"], "origin_identity": audit["origin_identity"]}
+        row |= {"expected": measured["expected_share"] * (audit["n_fake"] - audit["empty"])}
         row |= {"mean_ratio": measured["mean_ratio"], "p": measured["p_smallest"]}
+        row |= {"origin_identity": audit["origin_identity"]}
         row |= {f"{key}_iou": overlap["fake"][key] for key in ("median", "largest")}
         rows.append(row | {f"held_out_{key}_iou": overlap["held_out"][key] for key in ("median", "largest")})
     return rows + [{"generator": title, "alarm": BY_CONSTRUCTION} for title in found["painting_real_masks"]]
@@ -164,8 +165,9 @@ SECTION = Section(
         ),
         Table(
             "mask_copies",
-            "Copy audit of masks. Ratio and p as of images, by pixels. IoU: the largest of a generated mask with a "
-            "training mask, as it is or mirrored, median and largest of the set; below it the same of held-out masks. "
+            "Copy audit of masks. Ratio and p as of images, by pixels; masks with nothing in the middle, which is "
+            "compared, are copies of none and left out. IoU: the largest of a generated mask with a training mask, as "
+            "it is or mirrored, median and largest of the set; below it the same of held-out masks. "
             "“By construction”: these generators paint images for the masks of training images, so these masks are in "
             "the set as they are; whoever gets the set gets them.",
             _mask_rows,
@@ -175,6 +177,7 @@ SECTION = Section(
                 Column("n_train", "training masks", page=False),
                 Column("n_held_out", "held-out masks", page=False),
                 Column("n_fake", "generated masks"),
+                Column("empty", "with nothing in the middle"),
                 Column("identical"),
                 Column("suspects"),
                 Column("expected", "suspects expected"),
