@@ -86,7 +86,7 @@ def test_it_says_what_is_uneven_and_shows_every_set(run, tmp_path):
     assert "the tagger tells nothing" in rows[-2]["note"]
     assert "an AUROC of\n0.65" in page["html"]
     assert "3.000 (99 % interval 2.000 to 4.000) of 255" in page["html"]
-    assert "for its errors. 90 % intervals." in page["html"]
+    assert "for its errors. 90 % intervals, over patients." in page["html"]
     assert len(read_csv(tmp_path / "tables" / "artefacts.removal.csv")) == len(METHODS)
     for name in ("frequency", "examples", "crops", "ways"):
         assert (tmp_path / "figures" / f"artefacts.{name}.png").stat().st_size > 1000
