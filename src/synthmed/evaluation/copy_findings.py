@@ -12,6 +12,8 @@ from synthmed.metrics.estimate import Estimate
 
 COPIES, NEARER, NONE = "copies", "nearer to training", "none found"
 """Words of the alarm."""
+SHARED = "all sets are drawn from the same held-out images"
+"""Why shares of planted sets have no interval."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,21 @@ def detection(spaces: Mapping[str, Space], design: Design, rule: Rule) -> dict:
     """How often the audit raises an alarm for sets like the generated one with planted copies of each kind.
 
     A set has as many images as the generated one, a share of them copies, the others held-out images (each with its own
-    patient left out). `sets_found`: one for each of the `shares`; `false_alarms`: sets without copies; `images_found`:
-    share of the copies that are suspects.
+    patient left out); where there are fewer of these, as many as there are, because images that repeat are no larger
+    set. `sets_found`: one for each of the `shares`; `false_alarms`: sets without copies, of at most half of the
+    held-out images (`honest`), so that they differ. No intervals: all sets are drawn from the same images.
+    `images_found`: share of the copies that are suspects.
     """
-    size = design.rows["fake"].stop
     honest = np.arange(design.rows["held_out"].start, design.rows["held_out"].stop)
     double = [metrics.twice(space.ratios.take(honest), space.floor) for space in spaces.values()]
     honest = honest[~np.any(double, axis=0)]
+    generated = design.rows["fake"].stop
+    size, half = (max(1, min(generated, count)) for count in (len(honest), len(honest) // 2))
 
-    def alarms(copies: np.ndarray, share: float) -> dict:
+    def alarms(copies: np.ndarray, share: float, size: int) -> dict:
         weights = metrics.spiked(len(honest), len(copies), size, share, rule.sets, rule.seed)
         p = p_values(spaces, design, np.concatenate([honest, copies]), weights)
-        return share_of(p.min(axis=(0, 1)) <= rule.alpha, rule.level).to_json()
+        return Estimate(float((p.min(axis=(0, 1)) <= rule.alpha).mean()), n=rule.sets, reason=SHARED).to_json()
 
     kinds = []
     for kind, copies in design.kinds.items():
@@ -98,15 +103,17 @@ def detection(spaces: Mapping[str, Space], design: Design, rule: Rule) -> dict:
             {
                 "kind": kind,
                 "images_found": share_of(found, rule.level).to_json(),
-                "sets_found": [alarms(copies, share) for share in rule.shares],
+                "sets_found": [alarms(copies, share, size) for share in rule.shares],
             }
         )
     return {
         "images": size,
+        "generated": generated,
+        "honest": half,
         "shares": list(rule.shares),
         "copies": [metrics.planted(share, size) for share in rule.shares],
         "sets": rule.sets,
-        "false_alarms": alarms(honest[:0], 0.0),
+        "false_alarms": alarms(honest[:0], 0.0, half),
         "kinds": kinds,
     }
 
@@ -121,6 +128,10 @@ def detection_limit(found: Mapping, noun: str) -> str:
         said.append(
             f"Of {found['sets']} sets of {found['images']:,} {noun}s with {share:.0%} copies of training {noun}s "
             f"({found['copies'][number]:,}), the audit finds: {', '.join(listed)}."
+        )
+    if found["images"] < found["generated"]:
+        said.append(
+            f"No more held-out {noun}s are there to fill sets with; the generated set has {found['generated']:,}."
         )
     return " ".join(said)
 

@@ -24,6 +24,11 @@ MASK_PAIRS = (
     "classes the first is white, others darker."
 )
 """Caption of the pictures that `mask-copies` draws."""
+SETS = (
+    "No set holds a held-out one twice, so none is larger than there are of these; those without copies hold half of "
+    "them at most, so that they differ. All sets are drawn from the same, so their shares have no interval."
+)
+"""What the caption of a detection limit says of the sets."""
 _SPACES = ("features", "pixels")
 
 
@@ -91,6 +96,7 @@ def _detections(audits: Sequence[Mapping], titles: Mapping[str, str]) -> list[di
             row = {**shared, "kind": kind["kind"], "images_found": kind["images_found"]}
             rows.append(row | {_share(s): e for s, e in zip(detection["shares"], kind["sets_found"], strict=True)})
         none = {_share(share): detection["false_alarms"] for share in detection["shares"]}
+        shared["images"] = detection["honest"]
         rows.append({**shared, "kind": "no copies (false alarms)", "images_found": None, **none})
     return rows
 
@@ -114,7 +120,7 @@ def _columns_of_detection(audits: Sequence[Mapping], noun: str) -> list[Column]:
         Column("kind", f"copies of training {noun}s"),
         Column("images", f"{noun}s", once=f"{noun.capitalize()}s of a set: {{}}."),
         Column("sets", once="Sets of each kind: {}."),
-        *(Column(_share(share), f"found: {_share(share)}", form=percent, interval=True) for share in shares),
+        *(Column(_share(share), f"found: {_share(share)}", form=percent) for share in shares),
         Column("images_found", "copies that are suspects", percent, interval=True),
     ]
 
@@ -158,7 +164,8 @@ SECTION = Section(
         ),
         Table(
             "detection",
-            "Detection limit: how often sets with planted copies of known kinds raise the alarm, and sets without.",
+            "Detection limit: how often sets with planted copies of known kinds raise the alarm, and sets without. "
+            + SETS,
             _detection_rows,
             _detection_columns,
             empty="no generator was audited in this experiment",
@@ -194,7 +201,7 @@ SECTION = Section(
         Table(
             "mask_detection",
             "Detection limit of the audit of masks: how often sets with planted copies of training masks raise the "
-            "alarm, and sets without.",
+            "alarm, and sets without. " + SETS,
             _mask_detection_rows,
             _mask_detection_columns,
             empty="no generator draws masks in this experiment",
