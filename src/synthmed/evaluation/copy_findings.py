@@ -7,7 +7,7 @@ import numpy as np
 
 from synthmed.evaluation.copy_design import Design
 from synthmed.metrics import copies as metrics
-from synthmed.metrics.classification import clopper_pearson
+from synthmed.metrics.classification import share_estimate
 from synthmed.metrics.estimate import Estimate
 
 COPIES, NEARER, NONE = "copies", "nearer to training", "none found"
@@ -48,11 +48,6 @@ class Rule:
     sets: int
     level: float
     seed: int
-
-
-def share_of(found: np.ndarray, level: float) -> Estimate:
-    """Share of True in bool (N,), with its exact interval."""
-    return Estimate(*clopper_pearson(int(found.sum()), len(found), level), n=len(found))
 
 
 def p_values(spaces: Mapping[str, Space], design: Design, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -102,7 +97,7 @@ def detection(spaces: Mapping[str, Space], design: Design, rule: Rule) -> dict:
         kinds.append(
             {
                 "kind": kind,
-                "images_found": share_of(found, rule.level).to_json(),
+                "images_found": share_estimate(found.sum(), len(found), rule.level).to_json(),
                 "sets_found": [alarms(copies, share, size) for share in rule.shares],
             }
         )
@@ -198,7 +193,7 @@ def by_space(spaces: Mapping[str, Space], p: np.ndarray, design: Design, level: 
         found[name] = {
             "limit": float(np.exp(space.measure.threshold)),
             "suspects": int(suspects.sum()),
-            "suspect_share": share_of(suspects, level).to_json(),
+            "suspect_share": share_estimate(suspects.sum(), len(suspects), level).to_json(),
             "expected_share": space.measure.expected,
             "mean_ratio": float(np.exp(space.ratios.log[0, fake].mean())),
             "smallest_ratio": float(np.exp(space.ratios.log[0, fake].min())),
@@ -218,7 +213,7 @@ def origin_identity(spaces: Sequence[Space], design: Design, level: float) -> di
     fake = design.rows["fake"]
     translated = design.left_out[fake] >= 0
     nearest = np.any([space.nearest_origin(fake) for space in spaces], axis=0)[translated]
-    return share_of(nearest, level).to_json() if len(nearest) else None
+    return share_estimate(nearest.sum(), len(nearest), level).to_json() if len(nearest) else None
 
 
 def closest_pairs(
