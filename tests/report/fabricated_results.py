@@ -148,6 +148,8 @@ def copies(generator, place):
         "by_space": {"features": space(3 * place), "pixels": space(2 * place)},
         "detection": {
             "images": 360,
+            "generated": 360,
+            "honest": 180,
             "shares": [0.01, 0.05],
             "copies": [4, 18],
             "sets": 100,

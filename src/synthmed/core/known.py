@@ -22,8 +22,10 @@ SMALL, SECOND = "test_small", "second_test"
 VARIED = {"dropout", "dropout_blocks", "noise"}
 """Settings of a generator that tell apart what makes its images of one mask differ: noise beside the mask, what is
 dropped, or both."""
+MEAN = "mean of classes"
+"""Group of what is measured of every class: the mean of the classes."""
 RESERVED = {
-    "classes": {"all", "mean of classes", UNLABELLED},
+    "classes": {"all", MEAN, UNLABELLED},
     "generators": {
         *(REAL, AUGMENTED, TEST, "oracle", "oracle_shuffled", "classic", "class_weights", "duplicates"),
         *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "pasted", SMALL, SECOND),

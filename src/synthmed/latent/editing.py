@@ -26,7 +26,7 @@ from synthmed.core.files import hash_file, write_json
 from synthmed.core.settings import Count, Device, Level, Resamples, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import write_image_set
-from synthmed.latent.axes import regression_slopes
+from synthmed.latent.axes import interval_of, regression_slopes
 from synthmed.latent.directions import (
     Boundary,
     held_out,
@@ -38,7 +38,7 @@ from synthmed.latent.directions import (
     without,
 )
 from synthmed.latent.eye import Eye, Walk, mean_distance
-from synthmed.latent.paths import interval_of, path_codes
+from synthmed.latent.paths import path_codes
 from synthmed.latent.sample_file import LatentSamples, read_samples, write_arrays
 from synthmed.latent.samples import check_fit
 from synthmed.latent.space import restore

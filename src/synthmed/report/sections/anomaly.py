@@ -75,7 +75,7 @@ def comparison_rows(found: Found) -> list[dict]:
                 "only_search_right": entry["only_anogan_right"],
                 "only_classifier_right": entry["only_supervised_right"],
                 "right_difference": entry["difference"],
-                "p": entry["p"],
+                "p": entry["p_adjusted"],
                 "AUROC_search": areas.get("anogan"),
                 "AUROC_classifier": areas.get("supervised"),
             }
@@ -255,7 +255,8 @@ SECTION = Section(
             "comparison",
             f"Search and classifier at the same false-positive rate on held-out normal images; {_LEVEL} intervals. The "
             "difference is that of the shares decided rightly; its interval and p are from the bootstrap over patients "
-            "of both sets, with both thresholds chosen again each time. AUROC against the normal test images.",
+            "of both sets, with both thresholds chosen again each time; p is adjusted for these comparisons (Holm). "
+            "AUROC against the normal test images.",
             comparison_rows,
             (
                 Column("cases_of"),
