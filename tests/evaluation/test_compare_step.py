@@ -132,15 +132,38 @@ def test_below_five_seeds_there_is_a_difference_and_no_word(tmp_path):
 
 
 def test_several_trainings_of_a_generator_are_a_source_of_chance(tmp_path):
-    """Two trainings of a generator, one good and one bad, with three seeds each: their difference is chance, too."""
+    """Three trainings of a generator, one of them good, with two seeds each: their difference is chance, too, in the
+    difference, in the arm's own numbers and in the bootstrap."""
     scores = scores_of({"real": 1.0, "gan": 1.0}, seeds=6)
-    good = scores_of({"real": 1.0, "gan": 2.0}, seeds=6)
-    scores.values["gan", "test"][3:] = good.values["gan", "test"][3:]
-    one = run(tmp_path, scores)["arms"]["gan"]["versus_reference"]["outcomes"]["auroc"]["difference"]
-    summary = described(scores, gan={"trainings": 2})
-    two = run(tmp_path, scores, summary)["arms"]["gan"]["versus_reference"]["outcomes"]["auroc"]["difference"]
-    assert two["value"] == pytest.approx(one["value"])
-    assert two["high"] - two["low"] > 2 * (one["high"] - one["low"])
+    good = scores_of({"real": 1.0, "gan": 3.0}, seeds=6)
+    scores.values["gan", "test"][4:] = good.values["gan", "test"][4:]
+
+    def found(summary):
+        arm = run(tmp_path, scores, summary)["arms"]["gan"]
+        versus, tested = arm["versus_reference"], arm["tests"]["test"]
+        bootstrap = versus["also"]["bootstrap"]["difference"]
+        own = tested["outcomes"]["auroc"], tested["recall"]["abnormal"]
+        return [versus["outcomes"]["auroc"]["difference"], *own], bootstrap
+
+    once, drawn_once = found(described(scores))
+    thrice, drawn_thrice = found(described(scores, gan={"trainings": 3}))
+    for one, three in zip(once, thrice, strict=True):
+        assert three["value"] == pytest.approx(one["value"])
+        assert three["high"] - three["low"] > 1.3 * (one["high"] - one["low"])
+    assert drawn_thrice["high"] - drawn_thrice["low"] > 1.2 * (drawn_once["high"] - drawn_once["low"])
+
+
+def test_trainings_of_a_generator_that_replaces_the_real_images_are_chance_on_both_tests(tmp_path):
+    scores = scores_of({"real": 2.0, "gan": 0.8}, seeds=6, tests=("test", "gan"))
+    scores.values["gan", "gan"][4:] = scores.values["real", "gan"][4:]
+
+    def widths(**changes):
+        summary = described(scores, gan={"kind": "synthetic_only", **changes}) | {"swap": "gan"}
+        found = {tuple(pair["names"]): pair for pair in run(tmp_path, scores, summary)["comparisons"]}
+        ends = [found[pair]["outcomes"]["auroc"]["difference"] for pair in (("TRTR", "TSTS"), ("TSTR", "TSTS"))]
+        return np.array([end["high"] - end["low"] for end in ends])
+
+    assert (widths(trainings=3) > 1.2 * widths()).all()
 
 
 def test_three_classes(tmp_path):

@@ -140,19 +140,19 @@ def settings(**changes):
     return ShortcutSettings(**(values | changes))
 
 
-def scores_of(images, looks, rng):
+def scores_of(images, looks, rng, seeds):
     """(S, N, 2): by the frame, or by the class, and noise."""
     changed = np.array([row.get("change", "") for row in images.rows])
     framed = np.array([row["frame"] == "yes" for row in images.rows])
     framed = np.where(changed == "", framed, changed == "pasted")
     seen = framed if looks == "frame" else np.array([row["label"] == "malignant" for row in images.rows])
-    positive = np.clip(0.25 + 0.5 * seen + rng.normal(0, 0.05, (SEEDS, len(seen))), 0.01, 0.99)
+    positive = np.clip(0.25 + 0.5 * seen + rng.normal(0, 0.05, (seeds, len(seen))), 0.01, 0.99)
     return np.stack([1 - positive, positive], axis=2)
 
 
 @pytest.fixture
 def measured(world):
-    def do(chosen=None, seeds=SEEDS, threshold=0.5):
+    def do(chosen=None, seeds=SEEDS, threshold=0.5, trainings=1):
         rng = np.random.default_rng(3)
         test, changed = ImageSet(world / "test.zip"), ImageSet(world / "changed.zip")
 
@@ -163,7 +163,7 @@ def measured(world):
             }
             arms = {"real": "frame", "only_gan": "class"}
             values = {
-                (arm, name): scores_of(images, looks, rng)[:seeds]
+                (arm, name): scores_of(images, looks, rng, seeds)
                 for arm, looks in arms.items()
                 for name, images in sets.items()
             }
@@ -176,7 +176,8 @@ def measured(world):
             # A threshold from these is too low for the test images.
             further.values[arm, "validation"][:] = further.values[arm, "validation"] * [1.0, 0.5]
         write_scores(world / "further.csv", further)
-        arms = {name: {"title": name, "set": None} for name in ("real", "only_gan")}
+        arms = {name: {"title": name, "set": None, "trainings": 1} for name in ("real", "only_gan")}
+        arms["only_gan"] |= {"trainings": trainings}
         write_json(world / "summary.json", {"thresholds": {"only_gan": [threshold] * seeds}, "arms": arms})
         files = {name: world / f"{name}.zip" for name in ("test", "changed")}
         measure_shortcuts(
@@ -212,7 +213,8 @@ def test_a_classifier_that_looks_at_the_frame_switches_and_another_does_not(meas
                                                 (8, "fewer")])  # fmt: skip
 def test_all_decisions_against_none_are_fewer_where_patients_are_enough(patients, word):
     """No training and no patient spreads then, so that the sign test over patients tells."""
-    found = SimpleNamespace(arms=("real", "other"), seeds=SEEDS, level=0.95, settings=settings())
+    trainings = {"real": 1, "other": 1}
+    found = SimpleNamespace(arms=tuple(trainings), seeds=SEEDS, level=0.95, settings=settings(), trainings=trainings)
     switched = {"real": np.ones((SEEDS, patients), bool), "other": np.zeros((SEEDS, patients), bool)}
     versus = _versus_real(found, switched, np.arange(patients))["other"]
     assert versus["p_holm"] == pytest.approx(2 * 0.5**patients)
@@ -236,6 +238,7 @@ def test_switches_by_hand():
         found = SimpleNamespace(
             arms=tuple(arms), seeds=SEEDS, level=0.95, settings=settings(), cases={"test": cases, "changed": cases},
             scores={key: one.astype(float) for key, one in decided.items()}, called=lambda *key: decided[key],
+            trainings=dict.fromkeys(arms, 1),
         )  # fmt: skip
         rows = {name: {"origin": name, "change": change} for name in names.tolist()}
         return {arm: one[f"{change}/benign"] for arm, one in _switches(found, rows, None).items()}
@@ -265,6 +268,28 @@ def test_fewer_switches_are_said_so_and_no_word_is_given_with_few_trainings(worl
     few = measured(seeds=3)["arms"]["only_gan"]["switched"]["pasted/benign"]["versus_real"]
     assert few["word"] is None
     assert few["reason"].startswith("3 training seeds")
+
+
+def test_several_trainings_of_a_generator_are_a_source_of_chance(measured, monkeypatch):
+    import synthmed.evaluation.shortcuts as module
+
+    def called(self, arm, test):
+        """Half of the first two of six classifiers' decisions are turned round: those of one training of three."""
+        found = self.scores[arm, test] >= self.thresholds[arm]
+        if arm == "only_gan":
+            found[:2, ::2] ^= True
+        return found
+
+    monkeypatch.setattr(module._Classifiers, "called", called)
+
+    def ends(trainings):
+        arm = measured(seeds=6, trainings=trainings)["arms"]["only_gan"]
+        pasted = arm["switched"]["pasted/benign"]
+        return [pasted["versus_real"]["difference"], arm["subgroups"]["skin: light"]["specificity"]]
+
+    for one, three in zip(ends(1), ends(3), strict=True):
+        assert three["value"] == pytest.approx(one["value"])
+        assert three["high"] - three["low"] > 1.2 * (one["high"] - one["low"])
 
 
 def _noisy(self, arm, test):

@@ -8,7 +8,7 @@ from synthmed.core.errors import InputError
 from synthmed.metrics import outcomes as o
 from synthmed.metrics.classification import clopper_pearson
 from synthmed.metrics.outcomes import OUTCOMES, beside
-from synthmed.metrics.statistics import case_mean, equivalence_p, mean_estimate, nested, paired, readers_test
+from synthmed.metrics.statistics import case_mean, equivalence_p, mean_estimate, paired, readers_test
 
 CASE, MODEL = np.arange(40), np.arange(12)[:, None]
 POSITIVE = CASE % 2 == 1
@@ -62,7 +62,7 @@ def numbers(test):
         ),
         pytest.param(
             o.area_under_curve(TWELVE, POSITIVE, ONE_CLASS),
-            nested(3, 2),
+            paired(6, 3),
             [-0.0520833333333, -0.165703398653, 0.0615367319867, 0.345009265201, 0.0534833308598, 15.593860124],
             id="three trainings of a generator",
         ),

@@ -6,7 +6,7 @@ from scipy import stats
 
 from synthmed.core.errors import InputError
 from synthmed.metrics.outcomes import area_under_curve, balanced_accuracy, mean_of_patients
-from synthmed.metrics.statistics import SeedTest, equivalence_p, nested, paired, readers_test
+from synthmed.metrics.statistics import SeedTest, equivalence_p, paired, readers_test
 from synthmed.metrics.verdict import (
     HARMS,
     HELPS,
@@ -174,7 +174,7 @@ def test_the_chance_of_the_generators_training_is_part_of_the_nested_test():
         cases = patient + 0.4 * rng.standard_normal((24, 60))
         cases[12:] += generator[:, None]
         measured = mean_of_patients(cases, None, np.arange(60), 0, bounds=(-np.inf, np.inf))
-        p["nested"].append(readers_test(measured, nested(4, 3), level=0.95).p)
+        p["nested"].append(readers_test(measured, paired(12, 4), level=0.95).p)
         p["paired"].append(readers_test(measured, paired(12), level=0.95).p)
     assert (np.array(p["nested"]) <= 0.05).mean() <= 0.09
     assert (np.array(p["paired"]) <= 0.05).mean() > 0.15

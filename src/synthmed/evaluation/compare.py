@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -190,7 +190,8 @@ class _Table:
     def estimate(self, name: str, arm: str, test: str) -> Estimate:
         """One outcome of one arm; a set of one class, or of one patient, has none, and the estimate says so."""
         try:
-            return statistics.mean_estimate(self.measured(name, [(arm, test)]), level=self.level)
+            measured = self.measured(name, [(arm, test)])
+            return statistics.mean_estimate(measured, level=self.level, trainings=self.trainings(arm))
         except InputError as error:
             if test == TEST and name == self.settings.outcome:
                 raise
@@ -210,7 +211,7 @@ class _Table:
             )
         except InputError as error:
             return Estimate.missing(str(error), int(where.sum()))
-        return statistics.mean_estimate(measured, level=self.level)
+        return statistics.mean_estimate(measured, level=self.level, trainings=self.trainings(arm))
 
     def describe(self, arm: str) -> dict:
         """Everything about one arm but its comparison with the real one."""
@@ -232,12 +233,19 @@ class _Table:
             }
         return found
 
-    def contrast(self, arm: str) -> np.ndarray:
-        """Of the real arm's models, then those of `arm`: seed by seed, or by the trainings of its generator."""
-        trainings = self.summary["arms"][arm]["trainings"]
-        if trainings > 1:
-            return statistics.nested(trainings, self.seeds // trainings)
-        return statistics.paired(self.seeds)
+    def trainings(self, *arms: str) -> int:
+        """Trainings of an arm's generator; of several arms, that of most."""
+        return max(self.summary["arms"][arm]["trainings"] for arm in arms)
+
+    def between(self, name: str, first: tuple[str, str], second: tuple[str, str]) -> statistics.SeedTest:
+        """The difference second − first in one outcome, by seed or by the trainings of a generator, of two (arm, test)
+        on one test set or on two of different patients."""
+        if first[1] == second[1]:
+            measured = self.measured(name, [first, second])
+        else:
+            measured = beside(self.measured(name, [first]), self.measured(name, [second]))
+        contrast = statistics.paired(self.seeds, self.trainings(first[0], second[0]))
+        return statistics.readers_test(measured, contrast, level=self.level)
 
 
 # -------------------------------------------------------------------------------------------- against the real arm
@@ -245,15 +253,7 @@ def _versus(table: _Table) -> dict[str, dict]:
     """arm → its `versus_reference`."""
     settings, outcome = table.settings, OUTCOMES[table.settings.outcome]
     others = [arm for arm in table.arms if arm != REAL]
-    tests = {
-        name: {
-            arm: statistics.readers_test(
-                table.measured(name, [(REAL, TEST), (arm, TEST)]), table.contrast(arm), level=table.level
-            )
-            for arm in others
-        }
-        for name in table.reported
-    }
+    tests = {name: {arm: table.between(name, (REAL, TEST), (arm, TEST)) for arm in others} for name in table.reported}
     described = table.summary["arms"]
     families = verdict.families({arm: (described[arm]["kind"], described[arm]["set"]) for arm in others})
     decided = verdict.decide(
@@ -296,21 +296,27 @@ def _difference(test: statistics.SeedTest, cases: int) -> dict:
 def _also(table: _Table, arms: list[str]) -> dict[str, dict]:
     """What other tests say of the arms, for readers who know them: they answer narrower questions and decide nothing.
 
-    Bootstrap of patients and seeds (of the deciding outcome where it is an area); DeLong on probabilities averaged over
-    the seeds, which takes these trainings as given; McNemar on their majority's decisions.
+    Bootstrap of patients and seeds, or of patients and a generator's trainings (of areas under the curve); DeLong on
+    probabilities averaged over the seeds, which takes these trainings as given; McNemar on their majority's decisions.
     """
     if table.settings.kind != "classification" or len(table.settings.classes) != 2:
         return {arm: {} for arm in arms}
     positive, patients = table.labels(TEST) == table.positive, table.cases[TEST].patients
-    draws = statistics.two_level_resamples(
-        positive, patients, table.seeds, table.settings.resamples, np.random.default_rng(table.settings.seed)
-    )
     scores = {arm: table.scores.values[arm, TEST][:, :, table.positive] for arm in (REAL, *arms)}
-    resampled = {arm: statistics.bootstrap_auroc(values, positive, draws) for arm, values in scores.items()}
+
+    @cache
+    def resampled(arm: str, trainings: int) -> np.ndarray:
+        rng = np.random.default_rng(table.settings.seed)  # the same patients for all
+        draws = statistics.two_level_resamples(
+            positive, patients, table.seeds, table.settings.resamples, rng, trainings
+        )
+        return statistics.bootstrap_auroc(scores[arm], positive, draws)
+
     right = {arm: _majority_right(table, arm) for arm in scores}
     found = {}
     for arm in arms:
-        differences = resampled[arm] - resampled[REAL]
+        trainings = table.trainings(arm)
+        differences = resampled(arm, trainings) - resampled(REAL, trainings)
         value = float(np.mean([classification.auroc(row, positive) for row in scores[arm]])) - float(
             np.mean([classification.auroc(row, positive) for row in scores[REAL]])
         )
@@ -347,7 +353,7 @@ def _comparisons(table: _Table) -> list[dict]:
     cells = {"TRTR": (REAL, TEST), "TSTR": (swap, TEST), "TSTS": (swap, swap)}
     pairs = [("TRTR", "TSTR"), ("TRTR", "TSTS"), ("TSTR", "TSTS")]
     tests = {
-        pair: {name: _between(table, name, *(cells[key] for key in pair)) for name in table.reported} for pair in pairs
+        pair: {name: table.between(name, *(cells[key] for key in pair)) for name in table.reported} for pair in pairs
     }
     outcome = OUTCOMES[table.settings.outcome]
     decided = verdict.decide(
@@ -373,12 +379,3 @@ def _comparisons(table: _Table) -> list[dict]:
 
 def _cases(table: _Table, pair: tuple[str, str], cells: Mapping[str, tuple[str, str]]) -> int:
     return sum(len(table.cases[test].images) for test in dict.fromkeys(cells[name][1] for name in pair))
-
-
-def _between(table: _Table, name: str, first: tuple[str, str], second: tuple[str, str]) -> statistics.SeedTest:
-    """The difference second − first, training by training, on one test set or on two of different patients."""
-    if first[1] == second[1]:
-        measured = table.measured(name, [first, second])
-    else:
-        measured = beside(table.measured(name, [first]), table.measured(name, [second]))
-    return statistics.readers_test(measured, statistics.paired(table.seeds), level=table.level)

@@ -149,6 +149,7 @@ class _Classifiers:
         ]
         if missing:
             raise InputError(f"the arm {missing[0][0]!r} was not scored on {missing[0][1]!r}; run score-sets again")
+        self.trainings = {arm: summary["arms"][arm]["trainings"] for arm in self.arms}
         self.thresholds = {
             arm: by_seed(summary["thresholds"], arm, settings.threshold, self.seeds)[:, None] for arm in self.arms
         }
@@ -187,7 +188,7 @@ def _switches(found: _Classifiers, rows: Mapping[str, Mapping], path: Path) -> d
             for arm in found.arms:
                 net = after[arm].astype(float) - before[arm]
                 result[arm][f"{change}/{label}"] = {
-                    "switched": _share(found, switched[arm], cases.patients[where]).to_json(),
+                    "switched": _share(found, arm, switched[arm], cases.patients[where]).to_json(),
                     "net": float(net.mean()),
                     "shift": float(
                         (found.scores[arm, CHANGED][:, where] - found.scores[arm, TEST][:, origins[where]]).mean()
@@ -197,12 +198,11 @@ def _switches(found: _Classifiers, rows: Mapping[str, Mapping], path: Path) -> d
     return result
 
 
-def _share(found: _Classifiers, values: np.ndarray, patients: np.ndarray) -> Estimate:
-    """Share of the images (S, N) of which something holds."""
+def _share(found: _Classifiers, arm: str, values: np.ndarray, patients: np.ndarray) -> Estimate:
+    """Share of the images (S, N) of which something holds, as the classifiers of an arm say."""
     try:
-        return statistics.mean_estimate(
-            mean_of_cases(values.astype(float), patients, decisions=True), level=found.level
-        )
+        measured = mean_of_cases(values.astype(float), patients, decisions=True)
+        return statistics.mean_estimate(measured, level=found.level, trainings=found.trainings[arm])
     except InputError as error:
         return Estimate.missing(str(error), len(patients))
 
@@ -215,7 +215,7 @@ def _versus_real(found: _Classifiers, switched: Mapping[str, np.ndarray], patien
     tests = {
         arm: statistics.readers_test(
             mean_of_cases(np.concatenate([switched[REAL], switched[arm]]).astype(float), patients),
-            statistics.paired(found.seeds),
+            statistics.paired(found.seeds, found.trainings[arm]),
             level=found.level,
         )
         for arm in others
@@ -256,8 +256,8 @@ def _operating(found: _Classifiers, arm: str) -> dict[str, dict]:
     called, is_positive = found.scores[arm, TEST] >= thresholds[:, None], found.truth(TEST)
     patients = found.cases[TEST].patients
     return {
-        "sensitivity": _share(found, called[:, is_positive], patients[is_positive]).to_json(),
-        "specificity": _share(found, ~called[:, ~is_positive], patients[~is_positive]).to_json(),
+        "sensitivity": _share(found, arm, called[:, is_positive], patients[is_positive]).to_json(),
+        "specificity": _share(found, arm, ~called[:, ~is_positive], patients[~is_positive]).to_json(),
     }
 
 
@@ -299,17 +299,17 @@ def _subgroup(found: _Classifiers, arm: str, where: np.ndarray) -> dict[str, dic
     try:
         both = np.stack([1 - scores, scores], axis=2)
         area = OUTCOMES["auroc"].measure(both, truth.astype(int), patients, 1)
-        auroc = statistics.mean_estimate(area, level=found.level)
+        auroc = statistics.mean_estimate(area, level=found.level, trainings=found.trainings[arm])
     except InputError as error:
         auroc = Estimate.missing(str(error), int(where.sum()))
     return {
         "auroc": auroc.to_json(),
-        "sensitivity": _share_of(found, called, truth, patients).to_json(),
-        "specificity": _share_of(found, ~called, ~truth, patients).to_json(),
+        "sensitivity": _share_of(found, arm, called, truth, patients).to_json(),
+        "specificity": _share_of(found, arm, ~called, ~truth, patients).to_json(),
     }
 
 
-def _share_of(found: _Classifiers, right: np.ndarray, which: np.ndarray, patients: np.ndarray) -> Estimate:
+def _share_of(found: _Classifiers, arm: str, right: np.ndarray, which: np.ndarray, patients: np.ndarray) -> Estimate:
     if not which.any():
         return Estimate.missing("there is no such image", 0)
-    return _share(found, right[:, which], patients[which])
+    return _share(found, arm, right[:, which], patients[which])
