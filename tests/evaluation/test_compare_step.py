@@ -14,7 +14,7 @@ CLASSES = ("normal", "abnormal")
 SETTINGS = {
     "task": "classification", "title": "Do they help?", "kind": "classification", "leaking": False, "outcome": "auroc",
     "classes": CLASSES, "positive": "abnormal", "threshold": 0.5, "alpha": 0.05, "margin": 0.02, "resamples": 200,
-    "seed": 3,
+    "seed": 3, "against": (),
 }  # fmt: skip
 
 
@@ -192,6 +192,24 @@ def test_an_arm_that_replaces_the_real_images_is_compared_on_both_tests(tmp_path
     for (first, second), pair in found.items():
         assert pair["outcomes"]["auroc"]["difference"]["value"] == pytest.approx(areas[second] - areas[first])
     assert found["TRTR", "TSTS"]["outcomes"]["auroc"]["difference"]["n"] == 160, "cases of both tests"
+
+
+def test_arms_are_compared_with_a_placebo_where_that_is_asked(tmp_path):
+    """Both better than real, and one another's equals: helps beside real, no evidence beyond the placebo."""
+    scores = scores_of({"real": 1.0, "mask": 2.5, "placebo": 2.5, "nothing": 1.0})
+    result = run(tmp_path, scores, against=(("mask", "placebo"), ("mask", "nothing")))
+    assert result["arms"]["mask"]["versus_reference"]["verdict"] == "helps"
+    areas = {arm: one["tests"]["test"]["outcomes"]["auroc"]["value"] for arm, one in result["arms"].items()}
+    placebo, nothing = result["against"]
+    for pair, other in ((placebo, "placebo"), (nothing, "nothing")):
+        assert pair["names"] == [other, "mask"]
+        assert pair["outcomes"]["auroc"]["difference"]["value"] == pytest.approx(areas["mask"] - areas[other])
+        assert pair["outcomes"]["auroc"]["difference"]["n"] == 80
+    assert (placebo["verdict"], nothing["verdict"]) == ("no evidence of a difference", "helps")
+    assert nothing["p_holm"] == pytest.approx(2 * nothing["p"]), "a family of two"
+    assert run(tmp_path, scores)["against"] == []
+    with pytest.raises(InputError, match="setting against names 'mark'"):
+        run(tmp_path, scores, against=(("mark", "placebo"),))
 
 
 def test_thresholds_of_a_model_replace_that_of_the_settings(tmp_path):

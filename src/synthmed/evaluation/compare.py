@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,6 +54,10 @@ class CompareSettings(StatisticsOptions):
         str | None,
         Meta(description="The class of sensitivity and of the area under the curve; null: masks are judged."),
     ]
+    against: Annotated[
+        tuple[tuple[str, str], ...],
+        Meta(description="Pairs of arms of which the first is compared with the second, too: a placebo, say."),
+    ]
     leaking: Annotated[bool, Meta(description="Whether the test images are of patients that were trained on.")]
     seed: Annotated[int, Meta(description="Of the resampling.")]
 
@@ -67,7 +72,8 @@ def compare(settings: CompareSettings, *, scores: Path, summary: Path, split_rep
     `arms`: of each its description, `tests` (outcomes as Estimates, recall by class, mean confusion matrix) and
     `versus_reference`: differences of all outcomes, and of the deciding one p, p_holm, verdict, equivalence, and what
     other tests say (`also`). `comparisons`: where an arm replaces the real images in training and test, TRTR, TSTR and
-    TSTS with one another. Raises InputError when scores and summary do not fit together, or a class lacks.
+    TSTS with one another; `against`: the pairs of settings.against, second arm first. Each a family of its own. Raises
+    InputError when scores, summary and settings do not fit together, or a class lacks.
     """
     table = _Table(settings, scores, read_json(summary))
     logger.info("%d arms, %d seeds, %d test images", len(table.arms), table.seeds, len(table.cases[TEST].images))
@@ -99,6 +105,11 @@ def compare(settings: CompareSettings, *, scores: Path, summary: Path, split_rep
             ),
             "arms": arms,
             "comparisons": _comparisons(table),
+            "against": _compared(
+                table,
+                {(second, first): ((second, TEST), (first, TEST)) for first, second in settings.against},
+                "against",
+            ),
         },
     )
 
@@ -146,6 +157,8 @@ class _Table:
                 f"{self.path} holds the arms {sorted(self.arms)}, the summary describes {sorted(described)}; run both "
                 f"steps again, with the arm {REAL!r} on {TEST!r} among them"
             )
+        if unknown := sorted({*chain(*self.settings.against)} - set(self.arms)):
+            raise InputError(f"setting against names {unknown[0]!r}; the arms of {self.path} are {sorted(self.arms)}")
         if self.seeds < 2:
             raise InputError(f"{self.path}: one seed only; chance in the training cannot be told from an effect")
         if self.settings.kind == "classification":
@@ -344,7 +357,7 @@ def _majority_right(table: _Table, arm: str) -> np.ndarray:
     return statistics.majority(decided, len(table.settings.classes), mean.argmax(axis=1)) == table.labels(TEST)
 
 
-# ------------------------------------------------------------------------------------------- replaced real images
+# -------------------------------------------------------------------------------------------- against one another
 def _comparisons(table: _Table) -> list[dict]:
     """TRTR, TSTR and TSTS with one another, where an arm replaces the real images; else none. Words as for any arm."""
     swap = table.summary["swap"]
@@ -352,13 +365,18 @@ def _comparisons(table: _Table) -> list[dict]:
         return []
     cells = {"TRTR": (REAL, TEST), "TSTR": (swap, TEST), "TSTS": (swap, swap)}
     pairs = [("TRTR", "TSTR"), ("TRTR", "TSTS"), ("TSTR", "TSTS")]
-    tests = {
-        pair: {name: table.between(name, *(cells[key] for key in pair)) for name in table.reported} for pair in pairs
-    }
+    return _compared(table, {(first, second): (cells[first], cells[second]) for first, second in pairs}, "replaced")
+
+
+def _compared(
+    table: _Table, pairs: Mapping[tuple[str, str], tuple[tuple[str, str], tuple[str, str]]], family: str
+) -> list[dict]:
+    """Differences second − first with their words. pairs: names → (arm, test) of both; all are one family."""
+    tests = {names: {name: table.between(name, *cells) for name in table.reported} for names, cells in pairs.items()}
     outcome = OUTCOMES[table.settings.outcome]
     decided = verdict.decide(
-        {pair: found[outcome.name] for pair, found in tests.items()},
-        dict.fromkeys(pairs, "replaced"),
+        {names: found[outcome.name] for names, found in tests.items()},
+        dict.fromkeys(pairs, family),
         alpha=table.settings.alpha,
         margin=table.settings.margin,
         seeds=table.seeds,
@@ -366,16 +384,15 @@ def _comparisons(table: _Table) -> list[dict]:
     )
     return [
         {
-            "names": list(pair),
-            "first": list(cells[pair[0]]),
-            "second": list(cells[pair[1]]),
-            "outcomes": {name: _difference(test, _cases(table, pair, cells)) for name, test in tests[pair].items()},
-            "p": tests[pair][outcome.name].p,
-            **_words(decided[pair], "replaced"),
+            "names": list(names),
+            "first": list(first),
+            "second": list(second),
+            "outcomes": {
+                name: _difference(test, sum(len(table.cases[one].images) for one in {first[1], second[1]}))
+                for name, test in tests[names].items()
+            },
+            "p": tests[names][outcome.name].p,
+            **_words(decided[names], family),
         }
-        for pair in pairs
+        for names, (first, second) in pairs.items()
     ]
-
-
-def _cases(table: _Table, pair: tuple[str, str], cells: Mapping[str, tuple[str, str]]) -> int:
-    return sum(len(table.cases[test].images) for test in dict.fromkeys(cells[name][1] for name in pair))
