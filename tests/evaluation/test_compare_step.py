@@ -153,6 +153,18 @@ def test_several_trainings_of_a_generator_are_a_source_of_chance(tmp_path):
     assert drawn_thrice["high"] - drawn_thrice["low"] > 1.2 * (drawn_once["high"] - drawn_once["low"])
 
 
+def test_two_trainings_of_a_generator_give_a_difference_and_no_word(tmp_path):
+    scores = scores_of({"real": 1.0, "gan": 2.5, "other": 2.5}, seeds=6, tests=("test", "gan"))
+    summary = described(scores, gan={"trainings": 2, "kind": "synthetic_only"}) | {"swap": "gan"}
+    result = run(tmp_path, scores, summary, against=(("other", "gan"),))
+    versus = result["arms"]["gan"]["versus_reference"]
+    for said in (versus, *result["comparisons"], *result["against"]):
+        assert said["verdict"] is None
+        assert said["reason"].startswith("2 trainings of its generator")
+        assert said["outcomes"]["auroc"]["difference"]["low"] is not None
+    assert result["arms"]["other"]["versus_reference"]["verdict"] == "helps"
+
+
 def test_trainings_of_a_generator_that_replaces_the_real_images_are_chance_on_both_tests(tmp_path):
     scores = scores_of({"real": 2.0, "gan": 0.8}, seeds=6, tests=("test", "gan"))
     scores.values["gan", "gan"][4:] = scores.values["real", "gan"][4:]

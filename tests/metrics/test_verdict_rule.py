@@ -66,6 +66,15 @@ def test_no_words_below_five_seeds():
     assert not verdict["b"].equivalent
 
 
+def test_no_words_from_two_trainings_of_a_generator():
+    tests = {"one": found(0.3), "two": found(0.3), "three": found(0.3), "same": found(0.0, 0.001)}
+    verdict = words(tests, trainings={"one": 1, "two": 2, "three": 3, "same": 2})
+    assert [verdict[arm].word for arm in tests] == [HELPS, None, HELPS, None]
+    assert verdict["two"].reason.startswith("2 trainings of its generator; below 3")
+    assert not verdict["same"].equivalent
+    assert verdict["two"].p_holm < 0.001
+
+
 def test_families_of_arms():
     arms = {
         "classic": ("classic", None),
@@ -91,6 +100,7 @@ def test_rule_is_printed_with_its_numbers():
         HARMS,
         NO_EVIDENCE,
         "than 5 seeds",
+        "fewer than 3.",
     ):
         assert part in text
     with pytest.raises(InputError, match="margin"):

@@ -275,6 +275,7 @@ def _versus(table: _Table) -> dict[str, dict]:
         alpha=settings.alpha,
         margin=settings.margin,
         seeds=table.seeds,
+        trainings={arm: table.trainings(arm) for arm in others},
         higher_is_better=outcome.higher_is_better,
     )
     also = _also(table, others)
@@ -380,6 +381,7 @@ def _compared(
         alpha=table.settings.alpha,
         margin=table.settings.margin,
         seeds=table.seeds,
+        trainings={names: table.trainings(first[0], second[0]) for names, (first, second) in pairs.items()},
         higher_is_better=outcome.higher_is_better,
     )
     return [

@@ -226,6 +226,7 @@ def _versus_real(found: _Classifiers, switched: Mapping[str, np.ndarray], patien
         alpha=found.settings.alpha,
         margin=found.settings.margin,
         seeds=found.seeds,
+        trainings=found.trainings,
         higher_is_better=False,
     )
     said = {verdict.HELPS: FEWER, verdict.HARMS: MORE, verdict.NO_EVIDENCE: verdict.NO_EVIDENCE, None: None}
