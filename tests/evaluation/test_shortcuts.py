@@ -14,7 +14,7 @@ from synthmed.evaluation import score_sets as scoring
 from synthmed.evaluation.change_images import ChangeSettings, change_images
 from synthmed.evaluation.score_sets import ScoreSetsSettings, score_sets
 from synthmed.evaluation.scores import Cases, Scores, read_scores, write_scores
-from synthmed.evaluation.shortcuts import ShortcutSettings, _switches, _versus_real, measure_shortcuts
+from synthmed.evaluation.shortcuts import ShortcutSettings, _switches, measure_shortcuts
 from synthmed.metrics.classification import threshold_reaching
 from synthmed.metrics.statistics import NO_SPREAD
 from synthmed.prepare.dermoscopy import frame_mask, paste_frame, skin_tone
@@ -135,7 +135,7 @@ def test_further_sets_are_scored_by_every_arm(world, monkeypatch):
 def settings(**changes):
     values = {
         "sensitivity": 0.9, "tags": ("frame",), "skin_tones": {"light": 41.0, "dark": None}, "skin_tone_column": "ita",
-        "classes": CLASSES, "positive": "malignant", "threshold": 0.5, "alpha": 0.05, "margin": 0.05,
+        "classes": CLASSES, "positive": "malignant", "threshold": 0.5, "alpha": 0.05,
     }  # fmt: skip
     return ShortcutSettings(**(values | changes))
 
@@ -209,45 +209,87 @@ def test_a_classifier_that_looks_at_the_frame_switches_and_another_does_not(meas
     assert found["arms"]["only_gan"]["switched"]["removed/benign"]["switched"]["n"] == 1
 
 
+def switches(called, patients, change, label="benign", seeds=SEEDS, trainings=None, **settings_):
+    """What `_switches` finds of decisions on one image a place: (arm, test) → (N,) or (S, N)."""
+    names, arms = np.array([f"{n}.png" for n in range(len(patients))]), tuple(dict.fromkeys(arm for arm, _ in called))
+    cases = Cases(names, np.array(patients), np.full(len(names), label))
+    decided = {key: np.array(np.broadcast_to(one, (seeds, len(names))), bool) for key, one in called.items()}
+    found = SimpleNamespace(
+        arms=arms, seeds=seeds, level=0.95, settings=settings(**settings_), cases={"test": cases, "changed": cases},
+        scores={key: one.astype(float) for key, one in decided.items()}, called=lambda *key: decided[key],
+        trainings=trainings or dict.fromkeys(arms, 1),
+    )  # fmt: skip
+    rows = {name: {"origin": name, "change": change} for name in names.tolist()}
+    return {arm: one[f"{change}/{label}"] for arm, one in _switches(found, rows, None).items()}
+
+
 @pytest.mark.parametrize(("patients", "word"), [(2, "no evidence of a difference"), (4, "no evidence of a difference"),
                                                 (8, "fewer")])  # fmt: skip
 def test_all_decisions_against_none_are_fewer_where_patients_are_enough(patients, word):
     """No training and no patient spreads then, so that the sign test over patients tells."""
-    trainings = {"real": 1, "other": 1}
-    found = SimpleNamespace(arms=tuple(trainings), seeds=SEEDS, level=0.95, settings=settings(), trainings=trainings)
-    switched = {"real": np.ones((SEEDS, patients), bool), "other": np.zeros((SEEDS, patients), bool)}
-    versus = _versus_real(found, switched, np.arange(patients))["other"]
+    called = {("real", "test"): 0, ("real", "changed"): 1, ("other", "test"): 0, ("other", "changed"): 0}
+    versus = switches(called, range(patients), "pasted")["other"]["versus_real"]
     assert versus["p_holm"] == pytest.approx(2 * 0.5**patients)
     assert versus["word"] == word
     assert versus["reason"] == (None if word == "fewer" else NO_SPREAD)
 
 
+def test_the_share_is_of_the_images_that_could_switch():
+    """Both look at the frame in half of the images that they call benign; but the other calls few so. As shares of all
+    images they would differ."""
+    rng = np.random.default_rng(5)
+    could = {"real": np.ones((SEEDS, 400), bool), "other": rng.random((SEEDS, 400)) < 0.5}
+    called = {}
+    for arm, one in could.items():
+        called |= {(arm, "test"): ~one, (arm, "changed"): ~one | (rng.random(one.shape) < 0.5)}
+    found = switches(called, range(400), "pasted")
+    for arm, one in could.items():
+        assert found[arm]["could"] == pytest.approx(one.sum(axis=1).mean())
+        assert found[arm]["switched"]["value"] == pytest.approx(0.5, abs=0.05)
+        shares = (called[arm, "changed"] & one).sum(axis=1) / one.sum(axis=1)
+        assert found[arm]["switched"]["value"] == pytest.approx(shares.mean())
+    assert found["other"]["versus_real"]["word"] == "no evidence of a difference"
+
+
+def test_where_few_could_switch_the_interval_is_wide_and_where_none_could_there_is_none():
+    rng = np.random.default_rng(6)
+    after = rng.random(40) < 0.5
+
+    def of_first(able):
+        before = np.arange(40) >= able
+        called = {("real", "test"): 0, ("real", "changed"): after, ("other", "test"): before}
+        return switches(called | {("other", "changed"): after | before}, range(40), "pasted")["other"]
+
+    many, few, one, none = (of_first(able) for able in (40, 6, 1, 0))
+    widths = [share["switched"]["high"] - share["switched"]["low"] for share in (many, few)]
+    assert widths[1] > 2 * widths[0]
+    for lacking in (one, none):
+        assert lacking["switched"]["value"] is None
+        assert (lacking["versus_real"]["word"], lacking["versus_real"]["p_holm"]) == (None, None)
+    assert "no such case" in none["versus_real"]["reason"]
+    assert "is the only one" in one["versus_real"]["reason"]
+
+
+def test_both_changes_are_one_family(measured):
+    found = measured()["arms"]["only_gan"]["switched"]
+    # Pasting on 18 patients, taking off 10: the sign tests, times two and one.
+    assert found["pasted/benign"]["versus_real"]["p_holm"] == pytest.approx(2 * 2 * 0.5**18)
+    assert found["removed/malignant"]["versus_real"]["p_holm"] == pytest.approx(2 * 0.5**10)
+    assert found["pasted/malignant"]["versus_real"] is None, "no false alarm: nothing is said of it"
+
+
 def test_switches_by_hand():
     """Two images of each of four patients: those that become positive by pasting count, those that become negative by
     taking off; and patients are what is tested, not images."""
-    names, patients = np.array([f"{n}.png" for n in range(8)]), np.repeat([0, 1, 2, 3], 2)
-    cases = Cases(names, patients, np.full(8, "benign"))
-    called = {
-        ("real", "test"): [0, 0, 1, 1, 0, 0, 1, 1], ("real", "changed"): [1, 0, 0, 1, 1, 0, 0, 1],
-        ("all", "test"): [0] * 8, ("all", "changed"): [1] * 8, ("none", "test"): [0] * 8, ("none", "changed"): [0] * 8,
-    }  # fmt: skip
-    decisions = {key: np.tile(np.array(one, bool), (SEEDS, 1)) for key, one in called.items()}
-
-    def switched(change, **arms):
-        decided = {(arm, test): decisions[name, test] for arm, name in arms.items() for test in ("test", "changed")}
-        found = SimpleNamespace(
-            arms=tuple(arms), seeds=SEEDS, level=0.95, settings=settings(), cases={"test": cases, "changed": cases},
-            scores={key: one.astype(float) for key, one in decided.items()}, called=lambda *key: decided[key],
-            trainings=dict.fromkeys(arms, 1),
-        )  # fmt: skip
-        rows = {name: {"origin": name, "change": change} for name in names.tolist()}
-        return {arm: one[f"{change}/benign"] for arm, one in _switches(found, rows, None).items()}
-
+    patients, real = np.repeat([0, 1, 2, 3], 2), [[0, 0, 1, 1, 0, 0, 1, 1], [1, 0, 0, 1, 1, 0, 0, 1]]
+    called = {("real", "test"): real[0], ("real", "changed"): real[1], ("other", "test"): 1, ("other", "changed"): 1}
     for change in ("pasted", "removed"):
-        found = switched(change, real="real", other="none")
-        assert (found["real"]["switched"]["value"], found["real"]["net"]) == (0.25, 0.0)
-        assert found["other"]["switched"]["value"] == 0
-    versus = switched("pasted", real="none", other="all")["other"]["versus_real"]
+        found = switches(called, patients, change)
+        assert (found["real"]["switched"]["value"], found["real"]["could"], found["real"]["net"]) == (0.5, 4.0, 0.0)
+        able = found["other"]["switched"]["value"]
+        assert able is None if change == "pasted" else able == 0
+    called = {("real", "test"): 0, ("real", "changed"): 0, ("other", "test"): 0, ("other", "changed"): 1}
+    versus = switches(called, patients, "pasted")["other"]["versus_real"]
     assert versus["p_holm"] == pytest.approx(2 * 0.5**4)
 
 

@@ -21,7 +21,13 @@ def measured(name, switched):
     versus = None
     if name != "real":
         versus = {"difference": estimate(-0.4, -0.5, -0.3), "p_holm": 0.001, "word": "fewer", "reason": None}
-    one = {"switched": estimate(switched, 0.1, 0.9), "net": switched, "shift": 0.2, "versus_real": versus}
+    one = {
+        "switched": estimate(switched, 0.1, 0.9),
+        "could": 31.5,
+        "net": switched,
+        "shift": 0.2,
+        "versus_real": versus,
+    }
     rates = {rate: estimate(0.8, 0.7, 0.9) for rate in ("auroc", "sensitivity", "specificity")}
     alone = rates | {"auroc": estimate(None, reason="one class only")}
     return {
@@ -90,6 +96,7 @@ def test_numbers_words_and_pictures(run):
     )
     rows = read_csv(run / "tables" / "shortcuts.switches.csv")
     assert [row["arm"] for row in rows] == ["Real only", "cGAN only"]
+    assert rows[0]["pasted_could"] == "31.5"
     assert (rows[0]["pasted_difference"], rows[1]["pasted_difference"]) == ("", "-0.4")
     for name in ("switch_rates", "changed"):
         assert (run / "figures" / f"shortcuts.{name}.png").stat().st_size > 1000
