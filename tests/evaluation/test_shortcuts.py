@@ -373,6 +373,20 @@ def test_subgroups_by_hand(measured, world):
     assert one_benign["auroc"]["value"] is None, "one patient of a class has no variance"
 
 
+def test_images_of_which_nothing_is_known_are_a_subgroup(measured, world):
+    images = ImageSet(world / "test.zip")
+    unknown = {"00.png": {"ita": ""}, "05.png": {"ita": "", "frame": ""}, "06.png": {"frame": "unsure"}}
+    rows = [(row | unknown.get(row["image"], {}), images[n]) for n, row in enumerate(images.rows)]
+    write_image_set(world / "test.zip", rows)
+    found = measured()
+    assert found["order"] == [
+        *("frame: yes", "frame: no", "frame: not known"), *("skin: light", "skin: dark", "skin: not known"),
+    ]  # fmt: skip
+    assert found["groups"]["frame: not known"] == found["groups"]["skin: not known"] == {"benign": 1, "malignant": 1}
+    for names in (("frame: yes", "frame: no", "frame: not known"), ("skin: light", "skin: dark", "skin: not known")):
+        assert sum(sum(found["groups"][name].values()) for name in names) == 40
+
+
 def test_skin_tones_are_measured_where_no_column_has_them(measured):
     assert measured(settings(skin_tone_column=None))["groups"]["skin: light"]["benign"] > 0
 

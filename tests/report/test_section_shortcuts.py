@@ -7,7 +7,7 @@ import pytest
 
 from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.data.imageset import write_image_set
-from synthmed.report.sections.shortcuts import SECTION, ShortcutsSettings, _switch_rows, section
+from synthmed.report.sections.shortcuts import SECTION, ShortcutsSettings, _switch_rows, group_words, section
 
 ARMS = {"real": "Real only", "only_gan": "gan only"}
 GENERATORS = {"gan": {"model": "stylegan2", "title": "cGAN", "receptive_field": None}}
@@ -111,6 +111,17 @@ def test_the_page_has_a_row_an_arm_and_the_csv_every_rate(run):
     assert len(every) == 4
     assert every[0]["group"] == "frame"
     assert "one class only" in every[0]["note"]
+
+
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [
+        ("dark_corner: yes", "frame"), ("hair: no", "no hair"), ("skin: light", "light skin"),
+        ("dark_corner: not known", "frame not known"), ("skin: not known", "skin not known"),
+    ],
+)  # fmt: skip
+def test_subgroups_have_words(group, words):
+    assert group_words(group) == words
 
 
 def test_the_reason_stands_beside_no_evidence():

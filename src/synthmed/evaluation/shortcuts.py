@@ -267,7 +267,8 @@ def _operating(found: _Classifiers, arm: str) -> dict[str, dict]:
 
 # ---------------------------------------------------------------------------------------------------------- subgroups
 def _groups(settings: ShortcutSettings, images: ImageSet, order: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Name → which of the test images, in the order of the scores, are in the subgroup, bool (N,)."""
+    """Name → which of the test images, in the order of the scores, are in the subgroup, bool (N,). Those of which a
+    column has neither yes nor no, or of whose skin nothing is known, are a subgroup of their own, if there are any."""
     place = {name: number for number, name in enumerate(images.column("image"))}
     rows = [place[name] for name in order.tolist()]
     for tag in settings.tags:
@@ -276,6 +277,8 @@ def _groups(settings: ShortcutSettings, images: ImageSet, order: np.ndarray) -> 
         values = np.array(images.column(tag))[rows]
         for value in ("yes", "no"):
             yield f"{tag}: {value}", values == value
+        if (rest := ~np.isin(values, ("yes", "no"))).any():
+            yield f"{tag}: {NOT_KNOWN}", rest
     if not settings.skin_tones:
         return
     if settings.skin_tone_column is None:
@@ -290,6 +293,8 @@ def _groups(settings: ShortcutSettings, images: ImageSet, order: np.ndarray) -> 
         lowest = -np.inf if limit is None else limit
         yield f"skin: {name}", (tones <= above) & (tones > lowest)
         above = lowest
+    if (rest := np.isnan(tones)).any():
+        yield f"skin: {NOT_KNOWN}", rest
 
 
 def _sizes(found: _Classifiers, where: np.ndarray) -> dict[str, int]:

@@ -62,8 +62,10 @@ def _group_columns(found: Found) -> list[Column]:
 
 
 def group_words(group: str) -> str:
-    """A subgroup for people: `<artefact>: yes`, `<artefact>: no` or `skin: <tone>`."""
+    """A subgroup for people: `<artefact>: yes`, `<artefact>: no`, `skin: <tone>`, or what is not known of either."""
     name, _, value = group.partition(": ")
+    if value == "not known":
+        return f"{artefact(name)} {value}"
     return f"{value} skin" if name == "skin" else {"yes": "", "no": "no "}[value] + artefact(name)
 
 
