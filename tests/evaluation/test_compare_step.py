@@ -7,7 +7,7 @@ import pytest
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, write_csv, write_json
 from synthmed.evaluation.compare import CompareSettings, compare
-from synthmed.evaluation.scores import Cases, Scores, write_scores
+from synthmed.evaluation.scores import Cases, Scores, called, called_by_most, write_scores
 from synthmed.metrics.outcomes import OUTCOMES, Outcome, balanced_accuracy
 
 CLASSES = ("normal", "abnormal")
@@ -231,6 +231,22 @@ def test_thresholds_of_a_model_replace_that_of_the_settings(tmp_path):
     assert arms["real"]["tests"]["test"]["outcomes"]["sensitivity"]["value"] == 1
     assert arms["real"]["tests"]["test"]["outcomes"]["specificity"]["value"] == 0
     assert 0 < arms["other"]["tests"]["test"]["outcomes"]["specificity"]["value"] < 1
+
+
+def test_a_tie_of_the_trainings_is_decided_by_the_mean_score_against_the_mean_threshold():
+    scores, thresholds = np.array([[0.3, 0.5, 0.1], [0.7, 0.85, 0.95]]), np.array([0.2, 0.9])
+    assert called(scores, thresholds).tolist() == [[True, True, False], [False, False, True]]
+    assert called_by_most(scores, thresholds).tolist() == [False, True, False]
+
+
+def test_ties_in_mcnemars_test_are_decided_by_the_thresholds(tmp_path):
+    """Half of the trainings call every image positive, at a probability of 0.65."""
+    scores = scores_of({"real": 1.0, "other": 1.0}, seeds=6)
+    scores.values["other", "test"][:] = [0.35, 0.65]
+    summary = described(scores) | {"thresholds": {"other": [0.6] * 3 + [0.9] * 3}}
+    mcnemar = run(tmp_path, scores, summary)["arms"]["other"]["versus_reference"]["also"]["mcnemar"]
+    right = run(tmp_path, scores, described(scores) | {"thresholds": {"other": [0.9] * 6}})["arms"]["other"]
+    assert mcnemar == right["versus_reference"]["also"]["mcnemar"], "negative, as .65 is below .75"
 
 
 @pytest.mark.parametrize(

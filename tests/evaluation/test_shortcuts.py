@@ -316,10 +316,10 @@ def test_several_trainings_of_a_generator_are_a_source_of_chance(measured, monke
     import synthmed.evaluation.shortcuts as module
 
     def called(self, arm, test):
-        """Half of the first two of six classifiers' decisions are turned round: those of one training of three."""
-        found = self.scores[arm, test] >= self.thresholds[arm]
+        """A third of the decisions of the first two of six classifiers is turned: those of one training of three."""
+        found = self.scores[arm, test] >= self.thresholds[arm][:, None]
         if arm == "only_gan":
-            found[:2, ::2] ^= True
+            found[:2, ::3] ^= True
         return found
 
     monkeypatch.setattr(module._Classifiers, "called", called)
@@ -336,7 +336,7 @@ def test_several_trainings_of_a_generator_are_a_source_of_chance(measured, monke
 
 def _noisy(self, arm, test):
     rng = np.random.default_rng([*map(ord, arm + test)])
-    called = self.scores[arm, test] >= self.thresholds[arm]
+    called = self.scores[arm, test] >= self.thresholds[arm][:, None]
     return called ^ (rng.random(called.shape) < 0.1)
 
 

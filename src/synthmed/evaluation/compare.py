@@ -17,7 +17,16 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import REAL, TEST
 from synthmed.core.step import Output, step
-from synthmed.evaluation.scores import Cases, Scores, by_seed, check_probabilities, read_scores, score_columns
+from synthmed.evaluation.scores import (
+    Cases,
+    Scores,
+    by_seed,
+    called,
+    called_by_most,
+    check_probabilities,
+    read_scores,
+    score_columns,
+)
 from synthmed.metrics import classification, statistics, verdict
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.outcomes import OUTCOMES, Measured, Outcome, beside, of_columns
@@ -184,9 +193,20 @@ class _Table:
         values = self.scores.values[arm, test]
         if values.shape[2] > 2:
             return values.argmax(axis=2)
-        own = by_seed(self.summary["thresholds"], arm, self.settings.threshold, len(values))
-        called = values[:, :, self.positive] >= own[:, None]
-        return np.where(called, self.positive, 1 - self.positive)
+        return self._class(called(values[:, :, self.positive], self.thresholds(arm, len(values))))
+
+    def majority(self, arm: str) -> np.ndarray:
+        """Class that most trainings decide for on the test images, of two, int (N,)."""
+        values = self.scores.values[arm, TEST][:, :, self.positive]
+        return self._class(called_by_most(values, self.thresholds(arm, len(values))))
+
+    def thresholds(self, arm: str, seeds: int) -> np.ndarray:
+        """Of each training of an arm, (S,)."""
+        return by_seed(self.summary["thresholds"], arm, self.settings.threshold, seeds)
+
+    def _class(self, positive: np.ndarray) -> np.ndarray:
+        """Of two classes the one that was decided for; positive: bool, whether it is the positive one."""
+        return np.where(positive, self.positive, 1 - self.positive)
 
     def values(self, outcome: Outcome, pairs: list[tuple[str, str]]) -> np.ndarray:
         """What the outcome is measured from, of several (arm, test) of one test set below each other."""
@@ -326,7 +346,7 @@ def _also(table: _Table, arms: list[str]) -> dict[str, dict]:
         )
         return statistics.bootstrap_auroc(scores[arm], positive, draws)
 
-    right = {arm: _majority_right(table, arm) for arm in scores}
+    right = {arm: table.majority(arm) == table.labels(TEST) for arm in scores}
     found = {}
     for arm in arms:
         trainings = table.trainings(arm)
@@ -350,12 +370,6 @@ def _also(table: _Table, arms: list[str]) -> dict[str, dict]:
             },
         }
     return found
-
-
-def _majority_right(table: _Table, arm: str) -> np.ndarray:
-    """Whether the majority of an arm's trainings decided right, bool (N,); ties go to the mean probabilities."""
-    decided, mean = table.decided(arm, TEST), table.scores.values[arm, TEST].mean(axis=0)
-    return statistics.majority(decided, len(table.settings.classes), mean.argmax(axis=1)) == table.labels(TEST)
 
 
 # -------------------------------------------------------------------------------------------- against one another

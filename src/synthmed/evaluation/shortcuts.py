@@ -22,7 +22,7 @@ from synthmed.core.settings import Fraction
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.change_images import PASTED, REMOVED
-from synthmed.evaluation.scores import Scores, by_seed, read_scores
+from synthmed.evaluation.scores import Scores, by_seed, called, read_scores
 from synthmed.metrics import statistics, verdict
 from synthmed.metrics.classification import threshold_reaching
 from synthmed.metrics.estimate import Estimate
@@ -153,12 +153,12 @@ class _Classifiers:
             raise InputError(f"the arm {missing[0][0]!r} was not scored on {missing[0][1]!r}; run score-sets again")
         self.trainings = {arm: summary["arms"][arm]["trainings"] for arm in self.arms}
         self.thresholds = {
-            arm: by_seed(summary["thresholds"], arm, settings.threshold, self.seeds)[:, None] for arm in self.arms
+            arm: by_seed(summary["thresholds"], arm, settings.threshold, self.seeds) for arm in self.arms
         }
 
     def called(self, arm: str, test: str) -> np.ndarray:
         """Whether images are called positive, bool (S, N)."""
-        return self.scores[arm, test] >= self.thresholds[arm]
+        return called(self.scores[arm, test], self.thresholds[arm])
 
     def truth(self, test: str) -> np.ndarray:
         """Whether images are positive, bool (N,)."""
@@ -257,11 +257,11 @@ def _operating(found: _Classifiers, arm: str) -> dict[str, dict]:
     thresholds = np.array(
         [threshold_reaching(row, truth, found.settings.sensitivity) for row in found.scores[arm, VALIDATION]]
     )
-    called, is_positive = found.scores[arm, TEST] >= thresholds[:, None], found.truth(TEST)
+    found_positive, is_positive = called(found.scores[arm, TEST], thresholds), found.truth(TEST)
     patients = found.cases[TEST].patients
     return {
-        "sensitivity": _share(found, arm, called[:, is_positive], patients[is_positive]).to_json(),
-        "specificity": _share(found, arm, ~called[:, ~is_positive], patients[~is_positive]).to_json(),
+        "sensitivity": _share(found, arm, found_positive[:, is_positive], patients[is_positive]).to_json(),
+        "specificity": _share(found, arm, ~found_positive[:, ~is_positive], patients[~is_positive]).to_json(),
     }
 
 
@@ -304,7 +304,7 @@ def _sizes(found: _Classifiers, where: np.ndarray) -> dict[str, int]:
 def _subgroup(found: _Classifiers, arm: str, where: np.ndarray) -> dict[str, dict]:
     """AUROC, sensitivity and specificity of some of the test images."""
     truth, patients = found.truth(TEST)[where], found.cases[TEST].patients[where]
-    scores, called = found.scores[arm, TEST][:, where], found.called(arm, TEST)[:, where]
+    scores, positive = found.scores[arm, TEST][:, where], found.called(arm, TEST)[:, where]
     try:
         both = np.stack([1 - scores, scores], axis=2)
         area = OUTCOMES["auroc"].measure(both, truth.astype(int), patients, 1)
@@ -313,8 +313,8 @@ def _subgroup(found: _Classifiers, arm: str, where: np.ndarray) -> dict[str, dic
         auroc = Estimate.missing(str(error), int(where.sum()))
     return {
         "auroc": auroc.to_json(),
-        "sensitivity": _share_of(found, arm, called, truth, patients).to_json(),
-        "specificity": _share_of(found, arm, ~called, ~truth, patients).to_json(),
+        "sensitivity": _share_of(found, arm, positive, truth, patients).to_json(),
+        "specificity": _share_of(found, arm, ~positive, ~truth, patients).to_json(),
     }
 
 
