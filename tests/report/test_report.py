@@ -170,6 +170,18 @@ def test_with_few_seeds_the_reason_stands_in_place_of_a_word(inputs, tmp_path):
     assert rows_of(tmp_path, "answer.classification.arms")[1]["verdict"] == "none given"
 
 
+def test_arms_that_use_up_their_images_have_a_note(inputs, tmp_path):
+    def used_up(content):
+        for arm in ("dcgan", "fastgan"):
+            content["arms"][arm] |= {"uses_up": True, "trainings": 1 if arm == "dcgan" else 3}
+
+    said = words_of(changed(inputs, tmp_path, "verdicts", used_up), tmp_path, "answer.classification")
+    assert said.count("DCGAN: every image is used, so that the interval does not cover the choice of images.") == 1
+    assert said.count("every image is used") == 1, "several trainings have other images each"
+    notes = [row["note"] for row in rows_of(tmp_path, "answer.classification.arms")]
+    assert sum("every image is used" in note for note in notes) == 1
+
+
 def test_budget_limited_arms_are_named_in_text_and_table(inputs, tmp_path):
     said = words_of(inputs, tmp_path, "answer.classification")
     assert "a longer training may change the word: Real + classic augmentation." in said

@@ -36,7 +36,10 @@ def verdicts(best, word="helps"):
         tests = {"test": outcomes(best), "test_small": outcomes(best + 0.05), "second_test": outcomes(best - 0.1)}
         arms[name] = {"title": title, "tests": tests, "versus_reference": versus}
     titles = {name: {"title": name.upper(), "unit": "", "higher_is_better": True} for name in NAMES}
+    pair = {"outcomes": {one: {"difference": estimate(0.04, 0.02, 0.06)} for one in NAMES}, "p": 0.03}
+    pair |= {"names": ["constant", "maps"], "verdict": "harms", "reason": None, "equivalent": False}
     shared = {
+        "against": [pair],
         "images": {"test": 60, "second_test": 33},
         "outcome": "iou",
         "outcomes": titles,
@@ -99,6 +102,17 @@ def test_every_size_has_its_arms_with_the_documents_numbers_beside_them(given):
     assert page["html"].count("Size 16×24") == 2, "rows are grouped by size in both tables"
     assert "0.700 (99 % interval 0.600 to 0.800) alone" in page["html"]
     assert "95 %" not in page["html"]
+
+
+def test_what_maps_add_beyond_constant_ones_is_said_at_every_size(given):
+    page = run(given)
+    rows = read_csv(given / "tables/multi_scale.beyond.csv")
+    assert [(row["size"], row["segmenter"], row["placebo"]) for row in rows] == [
+        (size, ARMS["maps"], ARMS["constant"]) for size in ("32×48", "16×24")
+    ]
+    assert [(row["difference"], row["p"], row["verdict"]) for row in rows] == [("0.04", "0.03", "harms")] * 2
+    said = " ".join(page["html"].split())
+    assert said.count("they gain +0.040 (99 % interval +0.020 to +0.060), p 0.030: <b>harms</b>.") == 2
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ for experiment in having("multi_scale"):
                 "positive": None,
                 **several["statistics"],
                 **seed,
+                "against": [["maps", "constant"]],
                 "task": scale,
                 "kind": "segmentation",
                 "leaking": False,

@@ -102,6 +102,16 @@ def keys_of(arm: Mapping, test: str) -> tuple[str, ...]:
     )
 
 
+def _notes(arm: Mapping) -> list[str]:
+    """What is to be known of an arm's comparison with the real one."""
+    versus, notes = arm["versus_reference"], []
+    if not versus["verdict"]:
+        notes.append(f"No word: {versus['reason']}.")
+    if arm["uses_up"] and arm["trainings"] == 1:
+        notes.append(f"{arm['title']}: every image is used, so that the interval does not cover the choice of images.")
+    return notes
+
+
 def _rows(found: Found) -> list[dict]:
     task, rows = found["task"], []
     for arm in arms(found):
@@ -131,7 +141,7 @@ def _rows(found: Found) -> list[dict]:
                     "p_holm": versus["p_holm"],
                     "verdict": versus["verdict"] or "none given",
                     "equivalent": "yes" if versus["equivalent"] else "no",
-                    "note": "" if versus["verdict"] else f"No word: {versus['reason']}.",
+                    "note": " ".join(_notes(arm)),
                 }
                 if arm["kind"] in ("generator", "synthetic_only") and arm["set"] in found["fidelity"]:
                     row["label_fidelity"] = found["fidelity"][arm["set"]]["all"]

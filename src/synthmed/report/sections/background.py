@@ -21,6 +21,7 @@ FINDINGS = {
     "not worse": "not shown to be worse than whole images",
     "less": "above chance, worse than whole images",
     "chance": "not shown to be above chance",
+    "neither": "not shown to be above chance, nor are whole images",
 }
 
 

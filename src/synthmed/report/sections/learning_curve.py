@@ -121,6 +121,7 @@ def section(
         "title": settings.title,
         "outcome": one["outcomes"][one["outcome"]]["title"],
         "test": one["images"][TEST],
+        "validation": sum(reports[0]["counts"]["validation"].values()),
         "seeds": one["seeds"],
         "alpha": one["alpha"],
     }

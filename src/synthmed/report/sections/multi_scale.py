@@ -72,6 +72,36 @@ def _jaccard_columns(found: Found) -> list[Column]:
     ]
 
 
+def _beyond_rows(found: Found) -> list[dict]:
+    return [
+        {
+            "size": size,
+            "segmenter": task["arms"][pair["names"][1]]["title"],
+            "placebo": task["arms"][pair["names"][0]]["title"],
+            "difference": pair["outcomes"][task["outcome"]]["difference"],
+            "p": pair["p"],
+            "verdict": pair["verdict"],
+            "equivalent": "yes" if pair["equivalent"] else "no",
+            "note": pair["reason"],
+        }
+        for size, task in found["tasks"].items()
+        for pair in task["against"]
+    ]
+
+
+def _beyond_columns(found: Found) -> list[Column]:
+    task = next(iter(found["tasks"].values()))
+    return [
+        Column("size", group=True),
+        Column("segmenter"),
+        Column("placebo", "beyond"),
+        Column("difference", f"difference of {task['outcomes'][task['outcome']]['title']}", signed, interval=True),
+        Column("p", form=p_value),
+        Column("verdict"),
+        Column("equivalent", f"within ±{task['margin']:g}"),
+    ]
+
+
 def _second_rows(found: Found) -> list[dict]:
     rows = []
     for place, (size, task) in enumerate(found["tasks"].items(), start=1):
@@ -149,6 +179,14 @@ SECTION = Section(
             "can sizes be compared.",
             _jaccard_rows,
             _jaccard_columns,
+        ),
+        Table(
+            "beyond",
+            "What the maps add beyond constant ones: differences "
+            "between the two, on the same images and trainings. One is tested at each size, and p is not adjusted over "
+            "the sizes.",
+            _beyond_rows,
+            _beyond_columns,
         ),
         Table(
             "second",
