@@ -1,5 +1,7 @@
 """Whether measures of images predict their effects."""
 
+import pytest
+
 from synthmed.metrics.effects import EFFECT_COLUMNS, predictor_rows
 
 
@@ -18,9 +20,20 @@ def test_a_measure_that_orders_generators_as_their_effects_do():
     rows += [row("a", "w", 50, fid=1, share=1.0), row("a", "none", 3)]
     found = {row["measure"]: row for row in predictor_rows(rows)}
     assert (found["FID"]["tau"], found["FID"]["pairs"], found["FID"]["generators"]) == (1, 9, 7)
-    assert (found["FID"]["tau_low"], found["FID"]["tau_high"]) == (1, 1)
+    assert found["FID"]["tau_low"] is None
+    assert "the order is the same" in found["FID"]["note"]
     assert found["precision"]["tau"] == 1
     assert found["KID"]["tau"] is None
     assert "no generator" in found["KID"]["note"]
     turned = [other | {"effect": str(-float(other["effect"]))} for other in rows]
     assert {row["measure"]: row for row in predictor_rows(turned)}["FID"]["tau"] == -1
+
+
+def test_few_generators_in_one_order_are_no_evidence_and_measures_are_tried_together():
+    """Of four generators two orders of 24 are perfect; seven measures were tried, of which two are known here."""
+    rows = [row("a", name, number, fid=100 - number, precision=number) for number, name in enumerate("wxyz")]
+    found = {row["measure"]: row for row in predictor_rows([*rows, row("b", "alone", 1, fid=1)])}
+    assert found["FID"]["p"] == pytest.approx(2 / 24)
+    assert found["FID"]["p_holm"] == pytest.approx(2 * 2 / 24)
+    assert found["FID"]["generators"] == 4, "one that forms no pair is not counted"
+    assert found["KID"]["p_holm"] is None

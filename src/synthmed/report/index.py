@@ -19,6 +19,8 @@ from synthmed.report.exhibits import Column
 from synthmed.report.words import environment, minus, percent, short, signed
 
 STYLES = ("page.css", "index.css")
+ALPHA = 0.05
+"""Of the words on predictors."""
 COST = ("parameters", "training_seconds", "training_memory", "training_gpu_memory")
 
 
@@ -150,8 +152,8 @@ def _cell(column: Column, row: Mapping[str, str]) -> dict[str, str]:
 
 
 def _predictor(row: Mapping[str, object]) -> dict[str, object]:
-    """A line of the table of predictors; word: what the interval says."""
-    low, high = row["tau_low"], row["tau_high"]
-    word = "not known" if low is None else "yes" if low > 0 else "the opposite" if high < 0 else "not shown"
+    """A line of the table of predictors; word: what p says, adjusted over the measures."""
+    tau, low, high, p = (row[name] for name in ("tau", "tau_low", "tau_high", "p_holm"))
+    word = "not known" if p is None else "not shown" if p > ALPHA else "yes" if tau > 0 else "the opposite"
     interval = "" if low is None else f"[{minus(f'{low:.2f}')}, {minus(f'{high:.2f}')}]"
     return {**row, "word": word, "interval": interval}
