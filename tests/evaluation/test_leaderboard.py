@@ -136,6 +136,16 @@ def test_leaderboard_puts_the_largest_effect_first(made, tmp_path):
     assert tuple(rows[0]) == EFFECT_COLUMNS
 
 
+def test_of_what_is_better_low_the_best_effect_is_the_lowest(made, tmp_path):
+    rows = [row | {"higher_is_better": "no"} for row in read_csv(made[1]["effects"])]
+    assert {row["higher_is_better"] for row in read_csv(made[1]["effects"])} == {"yes"}
+    write_csv(tmp_path / "effects.csv", [*rows, rows[0] | {"effect": ""}], EFFECT_COLUMNS)
+    leaderboard(LeaderboardSettings(("tb",)), effects=[tmp_path / "effects.csv"], **outputs(tmp_path))
+    *effects, last = [row["effect"] for row in read_csv(tmp_path / "leaderboard.csv")]
+    assert [float(effect) for effect in effects] == sorted(map(float, effects))
+    assert last == ""
+
+
 def test_leaderboard_refuses_the_file_of_another_experiment(made, tmp_path):
     with pytest.raises(InputError, match="not the effects of the experiment 'nuclei'"):
         leaderboard(LeaderboardSettings(("nuclei",)), effects=[made[1]["effects"]], **outputs(tmp_path))

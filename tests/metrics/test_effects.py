@@ -29,6 +29,11 @@ def test_a_measure_that_orders_generators_as_their_effects_do():
     assert {row["measure"]: row for row in predictor_rows(turned)}["FID"]["tau"] == -1
 
 
+def test_an_effect_on_what_is_better_low_counts_the_other_way_round():
+    rows = [row("a", name, -number, fid=100 - number, higher_is_better="no") for number, name in enumerate("wxyz")]
+    assert predictor_rows(rows)[0]["tau"] == 1
+
+
 def test_few_generators_in_one_order_are_no_evidence_and_measures_are_tried_together():
     """Of four generators two orders of 24 are perfect; seven measures were tried, of which two are known here."""
     rows = [row("a", name, number, fid=100 - number, precision=number) for number, name in enumerate("wxyz")]

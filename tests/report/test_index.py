@@ -43,7 +43,12 @@ def made(tmp_path):
         effect("tb", "CycleGAN", 0.1, fid="", verdict=""),
     ]
     results(folder, "tb", "Not shown: it is <not> shown.", first)
-    results(folder, "nuclei", "Yes: they help.", [effect("nuclei", "Pix2Pix", 0.3, fid=110.0, verdict="helps")])
+    results(
+        folder,
+        "nuclei",
+        "Yes: they help.",
+        [effect("nuclei", "Pix2Pix", 0.3, fid=110.0, verdict="helps", outcome="HD95", higher_is_better="no")],
+    )
     (logs / "tb").mkdir(parents=True)
     cost = dict.fromkeys(COSTS, "") | {
         "experiment": "tb",
@@ -72,6 +77,8 @@ def test_every_experiment_and_every_row_is_there(made):
     assert "1,234,567" in html
     assert "1.5" in html, "90 seconds are 1.5 minutes"
     assert "no word" in html
+    assert "HD95 (lower is better)" in html
+    assert "AUROC (" not in html
     assert "MELANOMA (not run yet; <code>make results EXPERIMENT=melanoma</code>)" in html
     assert "Of 100 sets" in html
     assert "http" not in html.replace("http-equiv", ""), "it needs nothing from elsewhere"

@@ -17,7 +17,7 @@ from synthmed.core.step import Output, step
 from synthmed.evaluation.fidelity import MEAN
 from synthmed.evaluation.scores import read_scores
 from synthmed.metrics.classification import sensitivity_at
-from synthmed.metrics.effects import EFFECT_COLUMNS, PREDICTOR_COLUMNS, predictor_rows
+from synthmed.metrics.effects import EFFECT_COLUMNS, PREDICTOR_COLUMNS, gain, predictor_rows
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.quality import METRICS
 
@@ -108,6 +108,7 @@ def copy_share(audit: Mapping) -> Estimate:
 def _effects(
     settings: MetricsSettings, task: Mapping, quality: Sequence[Mapping], audits: Mapping[str, Mapping]
 ) -> Iterator[dict]:
+    decides = task["outcomes"][task["outcome"]]
     for arm in task["arms"].values():
         name = arm["set"]
         if arm["kind"] not in ("generator", "synthetic_only") or name not in settings.generators:
@@ -124,7 +125,8 @@ def _effects(
             "task": task["task"],
             "generator": settings.generators[name],
             "arm": arm["title"].replace(name, settings.generators[name]),
-            "outcome": task["outcomes"][task["outcome"]]["title"],
+            "outcome": decides["title"],
+            "higher_is_better": "yes" if decides["higher_is_better"] else "no",
             "effect": effect.value,
             "effect_low": effect.low,
             "effect_high": effect.high,
@@ -227,7 +229,7 @@ class LeaderboardSettings:
 
 @step("leaderboard")
 def leaderboard(settings: LeaderboardSettings, *, effects: list[Path], out: Output, predictors: Output) -> None:
-    """Join the effects of every experiment, the largest effect on the task first within each experiment.
+    """Join the effects of every experiment, the best effect on the task first within each experiment.
 
     predictors (CSV): how far each of PREDICTORS orders generators as their effects do, see `predictor_rows`. Raises
     InputError when a file belongs to another experiment than the settings say, or has other columns.
@@ -242,6 +244,6 @@ def leaderboard(settings: LeaderboardSettings, *, effects: list[Path], out: Outp
                 raise InputError(
                     f"{path}: not the effects of the experiment {experiment!r}; make it again with `metrics`"
                 )
-        rows += sorted(found, key=lambda row: (row["effect"] == "", -float(row["effect"] or 0)))
+        rows += sorted(found, key=lambda row: (row["effect"] == "", -gain(row) if row["effect"] else 0))
     write_csv(out, rows, EFFECT_COLUMNS)
     write_csv(predictors, predictor_rows(rows), PREDICTOR_COLUMNS)

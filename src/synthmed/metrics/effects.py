@@ -10,11 +10,12 @@ from synthmed.metrics.quality import METRICS
 from synthmed.metrics.statistics import holm
 
 EFFECT_COLUMNS = (
-    "experiment", "task", "generator", "arm", "outcome", "effect", "effect_low", "effect_high", "p_holm", "verdict",
-    "equivalent", "synthetic_share", "fid", "fid_extractor", "fid_floor", "kid", "precision", "recall", "density",
+    "experiment", "task", "generator", "arm", "outcome", "higher_is_better", "effect", "effect_low", "effect_high",
+    "p_holm", "verdict", "equivalent", "synthetic_share", "fid", "fid_extractor", "fid_floor", "kid", "precision", "recall", "density",
     "coverage", "copy_alarm", "copy_share", "copy_limit", "label_fidelity", "note",
 )  # fmt: skip
-"""Columns of effects.csv and of the leaderboard. effect: of the outcome that decides the task; fid, kid, …: means of
+"""Columns of effects.csv and of the leaderboard. effect: of the outcome that decides the task, whose effects
+are good above 0 where higher_is_better is yes, below it where it is no; fid, kid, …: means of
 the classes', of as many generated images as fid_floor has held-out real ones; copy_alarm, copy_limit: the word of the
 audit, and what it would have found; label_fidelity: how often the models of the real arm see the class that an image
 claims to show (of masks: the agreement with what they draw)."""
@@ -25,11 +26,16 @@ PREDICTORS = {name: METRICS[name].header for name in ("fid", "kid", "precision",
 PREDICTOR_COLUMNS = ("measure", "tau", "tau_low", "tau_high", "p", "p_holm", "pairs", "generators", "note")
 
 
+def gain(row: Mapping[str, str]) -> float:
+    """The effect in a row of the leaderboard, as read, above 0 where it is good."""
+    return float(row["effect"]) * (-1 if row["higher_is_better"] == "no" else 1)
+
+
 def predictor_rows(rows: Sequence[Mapping[str, str]]) -> list[dict]:
     """Whether generators that a measure calls better help more: Kendall's τ-b over pairs of generators of one task.
 
     rows: of the leaderboard, as read; those count whose images were added to real ones. tau: 1 where the order by the
-    measure (the better, the higher) is that by the effect, −1 where it is the opposite; its 95 % interval draws
+    measure (the better, the higher) is that by the gain, −1 where it is the opposite; its 95 % interval draws
     generators within experiments. p: how often an order by chance agrees or disagrees as much, generators exchanging
     their measures within experiments; p_holm: adjusted over the measures. pairs, generators: that differ in both.
     """
@@ -63,7 +69,7 @@ def _together(rows: Sequence[Mapping[str, str]], measure: str) -> Association:
     better = 1 if measure not in METRICS or METRICS[measure].higher_is_better else -1
     return kendall(
         [better * float(row[measure]) for row in known],
-        [float(row["effect"]) for row in known],
+        [gain(row) for row in known],
         [f"{row['experiment']} {row['task']} {row['fid_extractor']}" for row in known],
         [f"{row['experiment']} {row['generator']}" for row in known],
         level=0.95,

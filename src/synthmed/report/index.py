@@ -135,7 +135,7 @@ def _cell(column: Column, row: Mapping[str, str]) -> dict[str, str]:
     if column.key == "effect" and row["effect_low"]:
         below = f"[{signed(float(row['effect_low']))}, {signed(float(row['effect_high']))}]"
     if column.key == "arm":
-        below = row["outcome"]
+        below = row["outcome"] + (" (lower is better)" if row["higher_is_better"] == "no" else "")
     if column.key == "fid":
         below = row["fid_extractor"]
     if column.key == "verdict":
