@@ -100,14 +100,15 @@ def test_effects_have_a_row_for_each_generator_arm(made):
 
 def test_a_task_that_leaks_is_told_in_the_note(made, tmp_path):
     verdicts, outputs = made
-    assert not any(LEAKING in row["note"] for row in read_csv(outputs["effects"]))
+    assert not any(LEAKING in row["note"] or row["leaking"] == "yes" for row in read_csv(outputs["effects"]))
     write_json(tmp_path / "verdicts.json", verdicts | {"leaking": True})
     again = {name: tmp_path / path.name for name, path in outputs.items()}
     nothing = {"fidelity": [], "copies": [], "histories": [], "scores": [outputs["effects"].parent / "scores.csv"]}
     metrics(MetricsSettings("tb", TITLES, ()), verdicts=[tmp_path / "verdicts.json"], **nothing, **again)
     rows = read_csv(again["effects"])
     assert rows
-    assert all(row["note"].startswith(f"{LEAKING}; ") for row in rows)
+    assert all(row["note"].startswith(f"{LEAKING}; ") and row["leaking"] == "yes" for row in rows)
+    assert all(row["task_title"] == verdicts["title"] for row in rows)
 
 
 def test_training_history_keeps_every_loss_and_is_bounded(made):

@@ -17,6 +17,7 @@ def effect(experiment, generator, value, **more):
     row |= {
         "experiment": experiment,
         "task": "t",
+        "task_title": "Is it there?",
         "generator": generator,
         "arm": f"Real + {generator}",
         "outcome": "AUROC",
@@ -39,7 +40,7 @@ def made(tmp_path):
     folder, logs = tmp_path / "results", tmp_path / "logs"
     first = [
         effect("tb", "DCGAN", 0.02, fid=30.5, copy_alarm="none found", copy_share=0.01, copy_limit="Of 100 sets …"),
-        effect("tb", "FastGAN", -0.12, fid=9.0, copy_alarm="copies", copy_share=0.5, verdict="harms"),
+        effect("tb", "FastGAN", -0.12, fid=9.0, copy_alarm="copies", copy_share=0.5, verdict="harms", leaking="yes"),
         effect("tb", "CycleGAN", 0.1, fid="", verdict=""),
     ]
     results(folder, "tb", "Not shown: it is <not> shown.", first)
@@ -82,6 +83,12 @@ def test_every_experiment_and_every_row_is_there(made):
     assert "MELANOMA (not run yet; <code>make results EXPERIMENT=melanoma</code>)" in html
     assert "Of 100 sets" in html
     assert "http" not in html.replace("http-equiv", ""), "it needs nothing from elsewhere"
+
+
+def test_a_row_says_its_task_and_whether_it_leaks(made):
+    rows = [row for row in made.read_text().split("<tr>") if "Real + " in row]
+    assert all("Is it there?" in row for row in rows)
+    assert [row for row in rows if "leaks" in row] == [row for row in rows if "Real + FastGAN" in row]
 
 
 def test_the_word_on_a_measure_follows_from_its_adjusted_p(made):

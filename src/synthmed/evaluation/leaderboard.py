@@ -123,6 +123,8 @@ def _effects(
         yield {
             "experiment": settings.experiment,
             "task": task["task"],
+            "task_title": task["title"],
+            "leaking": "yes" if task["leaking"] else "no",
             "generator": settings.generators[name],
             "arm": arm["title"].replace(name, settings.generators[name]),
             "outcome": decides["title"],

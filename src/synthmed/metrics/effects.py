@@ -10,15 +10,16 @@ from synthmed.metrics.quality import METRICS
 from synthmed.metrics.statistics import holm
 
 EFFECT_COLUMNS = (
-    "experiment", "task", "generator", "arm", "outcome", "higher_is_better", "effect", "effect_low", "effect_high",
-    "p_holm", "verdict", "equivalent", "synthetic_share", "fid", "fid_extractor", "fid_floor", "kid", "precision", "recall", "density",
-    "coverage", "copy_alarm", "copy_share", "copy_limit", "label_fidelity", "note",
+    "experiment", "task", "task_title", "leaking", "generator", "arm", "outcome", "higher_is_better", "effect",
+    "effect_low", "effect_high", "p_holm", "verdict", "equivalent", "synthetic_share", "fid", "fid_extractor",
+    "fid_floor", "kid", "precision", "recall", "density", "coverage", "copy_alarm", "copy_share", "copy_limit",
+    "label_fidelity", "note",
 )  # fmt: skip
-"""Columns of effects.csv and of the leaderboard. effect: of the outcome that decides the task, whose effects
-are good above 0 where higher_is_better is yes, below it where it is no; fid, kid, …: means of
-the classes', of as many generated images as fid_floor has held-out real ones; copy_alarm, copy_limit: the word of the
-audit, and what it would have found; label_fidelity: how often the models of the real arm see the class that an image
-claims to show (of masks: the agreement with what they draw)."""
+"""Columns of effects.csv and of the leaderboard. leaking: whether the test has other images of the training patients;
+effect: of the outcome that decides the task, good above 0 where higher_is_better is yes, else below; fid, kid, …: means
+of the classes', of as many generated images as fid_floor has held-out real ones; copy_alarm, copy_limit: the word of
+the audit, and what it would have found; label_fidelity: how often the models of the real arm see the class that an
+image claims to show (of masks: the agreement with what they draw)."""
 PREDICTORS = {name: METRICS[name].header for name in ("fid", "kid", "precision", "recall", "density", "coverage")} | {
     "label_fidelity": "label fidelity"
 }

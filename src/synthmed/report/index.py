@@ -134,12 +134,15 @@ def _cell(column: Column, row: Mapping[str, str]) -> dict[str, str]:
     text = column.form(float(value)) if number and value else value
     if column.key == "effect" and row["effect_low"]:
         below = f"[{signed(float(row['effect_low']))}, {signed(float(row['effect_high']))}]"
+    if column.key == "title":
+        below = row["task_title"]
     if column.key == "arm":
         below = row["outcome"] + (" (lower is better)" if row["higher_is_better"] == "no" else "")
     if column.key == "fid":
         below = row["fid_extractor"]
     if column.key == "verdict":
-        text, below = value or "no word", "equivalent" if row["equivalent"] == "yes" else ""
+        said = {"equivalent": row["equivalent"], "leaks": row["leaking"]}
+        text, below = value or "no word", ", ".join(words for words, so in said.items() if so == "yes")
     if column.key == "copy_alarm":
         below = percent(float(row["copy_share"])) + " suspects" if row["copy_share"] else ""
     return {
