@@ -51,7 +51,7 @@ def made(tmp_path_factory):
         name: folder / f"{name}.csv" for name in ("effects", "sweep", "roc", "training_history")
     } | {"metrics_json": folder / "metrics.json"}  # fmt: skip
     metrics(
-        MetricsSettings("tb", TITLES, ("DCGAN, both",)),
+        MetricsSettings("tb", TITLES, TITLES, ("DCGAN, both",)),
         fidelity=[
             *(fidelity(folder, name, "small CNN", 1.0) for name in TITLES),
             fidelity(folder, "dcgan", "Inception-v3", 90.0),
@@ -86,6 +86,7 @@ def test_metrics_json_holds_the_numbers_of_the_verdicts(made):
 def test_effects_have_a_row_for_each_generator_arm(made):
     verdicts, outputs = made
     rows = {row["arm"]: row for row in read_csv(outputs["effects"])}
+    assert {row["trained_as"] for row in rows.values()} == {"DCGAN", "FastGAN"}
     assert set(rows) == {"DCGAN", "FastGAN", "only_DCGAN"}
     dcgan = rows["DCGAN"]
     versus = verdicts["arms"]["dcgan"]["versus_reference"]
@@ -104,7 +105,7 @@ def test_a_task_that_leaks_is_told_in_the_note(made, tmp_path):
     write_json(tmp_path / "verdicts.json", verdicts | {"leaking": True})
     again = {name: tmp_path / path.name for name, path in outputs.items()}
     nothing = {"fidelity": [], "copies": [], "histories": [], "scores": [outputs["effects"].parent / "scores.csv"]}
-    metrics(MetricsSettings("tb", TITLES, ()), verdicts=[tmp_path / "verdicts.json"], **nothing, **again)
+    metrics(MetricsSettings("tb", TITLES, TITLES, ()), verdicts=[tmp_path / "verdicts.json"], **nothing, **again)
     rows = read_csv(again["effects"])
     assert rows
     assert all(row["note"].startswith(f"{LEAKING}; ") and row["leaking"] == "yes" for row in rows)

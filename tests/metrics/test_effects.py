@@ -7,6 +7,7 @@ from synthmed.metrics.effects import EFFECT_COLUMNS, predictor_rows
 
 def row(experiment, generator, effect, share=0.5, task="t", **measures):
     values = {"experiment": experiment, "task": task, "generator": generator, "fid_extractor": "Inception"}
+    values |= {"trained_as": generator}
     values |= {"effect": str(effect), "synthetic_share": str(share)} | {
         name: str(value) for name, value in measures.items()
     }
@@ -32,6 +33,14 @@ def test_a_measure_that_orders_generators_as_their_effects_do():
 def test_an_effect_on_what_is_better_low_counts_the_other_way_round():
     rows = [row("a", name, -number, fid=100 - number, higher_is_better="no") for number, name in enumerate("wxyz")]
     assert predictor_rows(rows)[0]["tau"] == 1
+
+
+def test_sets_of_one_training_are_one_generator():
+    """Three sets of w, in one order among themselves, pair with x once, by their mean."""
+    drawn = [row("a", f"w{number}", number, fid=9 - number, trained_as="w") for number in range(3)]
+    assert predictor_rows(drawn)[0]["pairs"] == 0
+    found = predictor_rows([*drawn, row("a", "x", 1.5, fid=8.5)])[0]
+    assert (found["tau"], found["pairs"], found["generators"], found["p_holm"]) == (-1, 1, 2, 1)
 
 
 def test_few_generators_in_one_order_are_no_evidence_and_measures_are_tried_together():

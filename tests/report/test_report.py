@@ -126,6 +126,34 @@ def test_the_headline_speaks_of_this_training_unless_there_were_several(inputs, 
     assert "another one" not in said
 
 
+def with_generators(inputs, **changes):
+    """inputs, with other entries of some generators."""
+    return inputs | {"generators": {name: entry | changes.get(name, {}) for name, entry in GENERATORS.items()}}
+
+
+def test_sets_of_one_training_are_one_generator(inputs, tmp_path):
+    of_two = {"cyclegan_22": "cyclegan_46", "cyclegan_10": "cyclegan_46", "fastgan": "dcgan"}
+    given = with_generators(inputs, **{name: {"of": of} for name, of in of_two.items()})
+    assert "for 1 of the 5 sets of these trainings of 2 generators" in words_of(
+        given, tmp_path, "answer.classification"
+    )
+    given = with_generators(inputs, **dict.fromkeys(GENERATORS, {"of": "dcgan"}))
+    said = words_of(given, tmp_path, "answer.classification")
+    assert "for 1 of the 5 sets of this training of DCGAN" in said
+    assert "One training was judged" in said
+
+
+def test_of_images_made_elsewhere_nobody_knows_how_many_trainings_made_them(inputs, tmp_path):
+    given = with_generators(inputs, dcgan={"model": "external"})
+    said = words_of(given, tmp_path, "answer.classification")
+    assert "of 5 generators" in said
+    assert "these trainings" not in said
+    assert "One training of FastGAN, CycleGAN 46, CycleGAN 22 and CycleGAN 10 was judged" in said
+    assert "How many trainings made the images of DCGAN is not known" in said
+    said = words_of(changed(given, tmp_path, "verdicts", decided("dcgan", "helps")), tmp_path, "answer.classification")
+    assert "was judged" not in said
+
+
 def only(*names):
     def keep(content):
         content["arms"] = {name: content["arms"][name] for name in names}

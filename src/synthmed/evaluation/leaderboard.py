@@ -34,6 +34,7 @@ class MetricsSettings:
 
     experiment: Annotated[str, Meta(description="Its name.")]
     generators: Annotated[dict[str, str], Meta(description="Name → title, in the order they are shown.")]
+    trained_as: Annotated[dict[str, str], Meta(description="Name → title of what was trained for its images.")]
     trainings: Annotated[tuple[str, ...], Meta(description="A name for each file of `histories`, in the same order.")]
 
 
@@ -126,6 +127,7 @@ def _effects(
             "task_title": task["title"],
             "leaking": "yes" if task["leaking"] else "no",
             "generator": settings.generators[name],
+            "trained_as": settings.trained_as[name],
             "arm": arm["title"].replace(name, settings.generators[name]),
             "outcome": decides["title"],
             "higher_is_better": "yes" if decides["higher_is_better"] else "no",

@@ -10,12 +10,13 @@ from synthmed.metrics.quality import METRICS
 from synthmed.metrics.statistics import holm
 
 EFFECT_COLUMNS = (
-    "experiment", "task", "task_title", "leaking", "generator", "arm", "outcome", "higher_is_better", "effect",
-    "effect_low", "effect_high", "p_holm", "verdict", "equivalent", "synthetic_share", "fid", "fid_extractor",
-    "fid_floor", "kid", "precision", "recall", "density", "coverage", "copy_alarm", "copy_share", "copy_limit",
-    "label_fidelity", "note",
+    "experiment", "task", "task_title", "leaking", "generator", "trained_as", "arm", "outcome", "higher_is_better",
+    "effect", "effect_low", "effect_high", "p_holm", "verdict", "equivalent", "synthetic_share", "fid",
+    "fid_extractor", "fid_floor", "kid", "precision", "recall", "density", "coverage", "copy_alarm", "copy_share",
+    "copy_limit", "label_fidelity", "note",
 )  # fmt: skip
 """Columns of effects.csv and of the leaderboard. leaking: whether the test has other images of the training patients;
+trained_as: the generator that was trained, whose images may be drawn several times;
 effect: of the outcome that decides the task, good above 0 where higher_is_better is yes, else below; fid, kid, …: means
 of the classes', of as many generated images as fid_floor has held-out real ones; copy_alarm, copy_limit: the word of
 the audit, and what it would have found; label_fidelity: how often the models of the real arm see the class that an
@@ -38,7 +39,8 @@ def predictor_rows(rows: Sequence[Mapping[str, str]]) -> list[dict]:
     rows: of the leaderboard, as read; those count whose images were added to real ones. tau: 1 where the order by the
     measure (the better, the higher) is that by the gain, −1 where it is the opposite; its 95 % interval draws
     generators within experiments. p: how often an order by chance agrees or disagrees as much, generators exchanging
-    their measures within experiments; p_holm: adjusted over the measures. pairs, generators: that differ in both.
+    their measures within experiments; p_holm: adjusted over the measures. pairs, generators: that differ in both. Sets
+    that are drawn of one training are one generator, with their mean.
     """
     found = {measure: _together(rows, measure) for measure in PREDICTORS}
     tested = [measure for measure, one in found.items() if one.p is not None]
@@ -67,12 +69,16 @@ def _together(rows: Sequence[Mapping[str, str]], measure: str) -> Association:
     ]
     if not known:
         return Association(Estimate.missing("no generator has both", 0), None, 0)
+    sets: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    for row in known:
+        group = f"{row['experiment']} {row['task']} {row['fid_extractor']}"
+        sets.setdefault((group, f"{row['experiment']} {row['trained_as']}"), []).append(row)
     better = 1 if measure not in METRICS or METRICS[measure].higher_is_better else -1
     return kendall(
-        [better * float(row[measure]) for row in known],
-        [gain(row) for row in known],
-        [f"{row['experiment']} {row['task']} {row['fid_extractor']}" for row in known],
-        [f"{row['experiment']} {row['generator']}" for row in known],
+        [float(np.mean([better * float(row[measure]) for row in of_one])) for of_one in sets.values()],
+        [float(np.mean([gain(row) for row in of_one])) for of_one in sets.values()],
+        [group for group, _ in sets],
+        [generator for _, generator in sets],
         level=0.95,
         resamples=2000,
         rng=np.random.default_rng(1),

@@ -25,6 +25,10 @@ class GeneratorEntry:
         int | None,
         Meta(description="Of its PatchGAN discriminator; null where it has none.", extra_json_schema={"unit": "px"}),
     ]
+    of: Annotated[
+        str,
+        Meta(description="Its own name, or that of the generator whose training it draws from, filters or edits."),
+    ]
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -56,15 +60,17 @@ def read_task(path: Path, generators: Mapping[str, GeneratorEntry]) -> dict:
     """The verdicts of one task, with every number as Estimate.
 
     Its arms are in the order of KINDS, of `generators` and of their share, have their name in them, and call generators
-    by their titles (`subject`: also that it is one training, where it is known to be one).
+    by their titles (`subject`: also that it is one training, where it is known to be one). `origin` is what was trained
+    for their images; `once` whether that was one training, None where nobody knows, of images made elsewhere.
     """
     task = read_result(path)
     for name, arm in task["arms"].items():
         entry = generators.get(arm["set"])
-        arm |= {"name": name, "generator": entry, "subject": arm["title"]}
+        arm |= {"name": name, "generator": entry, "origin": None, "once": None, "subject": arm["title"]}
         if entry is not None:
-            trained_once = arm["trainings"] == 1 and entry.model != EXTERNAL
-            arm["subject"] = f"this training of {entry.title}" if trained_once else entry.title
+            arm["origin"] = generators.get(entry.of, entry)
+            arm["once"] = None if arm["origin"].model == EXTERNAL else arm["trainings"] == 1
+            arm["subject"] = f"this training of {entry.title}" if arm["once"] else entry.title
             arm["title"] = arm["title"].replace(arm["set"], entry.title)
     order = list(generators)
 

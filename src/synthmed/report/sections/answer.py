@@ -154,14 +154,20 @@ def _draw(path: Path, found: Found) -> str | None:
 
 def _by_word(arms: list[dict]) -> dict[str, object]:
     """The arms, those with generated images (`made`), with these alone (`alone`), and of those that the answer is about
-    (`judged`) the ones of each word, without a word (`open`), and of one training (`once`)."""
+    (`judged`) the ones of each word, without a word (`open`), of one training (`once`) and of who knows how many
+    (`elsewhere`); total: how many are judged, sources: of how many generators."""
     kinds = {name: [arm for arm in arms if arm["kind"] == kind] for name, kind in JUDGED.items()}
     judged = kinds["made"] or kinds["alone"]
     words = {
         name: [arm for arm in judged if arm["versus_reference"]["verdict"] == word] for name, word in WORDS.items()
     }
-    once = [arm for arm in judged if arm["trainings"] == 1]
-    return {"arms": arms, **kinds, "judged": judged, **words, "once": once, "total": len(judged)}
+    made = {
+        "once": [arm for arm in judged if arm["once"]],
+        "elsewhere": [arm for arm in judged if arm["once"] is None],
+        "total": len(judged),
+        "sources": len({arm["generator"].of for arm in judged}),
+    }
+    return {"arms": arms, **kinds, "judged": judged, **words, **made}
 
 
 SECTION = Section(
