@@ -137,7 +137,7 @@ def test_sets_of_one_training_are_one_generator(inputs, tmp_path):
     assert "for 1 of the 5 sets of these trainings of 2 generators" in words_of(
         given, tmp_path, "answer.classification"
     )
-    given = with_generators(inputs, **dict.fromkeys(GENERATORS, {"of": "dcgan"}))
+    given = with_generators(inputs, **{name: {"of": "dcgan"} for name in GENERATORS})
     said = words_of(given, tmp_path, "answer.classification")
     assert "for 1 of the 5 sets of this training of DCGAN" in said
     assert "One training was judged" in said
@@ -152,6 +152,15 @@ def test_of_images_made_elsewhere_nobody_knows_how_many_trainings_made_them(inpu
     assert "How many trainings made the images of DCGAN is not known" in said
     said = words_of(changed(given, tmp_path, "verdicts", decided("dcgan", "helps")), tmp_path, "answer.classification")
     assert "was judged" not in said
+
+
+def test_titles_are_escaped_once(inputs, tmp_path):
+    given = with_generators(inputs, dcgan={"title": "A & B"}, cyclegan_46={"title": "C & D"})
+    (path,) = write_sections(tmp_path, given, only=["answer.classification"], draw=False).values()
+    html = read_json(path)["html"]
+    assert "A &amp; B" in html
+    assert "C &amp; D" in html
+    assert "&amp;amp;" not in html
 
 
 def only(*names):
