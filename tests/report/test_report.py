@@ -163,6 +163,12 @@ def test_titles_are_escaped_once(inputs, tmp_path):
     assert "&amp;amp;" not in html
 
 
+def test_captions_say_what_the_interval_is_not(inputs, tmp_path):
+    said = words_of(inputs, tmp_path, "answer.classification")
+    assert "adjusted over the arms that answer the same question (Holm); the interval is not" in said
+    assert "may leave out 0 where the word is “no evidence of a difference”." in said
+
+
 def only(*names):
     def keep(content):
         content["arms"] = {name: content["arms"][name] for name in names}
