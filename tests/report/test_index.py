@@ -79,6 +79,7 @@ def test_every_experiment_and_every_row_is_there(made):
     assert "1.5" in html, "90 seconds are 1.5 minutes"
     assert "no word" in html
     assert "HD95 (lower is better)" in html
+    assert "memory the most" in html, "of one process, not of all trainings together"
     assert "AUROC (" not in html
     assert "MELANOMA (not run yet; <code>make results EXPERIMENT=melanoma</code>)" in html
     assert "Of 100 sets" in html

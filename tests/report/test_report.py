@@ -169,6 +169,14 @@ def test_captions_say_what_the_interval_is_not(inputs, tmp_path):
     assert "may leave out 0 where the word is “no evidence of a difference”." in said
 
 
+def test_only_where_it_is_so_the_test_images_are_the_same(inputs, made, tmp_path):
+    assert "compared on real test images" in made[0]
+    same = "Every training set, tested on the same images"
+    assert same in words_of(inputs, tmp_path, "answer.classification")
+    given = changed(inputs, tmp_path, "verdicts", lambda content: content.update(swap="dcgan"))
+    assert same not in words_of(given, tmp_path, "answer.classification")
+
+
 def only(*names):
     def keep(content):
         content["arms"] = {name: content["arms"][name] for name in names}

@@ -185,7 +185,7 @@ SECTION = Section(
         ),
         Table(
             "arms",
-            "Every training set, tested on the same images: mean over {{ task.seeds }} seeds with {{ (1 - task.alpha) "
+            "Every training set{{ '' if task.swap else ', tested on the same images' }}: mean over {{ task.seeds }} seeds with {{ (1 - task.alpha) "
             "| confidence }} interval{{ '; false positives and negatives are means over seeds' if binary }}. The "
             "verdict follows from the comparison with the real-only training set by p, which is adjusted over the "
             "arms that answer the same question (Holm); the interval is not, and may leave out 0 where the word is “no "
