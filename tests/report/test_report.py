@@ -177,6 +177,24 @@ def test_only_where_it_is_so_the_test_images_are_the_same(inputs, made, tmp_path
     assert same not in words_of(given, tmp_path, "answer.classification")
 
 
+def test_the_sweep_shows_the_main_set_without_real_images_and_says_so(inputs, tmp_path, monkeypatch):
+    from synthmed.report.charts import task
+
+    def half_as_many(content):
+        content["arms"]["only_fastgan_x0.5"] = content["arms"]["only_fastgan"] | {"n_train": 120}
+
+    shown = []
+    monkeypatch.setattr(task, "draw_sweep", lambda path, task, curves: shown.append(curves))
+    monkeypatch.setattr(task, "save", lambda figure, path: task.plt.close(figure))
+    given = changed(inputs, tmp_path, "verdicts", half_as_many)
+    write_sections(tmp_path, given, only=["task.classification"])
+    assert [arm["name"] for arm in shown[0]["FastGAN"]][-2:] == ["fastgan_x2", "only_fastgan"]
+    circle = "open circle: generated images alone"
+    assert circle in words_of(given, tmp_path, "task.classification")
+    without = changed(inputs, tmp_path, "verdicts", lambda content: content["arms"].pop("only_fastgan"))
+    assert circle not in words_of(without, tmp_path, "task.classification")
+
+
 def only(*names):
     def keep(content):
         content["arms"] = {name: content["arms"][name] for name in names}

@@ -155,9 +155,17 @@ def other_test_rows(found: Found) -> list[dict]:
 
 
 # ------------------------------------------------------------------------------------------------------------ figures
+def _drawn(task: Mapping) -> dict[str, list[Mapping]]:
+    """What the figure shows of `swept`: of the sets without real images the main one, not its other sizes."""
+    return {
+        name: [arm for arm in arms if arm["kind"] != "synthetic_only" or arm["name"] == f"only_{name}"]
+        for name, arms in swept(task).items()
+    }
+
+
 def _sweep(path: Path, found: Found) -> str | None:
     task = found["task"]
-    curves = swept(task)
+    curves = _drawn(task)
     if not curves:
         return "No sweep of the synthetic share was run in this experiment."
     from synthmed.report.charts.task import draw_sweep
@@ -225,7 +233,8 @@ SECTION = Section(
         Figure(
             "sweep",
             "{{ task.decides.title }} on the test images against the share of added images among all training images; "
-            "band: {{ (1 - task.alpha) | confidence }} interval; dashed: real images only.",
+            "band: {{ (1 - task.alpha) | confidence }} interval; dashed: real images only{{ '; open circle: generated "
+            "images alone' if alone }}.",
             _sweep,
         ),
         Table(
@@ -311,10 +320,12 @@ def section(
 
     verdicts, summary, grid: of the task; roc: CSV of all tasks' curves that `metrics` writes.
     """
+    task = read_task(verdicts, settings.generators)
     found = {
         "settings": settings,
         "tasks": settings.tasks,
-        "task": read_task(verdicts, settings.generators),
+        "task": task,
+        "alone": any(arm["kind"] == "synthetic_only" for arms in _drawn(task).values() for arm in arms),
         "chosen": read_json(summary),
         "grid": read_csv(grid) if grid else [],
         "roc": read_csv(roc),
