@@ -112,6 +112,27 @@ def test_a_task_that_leaks_is_told_in_the_note(made, tmp_path):
     assert all(row["task_title"] == verdicts["title"] for row in rows)
 
 
+def test_fidelity_of_fewer_images_than_the_floor_or_of_one_class_is_not_taken_for_the_others(made, tmp_path):
+    verdicts, outputs = made
+    path = fidelity(tmp_path, "dcgan", "CNN", 5.0)
+    fewer = {MEAN: {"fid": Estimate.missing("the floor is of other counts").to_json()}}
+    groups = read_json(path)["groups"]
+    one = {"floor": {**groups, "normal": {}, "abnormal": {}}, "matched": {**groups, "normal": {}}}
+    nothing = {"copies": [], "histories": [], "scores": [outputs["effects"].parent / "scores.csv"]}
+    write_json(tmp_path / "verdicts.json", verdicts)
+    again = {name: tmp_path / path.name for name, path in outputs.items()}
+    for change, fid, only_of, note in (
+        ({"floor": fewer}, "", "", "the floor is of other counts"),
+        (one, "5.0", "normal", "FID and the like are of normal only"),
+    ):
+        write_json(path, read_json(path) | change)
+        given = {"fidelity": [path], "verdicts": [tmp_path / "verdicts.json"]}
+        metrics(MetricsSettings("tb", TITLES, TITLES, ()), **given, **nothing, **again)
+        row = read_csv(again["effects"])[0]
+        assert (row["fid"], row["fid_only_of"]) == (fid, only_of)
+        assert note in row["note"]
+
+
 def test_training_history_keeps_every_loss_and_is_bounded(made):
     rows = read_csv(made[1]["training_history"])
     assert {row["loss"] for row in rows} == {"generator", "diversity"}

@@ -101,6 +101,18 @@ def _measured(entry: Mapping, which: str, measure: str) -> Estimate:
     )
 
 
+def _beside_floor(entry: Mapping, measure: str) -> Estimate:
+    """A measure of as many images as the floor has; none where there are fewer, which no other generator's is like."""
+    floor = _measured(entry, "floor", measure)
+    return Estimate.missing(floor.reason) if floor.value is None else _measured(entry, "matched", measure)
+
+
+def _only_of(entry: Mapping) -> str:
+    """The classes that a generator's fidelity is of, where they are not all that the floor has; else nothing."""
+    made, all_of = ({*entry[which]} - {"all", MEAN} for which in ("matched", "floor"))
+    return ", ".join(sorted(made)) if made < all_of else ""
+
+
 def copy_share(audit: Mapping) -> Estimate:
     """Share of a generator's images that the copy audit suspects to be copies, 0 to 1."""
     return Estimate.from_json(audit["suspect_share"])
@@ -117,7 +129,8 @@ def _effects(
         versus = arm["versus_reference"]
         effect = Estimate.from_json(versus["outcomes"][task["outcome"]]["difference"])
         judged = _quoted([entry for entry in quality if entry["generator"] == name])
-        fid = _measured(judged, "matched", "fid") if judged else Estimate.missing("FID was not computed")
+        fid = _beside_floor(judged, "fid") if judged else Estimate.missing("FID was not computed")
+        only_of = _only_of(judged) if judged else ""
         copied = copy_share(audits[name]) if name in audits else Estimate.missing("copies were not looked for")
         seen = task["arms"][REAL]["tests"].get(name, {}).get("outcomes", {})
         claimed = seen.get("accuracy", seen.get("iou"))
@@ -140,9 +153,10 @@ def _effects(
             "synthetic_share": arm["share"],
             "fid": fid.value,
             "fid_extractor": judged["extractor"] if judged else None,
+            "fid_only_of": only_of,
             "fid_floor": _measured(judged, "floor", "fid").value if judged else None,
             **{
-                measure: _measured(judged, "matched", measure).value if judged else None
+                measure: _beside_floor(judged, measure).value if judged else None
                 for measure in ("kid", "precision", "recall", "density", "coverage")
             },
             "copy_alarm": audits[name]["alarm"]["word"] if name in audits else None,
@@ -152,7 +166,12 @@ def _effects(
             "note": "; ".join(
                 filter(
                     None,
-                    (LEAKING if task["leaking"] else "", versus["reason"], effect.reason, fid.reason, copied.reason),
+                    (
+                        LEAKING if task["leaking"] else "",
+                        *(versus["reason"], effect.reason, fid.reason),
+                        f"FID and the like are of {only_of} only" if only_of else "",
+                        copied.reason,
+                    ),
                 )
             ),
         }

@@ -12,15 +12,16 @@ from synthmed.metrics.statistics import holm
 EFFECT_COLUMNS = (
     "experiment", "task", "task_title", "leaking", "generator", "trained_as", "arm", "outcome", "higher_is_better",
     "effect", "effect_low", "effect_high", "p_holm", "verdict", "equivalent", "synthetic_share", "fid",
-    "fid_extractor", "fid_floor", "kid", "precision", "recall", "density", "coverage", "copy_alarm", "copy_share",
-    "copy_limit", "label_fidelity", "note",
+    "fid_extractor", "fid_only_of", "fid_floor", "kid", "precision", "recall", "density", "coverage", "copy_alarm",
+    "copy_share", "copy_limit", "label_fidelity", "note",
 )  # fmt: skip
 """Columns of effects.csv and of the leaderboard. leaking: whether the test has other images of the training patients;
-trained_as: the generator that was trained, whose images may be drawn several times;
-effect: of the outcome that decides the task, good above 0 where higher_is_better is yes, else below; fid, kid, …: means
-of the classes', of as many generated images as fid_floor has held-out real ones; copy_alarm, copy_limit: the word of
-the audit, and what it would have found; label_fidelity: how often the models of the real arm see the class that an
-image claims to show (of masks: the agreement with what they draw)."""
+trained_as: the generator that was trained, whose images may be drawn several times; effect: of the outcome that decides
+the task, good above 0 where higher_is_better is yes, else below; fid, kid, …: means of the classes', of as many
+generated images as fid_floor has held-out real ones, and none of fewer; fid_only_of: the classes that they are of,
+where these are not all; copy_alarm, copy_limit: the word of the audit, and what it would have found; label_fidelity:
+how often the models of the real arm see the class that an image claims to show (of masks: the agreement with what they
+draw)."""
 PREDICTORS = {name: METRICS[name].header for name in ("fid", "kid", "precision", "recall", "density", "coverage")} | {
     "label_fidelity": "label fidelity"
 }
@@ -71,7 +72,7 @@ def _together(rows: Sequence[Mapping[str, str]], measure: str) -> Association:
         return Association(Estimate.missing("no generator has both", 0), None, 0)
     sets: dict[tuple[str, str], list[Mapping[str, str]]] = {}
     for row in known:
-        group = f"{row['experiment']} {row['task']} {row['fid_extractor']}"
+        group = f"{row['experiment']} {row['task']} {row['fid_extractor']} {row['fid_only_of']}"
         sets.setdefault((group, f"{row['experiment']} {row['trained_as']}"), []).append(row)
     better = 1 if measure not in METRICS or METRICS[measure].higher_is_better else -1
     return kendall(

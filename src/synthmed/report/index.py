@@ -139,7 +139,7 @@ def _cell(column: Column, row: Mapping[str, str]) -> dict[str, str]:
     if column.key == "arm":
         below = row["outcome"] + (" (lower is better)" if row["higher_is_better"] == "no" else "")
     if column.key == "fid":
-        below = row["fid_extractor"]
+        below = row["fid_extractor"] + (f", {row['fid_only_of']} only" if row["fid_only_of"] else "")
     if column.key == "verdict":
         said = {"equivalent": row["equivalent"], "leaks": row["leaking"]}
         text, below = value or "no word", ", ".join(words for words, so in said.items() if so == "yes")

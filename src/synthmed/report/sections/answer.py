@@ -185,10 +185,10 @@ SECTION = Section(
         ),
         Table(
             "arms",
-            "Every training set{{ '' if task.swap else ', tested on the same images' }}: mean over {{ task.seeds }} seeds "
-            "with {{ (1 - task.alpha) | confidence }} interval{{ '; false positives and negatives are means over seeds' "
-            "if binary }}. The verdict follows from the comparison with the real-only training set by p, which is "
-            "adjusted over the arms that answer the same question (Holm); the interval is not, and may leave out 0 "
+            "Every training set{{ '' if task.swap else ', tested on the same images' }}: mean over {{ task.seeds }} "
+            "seeds with {{ (1 - task.alpha) | confidence }} interval{{ '; false positives and negatives are means over "
+            "seeds' if binary }}. The verdict follows from the comparison with the real-only training set by p, which "
+            "is adjusted over the arms that answer the same question (Holm); the interval is not, and may leave out 0 "
             "where the word is “no evidence of a difference”.{% if fidelity and masks %} Mask–image agreement: IoU of "
             "the masks of generated images with what the model trained on real ones draws on them.{% elif fidelity %} "
             "Label fidelity: share of generated images that the model trained on real ones takes for the class they "
