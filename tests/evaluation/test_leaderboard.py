@@ -51,7 +51,7 @@ def made(tmp_path_factory):
         name: folder / f"{name}.csv" for name in ("effects", "sweep", "roc", "training_history")
     } | {"metrics_json": folder / "metrics.json"}  # fmt: skip
     metrics(
-        MetricsSettings("tb", TITLES, TITLES, ("DCGAN, both",)),
+        MetricsSettings("tb", TITLES, TITLES, ("dcgan",), ("DCGAN, both",)),
         fidelity=[
             *(fidelity(folder, name, "small CNN", 1.0) for name in TITLES),
             fidelity(folder, "dcgan", "Inception-v3", 90.0),
@@ -95,7 +95,10 @@ def test_effects_have_a_row_for_each_generator_arm(made):
     assert rows["FastGAN"]["fid_extractor"] == "small CNN"
     recognised = verdicts["arms"]["real"]["tests"]["dcgan"]["outcomes"]["accuracy"]["value"]
     assert float(dcgan["label_fidelity"]) == recognised
-    assert rows["FastGAN"]["label_fidelity"] == ""
+    assert rows["FastGAN"]["label_fidelity"] == rows["FastGAN"]["label_fidelity_real"] == ""
+    real = verdicts["arms"]["real"]["tests"]["test"]["outcomes"]["accuracy"]["value"]
+    assert (float(dcgan["label_fidelity_real"]), dcgan["pseudo_labelled"]) == (real, "yes")
+    assert rows["FastGAN"]["pseudo_labelled"] == "no"
     assert (dcgan["copy_alarm"], dcgan["copy_limit"]) == ("none found", "Of 100 sets …")
 
 
@@ -105,7 +108,7 @@ def test_a_task_that_leaks_is_told_in_the_note(made, tmp_path):
     write_json(tmp_path / "verdicts.json", verdicts | {"leaking": True})
     again = {name: tmp_path / path.name for name, path in outputs.items()}
     nothing = {"fidelity": [], "copies": [], "histories": [], "scores": [outputs["effects"].parent / "scores.csv"]}
-    metrics(MetricsSettings("tb", TITLES, TITLES, ()), verdicts=[tmp_path / "verdicts.json"], **nothing, **again)
+    metrics(MetricsSettings("tb", TITLES, TITLES, (), ()), verdicts=[tmp_path / "verdicts.json"], **nothing, **again)
     rows = read_csv(again["effects"])
     assert rows
     assert all(row["note"].startswith(f"{LEAKING}; ") and row["leaking"] == "yes" for row in rows)
@@ -127,7 +130,7 @@ def test_fidelity_of_fewer_images_than_the_floor_or_of_one_class_is_not_taken_fo
     ):
         write_json(path, read_json(path) | change)
         given = {"fidelity": [path], "verdicts": [tmp_path / "verdicts.json"]}
-        metrics(MetricsSettings("tb", TITLES, TITLES, ()), **given, **nothing, **again)
+        metrics(MetricsSettings("tb", TITLES, TITLES, (), ()), **given, **nothing, **again)
         row = read_csv(again["effects"])[0]
         assert (row["fid"], row["fid_only_of"]) == (fid, only_of)
         assert note in row["note"]

@@ -23,6 +23,7 @@ def effect(experiment, generator, value, **more):
         "outcome": "AUROC",
     }
     row |= {"effect": value, "effect_low": value - 0.1, "effect_high": value + 0.1, "equivalent": "no"}
+    row |= {"label_fidelity_real": 0.9, "pseudo_labelled": "no", "trained_as": generator}
     return row | {"synthetic_share": 0.5, "fid_extractor": "Inception", "verdict": "no evidence of a difference"} | more
 
 
@@ -39,7 +40,16 @@ def results(folder, name, headline, rows):
 def made(tmp_path):
     folder, logs = tmp_path / "results", tmp_path / "logs"
     first = [
-        effect("tb", "DCGAN", 0.02, fid=30.5, copy_alarm="none found", copy_share=0.01, copy_limit="Of 100 sets …"),
+        effect(
+            "tb",
+            "DCGAN",
+            0.02,
+            fid=30.5,
+            copy_alarm="none found",
+            copy_share=0.01,
+            copy_limit="Of 100 sets …",
+            label_fidelity=0.7,
+        ),
         effect("tb", "FastGAN", -0.12, fid=9.0, copy_alarm="copies", copy_share=0.5, verdict="harms", leaking="yes"),
         effect("tb", "CycleGAN", 0.1, fid="", verdict=""),
     ]
@@ -78,6 +88,7 @@ def test_every_experiment_and_every_row_is_there(made):
     assert "1,234,567" in html
     assert "1.5" in html, "90 seconds are 1.5 minutes"
     assert "no word" in html
+    assert "real: 90.0 %" in html
     assert "HD95 (lower is better)" in html
     assert "memory the most" in html, "of one process, not of all trainings together"
     assert "AUROC (" not in html

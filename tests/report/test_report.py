@@ -195,6 +195,28 @@ def test_the_sweep_shows_the_main_set_without_real_images_and_says_so(inputs, tm
     assert circle not in words_of(without, tmp_path, "task.classification")
 
 
+def test_label_fidelity_is_held_against_that_of_real_images(inputs, tmp_path):
+    """Below 0.8 of it, whatever it is; and labels that a classifier gave were not asked for."""
+
+    def measured(of_real, **seen):
+        def change(content):
+            tests = content["arms"]["real"]["tests"]
+            for name, value in {"test": of_real, **seen}.items():
+                found = tests[name]["outcomes"] | {"accuracy": Estimate(value, n=90).to_json()}
+                tests[name] = tests[name] | {"outcomes": found}
+
+        return change
+
+    seen = {"dcgan": 0.5, **dict.fromkeys(list(GENERATORS)[1:], 0.6)}
+    given = changed(inputs, tmp_path, "verdicts", measured(0.7, **seen))
+    said = words_of(given, tmp_path, "answer.classification")
+    assert "is 70.0 % on the real test images. Of generated ones: DCGAN: 50.0 %" in said
+    assert "Below 0.8 of what real images reach: DCGAN. Such images do not show what they claim" in said
+    said = words_of(given | {"pseudo_labelled": ["dcgan"]}, tmp_path, "answer.classification")
+    assert "DCGAN was never asked for a class: a classifier gave its labels" in said
+    assert "None is below 0.8 of what real images reach." in said
+
+
 def only(*names):
     def keep(content):
         content["arms"] = {name: content["arms"][name] for name in names}

@@ -31,6 +31,7 @@ for experiment in EXPERIMENTS:
     declare("section-provenance", f"{folder}/section.provenance.json", {})
     for name, task in tasks.items():
         warned = {"phantom": provider == "phantom" and name == first_task(experiment)}
+        warned["pseudo_labelled"] = pseudo_labelled(experiment)
         declare("section-answer", f"{folder}/section.answer.{name}.json", {**arms, **count, **warned})
         declare("section-task", f"{folder}/section.task.{name}.json", {**arms, **count})
         if task["kind"] == "segmentation":

@@ -26,6 +26,7 @@ from synthmed.core.provenance import SUFFIX, settle
 from synthmed.data import sources
 from synthmed.data.imageset import COMPANIONS, ZIP_TIME, ImageSet, write_image_set
 from synthmed.evaluation.copy_findings import COPIES
+from synthmed.metrics.effects import FOLLOWS
 from synthmed.report.results import read_result
 from synthmed.report.words import environment
 
@@ -251,6 +252,7 @@ def datasheet(found: Found, real: Mapping[str, str], made: Mapping[str, Any]) ->
             audit=found.audit,
             mask_audit=found.mask_audit,
             effects=found.effects,
+            follows=FOLLOWS,
             fidelity=found.fidelity,
         )
     )

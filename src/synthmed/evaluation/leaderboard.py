@@ -35,6 +35,7 @@ class MetricsSettings:
     experiment: Annotated[str, Meta(description="Its name.")]
     generators: Annotated[dict[str, str], Meta(description="Name → title, in the order they are shown.")]
     trained_as: Annotated[dict[str, str], Meta(description="Name → title of what was trained for its images.")]
+    pseudo_labelled: Annotated[tuple[str, ...], Meta(description="Generators whose labels a classifier gave.")]
     trainings: Annotated[tuple[str, ...], Meta(description="A name for each file of `histories`, in the same order.")]
 
 
@@ -132,8 +133,8 @@ def _effects(
         fid = _beside_floor(judged, "fid") if judged else Estimate.missing("FID was not computed")
         only_of = _only_of(judged) if judged else ""
         copied = copy_share(audits[name]) if name in audits else Estimate.missing("copies were not looked for")
-        seen = task["arms"][REAL]["tests"].get(name, {}).get("outcomes", {})
-        claimed = seen.get("accuracy", seen.get("iou"))
+        seen, of_real = (task["arms"][REAL]["tests"].get(test, {}).get("outcomes", {}) for test in (name, TEST))
+        measure = "accuracy" if "accuracy" in seen else "iou"
         yield {
             "experiment": settings.experiment,
             "task": task["task"],
@@ -162,7 +163,9 @@ def _effects(
             "copy_alarm": audits[name]["alarm"]["word"] if name in audits else None,
             "copy_share": copied.value,
             "copy_limit": audits[name]["detection_limit"] if name in audits else None,
-            "label_fidelity": claimed["value"] if claimed else None,
+            "label_fidelity": seen[measure]["value"] if measure in seen else None,
+            "label_fidelity_real": of_real[measure]["value"] if measure in seen else None,
+            "pseudo_labelled": "yes" if name in settings.pseudo_labelled else "no",
             "note": "; ".join(
                 filter(
                     None,

@@ -13,7 +13,7 @@ EFFECT_COLUMNS = (
     "experiment", "task", "task_title", "leaking", "generator", "trained_as", "arm", "outcome", "higher_is_better",
     "effect", "effect_low", "effect_high", "p_holm", "verdict", "equivalent", "synthetic_share", "fid",
     "fid_extractor", "fid_only_of", "fid_floor", "kid", "precision", "recall", "density", "coverage", "copy_alarm",
-    "copy_share", "copy_limit", "label_fidelity", "note",
+    "copy_share", "copy_limit", "label_fidelity", "label_fidelity_real", "pseudo_labelled", "note",
 )  # fmt: skip
 """Columns of effects.csv and of the leaderboard. leaking: whether the test has other images of the training patients;
 trained_as: the generator that was trained, whose images may be drawn several times; effect: of the outcome that decides
@@ -21,12 +21,17 @@ the task, good above 0 where higher_is_better is yes, else below; fid, kid, …:
 generated images as fid_floor has held-out real ones, and none of fewer; fid_only_of: the classes that they are of,
 where these are not all; copy_alarm, copy_limit: the word of the audit, and what it would have found; label_fidelity:
 how often the models of the real arm see the class that an image claims to show (of masks: the agreement with what they
-draw)."""
+draw), label_fidelity_real: the same of real test images; pseudo_labelled: whether that class is what a classifier saw,
+and was never asked for."""
 PREDICTORS = {name: METRICS[name].header for name in ("fid", "kid", "precision", "recall", "density", "coverage")} | {
     "label_fidelity": "label fidelity"
 }
 """Measures of a set that may tell beforehand what it does for the task → their names for people."""
 PREDICTOR_COLUMNS = ("measure", "tau", "tau_low", "tau_high", "p", "p_holm", "pairs", "generators", "note")
+
+
+FOLLOWS = 0.8
+"""Images whose label fidelity is below this part of what real test images reach do not show what they claim."""
 
 
 def gain(row: Mapping[str, str]) -> float:

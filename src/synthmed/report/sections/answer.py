@@ -11,6 +11,8 @@ from msgspec import Meta
 from synthmed.core.files import read_json
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
+from synthmed.metrics.effects import FOLLOWS
+from synthmed.metrics.estimate import Estimate
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import (
     KINDS,
@@ -21,6 +23,7 @@ from synthmed.report.results import (
     label_fidelity,
     read_result,
     read_task,
+    real_fidelity,
     shown_tests,
 )
 from synthmed.report.section import write_section
@@ -42,6 +45,7 @@ class AnswerSettings:
     tasks: Annotated[Count, Meta(description="How many tasks the experiment has.")]
     phantom: Annotated[bool, Meta(description="Whether its images are drawn by a program.")]
     generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+    pseudo_labelled: Annotated[tuple[str, ...], Meta(description="Those whose labels a classifier gave.")]
 
 
 def arms(found: Found) -> list[dict]:
@@ -219,13 +223,24 @@ def section(
     task = read_task(verdicts, settings.generators)
     shown = [arm for arm in task["arms"].values() if arm["kind"] in MAIN_ARMS]
     words = [arm["versus_reference"]["verdict"] for arm in shown if arm["versus_reference"]]
+    fidelity = label_fidelity(task, settings.generators)
+    of_real = real_fidelity(task) if fidelity else Estimate.missing("no generated images are tested on")
     found = {
         "task": task,
         "tasks": settings.tasks,
         "phantom": settings.phantom,
         "generators": settings.generators,
         "model": read_json(summary)["backbone"],
-        "fidelity": label_fidelity(task, settings.generators),
+        "fidelity": fidelity,
+        "of_real": of_real,
+        "follows": FOLLOWS,
+        "unlike": [
+            settings.generators[name].title
+            for name, labels in fidelity.items()
+            if name not in settings.pseudo_labelled and None not in (labels["all"].value, of_real.value)
+            if labels["all"].value < FOLLOWS * of_real.value
+        ],
+        "pseudo_labelled": settings.pseudo_labelled,
         "audits": check_generators([read_result(path) for path in copies], settings.generators),
         "limited": [arm["title"] for arm in shown if arm["budget_limited"]],
         "wordless": None in words,
