@@ -37,7 +37,7 @@ def made(tmp_path_factory):
         "dcgan": {"share": 0.2, "n_train": 125},
         "fastgan": {"share": 0.33},
         "dcgan_x2": own,
-        "only_dcgan": own | {"kind": "synthetic_only", "share": 1.0},
+        "only_dcgan": own | {"kind": "synthetic_only", "share": 1.0, "title": "dcgan only"},
     }
     verdicts = run(folder, scores, described(scores, **arms))
     steps = [{"step": step, "generator": 1.0, "diversity": 0.5 if step % 100 == 0 else ""} for step in range(1, 401)]
@@ -87,7 +87,7 @@ def test_effects_have_a_row_for_each_generator_arm(made):
     verdicts, outputs = made
     rows = {row["arm"]: row for row in read_csv(outputs["effects"])}
     assert {row["trained_as"] for row in rows.values()} == {"DCGAN", "FastGAN"}
-    assert set(rows) == {"DCGAN", "FastGAN", "only_DCGAN"}
+    assert set(rows) == {"DCGAN", "FastGAN", "DCGAN only"}
     dcgan = rows["DCGAN"]
     versus = verdicts["arms"]["dcgan"]["versus_reference"]
     assert float(dcgan["effect"]) == versus["outcomes"]["auroc"]["difference"]["value"]

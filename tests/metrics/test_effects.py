@@ -2,7 +2,7 @@
 
 import pytest
 
-from synthmed.metrics.effects import EFFECT_COLUMNS, predictor_rows
+from synthmed.metrics.effects import EFFECT_COLUMNS, in_words, predictor_rows
 
 
 def row(experiment, generator, effect, share=0.5, task="t", **measures):
@@ -12,6 +12,15 @@ def row(experiment, generator, effect, share=0.5, task="t", **measures):
         name: str(value) for name, value in measures.items()
     }
     return dict.fromkeys(EFFECT_COLUMNS, "") | values
+
+
+def test_the_name_of_a_set_is_no_part_of_another_word():
+    for arm, said in (
+        ("Real + a", "Real + A GAN"),
+        ("Real + a, 3 a, labels shuffled", "Real + A GAN, 3 a, labels shuffled"),
+        ("a only, 0.5 × real", "A GAN only, 0.5 × real"),
+    ):
+        assert in_words(arm, "a", "A GAN") == said
 
 
 def test_a_measure_that_orders_generators_as_their_effects_do():

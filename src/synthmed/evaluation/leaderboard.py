@@ -17,7 +17,7 @@ from synthmed.core.step import Output, step
 from synthmed.evaluation.fidelity import MEAN
 from synthmed.evaluation.scores import read_scores
 from synthmed.metrics.classification import sensitivity_at
-from synthmed.metrics.effects import EFFECT_COLUMNS, PREDICTOR_COLUMNS, gain, predictor_rows
+from synthmed.metrics.effects import EFFECT_COLUMNS, PREDICTOR_COLUMNS, gain, in_words, predictor_rows
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.quality import METRICS
 
@@ -142,7 +142,7 @@ def _effects(
             "leaking": "yes" if task["leaking"] else "no",
             "generator": settings.generators[name],
             "trained_as": settings.trained_as[name],
-            "arm": arm["title"].replace(name, settings.generators[name]),
+            "arm": in_words(arm["title"], name, settings.generators[name]),
             "outcome": decides["title"],
             "higher_is_better": "yes" if decides["higher_is_better"] else "no",
             "effect": effect.value,

@@ -34,6 +34,14 @@ FOLLOWS = 0.8
 """Images whose label fidelity is below this part of what real test images reach do not show what they claim."""
 
 
+def in_words(arm: str, name: str, title: str) -> str:
+    """The title of an arm, with the title of its set in place of its name. That stands first, or behind `Real +`
+    (evaluation.arms); anywhere else it may be a part of another word."""
+    plus = "Real + " if arm.startswith("Real + ") else ""
+    rest = arm.removeprefix(plus)
+    return plus + title + rest.removeprefix(name) if rest.startswith(name) else arm
+
+
 def gain(row: Mapping[str, str]) -> float:
     """The effect in a row of the leaderboard, as read, above 0 where it is good."""
     return float(row["effect"]) * (-1 if row["higher_is_better"] == "no" else 1)

@@ -10,6 +10,7 @@ from msgspec import Meta
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.core.known import EXTERNAL
+from synthmed.metrics.effects import in_words
 from synthmed.metrics.estimate import Estimate
 
 _ESTIMATE = {field.name for field in fields(Estimate)}
@@ -71,7 +72,7 @@ def read_task(path: Path, generators: Mapping[str, GeneratorEntry]) -> dict:
             arm["origin"] = generators.get(entry.of, entry)
             arm["once"] = None if arm["origin"].model == EXTERNAL else arm["trainings"] == 1
             arm["subject"] = f"this training of {entry.title}" if arm["once"] else entry.title
-            arm["title"] = arm["title"].replace(arm["set"], entry.title)
+            arm["title"] = in_words(arm["title"], arm["set"], entry.title)
     order = list(generators)
 
     def place(arm: Mapping) -> tuple:
