@@ -2,7 +2,8 @@
 
 import pytest
 
-from synthmed.metrics.effects import EFFECT_COLUMNS, in_words, predictor_rows
+from synthmed.metrics.effects import EFFECT_COLUMNS, in_words
+from synthmed.metrics.predictors import predictor_rows
 
 
 def row(experiment, generator, effect, share=0.5, task="t", **measures):

@@ -217,6 +217,14 @@ def test_label_fidelity_is_held_against_that_of_real_images(inputs, tmp_path):
     assert "None is below 0.8 of what real images reach." in said
 
 
+def test_arms_of_every_kind_have_their_place(inputs, tmp_path):
+    def designed(content):
+        content["arms"]["classic"]["kind"] = "design"
+
+    given = changed(inputs, tmp_path, "verdicts", designed)
+    assert "Real + classic augmentation" in words_of(given, tmp_path, "answer.classification")
+
+
 def only(*names):
     def keep(content):
         content["arms"] = {name: content["arms"][name] for name in names}

@@ -17,8 +17,9 @@ from synthmed.core.step import Output, step
 from synthmed.evaluation.fidelity import MEAN
 from synthmed.evaluation.scores import read_scores
 from synthmed.metrics.classification import sensitivity_at
-from synthmed.metrics.effects import EFFECT_COLUMNS, PREDICTOR_COLUMNS, gain, in_words, predictor_rows
+from synthmed.metrics.effects import EFFECT_COLUMNS, added_share, gain, in_words, swept
 from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.predictors import PREDICTOR_COLUMNS, predictor_rows
 from synthmed.metrics.quality import METRICS
 
 LEAKING = "tested on other images of the training patients, which flatters"
@@ -187,24 +188,18 @@ def _quoted(quality: Sequence[Mapping]) -> Mapping | None:
 
 def sweep_rows(task: Mapping) -> list[dict]:
     """Rows of the sweep: for every set that has sweep arms, all its arms by the share of added images; real is 0."""
-    arms, decides = task["arms"], task["outcome"]
-    rows = []
-    for generator in dict.fromkeys(entry["set"] for entry in arms.values() if entry["kind"] == "sweep"):
-        members = [REAL] + [
-            arm for arm, entry in arms.items() if entry["set"] == generator and entry["kind"] != "label_shuffled"
-        ]
-        for arm in sorted(members, key=lambda arm: (arms[arm]["kind"] == "synthetic_only", arms[arm]["n_train"])):
-            entry = arms[arm]
-            alone = entry["kind"] == "synthetic_only"
-            found = Estimate.from_json(entry["tests"][TEST]["outcomes"][decides])
+    arms, decides, rows = task["arms"], task["outcome"], []
+    for generator, members in swept(task).items():
+        for arm in members:
+            found = Estimate.from_json(arms[arm]["tests"][TEST]["outcomes"][decides])
             rows.append(
                 {
                     "task": task["task"],
                     "generator": generator,
                     "arm": arm,
-                    "kind": entry["kind"],
-                    "share": 1.0 if alone else 1 - arms[REAL]["n_train"] / entry["n_train"],
-                    "n_train": entry["n_train"],
+                    "kind": arms[arm]["kind"],
+                    "share": added_share(task, arms[arm]),
+                    "n_train": arms[arm]["n_train"],
                     "outcome": decides,
                     **{name: getattr(found, name) for name in ("value", "low", "high")},
                 }

@@ -14,7 +14,8 @@ from markupsafe import Markup
 from msgspec import Meta
 
 from synthmed.core.files import read_csv, read_json, write_text
-from synthmed.metrics.effects import EFFECT_COLUMNS, predictor_rows
+from synthmed.metrics.effects import EFFECT_COLUMNS
+from synthmed.metrics.predictors import predictor_rows
 from synthmed.report.exhibits import Column
 from synthmed.report.words import environment, minus, percent, short, signed
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
-from synthmed.core.known import EXTERNAL
+from synthmed.core.known import EXTERNAL, KINDS
 from synthmed.metrics.effects import in_words
 from synthmed.metrics.estimate import Estimate
 
@@ -48,13 +48,6 @@ def _measured(node: object) -> object:
             return Estimate.from_json(node)
         return {key: _measured(value) for key, value in node.items()}
     return [_measured(value) for value in node] if isinstance(node, list) else node
-
-
-KINDS = (
-    *("real", "class_weights", "classic", "duplicates", "oracle", "generator", "label_shuffled", "sweep"),
-    *("synthetic_only", "fewer"),
-)
-"""Kinds of arms, in the order of tables and figures (see evaluation.arms)."""
 
 
 def read_task(path: Path, generators: Mapping[str, GeneratorEntry]) -> dict:

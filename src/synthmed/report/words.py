@@ -6,6 +6,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from synthmed.core.known import HARMS, HELPS, NO_EVIDENCE
 from synthmed.metrics.estimate import Estimate
 
 
@@ -100,6 +101,7 @@ def environment(*, html: bool) -> jinja2.Environment:
     filters = (title_of, joined, counted, percent, short, signed, decimals, tenths, p_value, confidence, interval)
     made.filters |= {filter.__name__: filter for filter in filters}
     made.globals |= {filter.__name__: filter for filter in filters}
+    made.globals |= {"HELPS": HELPS, "NO_EVIDENCE": NO_EVIDENCE, "HARMS": HARMS}
     return made
 
 

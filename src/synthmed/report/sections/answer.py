@@ -9,13 +9,13 @@ from markupsafe import Markup
 from msgspec import Meta
 
 from synthmed.core.files import read_json
+from synthmed.core.known import HARMS, HELPS, KINDS, NO_EVIDENCE
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.metrics.effects import FOLLOWS
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import (
-    KINDS,
     GeneratorEntry,
     check_generators,
     confusion,
@@ -35,7 +35,7 @@ MASKS = ("dice", "false_positive_pixels", "false_negative_pixels")
 """Of masks, what stands beside the outcome that decides."""
 
 JUDGED = {"made": "generator", "alone": "synthetic_only"}
-WORDS = {"helps": "helps", "harms": "harms", "unclear": "no evidence of a difference", "open": None}
+WORDS = {"helps": HELPS, "harms": HARMS, "unclear": NO_EVIDENCE, "open": None}
 
 
 @dataclass(frozen=True)
