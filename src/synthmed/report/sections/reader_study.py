@@ -112,7 +112,7 @@ def _drawn(name: str) -> Callable:
     return draw
 
 
-_LEVEL = "{{ '%g' % (100 * study.level) }} %"
+_LEVEL = "{{ study.level | confidence }}"
 
 SECTION = Section(
     link="Can people tell?",
