@@ -27,6 +27,8 @@ EFFECT = dict.fromkeys(EFFECT_COLUMNS, "") | {
     "task": "by_patch", "note": LEAKING, "generator": "DCGAN", "arm": "Real + DCGAN", "outcome": "AUROC",
     "effect": "-0.02", "effect_low": "-0.04", "effect_high": "0.01", "verdict": "no evidence of a difference",
     "label_fidelity": "0.61",
+    "label_fidelity_real": "0.9",
+    "pseudo_labelled": "no",
 }  # fmt: skip
 
 

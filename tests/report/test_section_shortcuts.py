@@ -10,7 +10,7 @@ from synthmed.data.imageset import write_image_set
 from synthmed.report.sections.shortcuts import SECTION, ShortcutsSettings, _switch_rows, group_words, section
 
 ARMS = {"real": "Real only", "only_gan": "gan only"}
-GENERATORS = {"gan": {"model": "stylegan2", "title": "cGAN", "receptive_field": None}}
+GENERATORS = {"gan": {"model": "stylegan2", "title": "cGAN", "receptive_field": None, "of": "gan"}}
 
 
 def estimate(value, low=None, high=None, reason=None):

@@ -11,7 +11,7 @@ from synthmed.core.settings import parse
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.sections import mask_diversity, states
 
-ENTRY = {"model": "pix2pix", "receptive_field": None}
+ENTRY = {"model": "pix2pix", "receptive_field": None, "of": "pix2pix"}
 
 
 def near(value, n=64):

@@ -8,20 +8,25 @@ REFERENCES = f"{workflow.basedir}/src/synthmed/report/references"
 CAPTIONS = ".snakemake/captions"
 
 
-def named_in_report(generator):
-    """How a generator is named in tables and figures."""
+def named_in_report(name, generator):
+    """How a generator is named in tables and figures, and what was trained for its images."""
     return {
         "model": generator["model"],
         "title": generator["title"],
         "receptive_field": generator.get("receptive_field"),
+        "of": generator.get("trained_as", name),
     }
 
 
 def sets_in_report(experiment):
     """All that arms can be made of, and how it is named."""
     entry = config["experiments"][experiment]
-    derived = {name: {"model": one["kind"], "title": one["title"]} for name, one in derived_sets(experiment).items()}
-    return {name: named_in_report(one) for name, one in {**entry["generators"], **derived}.items()}
+    named = {name: named_in_report(name, one) for name, one in entry["generators"].items()}
+    for name, one in derived_sets(experiment).items():
+        changed = one["generator"] if one["kind"] == "filtered" else entry["latent_editing"]["generator"]
+        made = {"model": one["kind"], "title": one["title"], "trained_as": named[changed]["of"]}
+        named[name] = named_in_report(name, made)
+    return named
 
 
 def exhibits(key):

@@ -22,11 +22,12 @@ from synthmed import __version__
 from synthmed.commands.contact_sheet import contact_sheet
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, dump_json, hash_file, read_csv, read_json
+from synthmed.core.known import MEAN
 from synthmed.core.provenance import SUFFIX, settle
 from synthmed.data import sources
 from synthmed.data.imageset import COMPANIONS, ZIP_TIME, ImageSet, write_image_set
 from synthmed.evaluation.copy_findings import COPIES
-from synthmed.evaluation.fidelity import MEAN
+from synthmed.metrics.effects import FOLLOWS
 from synthmed.report.results import read_result
 from synthmed.report.words import environment
 
@@ -252,6 +253,7 @@ def datasheet(found: Found, real: Mapping[str, str], made: Mapping[str, Any]) ->
             audit=found.audit,
             mask_audit=found.mask_audit,
             effects=found.effects,
+            follows=FOLLOWS,
             fidelity=found.fidelity,
             mean=MEAN,
         )

@@ -12,10 +12,9 @@ import numpy as np
 from scipy import special
 
 from synthmed.core.errors import InputError
+from synthmed.core.known import HARMS, HELPS, NO_EVIDENCE
 from synthmed.metrics.classification import clopper_pearson
 from synthmed.metrics.statistics import SeedTest, equivalence_p, holm
-
-HELPS, NO_EVIDENCE, HARMS = "helps", "no evidence of a difference", "harms"
 
 FEWEST_SEEDS = 5
 """Below it there are no words: with 2 seeds up to 19 % of the families without effect show a false *helps*, with 3 up

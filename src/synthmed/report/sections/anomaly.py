@@ -220,7 +220,7 @@ def _draw_roc(path: Path, found: Found) -> None:
     draw_roc(path, *roc_curves(found))
 
 
-_LEVEL = "{{ '%g' % (100 * result.settings.level) }} %"
+_LEVEL = "{{ result.settings.level | confidence }}"
 _CASES = (
     " cases: query, nearest image of the generator, difference (red: query brighter), its positive part, that "
     "post-processed with its maximum (+), and the classifier's Grad-CAM for the finding it gives most; annotated "

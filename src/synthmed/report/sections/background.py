@@ -76,7 +76,7 @@ SECTION = Section(
         Table(
             "regions",
             "AUROC of classifiers that were trained and tested on a part of the image, mean over {{ found.seeds }} "
-            "seeds with {{ '%g' % (100 - 100 * found.alpha) }} % interval, against that of whole images. p is not "
+            "seeds with {{ (1 - found.alpha) | confidence }} interval, against that of whole images. p is not "
             "adjusted. As good as: equivalent within ±{{ '%g' % found.margin }}, better, or no image ranked wrongly.",
             _rows,
             (

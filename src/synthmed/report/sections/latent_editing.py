@@ -111,7 +111,7 @@ def _drawn(name: str):
     return draw
 
 
-_LEVEL = "{{ '%g' % (100 * editing.level) }} %"
+_LEVEL = "{{ editing.level | confidence }}"
 
 SECTION = Section(
     link="Can {{ editing.remove }} be edited out of an image?",

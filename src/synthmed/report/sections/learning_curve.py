@@ -83,7 +83,7 @@ SECTION = Section(
         Figure(
             "curve",
             "{{ outcome }} on the same {{ test }} test images by the number of real training images, means over "
-            "{{ seeds }} trainings, with {{ '%g' % (100 - 100 * alpha) }} % intervals.",
+            "{{ seeds }} trainings, with {{ (1 - alpha) | confidence }} intervals.",
             _draw,
         ),
         Table(

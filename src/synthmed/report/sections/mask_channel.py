@@ -179,7 +179,7 @@ SECTION = Section(
         Table(
             "diagnosis",
             "{{ task.outcomes[task.outcome].title }} of {{ task.classes | length }} classes on the test images, means "
-            "over {{ task.seeds }} trainings, with {{ '%g' % (100 - 100 * task.alpha) }} % intervals over trainings "
+            "over {{ task.seeds }} trainings, with {{ (1 - task.alpha) | confidence }} intervals over trainings "
             "and lesions.",
             _rows,
             _columns,

@@ -173,8 +173,8 @@ SECTION = Section(
         ),
         Table(
             "jaccard",
-            "Means over the patients of the test part and {{ seeds }} trainings, with {{ '%g' % (100 - 100 * alpha) }} "
-            "% intervals; thresholded: an IoU below 0.65 counts as 0. The difference is that from the network of the "
+            "Means over the patients of the test part and {{ seeds }} trainings, with {{ (1 - alpha) | confidence }} "
+            "intervals; thresholded: an IoU below 0.65 counts as 0. The difference is that from the network of the "
             "same size alone, tested over images and trainings at once. Only at the size of the masks, {{ masks_at }}, "
             "can sizes be compared.",
             _jaccard_rows,

@@ -114,7 +114,7 @@ def _drawn(name: str) -> Callable:
 
 RANDOM = "readers and images as random"
 ONE = "images as random; with one reader his own chance is not in it, and it holds for him alone"
-_LEVEL = "{{ '%g' % (100 * study.level) }} %"
+_LEVEL = "{{ study.level | confidence }}"
 
 SECTION = Section(
     link="Can people tell?",
