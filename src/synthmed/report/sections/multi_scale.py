@@ -92,7 +92,7 @@ def _beyond_rows(found: Found) -> list[dict]:
 def _beyond_columns(found: Found) -> list[Column]:
     task = next(iter(found["tasks"].values()))
     return [
-        Column("size", group=True),
+        Column("size", once="Size {}.", group=True),
         Column("segmenter"),
         Column("placebo", "beyond"),
         Column("difference", f"difference of {task['outcomes'][task['outcome']]['title']}", signed, interval=True),
