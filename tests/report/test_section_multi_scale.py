@@ -99,7 +99,7 @@ def test_every_size_has_its_arms_with_the_documents_numbers_beside_them(given):
     assert joined["reference_own_iou"] == "0.7818"
     assert "no evidence of a difference" in page["html"]
     assert "61st of 112" in page["html"]
-    assert page["html"].count("Size 16×24") == 2, "rows are grouped by size in both tables"
+    assert page["html"].count("Size 16×24") == 3, "rows are grouped by size in every table"
     assert "0.700 (99 % interval 0.600 to 0.800) alone" in page["html"]
     assert "95 %" not in page["html"]
 
