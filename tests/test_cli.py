@@ -258,11 +258,11 @@ def test_settle_leaves_alone_what_is_not_named(tmp_path, images, monkeypatch, ca
     command, outputs = split_command(tmp_path / "settings", images, SPLIT)
     assert run(*command) == 0
     (tmp_path / "settings" / "split.json").write_text(json.dumps({**SPLIT, "seed": 2}))
-    (tmp_path / "named.json").write_text("[]")
+    (tmp_path / "named.json").write_text('{"settings": {}, "inputs": {}}')
     assert run("settle", "settings", "--named", "named.json") == 0
     assert "4 artefacts are of nothing that is named now; they were left alone" in capsys.readouterr().out
     assert all(path.exists() for path in outputs.values())
-    (tmp_path / "named.json").write_text('["settings/split.json"]')
+    (tmp_path / "named.json").write_text('{"settings": {"settings/split.json": "split"}, "inputs": {}}')
     assert run("settle", "settings", "--named", "named.json") == 0
     assert not any(path.exists() for path in outputs.values())
 

@@ -104,7 +104,8 @@ def _parser() -> argparse.ArgumentParser:
         "--named",
         type=Path,
         metavar="FILE",
-        help="JSON list of the settings files in use; what others made is left alone",
+        help="JSON with `settings`, the settings files in use and their verbs (what others made is left alone), and "
+        "`inputs`, what artefacts would be made from now where they were made from other files",
     )
     settle.add_argument("--check", action="store_true", help="remove nothing; exit 1 if anything is stale")
     return parser
@@ -217,8 +218,8 @@ def _settle(arguments: argparse.Namespace) -> int:
     missing = [folder for folder in arguments.folders if not folder.is_dir()]
     if arguments.check and missing:
         raise InputError(f"{missing[0]}: no such folder, so nothing was checked")
-    named = read_json(arguments.named) if arguments.named else None
-    settled = settle(arguments.folders, remove=not arguments.check, named=named)
+    named = read_json(arguments.named) if arguments.named else {"settings": None, "inputs": None}
+    settled = settle(arguments.folders, remove=not arguments.check, named=named["settings"], chosen=named["inputs"])
     if settled.unnamed:
         print(f"{len(settled.unnamed)} artefacts are of nothing that is named now; they were left alone")
     if arguments.check:

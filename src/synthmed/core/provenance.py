@@ -80,8 +80,9 @@ def code_hashes(*modules: str) -> dict[str, str]:
 
 
 # ---------------------------------------------------------------------------------------------------- recording
-def _name(path: str | Path, root: Path) -> str:
-    """Paths are recorded relative to the project's root when they lie inside it, so that a clone elsewhere agrees."""
+def name_in(path: str | Path, root: Path) -> str:
+    """What a record calls a file: by its path from the project's root when it lies inside it, so that a clone elsewhere
+    agrees."""
     path = Path(os.path.abspath(path))
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
@@ -112,7 +113,7 @@ def made_from(inputs: Iterable[str | Path], code: Iterable[str | Path], root: st
     """
     root = Path(root or Path.cwd()).resolve()
     return MadeFrom(
-        {_name(path, root): hash_file(path) for path in inputs},
+        {name_in(path, root): hash_file(path) for path in inputs},
         {f"synthmed/{Path(path).relative_to(PACKAGE).as_posix()}": hash_file(path) for path in code},
     )
 
@@ -162,7 +163,8 @@ class Settled:
     stale: dict[str, str] = field(default_factory=dict)
 
 
-def _is_settings(name: str) -> bool:
+def is_settings(name: str) -> bool:
+    """Whether a record's name of a file is that of a settings file."""
     return "/settings/" in f"/{name}"
 
 
@@ -180,11 +182,22 @@ def _records(folder: Path) -> list[Path]:
     return [path for path in found if path.parent.name != "settings"]
 
 
+def records(folders: Sequence[str | Path], root: Path) -> dict[str, dict]:
+    """Every record below `folders` by the name of its artefact. Raises InputError on one that is damaged."""
+    found = {}
+    for path in [path for folder in folders for path in _records(Path(folder))]:
+        found[name_in(str(path).removesuffix(SUFFIX), root)] = made = read_json(path)
+        if not isinstance(made, dict) or not {"sha256", "inputs", "code", "step"} <= set(made):
+            raise InputError(f"{path}: no record of synthmed, or a damaged one; delete it, then run again")
+    return found
+
+
 def settle(
     folders: Sequence[str | Path],
     *,
     remove: bool,
     named: Collection[str] | None = None,
+    chosen: Mapping[str, Collection[str]] | None = None,
     root: str | Path | None = None,
 ) -> Settled:
     """Compare every artefact below `folders` with what it was made from.
@@ -194,23 +207,18 @@ def settle(
     so that Snakemake, which looks at times, rebuilds exactly the stale ones. remove=False changes nothing.
     named: the settings files that are in use now; what was made under another one (of an experiment that is left out
     for a while, of another branch) is not stale: it is left alone. None: all are in use.
+    chosen: names of the files that an artefact would be made from now, where they were others when somebody looked; one
+    made from others is stale.
     """
     root = Path(root or Path.cwd()).resolve()
-    records: dict[str, dict] = {}
-    for folder in folders:
-        # A settings file may be called so, too: that of a section `provenance`, or of what a user named like that.
-        for path in _records(Path(folder)):
-            artefact = Path(str(path)[: -len(SUFFIX)])
-            records[_name(artefact, root)] = made = read_json(path)
-            if not isinstance(made, dict) or not {"sha256", "inputs", "code"} <= set(made):
-                raise InputError(f"{path}: no record of synthmed, or a damaged one; delete it, then run again")
+    made_of = records(folders, root)
     settled = Settled()
     if named is not None:
         in_use = set(named)
         settled.unnamed = [
-            name for name, made in records.items() if not set(filter(_is_settings, made["inputs"])) <= in_use
+            name for name, made in made_of.items() if not set(filter(is_settings, made["inputs"])) <= in_use
         ]
-        records = {name: made for name, made in records.items() if name not in settled.unnamed}
+        made_of = {name: made for name, made in made_of.items() if name not in settled.unnamed}
     hashes: dict[str, str | None] = {}
 
     def current_hash(path: Path) -> str | None:
@@ -233,23 +241,25 @@ def settle(
         return reason
 
     def _reason(name: str) -> str | None:
-        made = records[name]
+        made = made_of[name]
+        if others := set((chosen or {}).get(name, made["inputs"])) ^ set(made["inputs"]):
+            return f"the settings choose other inputs for it now ({', '.join(sorted(others))})"
         for source, digest in made["code"].items():
             if current_hash(PACKAGE.parent / source) != digest:
                 return f"its code {source} changed"
         for source, digest in made["inputs"].items():
-            if source in records and judge(source) is not None:
+            if source in made_of and judge(source) is not None:
                 return f"its input {source} is stale"
             # A missing intermediate is no sign of a change (it may be temporary); a missing settings file is.
             found = current_hash(root / source)
-            if found != digest and (found is not None or _is_settings(source)):
+            if found != digest and (found is not None or is_settings(source)):
                 return f"its input {source} changed"
         # A missing artefact (an archive deleted to save space) says nothing against what was made from it.
         if current_hash(root / name) not in (None, made["sha256"]):
             return "its bytes are not the recorded ones"
         return None
 
-    for name in sorted(records):
+    for name in sorted(made_of):
         reason = judge(name)
         if reason is None and not (root / name).exists():
             settled.missing.append(name)
@@ -264,22 +274,22 @@ def settle(
             (root / f"{name}{SUFFIX}").unlink(missing_ok=True)
         touched: set[str] = set()
         for name in settled.current:
-            _settle_time(name, records, root, touched)
+            _settle_time(name, made_of, root, touched)
     return settled
 
 
-def _settle_time(name: str, records: Mapping[str, dict], root: Path, touched: set[str]) -> None:
+def _settle_time(name: str, made_of: Mapping[str, dict], root: Path, touched: set[str]) -> None:
     """Make `name` not older than any of its inputs, after doing the same for those."""
     if name in touched:
         return
     touched.add(name)
     newest = 0
-    for source in records[name]["inputs"]:
-        if source in records and (root / source).exists():
-            _settle_time(source, records, root, touched)
+    for source in made_of[name]["inputs"]:
+        if source in made_of and (root / source).exists():
+            _settle_time(source, made_of, root, touched)
         if (root / source).exists():
             newest = max(newest, (root / source).stat().st_mtime_ns)
-    for source in records[name]["code"]:
+    for source in made_of[name]["code"]:
         newest = max(newest, (PACKAGE.parent / source).stat().st_mtime_ns)
     status = (root / name).stat()
     if status.st_mtime_ns < newest:
