@@ -527,8 +527,9 @@ def test_another_archive_is_not_taken_for_the_set(placed, tmp_path):
 
 def test_phantoms_or_cut_files_do_not_pass_for_the_published_set(placed):
     settings = FetchSettings("montgomery_shenzhen", "download", {})
+    placed.rename(placed.parent / "download")
     with pytest.raises(InputError, match=r"expected 54601e95.*delete it to download it again, or use provider: file"):
-        fetch(settings, raw=raw_of(placed))
+        fetch(settings, raw=raw_of(placed.parent / "raw"))
 
 
 def test_a_file_that_is_in_its_place_is_checked_and_used(placed, monkeypatch):
@@ -541,10 +542,12 @@ def test_a_file_that_is_in_its_place_is_checked_and_used(placed, monkeypatch):
         )
     ]
     monkeypatch.setattr(montgomery_shenzhen, "COLLECTIONS", cut)
-    fetch(FetchSettings("montgomery_shenzhen", "download", {}), raw=raw_of(placed))  # opens no connection
+    settings, raw = FetchSettings("montgomery_shenzhen", "download", {}), raw_of(placed.parent / "raw")
+    placed = placed.rename(placed.parent / "download")
+    fetch(settings, raw=raw)  # opens no connection
     make_zip(placed / "ChinaSet_AllFiles.zip", {})
     with pytest.raises(InputError, match=r"no ChinaSet_AllFiles/CXR_png"):
-        fetch(FetchSettings("montgomery_shenzhen", "download", {}), raw=raw_of(placed))
+        fetch(settings, raw=raw)
 
 
 def test_an_archive_that_escapes_is_refused(placed):
