@@ -1,4 +1,6 @@
+import errno
 import io
+import os
 import struct
 import zipfile
 
@@ -93,6 +95,28 @@ def test_one_damaged_member_leaves_the_others_readable(tmp_path):
         with pytest.raises(DamagedMember, match="CRC"):
             archive.read("1")
         assert archive.read("2") == b"B" * 100
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_disk_that_fails_damages_no_member(tmp_path, monkeypatch, number):
+    """The network disk of a cluster for one: the image would be left out for good."""
+
+    def failed(*_):
+        raise OSError(number, os.strerror(number))
+
+    with Archive(make(tmp_path / "a.zip", [("1", b"A")])) as archive:
+        monkeypatch.setattr(zipfile.ZipFile, "read", failed)
+        with pytest.raises(InputError, match=r"a\.zip: the (network )?disk"):
+            archive.read("1")
+
+
+def test_a_member_of_which_lzma_makes_nothing_is_damaged(tmp_path):
+    path = make(tmp_path / "a.zip", [("1", os.urandom(200))], zipfile.ZIP_LZMA)
+    content = bytearray(path.read_bytes())
+    content[40] = 0xFF  # the first of its stream, which is always 0
+    path.write_bytes(content)
+    with Archive(path) as archive, pytest.raises(DamagedMember):
+        archive.read("1")
 
 
 def test_members_can_be_read_by_many_threads(tmp_path):

@@ -83,6 +83,15 @@ def readable(path: str | Path) -> Iterator[None]:
         raise InputError(explained(error, path) or f"{printable(path)}: cannot be read ({error})") from error
 
 
+def refuse_failed_disk(error: Exception, path: str | Path) -> None:
+    """Raises InputError where `error`, met in reading the file, is of the disk, the network or the memory, and says
+    nothing of what the file holds: it must not be left out as damaged. (EINVAL comes of damaged positions.)"""
+    if isinstance(error, MemoryError):
+        raise error
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        raise InputError(explained(error, path)) from error
+
+
 def user_path(text: str) -> Path:
     """A path as a user writes it in a setting: ~ is the home folder. Raises InputError when there is none."""
     try:

@@ -3,6 +3,7 @@
 Nothing is written, so a hostile name cannot overwrite a file; it is refused all the same, as is what would fill memory.
 """
 
+import lzma
 import threading
 import zipfile
 import zlib
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import readable
+from synthmed.core.files import readable, refuse_failed_disk
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,13 @@ class Archive:
         return sorted(self._members)
 
     def read(self, name: str) -> bytes:
-        """Bytes of one member. Raises DamagedMember when they cannot be unpacked or their checksum is wrong."""
+        """Bytes of one member. Raises DamagedMember when they cannot be unpacked or their checksum is wrong, InputError
+        when the disk or the network failed."""
         try:
             with self._lock:
                 return self._zip.read(self._members[name])
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError) as error:
+            refuse_failed_disk(error, self.path)
             raise DamagedMember(f"damaged inside the archive {self.path.name}: {error}") from error
 
     def close(self) -> None:

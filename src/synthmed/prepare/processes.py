@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from synthmed.core.errors import InputError
+from synthmed.core.files import refuse_failed_disk
 from synthmed.data import sources
 from synthmed.prepare.rejected import Rejected
 
@@ -40,6 +41,7 @@ def _work(number: int) -> object:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # of a file that nobody has thought of; its text may quote tags
+        refuse_failed_disk(error, _worker["images"][number].file)
         return Rejected(f"damaged: it cannot be read ({type(error).__name__})")
 
 
