@@ -326,7 +326,7 @@ def test_the_number_of_workers_changes_no_byte(tmp_path, monkeypatch):
 
 def test_a_file_that_kills_its_process_is_rejected_alone(tmp_path, monkeypatch):
     def crash():
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSEGV)
 
     images = good(8)
     images[3] = raw_image(crash, 3, label="abnormal")

@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import signal
 import sys
 import warnings
 from collections import deque
@@ -50,7 +51,8 @@ def in_processes(
 ) -> Iterator[T | Rejected]:
     """What becomes of the source's images `numbers`, in this order; at most 2·workers wait, to bound memory.
 
-    A file that kills its process (decoders are C and C++) is rejected like any other; the run goes on.
+    A file that crashes its process (decoders are C and C++) is rejected like any other; the run goes on. Raises
+    InputError where a process is killed even alone, as a system does that has no memory left.
     """
 
     # Where it is safe, forked: a new Python would first import pydicom and four decoders, for more than half a second.
@@ -86,6 +88,14 @@ def in_processes(
 def _alone(pool: ProcessPoolExecutor, number: int) -> object:
     with pool:
         try:
-            return pool.submit(_work, number).result()
-        except BrokenProcessPool:
+            waiting = pool.submit(_work, number)
+            (process,) = pool._processes.values()
+            return waiting.result()
+        except BrokenProcessPool as error:
+            process.join()
+            if process.exitcode == -signal.SIGKILL:
+                raise InputError(
+                    "a process that read one file was killed, probably for lack of memory; lower prepare.workers, or "
+                    "take a larger machine"
+                ) from error
             return Rejected("its decoder crashed")
