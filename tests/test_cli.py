@@ -252,6 +252,28 @@ def test_settle_removes_what_is_stale(tmp_path, done, capsys):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_workers_are_told_beside_the_settings_and_change_no_record(tmp_path, images):
+    (tmp_path / "prepare.json").write_text(
+        json.dumps(
+            {
+                "source": "image_set",
+                "labels": {"normal": "normal", "abnormal": "abnormal"},
+                "size": [8, 8],
+                "channels": 1,
+            }
+            | {"crop_black_borders": False, "resample": "box", "masks": None, "min_size": 8, "max_rejects": 0.0}
+            | {"prefix": "", "synthetic": None}
+        )
+    )
+    records = []
+    for workers in (1, 3):
+        files = ("--raw", images, "--images", tmp_path / "out.zip", "--rejects", tmp_path / "rejects.csv")
+        assert run("prepare", "--settings", tmp_path / "prepare.json", *files, "--workers", workers) == 0
+        records.append((tmp_path / "out.zip.provenance.json").read_bytes())
+    assert records[0] == records[1]
+    assert run("prepare", "--settings", tmp_path / "prepare.json", *files) == 2
+
+
 def test_settle_leaves_alone_what_is_not_named(tmp_path, images, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "settings").mkdir()

@@ -25,6 +25,12 @@ def _description(step: Step) -> str:
 def _step_parser(parser: argparse.ArgumentParser, step: Step) -> None:
     parser.add_argument("--settings", type=Path, required=True, metavar="FILE", help="settings of the step, JSON")
     parser.add_argument("--log", type=Path, metavar="FILE", help="also write the log here")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="the setting `workers` of a preparation, which changes nothing of what is made: its settings lack it",
+    )
     for file in step.files:
         what = "input" if file in step.inputs else "output"
         parser.add_argument(
@@ -154,7 +160,8 @@ def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> 
     step = STEPS[verb]
     values = read_json(arguments.settings)
     function, config = step.load()
-    settings = parse(config, values, where=str(arguments.settings))
+    whole = values if arguments.workers is None else {**values, "workers": arguments.workers}
+    settings = parse(config, whole, where=str(arguments.settings))
     given = {file.name: getattr(arguments, file.name) for file in step.files}
     inputs = [arguments.settings, *_paths(given, step.inputs)]
     missing = [path for path in inputs if not path.exists()]

@@ -26,6 +26,8 @@ def test_an_experiment_gets_another_data_set_of_the_same_source(tmp_path):
     before = record.read_bytes()
     assert checkout.planned("--", TRAIN) == set()
     checkout.run(*CHECK)
+    checkout.edit_params(experiments__tuberculosis__prepare__workers=5)
+    assert checkout.planned("--", TRAIN) == set(), "how many work changes no image"
 
     shutil.rmtree(checkout.path / ".snakemake")
     checkout.edit_params(experiments__tuberculosis__dataset="other")
