@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import yaml
 from checkout import ROOT, new_checkout
 
 from synthmed.core.files import read_json
@@ -26,6 +27,12 @@ def overlays(scale: str | None) -> list[str]:
     path = f"workflow/scales/{scale}"
     paper = "workflow/scales/paper.yaml"
     return [paper, path] if f"--configfile {paper} {path} " in (ROOT / path).read_text() else [path]
+
+
+def test_dvc_lets_an_experiment_depend_on_every_data_set_that_it_may_read():
+    """It has no list of them: params.yaml names them in several places."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert stages["experiment"]["do"]["params"] == ["experiments.${key}", "datasets"]
 
 
 @pytest.mark.parametrize("scale", [None, *SCALES])
