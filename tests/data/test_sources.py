@@ -18,7 +18,8 @@ from PIL import Image
 from synthmed.core.errors import InputError
 from synthmed.data import sources
 from synthmed.data.fetch import FetchSettings, fetch
-from synthmed.data.sources import folder, medmnist, montgomery_shenzhen
+from synthmed.data.imageset import write_image_set
+from synthmed.data.sources import folder, image_set, medmnist, montgomery_shenzhen
 
 
 def png(value=0, size=(20, 16)):
@@ -447,6 +448,32 @@ def test_a_tilde_is_the_home_folder(tmp_path, class_folders, monkeypatch):
     assert len(fetch_folder(tmp_path, options("~/clinic"))) == 4
     with pytest.raises(InputError, match=f"{tmp_path}/films: no such folder"):
         fetch_folder(tmp_path, options("~/films"))
+
+
+def test_columns_of_a_pattern_may_have_any_name(tmp_path):
+    path = write_csv(tmp_path / "clinic", "image.path,finding,person\n1,a,1\n2,b,2\n")
+    found = fetch_folder(tmp_path, options(path, CSV | {"file": "{image.path}.png"}))
+    assert [image.name for image in found] == ["1", "2"]
+
+
+@pytest.mark.parametrize("form", [":03d", "!r"])
+def test_a_pattern_that_asks_for_a_form_is_refused(tmp_path, form):
+    path = write_csv(tmp_path / "clinic", "number,finding,person\n1,a,1\n2,b,2\n")
+    with pytest.raises(InputError, match=r"asks for a form of 'number', and cells are taken as they are"):
+        fetch_folder(tmp_path, options(path, CSV | {"file": f"{{number{form}}}.png"}))
+
+
+def test_patients_of_an_image_set_are_those_of_a_table(tmp_path):
+    """In a set made elsewhere they are as pandas wrote them."""
+    patients = ["007", "7", "7.0", "nan", "nan", "8"]
+    rows = [
+        {"image": f"{n}.png", "label": "ab"[n % 2], "patient": patient, "split": "", "source": "x"}
+        for n, patient in enumerate(patients)
+    ]
+    write_image_set(tmp_path / "set.zip", [(row, np.zeros((8, 8), np.uint8)) for row in rows])
+    with image_set.read([tmp_path / "set.zip"]) as images:
+        found = [(image.patient, image.patient_known) for image in images]
+    assert found == [("007", True)] * 3 + [("3.png", False), ("4.png", False), ("8", True)]
 
 
 def test_a_pattern_of_columns_that_does_not_close_is_named(tmp_path):

@@ -19,7 +19,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, dump_json, nfc, printable
 from synthmed.core.settings import parse
 from synthmed.data.archives import Archive, DamagedMember, Limits
-from synthmed.data.patients import cleaned, one_spelling
+from synthmed.data.patients import settled
 from synthmed.data.sources.raw_volume import ENDINGS, LABEL, Alignment, File, MaskFile, RawVolume, natural
 from synthmed.data.sources.user_folder import UserFolder
 from synthmed.data.sources.user_table import filled, part, placeholders, read_table
@@ -126,13 +126,13 @@ def _volumes(folder: UserFolder, settings: CtFolderSettings) -> list[dict]:
         found.append(
             {
                 "file": name,
-                "patient": cleaned(cells[nfc(table.patient)]) if table.patient else "",
+                "patient": cells[nfc(table.patient)] if table.patient else "",
                 "split": part(cells, table.split, where),
                 "files": _files(folder, name, where),
                 "masks": masks,
             }
         )
-    for one, patient in zip(found, one_spelling([one["patient"] for one in found], str(path)), strict=True):
+    for one, patient in zip(found, settled([one["patient"] for one in found], str(path)), strict=True):
         one["patient"] = patient
     return found
 
