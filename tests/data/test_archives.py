@@ -41,12 +41,17 @@ def test_a_zip_bomb_is_refused_by_its_ratio(tmp_path):
 
 
 def test_total_and_member_limits(tmp_path):
-    make(tmp_path / "a.zip", [("1", bytes(600)), ("2", bytes(600))])
+    make(tmp_path / "a.zip", [("1", bytes(600)), ("2", bytes(600))], zipfile.ZIP_DEFLATED)
     Archive(tmp_path / "a.zip", Limits(total_bytes=1200, member_bytes=600, ratio=10)).close()
     with pytest.raises(InputError, match="zip bomb"):
         Archive(tmp_path / "a.zip", Limits(total_bytes=1199, member_bytes=600, ratio=10))
     with pytest.raises(InputError, match=r"'1' would unpack to 600"):
         Archive(tmp_path / "a.zip", Limits(total_bytes=1200, member_bytes=599, ratio=10))
+
+
+def test_what_is_not_compressed_is_no_bomb_however_large(tmp_path):
+    make(tmp_path / "a.zip", [("1", bytes(600)), ("2", bytes(600))])
+    Archive(tmp_path / "a.zip", Limits(total_bytes=100, member_bytes=600, ratio=10)).close()
 
 
 def test_a_member_that_lies_about_its_size_gives_no_more_than_it_says(tmp_path):

@@ -18,7 +18,7 @@ from synthmed.core.files import readable, refuse_failed_disk
 class Limits:
     """What an archive may unpack to. Beyond it the archive is refused."""
 
-    total_bytes: int  # of all members
+    total_bytes: int  # of all members, where that is more than twice the bytes of the archive
     member_bytes: int  # of one member
     ratio: float  # all members' bytes / bytes of the archive
 
@@ -81,7 +81,8 @@ class Archive:
             total += info.file_size
             members[name] = info
         packed = self.path.stat().st_size
-        if total > limits.total_bytes or total > limits.ratio * packed:
+        # Packed without compression, as synthmed packs, no more comes out than lies there.
+        if total > max(limits.total_bytes, 2 * packed) or total > limits.ratio * packed:
             raise InputError(
                 f"{self.path}: refused as a zip bomb, {packed} bytes would unpack to {total} "
                 f"(limits: {limits.total_bytes} bytes, {limits.ratio:g} times its size)"
