@@ -271,10 +271,11 @@ def test_a_csv_that_is_missing_or_no_utf8(tmp_path):
         fetch_folder(tmp_path, options(tmp_path / "clinic", CSV))
 
 
-def test_a_column_of_the_image_set_cannot_be_carried(tmp_path):
-    path = write_csv(tmp_path / "clinic", "file,finding,person,source\n1.png,a,1,x\n2.png,b,2,x\n")
-    with pytest.raises(InputError, match="keep names 'source'"):
-        fetch_folder(tmp_path, options(path, CSV | {"keep": ("source",)}))
+@pytest.mark.parametrize("column", ["source", "origin", "patient_known"])
+def test_a_column_of_the_image_set_cannot_be_carried(tmp_path, column):
+    path = write_csv(tmp_path / "clinic", f"file,finding,person,{column}\n1.png,a,1,x\n2.png,b,2,x\n")
+    with pytest.raises(InputError, match=f"keep names '{column}'"):
+        fetch_folder(tmp_path, options(path, CSV | {"keep": (column,)}))
 
 
 def test_a_misspelt_option_is_named(tmp_path):

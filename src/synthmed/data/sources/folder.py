@@ -210,7 +210,7 @@ def _tell_ignored(folder: UserFolder, ignored: Mapping[str, Sequence[str]]) -> N
 # --------------------------------------------------------------------------------------------------------------- CSV
 def _rows_of_csv(folder: UserFolder, settings: CsvSettings) -> list[dict[str, str]]:
     path = folder.path / settings.name
-    clash = sorted(set(settings.keep) & {*COLUMNS, "image"})
+    clash = sorted(set(settings.keep) & {*COLUMNS, "image", "origin", "patient_known"})
     if clash:
         raise InputError(f"setting options.csv.keep names {clash[0]!r}, a column that the image set writes itself")
     files = [*placeholders(settings.file), *placeholders(settings.mask)]
