@@ -76,7 +76,8 @@ class CtFolderSettings:
         Alignment,
         Meta(
             description="affine: masks are laid on volumes by what the headers say of axes and positions; index: by "
-            "axes (x, y, z), z against the natural order of the volume's file names."
+            "axes (x, y, z), z against the natural order of the volume's file names, or by those of a volume of one "
+            "file."
         ),
     ]
 
