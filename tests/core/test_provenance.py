@@ -172,6 +172,22 @@ def test_times_are_settled_along_the_chain(root):
             assert times[name] >= times[source]
 
 
+def test_somebody_elses_artefact_gets_the_time_of_now_or_is_told(root, monkeypatch, caplog):
+    os.utime(root / "results/images", (1_000_000, 1_000_000))
+    os.utime(root / "results/table", (1_000_000, 1_000_000))
+    utime = os.utime
+
+    def refused(path, times=None, *, ns=None):
+        if path.name == "table" or ns is not None:
+            raise PermissionError(1, "Operation not permitted", str(path))
+        utime(path, times)
+
+    monkeypatch.setattr(os, "utime", refused)
+    judged(root, remove=True)
+    assert (root / "results/images").stat().st_mtime > 1_000_000
+    assert "results/table: its time stays, it is somebody else's" in caplog.text
+
+
 def test_a_missing_intermediate_is_no_change_while_its_record_is_gone_too(root):
     (root / "results" / "raw").unlink()
     (root / "results" / f"raw{SUFFIX}").unlink()

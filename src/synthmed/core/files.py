@@ -1,5 +1,6 @@
 """Writing files so that nothing is ever half-written, and hashing them. Knows nothing about images or models."""
 
+import contextlib
 import csv
 import errno
 import hashlib
@@ -7,9 +8,12 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
+import time
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,6 +104,21 @@ def user_path(text: str) -> Path:
         raise InputError(f"{text}: there is no home folder for this ~ ({error}); write the whole path") from error
 
 
+_TEMPORARY = re.compile(r"\..+\.\d+\.part(\.[^.]*)?")
+_LEFT = 3600.0
+"""Seconds without a change after which a temporary file is taken to be of a process that was killed."""
+
+
+def remove_left(folders: Iterable[str | Path]) -> None:
+    """Remove the temporary files below `folders` that killed processes left, see atomic_path."""
+    for folder in folders:
+        for place, _, names in os.walk(folder):
+            for path in (Path(place) / name for name in names if _TEMPORARY.fullmatch(name)):
+                with contextlib.suppress(OSError):  # it is gone, or somebody else's
+                    if time.time() - path.stat().st_mtime > _LEFT:
+                        path.unlink()
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to `path` when the block succeeds, remove it when it fails.
@@ -138,8 +157,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def link_or_copy(placed: Path, path: Path) -> None:
-    """`path` as a second name of `placed`, or as a copy where the disk has no such names."""
+    """`path` as a second name of `placed`, or as a copy where the disk has no such names, or the file is somebody
+    else's: rights and time are those of both."""
     with atomic_path(path) as temporary:
+        if placed.stat().st_uid != os.geteuid():
+            shutil.copyfile(placed, temporary)
+            return
         try:
             os.link(placed.resolve(), temporary)
         except OSError as error:

@@ -7,6 +7,7 @@ the recorded hash, and the artefact itself has its own.** `settle` applies that 
 
 import ast
 import importlib.metadata
+import logging
 import os
 import platform
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,7 +17,9 @@ from pathlib import Path
 
 from synthmed import __version__
 from synthmed.core.errors import InputError
-from synthmed.core.files import hash_file, read_json, write_json
+from synthmed.core.files import hash_file, read_json, remove_left, write_json
+
+logger = logging.getLogger(__name__)
 
 SUFFIX = ".provenance.json"
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -203,8 +206,9 @@ def settle(
     """Compare every artefact below `folders` with what it was made from.
 
     An artefact whose inputs, settings, code or own bytes changed is stale, and so is everything made from a stale one.
-    remove=True deletes stale artefacts (and their records) and gives current ones a time not older than their inputs',
-    so that Snakemake, which looks at times, rebuilds exactly the stale ones. remove=False changes nothing.
+    remove=True deletes stale artefacts (and their records) and what killed steps left half-written, and gives current
+    ones a time not older than their inputs', so that Snakemake, which looks at times, rebuilds exactly the stale ones.
+    remove=False changes nothing.
     named: the settings files that are in use now; what was made under another one (of an experiment that is left out
     for a while, of another branch) is not stale: it is left alone. None: all are in use.
     chosen: names of the files that an artefact would be made from now, where they were others when somebody looked; one
@@ -272,6 +276,7 @@ def settle(
         for name in [name for name in reversed(verdicts) if name in settled.stale]:
             (root / name).unlink(missing_ok=True)
             (root / f"{name}{SUFFIX}").unlink(missing_ok=True)
+        remove_left(folders)
         touched: set[str] = set()
         for name in settled.current:
             _settle_time(name, made_of, root, touched)
@@ -293,7 +298,13 @@ def _settle_time(name: str, made_of: Mapping[str, dict], root: Path, touched: se
         newest = max(newest, (PACKAGE.parent / source).stat().st_mtime_ns)
     status = (root / name).stat()
     if status.st_mtime_ns < newest:
-        os.utime(root / name, ns=(status.st_atime_ns, newest))
+        try:
+            os.utime(root / name, ns=(status.st_atime_ns, newest))
+        except PermissionError:  # somebody else's, to which everybody with the right to write may give the time of now
+            try:
+                os.utime(root / name)
+            except PermissionError:
+                logger.warning("%s: its time stays, it is somebody else's; Snakemake will make it again", name)
 
 
 def stop_if_stale(settled: Settled) -> None:
