@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from synthmed.core.known import EXTERNAL, UNLABELLED, check_reserved, is_file
 from synthmed.core.names import check_names, pool_count
 from synthmed.data.sources import raw_files
+from synthmed.data.sources.raw_slide import shell_words
 from synthmed.core.errors import InputError
 from synthmed.core.files import dump_json, read_json, write_text
 from synthmed.core.lock import hold
@@ -69,14 +70,15 @@ def code_files(path):
     return [relative(file) for file in step_code(verb, content)]
 
 
-def command(verb, run=None):
+def command(verb, run=None, **words):
     """The shell command of the step `verb`, whose files are the inputs and outputs of the rule under the same names.
 
-    run: what stands in the command instead, where a rule chooses among verbs that take the same files.
+    run: what stands in the command instead, where a rule chooses among verbs that take the same files; words: what stands
+    there for files of these names.
     """
     step = STEPS[verb]
-    files = [f"{file.option} {{input.{file.name}:q}}" for file in step.inputs]
-    files += [f"{file.option} {{output.{file.name}:q}}" for file in step.outputs]
+    kinds = [("input", file) for file in step.inputs] + [("output", file) for file in step.outputs]
+    files = [f"{file.option} {words.get(file.name, f'{{{kind}.{file.name}:q}}')}" for kind, file in kinds]
     return " ".join([f"synthmed {run or verb} --settings {{input.settings}}", *files, "--log {log}"])
 
 

@@ -30,8 +30,10 @@ for dataset, kind in [Path(path).relative_to("data").parts[::2] for path in SETT
         priority: urgency_of_data(dataset)
         conda:
             ENVIRONMENT
+        params:
+            raw=lambda w, output: shell_words(output.raw),
         shell:
-            command("fetch")
+            command("fetch", raw="{params.raw}")
 
 
 for dataset in config["datasets"]:
@@ -89,6 +91,7 @@ rule prepare:
     threads: workers
     params:
         verb=lambda w: prepared_by(w.experiment),
+        raw=lambda w, input: shell_words(input.raw),
     shell:
         command("prepare", run="{params.verb}", raw="{params.raw}") + WORKERS
 

@@ -4,12 +4,15 @@ Raw files: `slides.csv` (COLUMNS, one row a slide), `annotations.zip` with `<num
 the slides themselves as slide_0000, slide_0001, …: a library for slides wants a file of its own for each.
 """
 
+import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
+from shlex import quote
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, link_or_copy, read_csv, write_csv
@@ -60,6 +63,26 @@ class Placed:
 def slide_files(count: int) -> list[str]:
     """Names of the raw files of so many slides."""
     return [TABLE, ANNOTATIONS, *(f"slide_{number:04d}" for number in range(count))]
+
+
+def shell_words(files: Iterable[str]) -> str:
+    """Files as words of a command in bash, numbered slides as ranges ({0000..4399}): a command as a whole must not have
+    more than 128 KiB."""
+    words = []
+    for (folder, digits), found in groupby(map(str, files), _place):
+        found = list(found)
+        first, last = found[0][-digits:], found[-1][-digits:]
+        if digits and int(last) - int(first) == len(found) - 1 > 0:
+            words.append(f"{quote(folder)}{{{first}..{last}}}")
+        else:
+            words += map(quote, found)
+    return " ".join(words)
+
+
+def _place(file: str) -> tuple[str, int]:
+    """What stands before the number of a slide, and its digits; 0 for another file."""
+    numbered = re.fullmatch(r"(.*slide_)(\d+)", file)
+    return (numbered[1], len(numbered[2])) if numbered else ("", 0)
 
 
 def write_slides(slides: Sequence[Placed], raw: Sequence[Path]) -> None:
