@@ -156,6 +156,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 raise
 
 
+ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+"""Of every member of an archive, so that equal content gives equal bytes."""
+
+
+@contextmanager
+def stored_zip(path: str | Path) -> Iterator[Callable[[str, bytes], None]]:
+    """Write a zip archive atomically, nothing compressed; yields what adds a member (name, content)."""
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        yield lambda name, content: archive.writestr(zipfile.ZipInfo(name, ZIP_TIME), content)
+
+
 def link_or_copy(placed: Path, path: Path) -> None:
     """`path` as a second name of `placed`, or as a copy where the disk has no such names, or the file is somebody
     else's: rights and time are those of both."""

@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, dump_json, readable
+from synthmed.core.files import ZIP_TIME, atomic_path, dump_json, readable
 
 COLUMNS = ("image", "label", "mask", "patient", "split", "source")
 """Columns every manifest has. Further columns may follow, sorted by name."""

@@ -5,7 +5,6 @@ Raw file: one archive `volumes.zip` (stored) with files/… and index.json, whic
 
 import json
 import logging
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, dump_json, nfc, printable
+from synthmed.core.files import dump_json, nfc, printable, stored_zip
 from synthmed.core.settings import parse
 from synthmed.data.archives import Archive, DamagedMember, Limits
 from synthmed.data.patients import settled
@@ -34,7 +33,6 @@ OPTIONS = {"folder": "synthmed.data.sources.ct_folder:CtFolderSettings"}
 
 ARCHIVE, INDEX = "volumes.zip", "index.json"
 _LIMITS = Limits(total_bytes=600 * 2**30, member_bytes=8 * 2**30, ratio=1000.0)
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -94,10 +92,10 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
     volumes = _volumes(folder, settings)
     members = sorted({name for one in volumes for name in (*one["files"], *(mask["file"] for mask in one["masks"]))})
     index = {"source": settings.name, "alignment": settings.alignment, "volumes": volumes}
-    with atomic_path(raw[0]) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo(INDEX, _ZIP_TIME), dump_json(index, sort_keys=False).encode())
+    with stored_zip(raw[0]) as add:
+        add(INDEX, dump_json(index, sort_keys=False).encode())
         for name in members:
-            archive.writestr(zipfile.ZipInfo(f"files/{name}", _ZIP_TIME), folder.read(name))
+            add(f"files/{name}", folder.read(name))
     logger.info("%s: packed %d volumes, %d files", printable(folder.path), len(volumes), len(members))
 
 

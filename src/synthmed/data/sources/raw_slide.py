@@ -15,7 +15,7 @@ from pathlib import Path
 from shlex import quote
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, link_or_copy, read_csv, write_csv
+from synthmed.core.files import ZIP_TIME, atomic_path, link_or_copy, read_csv, write_csv
 from synthmed.data.archives import Archive
 from synthmed.data.sources.raw_image import Load
 
@@ -26,7 +26,6 @@ INSIDE, BORDER, OUTSIDE = "inside", "border", "outside"
 """Labels of the tiles of an annotated slide."""
 UNKNOWN = ""
 """Label of a slide that shows something, and nobody says where."""
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def write_slides(slides: Sequence[Placed], raw: Sequence[Path]) -> None:
     with atomic_path(raw[1]) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, slide in enumerate(slides):
             if slide.annotation is not None:
-                info = zipfile.ZipInfo(f"{number}.xml", _ZIP_TIME)
+                info = zipfile.ZipInfo(f"{number}.xml", ZIP_TIME)
                 archive.writestr(info, slide.annotation, zipfile.ZIP_DEFLATED)
     extra = sorted({key for slide in slides for key in slide.row} - set(COLUMNS))
     rows = [{**slide.row, "annotated": "no" if slide.annotation is None else "yes"} for slide in slides]
