@@ -25,7 +25,7 @@ from synthmed.generators.stylegan2 import Model
 from synthmed.networks import stylegan2 as networks
 from synthmed.training.images import Batch
 
-PEERS = "NVlabs' reference operations on 2 threads of such a machine (PEERS.md): 17.9 images/s, with ADA at 0.3 13.9"
+PEERS = "NVlabs' reference operations on 2 threads of such a machine: 17.9 images/s, with ADA at 0.3 13.9"
 VARIANTS = {
     "plain, fp32": ("fp32", torch.contiguous_format),
     "ours, fp32": ("fp32", torch.contiguous_format),

@@ -21,7 +21,7 @@ from scipy import special
 
 from synthmed.metrics import outcomes
 from synthmed.metrics.outcomes import Measured
-from synthmed.metrics.statistics import SeedTest, equivalence_p, holm, mean_estimate, nested, paired, readers_test
+from synthmed.metrics.statistics import SeedTest, equivalence_p, holm, mean_estimate, paired, readers_test
 from synthmed.metrics.verdict import FEWEST_SEEDS
 
 WEAK, MEDIUM, STRONG = 0.05, 0.2, 0.6
@@ -254,7 +254,7 @@ def generator(datasets: int, rng: np.random.Generator) -> None:
         designs = {
             "one training, 10 seeds": (np.zeros(10, dtype=int), paired(10)),
             "a training for each of 5 seeds": (np.arange(5), paired(5)),
-            "3 trainings of 4 seeds each": (np.repeat(np.arange(3), 4), nested(3, 4)),
+            "3 trainings of 4 seeds each": (np.repeat(np.arange(3), 4), paired(12, 3)),
         }
         cells = []
         for training, contrast in designs.values():

@@ -17,6 +17,7 @@ from PIL import Image
 from synthmed.cli import _arguments, _parser
 from synthmed.core.settings import parse
 from synthmed.data import sources
+from synthmed.generators import GENERATORS
 from synthmed.steps import STEPS
 
 ROOT = Path(__file__).parents[1]
@@ -200,6 +201,36 @@ def test_every_output_that_the_readme_explains_is_made(planned):
         for name in names:
             path = name if "/" in name else f"{folder}/{name}".lstrip("/")
             assert re.search(rf"results/\w+/{re.sub('<[a-z]+>', '[^/]+', path)}", planned), name
+
+
+def test_documents_that_are_named_are_those_of_the_list():
+    """By number, with experiments that stand beside them; nothing is named that is not in the repository."""
+    listed = dict(re.findall(r"^\| (seed \d+) \|.*\| ([\w, ]+) \|$", PAGES["docs/README.md"], re.MULTILINE))
+    beside = {path.stem for path in ROOT.glob("src/synthmed/report/references/*.yaml")}
+    assert {name for names in listed.values() for name in names.split(", ")} == beside
+    carried = [path for room in ("src", "docs", "workflow", "benchmarks") for path in (ROOT / room).rglob("*")]
+    for path in [*carried, ROOT / "README.md", ROOT / "params.yaml"]:
+        if path.suffix in (".py", ".md", ".yaml", ".smk", ".j2"):
+            text = path.read_text(encoding="utf-8")
+            assert set(re.findall(r"\bseed 00\d\b", text)) <= set(listed), path
+            assert not re.search(r"\b(SYSTEMS|STUDIES|STATISTICS|PEERS|MOVES)\b(?! =)(?=\.md| [A-Z]\d)", text), path
+
+
+def test_pages_name_the_generators_that_there_are():
+    listed = PAGES["README.md"].partition("Generators (")[2].partition(" learn ")[0].lower()
+    assert not {name for name in GENERATORS if name not in listed} - {"deformed_masks"}
+    nuclei = yaml.safe_load((ROOT / "params.yaml").read_text())["experiments"]["nuclei"]["generators"]
+    table = PAGES["docs/nuclei.md"].partition("| entry of `generators` |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", table)) == set(nuclei)
+
+
+def test_methods_are_keys_of_the_experiment_that_is_named_for_them():
+    experiments = yaml.safe_load((ROOT / "params.yaml").read_text())["experiments"]
+    page = PAGES["docs/add_an_experiment.md"]
+    named = dict(re.findall(r"`(chest_findings|melanoma)` has ((?:`\w+`[\w\s,]*)+)", page))
+    assert len(named) == 2
+    for name, keys in named.items():
+        assert set(re.findall(r"`(\w+)`", keys)) - {"prediction"} <= set(experiments[name]), name
 
 
 def test_settings_over_params_that_are_named_are_there():

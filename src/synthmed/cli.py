@@ -167,12 +167,12 @@ def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> 
     missing = [path for path in inputs if not path.exists()]
     if missing:
         raise InputError(f"{missing[0]}: no such file")
-    processes = getattr(getattr(settings, "training", settings), "processes", 1)
-    if processes > 1:
+    loop = getattr(settings, "training", settings)
+    if getattr(loop, "processes", 1) > 1:
         from synthmed.training import distributed
 
         if not distributed.launched():
-            distributed.launch(argv, processes)
+            distributed.launch(argv, loop.processes, loop.device)
     made_from = provenance.made_from(inputs, step_code(verb, values))
     stopwatch = Stopwatch()
     function(settings, **given)

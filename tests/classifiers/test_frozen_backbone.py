@@ -175,11 +175,11 @@ def test_unusable_input_is_refused(maps):
     only = np.flatnonzero(labels == 1)
     with pytest.raises(InputError, match="validation images show 1 of 3"):
         train_heads(features, squares, [head(labels, np.arange(9), only)], schedule, classes=3, positive=1, threads=1)
-    with pytest.raises(InputError, match=r"dropout 1\.0"):
+    with pytest.raises(InputError, match=r"dropout 0\.9985 \(setting dropouts\) must be in \[0, 0\.998\)"):
         train_heads(
             features,
             squares,
-            [head(labels, np.arange(9), check, dropout=1.0)],
+            [head(labels, np.arange(9), check, dropout=0.9985)],
             schedule,
             classes=3,
             positive=1,

@@ -4,6 +4,7 @@ import copy
 import csv
 import logging
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -278,6 +279,9 @@ def test_an_arm_is_trained_on_its_lists_and_validated_on_its_own_images(tmp_path
     assert parts[0].targets[1:, 0].tolist() == [1.0] * 20 + [0.0] * 10, "labels are those of the list"
     assert torch.equal(parts[0].pixels[0], torch.from_numpy(truth[0].transpose(2, 0, 1)))
     assert torch.equal(parts[1].pixels[1], parts[1].pixels[2])
+    held = weakref.ref(parts[0].pixels)
+    assert len(parts[1].patients) == 51
+    assert held() is None, "images of one seed are in memory, not of all"
     assert len(validation.targets) == 20
     write_csv(tmp_path / "arms.csv", listed, COLUMNS)
     assert len(read_arm(chosen, real, check, tmp_path / "arms.csv", [tmp_path / "gan.zip"])[1].patients) == 20
@@ -334,8 +338,10 @@ def test_augmented_draws_of_an_arm_are_made_of_its_real_images(tmp_path, sets):
         assert 0.25 * len(names) < sum(moved) < 0.75 * len(names)
     assert mirrored[0] != mirrored[1], "each draw is another one"
     assert part.targets[: len(names)].tolist() == part.targets[len(names) : 2 * len(names)].tolist()
-    (again,), _ = read_arm(chosen, sets["train"], sets["validation"], tmp_path / "arms.csv", [])
-    assert torch.equal(again.pixels, part.pixels)
+    several = settings(arm="classic", seeds=3, batch_size=4, augmentation=flips)
+    again, _ = read_arm(several, sets["train"], sets["validation"], tmp_path / "arms.csv", [])
+    assert torch.equal(again[0].pixels, part.pixels)
+    assert again[0] is again[2], "a list of all seeds is read once"
 
 
 def test_a_holdout_is_drawn_by_patient_and_target(tmp_path):

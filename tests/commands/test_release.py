@@ -19,6 +19,7 @@ from synthmed.core.provenance import MadeFrom, record
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.evaluation.leaderboard import LEAKING
 from synthmed.metrics.effects import EFFECT_COLUMNS
+from synthmed.report.words import short
 
 WHO = ("Ludmila", "MRN-4711", "/home/mueller", "ward7")
 """Planted: a patient, a number, a folder and a host, in every place that could let them through."""
@@ -26,6 +27,8 @@ EFFECT = dict.fromkeys(EFFECT_COLUMNS, "") | {
     "task": "by_patch", "note": LEAKING, "generator": "DCGAN", "arm": "Real + DCGAN", "outcome": "AUROC",
     "effect": "-0.02", "effect_low": "-0.04", "effect_high": "0.01", "verdict": "no evidence of a difference",
     "label_fidelity": "0.61",
+    "label_fidelity_real": "0.9",
+    "pseudo_labelled": "no",
 }  # fmt: skip
 
 
@@ -51,7 +54,11 @@ def results(tmp_path):
     ]  # fmt: skip
     trained = folder / "generators" / "dcgan" / "all.pt"
     write_text(trained, "weights")
-    settings = {"training": {"steps": 300, "batch_size": 16}, "seed": 3, "config": {"weights": f"{WHO[2]}/{WHO[3]}.pt"}}
+    settings = {
+        "training": {"steps": 300, "batch_size": 16, "accumulate": 2},
+        "seed": 3,
+        "config": {"weights": f"{WHO[2]}/{WHO[3]}.pt"},
+    }
     made(trained, "train", [raw], settings)
     images = folder / "images" / "synthetic" / "dcgan.zip"
     write_image_set(images, rows)
@@ -93,7 +100,7 @@ def test_a_released_set_is_an_image_set_with_its_datasheet(results):
         steps = json.loads(archive.read("provenance.json"))["steps"]
         assert archive.read("samples.png").startswith(b"\x89PNG")
     assert [step["step"] for step in steps] == ["sample", "train"]
-    for said in ("CC0", "CAMELYON17", "300 steps with batches of 16",
+    for said in ("CC0", "CAMELYON17", "300 steps with batches of 32",
                  "−0.020 [−0.040, +0.010]", "no evidence of a difference", "floor",
                  "| by_patch | Real + DCGAN |", "label fidelity of 0.61 only", "none found", "Not tested",
                  f"Real + DCGAN (by_patch): {LEAKING}"):  # fmt: skip
@@ -142,6 +149,7 @@ def change(results, name, **changes):
 
 
 AUDIT = "copies/synthetic/dcgan.json"
+QUALITY = "fidelity/domain/synthetic/dcgan.json"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +185,44 @@ def test_an_audit_of_another_state_of_the_set_is_refused(results):
     write_image_set(images, list(ImageSet(images).entries([0, 1, 2])))
     with pytest.raises(InputError, match="its bytes are not the recorded ones; run `snakemake"):
         released(results)
+
+
+def sheet_of(results):
+    with zipfile.ZipFile(released(results)) as archive:
+        return archive.read("DATASHEET.md").decode()
+
+
+def test_a_translated_set_is_not_said_to_show_nobody(results):
+    assert "no image shows a person" in sheet_of(results)
+    change(results, AUDIT, origin_identity={"value": 0.4, "low": 0.3, "high": 0.5, "n": 12})
+    sheet = sheet_of(results)
+    assert "each from a real image or its mask" in sheet
+    assert "edited images of real patients" in sheet
+    for said in ("no image shows a person", "nothing in the set leads to"):
+        assert said not in sheet, said
+
+
+def test_fidelity_is_of_as_many_images_as_the_floor_and_the_mean_of_classes(results):
+    found = json.loads((results / "lungs" / QUALITY).read_text())
+    mean = found["matched"]["mean of classes"]
+    assert mean["n_fake"] != found["n_fake"]
+    assert mean["fid"] != found["matched"]["all"]["fid"]
+    (row,) = (line for line in sheet_of(results).splitlines() if line.startswith("| filters |"))
+    assert row.startswith(f"| filters | image | {mean['n_fake']} | {short(mean['fid']['value'])} (")
+
+
+def test_a_chosen_state_is_named(results):
+    folder = results / "lungs" / "generators" / "dcgan"
+    chosen, images = folder / "all.chosen.pt", results / "lungs" / "images" / "synthetic" / "dcgan.zip"
+    write_text(chosen, "weights of a state")
+    made(chosen, "choose-state", [folder / "all.pt"], {"generator": "dcgan"})
+    record = json.loads((folder / "all.chosen.pt.provenance.json").read_text())
+    write_json(folder / "all.chosen.pt.provenance.json", record | {"machine_chose": {"step": "120"}})
+    made(images, "sample", [chosen])
+    sheet = sheet_of(results)
+    assert "all.pt: trained for 300 steps" in sheet
+    assert "all.chosen.pt: of the states" in sheet
+    assert "step 120. It made the images" in sheet
 
 
 @pytest.mark.parametrize(

@@ -464,6 +464,17 @@ def test_a_task_of_classification_needs_classes(path, value):
         check_names(with_change(path, value), DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 
 
+@pytest.mark.parametrize(
+    ("key", "name"), [("generators", "pggan"), ("mask_generators", "masks"), ("derived_sets", "without_hair")]
+)
+def test_two_sets_of_one_title_are_refused(key, name):
+    entry = with_change("generators.dcgan.title", "A GAN")
+    entry.setdefault(key, {}).setdefault(name, {})["title"] = "A GAN"
+    said = rf"setting {key}\.{name}\.title is 'A GAN', and so is that of generators\.dcgan"
+    with pytest.raises(InputError, match=said):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
 def test_names_of_experiments():
     check_reserved("experiments", ["mine"], "experiments")
     with pytest.raises(InputError, match="'settings' is the program's own"):

@@ -58,6 +58,17 @@ def run(folder, files, regions=("same", "none"), settings=SETTINGS):
     return json.loads(out.read_text())
 
 
+def test_what_is_not_above_chance_reaches_nothing(made):
+    """Equivalent within a wide margin, but by chance both, or one of them."""
+    folder, files, _, _ = made
+    wide = RegionSettings(CLASSES, "abnormal", ("outside", "inside"), 0.05, 0.6)
+    found = run(folder, files, settings=wide)["regions"]["inside"][ALL]
+    assert (found["finding"], found["equivalent"]) == ("chance", True)
+    blind = run(folder, files | {"whole": files["none"]}, ("none", "same"), wide)["regions"]
+    assert (blind["outside"][ALL]["difference"]["value"], blind["outside"][ALL]["finding"]) == (0.0, "neither")
+    assert blind["inside"][ALL]["finding"] == "reaches", "it is above chance, and better than whole images"
+
+
 def test_a_background_that_tells_as_much_is_found_and_one_that_tells_nothing_too(made):
     folder, files, scores, _ = made
     found = run(folder, files)

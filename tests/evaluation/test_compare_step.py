@@ -7,14 +7,14 @@ import pytest
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, write_csv, write_json
 from synthmed.evaluation.compare import CompareSettings, compare
-from synthmed.evaluation.scores import Cases, Scores, write_scores
+from synthmed.evaluation.scores import Cases, Scores, called, called_by_most, write_scores
 from synthmed.metrics.outcomes import OUTCOMES, Outcome, balanced_accuracy
 
 CLASSES = ("normal", "abnormal")
 SETTINGS = {
     "task": "classification", "title": "Do they help?", "kind": "classification", "leaking": False, "outcome": "auroc",
     "classes": CLASSES, "positive": "abnormal", "threshold": 0.5, "alpha": 0.05, "margin": 0.02, "resamples": 200,
-    "seed": 3,
+    "seed": 3, "against": (),
 }  # fmt: skip
 
 
@@ -132,15 +132,50 @@ def test_below_five_seeds_there_is_a_difference_and_no_word(tmp_path):
 
 
 def test_several_trainings_of_a_generator_are_a_source_of_chance(tmp_path):
-    """Two trainings of a generator, one good and one bad, with three seeds each: their difference is chance, too."""
+    """Three trainings of a generator, one of them good, with two seeds each: their difference is chance, too, in the
+    difference, in the arm's own numbers and in the bootstrap."""
     scores = scores_of({"real": 1.0, "gan": 1.0}, seeds=6)
-    good = scores_of({"real": 1.0, "gan": 2.0}, seeds=6)
-    scores.values["gan", "test"][3:] = good.values["gan", "test"][3:]
-    one = run(tmp_path, scores)["arms"]["gan"]["versus_reference"]["outcomes"]["auroc"]["difference"]
-    summary = described(scores, gan={"trainings": 2})
-    two = run(tmp_path, scores, summary)["arms"]["gan"]["versus_reference"]["outcomes"]["auroc"]["difference"]
-    assert two["value"] == pytest.approx(one["value"])
-    assert two["high"] - two["low"] > 2 * (one["high"] - one["low"])
+    good = scores_of({"real": 1.0, "gan": 3.0}, seeds=6)
+    scores.values["gan", "test"][4:] = good.values["gan", "test"][4:]
+
+    def found(summary):
+        arm = run(tmp_path, scores, summary)["arms"]["gan"]
+        versus, tested = arm["versus_reference"], arm["tests"]["test"]
+        bootstrap = versus["also"]["bootstrap"]["difference"]
+        own = tested["outcomes"]["auroc"], tested["recall"]["abnormal"]
+        return [versus["outcomes"]["auroc"]["difference"], *own], bootstrap
+
+    once, drawn_once = found(described(scores))
+    thrice, drawn_thrice = found(described(scores, gan={"trainings": 3}))
+    for one, three in zip(once, thrice, strict=True):
+        assert three["value"] == pytest.approx(one["value"])
+        assert three["high"] - three["low"] > 1.3 * (one["high"] - one["low"])
+    assert drawn_thrice["high"] - drawn_thrice["low"] > 1.2 * (drawn_once["high"] - drawn_once["low"])
+
+
+def test_two_trainings_of_a_generator_give_a_difference_and_no_word(tmp_path):
+    scores = scores_of({"real": 1.0, "gan": 2.5, "other": 2.5}, seeds=6, tests=("test", "gan"))
+    summary = described(scores, gan={"trainings": 2, "kind": "synthetic_only"}) | {"swap": "gan"}
+    result = run(tmp_path, scores, summary, against=(("other", "gan"),))
+    versus = result["arms"]["gan"]["versus_reference"]
+    for said in (versus, *result["comparisons"], *result["against"]):
+        assert said["verdict"] is None
+        assert said["reason"].startswith("2 trainings of its generator")
+        assert said["outcomes"]["auroc"]["difference"]["low"] is not None
+    assert result["arms"]["other"]["versus_reference"]["verdict"] == "helps"
+
+
+def test_trainings_of_a_generator_that_replaces_the_real_images_are_chance_on_both_tests(tmp_path):
+    scores = scores_of({"real": 2.0, "gan": 0.8}, seeds=6, tests=("test", "gan"))
+    scores.values["gan", "gan"][4:] = scores.values["real", "gan"][4:]
+
+    def widths(**changes):
+        summary = described(scores, gan={"kind": "synthetic_only", **changes}) | {"swap": "gan"}
+        found = {tuple(pair["names"]): pair for pair in run(tmp_path, scores, summary)["comparisons"]}
+        ends = [found[pair]["outcomes"]["auroc"]["difference"] for pair in (("TRTR", "TSTS"), ("TSTR", "TSTS"))]
+        return np.array([end["high"] - end["low"] for end in ends])
+
+    assert (widths(trainings=3) > 1.2 * widths()).all()
 
 
 def test_three_classes(tmp_path):
@@ -171,6 +206,24 @@ def test_an_arm_that_replaces_the_real_images_is_compared_on_both_tests(tmp_path
     assert found["TRTR", "TSTS"]["outcomes"]["auroc"]["difference"]["n"] == 160, "cases of both tests"
 
 
+def test_arms_are_compared_with_a_placebo_where_that_is_asked(tmp_path):
+    """Both better than real, and one another's equals: helps beside real, no evidence beyond the placebo."""
+    scores = scores_of({"real": 1.0, "mask": 2.5, "placebo": 2.5, "nothing": 1.0})
+    result = run(tmp_path, scores, against=(("mask", "placebo"), ("mask", "nothing")))
+    assert result["arms"]["mask"]["versus_reference"]["verdict"] == "helps"
+    areas = {arm: one["tests"]["test"]["outcomes"]["auroc"]["value"] for arm, one in result["arms"].items()}
+    placebo, nothing = result["against"]
+    for pair, other in ((placebo, "placebo"), (nothing, "nothing")):
+        assert pair["names"] == [other, "mask"]
+        assert pair["outcomes"]["auroc"]["difference"]["value"] == pytest.approx(areas["mask"] - areas[other])
+        assert pair["outcomes"]["auroc"]["difference"]["n"] == 80
+    assert (placebo["verdict"], nothing["verdict"]) == ("no evidence of a difference", "helps")
+    assert nothing["p_holm"] == pytest.approx(2 * nothing["p"]), "a family of two"
+    assert run(tmp_path, scores)["against"] == []
+    with pytest.raises(InputError, match="setting against names 'mark'"):
+        run(tmp_path, scores, against=(("mark", "placebo"),))
+
+
 def test_thresholds_of_a_model_replace_that_of_the_settings(tmp_path):
     scores = scores_of({"real": 1.0, "other": 1.0})
     summary = described(scores) | {"thresholds": {"real": [0.0] * 5}}
@@ -178,6 +231,22 @@ def test_thresholds_of_a_model_replace_that_of_the_settings(tmp_path):
     assert arms["real"]["tests"]["test"]["outcomes"]["sensitivity"]["value"] == 1
     assert arms["real"]["tests"]["test"]["outcomes"]["specificity"]["value"] == 0
     assert 0 < arms["other"]["tests"]["test"]["outcomes"]["specificity"]["value"] < 1
+
+
+def test_a_tie_of_the_trainings_is_decided_by_the_mean_score_against_the_mean_threshold():
+    scores, thresholds = np.array([[0.3, 0.5, 0.1], [0.7, 0.85, 0.95]]), np.array([0.2, 0.9])
+    assert called(scores, thresholds).tolist() == [[True, True, False], [False, False, True]]
+    assert called_by_most(scores, thresholds).tolist() == [False, True, False]
+
+
+def test_ties_in_mcnemars_test_are_decided_by_the_thresholds(tmp_path):
+    """Half of the trainings call every image positive, at a probability of 0.65."""
+    scores = scores_of({"real": 1.0, "other": 1.0}, seeds=6)
+    scores.values["other", "test"][:] = [0.35, 0.65]
+    summary = described(scores) | {"thresholds": {"other": [0.6] * 3 + [0.9] * 3}}
+    mcnemar = run(tmp_path, scores, summary)["arms"]["other"]["versus_reference"]["also"]["mcnemar"]
+    right = run(tmp_path, scores, described(scores) | {"thresholds": {"other": [0.9] * 6}})["arms"]["other"]
+    assert mcnemar == right["versus_reference"]["also"]["mcnemar"], "negative, as .65 is below .75"
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,23 @@ def test_the_report_says_what_would_have_been_found(folder):
     assert f"with 10% copies of training images (8), the audit finds: as they are {exact}," in result["detection_limit"]
 
 
+def test_no_set_is_larger_than_there_are_held_out_images(folder):
+    write(folder, "fake", pictures(120, 5))
+    result = run(folder)
+    found = result["detection"]
+    assert (found["images"], found["generated"], found["honest"], found["copies"]) == (80, 120, 40, [2, 8])
+    assert (
+        "No more held-out images are there to fill sets with; the generated set has 120." in result["detection_limit"]
+    )
+    for share in (found["false_alarms"], *found["kinds"][0]["sets_found"]):
+        assert (share["low"], share["n"]) == (None, 20)
+        assert "drawn from the same" in share["reason"]
+    write(folder, "fake", pictures(30, 5))
+    result = run(folder)
+    assert (result["detection"]["images"], result["detection"]["honest"]) == (30, 30)
+    assert "No more" not in result["detection_limit"]
+
+
 def test_copies_in_the_generated_set_do_not_change_what_would_be_found(folder):
     write(folder, "fake", pictures(80, 5))
     honest = run(folder)["detection"]

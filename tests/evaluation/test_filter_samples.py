@@ -37,6 +37,16 @@ def test_what_is_marked_stays_out_and_the_counts_are_met(run):
     assert run(("frame", "hair"), {"a": 2, "b": 4}).column("image") == [f"{n:02d}.png" for n in (1, 2, 5, 7, 10, 11)]
 
 
+def test_every_training_of_a_generator_gives_as_many(run, tmp_path):
+    """The last half is of another training."""
+    images = ImageSet(tmp_path / "gan.zip")
+    rows = [(row | {"training": "1" if n < 6 else "2"}, images[n]) for n, row in enumerate(images.rows)]
+    write_image_set(tmp_path / "gan.zip", rows)
+    assert run(("hair",), {"a": 1, "b": 1}).column("image") == ["01.png", "02.png", "06.png", "07.png"]
+    with pytest.raises(InputError, match=r"1 of 3 'a' images of training 1 have none of \['hair'\], but 3 are wanted"):
+        run(("hair",), {"a": 3, "b": 3})
+
+
 def test_too_few_images_and_unknown_tags_are_refused(run, tmp_path):
     with pytest.raises(InputError, match=r"4 of 6 'a' images have none of \['frame'\], but 5 are wanted"):
         run(("frame",), {"a": 5, "b": 1})

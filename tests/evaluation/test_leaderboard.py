@@ -37,7 +37,7 @@ def made(tmp_path_factory):
         "dcgan": {"share": 0.2, "n_train": 125},
         "fastgan": {"share": 0.33},
         "dcgan_x2": own,
-        "only_dcgan": own | {"kind": "synthetic_only", "share": 1.0},
+        "only_dcgan": own | {"kind": "synthetic_only", "share": 1.0, "title": "dcgan only"},
     }
     verdicts = run(folder, scores, described(scores, **arms))
     steps = [{"step": step, "generator": 1.0, "diversity": 0.5 if step % 100 == 0 else ""} for step in range(1, 401)]
@@ -51,7 +51,7 @@ def made(tmp_path_factory):
         name: folder / f"{name}.csv" for name in ("effects", "sweep", "roc", "training_history")
     } | {"metrics_json": folder / "metrics.json"}  # fmt: skip
     metrics(
-        MetricsSettings("tb", TITLES, ("DCGAN, both",)),
+        MetricsSettings("tb", TITLES, TITLES, ("dcgan",), ("DCGAN, both",)),
         fidelity=[
             *(fidelity(folder, name, "small CNN", 1.0) for name in TITLES),
             fidelity(folder, "dcgan", "Inception-v3", 90.0),
@@ -86,7 +86,8 @@ def test_metrics_json_holds_the_numbers_of_the_verdicts(made):
 def test_effects_have_a_row_for_each_generator_arm(made):
     verdicts, outputs = made
     rows = {row["arm"]: row for row in read_csv(outputs["effects"])}
-    assert set(rows) == {"DCGAN", "FastGAN", "only_DCGAN"}
+    assert {row["trained_as"] for row in rows.values()} == {"DCGAN", "FastGAN"}
+    assert set(rows) == {"DCGAN", "FastGAN", "DCGAN only"}
     dcgan = rows["DCGAN"]
     versus = verdicts["arms"]["dcgan"]["versus_reference"]
     assert float(dcgan["effect"]) == versus["outcomes"]["auroc"]["difference"]["value"]
@@ -94,20 +95,45 @@ def test_effects_have_a_row_for_each_generator_arm(made):
     assert rows["FastGAN"]["fid_extractor"] == "small CNN"
     recognised = verdicts["arms"]["real"]["tests"]["dcgan"]["outcomes"]["accuracy"]["value"]
     assert float(dcgan["label_fidelity"]) == recognised
-    assert rows["FastGAN"]["label_fidelity"] == ""
+    assert rows["FastGAN"]["label_fidelity"] == rows["FastGAN"]["label_fidelity_real"] == ""
+    real = verdicts["arms"]["real"]["tests"]["test"]["outcomes"]["accuracy"]["value"]
+    assert (float(dcgan["label_fidelity_real"]), dcgan["pseudo_labelled"]) == (real, "yes")
+    assert rows["FastGAN"]["pseudo_labelled"] == "no"
     assert (dcgan["copy_alarm"], dcgan["copy_limit"]) == ("none found", "Of 100 sets …")
 
 
 def test_a_task_that_leaks_is_told_in_the_note(made, tmp_path):
     verdicts, outputs = made
-    assert not any(LEAKING in row["note"] for row in read_csv(outputs["effects"]))
+    assert not any(LEAKING in row["note"] or row["leaking"] == "yes" for row in read_csv(outputs["effects"]))
     write_json(tmp_path / "verdicts.json", verdicts | {"leaking": True})
     again = {name: tmp_path / path.name for name, path in outputs.items()}
     nothing = {"fidelity": [], "copies": [], "histories": [], "scores": [outputs["effects"].parent / "scores.csv"]}
-    metrics(MetricsSettings("tb", TITLES, ()), verdicts=[tmp_path / "verdicts.json"], **nothing, **again)
+    metrics(MetricsSettings("tb", TITLES, TITLES, (), ()), verdicts=[tmp_path / "verdicts.json"], **nothing, **again)
     rows = read_csv(again["effects"])
     assert rows
-    assert all(row["note"].startswith(f"{LEAKING}; ") for row in rows)
+    assert all(row["note"].startswith(f"{LEAKING}; ") and row["leaking"] == "yes" for row in rows)
+    assert all(row["task_title"] == verdicts["title"] for row in rows)
+
+
+def test_fidelity_of_fewer_images_than_the_floor_or_of_one_class_is_not_taken_for_the_others(made, tmp_path):
+    verdicts, outputs = made
+    path = fidelity(tmp_path, "dcgan", "CNN", 5.0)
+    fewer = {MEAN: {"fid": Estimate.missing("the floor is of other counts").to_json()}}
+    groups = read_json(path)["groups"]
+    one = {"floor": {**groups, "normal": {}, "abnormal": {}}, "matched": {**groups, "normal": {}}}
+    nothing = {"copies": [], "histories": [], "scores": [outputs["effects"].parent / "scores.csv"]}
+    write_json(tmp_path / "verdicts.json", verdicts)
+    again = {name: tmp_path / path.name for name, path in outputs.items()}
+    for change, fid, only_of, note in (
+        ({"floor": fewer}, "", "", "the floor is of other counts"),
+        (one, "5.0", "normal", "FID and the like are of normal only"),
+    ):
+        write_json(path, read_json(path) | change)
+        given = {"fidelity": [path], "verdicts": [tmp_path / "verdicts.json"]}
+        metrics(MetricsSettings("tb", TITLES, TITLES, (), ()), **given, **nothing, **again)
+        row = read_csv(again["effects"])[0]
+        assert (row["fid"], row["fid_only_of"]) == (fid, only_of)
+        assert note in row["note"]
 
 
 def test_training_history_keeps_every_loss_and_is_bounded(made):
@@ -134,6 +160,16 @@ def test_leaderboard_puts_the_largest_effect_first(made, tmp_path):
     effects = [float(row["effect"]) for row in rows]
     assert effects == sorted(effects, reverse=True)
     assert tuple(rows[0]) == EFFECT_COLUMNS
+
+
+def test_of_what_is_better_low_the_best_effect_is_the_lowest(made, tmp_path):
+    rows = [row | {"higher_is_better": "no"} for row in read_csv(made[1]["effects"])]
+    assert {row["higher_is_better"] for row in read_csv(made[1]["effects"])} == {"yes"}
+    write_csv(tmp_path / "effects.csv", [*rows, rows[0] | {"effect": ""}], EFFECT_COLUMNS)
+    leaderboard(LeaderboardSettings(("tb",)), effects=[tmp_path / "effects.csv"], **outputs(tmp_path))
+    *effects, last = [row["effect"] for row in read_csv(tmp_path / "leaderboard.csv")]
+    assert [float(effect) for effect in effects] == sorted(map(float, effects))
+    assert last == ""
 
 
 def test_leaderboard_refuses_the_file_of_another_experiment(made, tmp_path):

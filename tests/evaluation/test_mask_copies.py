@@ -85,7 +85,24 @@ def test_copies_are_found_whatever_was_done_to_them(real, tmp_path):
 def test_empty_masks_are_copies_of_none(real, tmp_path):
     train = write(tmp_path / "train.zip", [*masks(59, 0), np.zeros((SIDE, SIDE), np.uint8)])
     found = audited(real | {"train": train}, tmp_path, masks(28, 7) + [np.zeros((SIDE, SIDE), np.uint8)] * 2)
-    assert found["identical"] == 0
+    assert (found["identical"], found["empty"], found["n_fake"]) == (0, 2, 30)
+    assert found["alarm"]["word"] == "none found"
+    assert not {"fake_028.png", "fake_029.png"} & {pair["image"] for pair in found["closest_pairs"]}
+    assert found["detection"]["kinds"][0]["images_found"]["value"] == 1, "no empty mask is planted"
+
+
+def test_what_only_the_border_shows_is_not_compared_but_equal_masks_are_seen(real, tmp_path):
+    border = np.zeros((SIDE, SIDE), np.uint8)
+    border[0] = 1
+    train = write(tmp_path / "train.zip", [*masks(59, 0), border])
+    found = audited(real | {"train": train}, tmp_path, [border, *masks(29, 7)])
+    assert (found["empty"], found["identical"]) == (1, 1)
+    assert found["alarm"] == {"word": "copies", "reason": "1 of 30 masks equal a training mask, pixel by pixel"}
+
+
+def test_a_set_of_empty_masks_is_refused(real, tmp_path):
+    with pytest.raises(InputError, match=r"fake\.zip: no mask shows anything in its middle"):
+        audited(real, tmp_path, [np.zeros((SIDE, SIDE), np.uint8)] * 3)
 
 
 def test_masks_made_of_a_real_one_are_held_against_the_others(real, tmp_path):

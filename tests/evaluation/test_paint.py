@@ -38,9 +38,12 @@ def framed(pixels):
     return one
 
 
-def write(path, pixels):
+def write(path, pixels, images=1):
+    """images: how many each patient has."""
     names = [f"{path.stem}{n:02d}" for n in range(len(pixels))]
-    about = [{"image": f"{name}.png", "label": "melanoma", "patient": name} for name in names]
+    about = [
+        {"image": f"{name}.png", "label": "melanoma", "patient": names[n // images]} for n, name in enumerate(names)
+    ]
     write_image_set(path, zip(about, pixels, strict=True))
     return path
 
@@ -125,6 +128,26 @@ def test_the_errors_that_correct_the_count_are_those_on_other_patients(real, tmp
     called = round(20 * found["sets"]["learnt"]["called"]["value"])
     assert 5 < called < 15
     assert found["sets"]["learnt"]["estimated"] == true_prevalence(called, 20, 30, 30, 15, 30, 0.95).to_json()
+
+
+def test_patients_are_counted_not_their_images(real, tmp_path, monkeypatch):
+    # Six patients with five clean images each: all of one are called by mistake, all painted ones of another missed.
+    said = np.repeat([-1.0, -1.0, -1.0, -1.0, -1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0, 1.0], 5)
+    monkeypatch.setattr(paint, "told_apart", lambda before, after, patients: said)
+    monkeypatch.setattr(paint, "_seen", lambda judge, pixels: np.arange(len(pixels)) % 2 == 0)
+    pixels, settings = ImageSet(real).pixels, MeasurePaintSettings({"learnt": "skin_colours"}, ("learnt",), 0.95, 1)
+    files, widths = [write(tmp_path / "learnt.zip", [skin(RNG) for _ in range(40)])], {}
+    for images in (1, 5):
+        own = write(tmp_path / f"real{images}.zip", pixels, images)
+        measure_paint(settings, images=own, synthetic=files, out=tmp_path / "out.json")
+        (found,) = read_json(tmp_path / "out.json")["methods"].values()
+        of_set = found["sets"]["learnt"]
+        shares = {"painted": found["painted"], "called": of_set["called"], "estimated": of_set["estimated"]}
+        widths[images] = {name: share["high"] - share["low"] for name, share in shares.items()}
+        assert found["painted"]["value"] == 9 / 40
+    assert widths[5]["painted"] > 1.2 * widths[1]["painted"], "the framed ones are of two patients"
+    assert widths[5]["called"] == widths[1]["called"], "generated images are nobody's"
+    assert widths[5]["estimated"] > widths[1]["estimated"]
 
 
 def test_without_clean_images_there_is_nothing_to_learn_from(tmp_path):

@@ -238,7 +238,7 @@ def test_scores_become_outcomes_and_words(tmp_path, sets, monkeypatch):
     write_json(tmp_path / "split.json", {"patients_known": True})
     settings = CompareSettings(
         threshold=0.5, alpha=0.05, margin=0.05, resamples=100, task="masks", title="?", kind="segmentation",
-        outcome="iou", classes=("discs",), positive=None, leaking=False, seed=1,
+        outcome="iou", classes=("discs",), positive=None, leaking=False, seed=1, against=(),
     )  # fmt: skip
     files = {
         "scores": tmp_path / "scores.csv",

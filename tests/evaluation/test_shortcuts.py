@@ -14,7 +14,7 @@ from synthmed.evaluation import score_sets as scoring
 from synthmed.evaluation.change_images import ChangeSettings, change_images
 from synthmed.evaluation.score_sets import ScoreSetsSettings, score_sets
 from synthmed.evaluation.scores import Cases, Scores, read_scores, write_scores
-from synthmed.evaluation.shortcuts import ShortcutSettings, _switches, _versus_real, measure_shortcuts
+from synthmed.evaluation.shortcuts import ShortcutSettings, _switches, measure_shortcuts
 from synthmed.metrics.classification import threshold_reaching
 from synthmed.metrics.statistics import NO_SPREAD
 from synthmed.prepare.dermoscopy import frame_mask, paste_frame, skin_tone
@@ -135,24 +135,24 @@ def test_further_sets_are_scored_by_every_arm(world, monkeypatch):
 def settings(**changes):
     values = {
         "sensitivity": 0.9, "tags": ("frame",), "skin_tones": {"light": 41.0, "dark": None}, "skin_tone_column": "ita",
-        "classes": CLASSES, "positive": "malignant", "threshold": 0.5, "alpha": 0.05, "margin": 0.05,
+        "classes": CLASSES, "positive": "malignant", "threshold": 0.5, "alpha": 0.05,
     }  # fmt: skip
     return ShortcutSettings(**(values | changes))
 
 
-def scores_of(images, looks, rng):
+def scores_of(images, looks, rng, seeds):
     """(S, N, 2): by the frame, or by the class, and noise."""
     changed = np.array([row.get("change", "") for row in images.rows])
     framed = np.array([row["frame"] == "yes" for row in images.rows])
     framed = np.where(changed == "", framed, changed == "pasted")
     seen = framed if looks == "frame" else np.array([row["label"] == "malignant" for row in images.rows])
-    positive = np.clip(0.25 + 0.5 * seen + rng.normal(0, 0.05, (SEEDS, len(seen))), 0.01, 0.99)
+    positive = np.clip(0.25 + 0.5 * seen + rng.normal(0, 0.05, (seeds, len(seen))), 0.01, 0.99)
     return np.stack([1 - positive, positive], axis=2)
 
 
 @pytest.fixture
 def measured(world):
-    def do(chosen=None, seeds=SEEDS, threshold=0.5):
+    def do(chosen=None, seeds=SEEDS, threshold=0.5, trainings=1):
         rng = np.random.default_rng(3)
         test, changed = ImageSet(world / "test.zip"), ImageSet(world / "changed.zip")
 
@@ -163,7 +163,7 @@ def measured(world):
             }
             arms = {"real": "frame", "only_gan": "class"}
             values = {
-                (arm, name): scores_of(images, looks, rng)[:seeds]
+                (arm, name): scores_of(images, looks, rng, seeds)
                 for arm, looks in arms.items()
                 for name, images in sets.items()
             }
@@ -176,7 +176,8 @@ def measured(world):
             # A threshold from these is too low for the test images.
             further.values[arm, "validation"][:] = further.values[arm, "validation"] * [1.0, 0.5]
         write_scores(world / "further.csv", further)
-        arms = {name: {"title": name, "set": None} for name in ("real", "only_gan")}
+        arms = {name: {"title": name, "set": None, "trainings": 1} for name in ("real", "only_gan")}
+        arms["only_gan"] |= {"trainings": trainings}
         write_json(world / "summary.json", {"thresholds": {"only_gan": [threshold] * seeds}, "arms": arms})
         files = {name: world / f"{name}.zip" for name in ("test", "changed")}
         measure_shortcuts(
@@ -208,43 +209,87 @@ def test_a_classifier_that_looks_at_the_frame_switches_and_another_does_not(meas
     assert found["arms"]["only_gan"]["switched"]["removed/benign"]["switched"]["n"] == 1
 
 
+def switches(called, patients, change, label="benign", seeds=SEEDS, trainings=None, **settings_):
+    """What `_switches` finds of decisions on one image a place: (arm, test) → (N,) or (S, N)."""
+    names, arms = np.array([f"{n}.png" for n in range(len(patients))]), tuple(dict.fromkeys(arm for arm, _ in called))
+    cases = Cases(names, np.array(patients), np.full(len(names), label))
+    decided = {key: np.array(np.broadcast_to(one, (seeds, len(names))), bool) for key, one in called.items()}
+    found = SimpleNamespace(
+        arms=arms, seeds=seeds, level=0.95, settings=settings(**settings_), cases={"test": cases, "changed": cases},
+        scores={key: one.astype(float) for key, one in decided.items()}, called=lambda *key: decided[key],
+        trainings=trainings or dict.fromkeys(arms, 1),
+    )  # fmt: skip
+    rows = {name: {"origin": name, "change": change} for name in names.tolist()}
+    return {arm: one[f"{change}/{label}"] for arm, one in _switches(found, rows, None).items()}
+
+
 @pytest.mark.parametrize(("patients", "word"), [(2, "no evidence of a difference"), (4, "no evidence of a difference"),
                                                 (8, "fewer")])  # fmt: skip
 def test_all_decisions_against_none_are_fewer_where_patients_are_enough(patients, word):
     """No training and no patient spreads then, so that the sign test over patients tells."""
-    found = SimpleNamespace(arms=("real", "other"), seeds=SEEDS, level=0.95, settings=settings())
-    switched = {"real": np.ones((SEEDS, patients), bool), "other": np.zeros((SEEDS, patients), bool)}
-    versus = _versus_real(found, switched, np.arange(patients))["other"]
+    called = {("real", "test"): 0, ("real", "changed"): 1, ("other", "test"): 0, ("other", "changed"): 0}
+    versus = switches(called, range(patients), "pasted")["other"]["versus_real"]
     assert versus["p_holm"] == pytest.approx(2 * 0.5**patients)
     assert versus["word"] == word
     assert versus["reason"] == (None if word == "fewer" else NO_SPREAD)
 
 
+def test_the_share_is_of_the_images_that_could_switch():
+    """Both look at the frame in half of the images that they call benign; but the other calls few so. As shares of all
+    images they would differ."""
+    rng = np.random.default_rng(5)
+    could = {"real": np.ones((SEEDS, 400), bool), "other": rng.random((SEEDS, 400)) < 0.5}
+    called = {}
+    for arm, one in could.items():
+        called |= {(arm, "test"): ~one, (arm, "changed"): ~one | (rng.random(one.shape) < 0.5)}
+    found = switches(called, range(400), "pasted")
+    for arm, one in could.items():
+        assert found[arm]["could"] == pytest.approx(one.sum(axis=1).mean())
+        assert found[arm]["switched"]["value"] == pytest.approx(0.5, abs=0.05)
+        shares = (called[arm, "changed"] & one).sum(axis=1) / one.sum(axis=1)
+        assert found[arm]["switched"]["value"] == pytest.approx(shares.mean())
+    assert found["other"]["versus_real"]["word"] == "no evidence of a difference"
+
+
+def test_where_few_could_switch_the_interval_is_wide_and_where_none_could_there_is_none():
+    rng = np.random.default_rng(6)
+    after = rng.random(40) < 0.5
+
+    def of_first(able):
+        before = np.arange(40) >= able
+        called = {("real", "test"): 0, ("real", "changed"): after, ("other", "test"): before}
+        return switches(called | {("other", "changed"): after | before}, range(40), "pasted")["other"]
+
+    many, few, one, none = (of_first(able) for able in (40, 6, 1, 0))
+    widths = [share["switched"]["high"] - share["switched"]["low"] for share in (many, few)]
+    assert widths[1] > 2 * widths[0]
+    for lacking in (one, none):
+        assert lacking["switched"]["value"] is None
+        assert (lacking["versus_real"]["word"], lacking["versus_real"]["p_holm"]) == (None, None)
+    assert "no such case" in none["versus_real"]["reason"]
+    assert "is the only one" in one["versus_real"]["reason"]
+
+
+def test_both_changes_are_one_family(measured):
+    found = measured()["arms"]["only_gan"]["switched"]
+    # Pasting on 18 patients, taking off 10: the sign tests, times two and one.
+    assert found["pasted/benign"]["versus_real"]["p_holm"] == pytest.approx(2 * 2 * 0.5**18)
+    assert found["removed/malignant"]["versus_real"]["p_holm"] == pytest.approx(2 * 0.5**10)
+    assert found["pasted/malignant"]["versus_real"] is None, "no false alarm: nothing is said of it"
+
+
 def test_switches_by_hand():
     """Two images of each of four patients: those that become positive by pasting count, those that become negative by
     taking off; and patients are what is tested, not images."""
-    names, patients = np.array([f"{n}.png" for n in range(8)]), np.repeat([0, 1, 2, 3], 2)
-    cases = Cases(names, patients, np.full(8, "benign"))
-    called = {
-        ("real", "test"): [0, 0, 1, 1, 0, 0, 1, 1], ("real", "changed"): [1, 0, 0, 1, 1, 0, 0, 1],
-        ("all", "test"): [0] * 8, ("all", "changed"): [1] * 8, ("none", "test"): [0] * 8, ("none", "changed"): [0] * 8,
-    }  # fmt: skip
-    decisions = {key: np.tile(np.array(one, bool), (SEEDS, 1)) for key, one in called.items()}
-
-    def switched(change, **arms):
-        decided = {(arm, test): decisions[name, test] for arm, name in arms.items() for test in ("test", "changed")}
-        found = SimpleNamespace(
-            arms=tuple(arms), seeds=SEEDS, level=0.95, settings=settings(), cases={"test": cases, "changed": cases},
-            scores={key: one.astype(float) for key, one in decided.items()}, called=lambda *key: decided[key],
-        )  # fmt: skip
-        rows = {name: {"origin": name, "change": change} for name in names.tolist()}
-        return {arm: one[f"{change}/benign"] for arm, one in _switches(found, rows, None).items()}
-
+    patients, real = np.repeat([0, 1, 2, 3], 2), [[0, 0, 1, 1, 0, 0, 1, 1], [1, 0, 0, 1, 1, 0, 0, 1]]
+    called = {("real", "test"): real[0], ("real", "changed"): real[1], ("other", "test"): 1, ("other", "changed"): 1}
     for change in ("pasted", "removed"):
-        found = switched(change, real="real", other="none")
-        assert (found["real"]["switched"]["value"], found["real"]["net"]) == (0.25, 0.0)
-        assert found["other"]["switched"]["value"] == 0
-    versus = switched("pasted", real="none", other="all")["other"]["versus_real"]
+        found = switches(called, patients, change)
+        assert (found["real"]["switched"]["value"], found["real"]["could"], found["real"]["net"]) == (0.5, 4.0, 0.0)
+        able = found["other"]["switched"]["value"]
+        assert able is None if change == "pasted" else able == 0
+    called = {("real", "test"): 0, ("real", "changed"): 0, ("other", "test"): 0, ("other", "changed"): 1}
+    versus = switches(called, patients, "pasted")["other"]["versus_real"]
     assert versus["p_holm"] == pytest.approx(2 * 0.5**4)
 
 
@@ -267,9 +312,31 @@ def test_fewer_switches_are_said_so_and_no_word_is_given_with_few_trainings(worl
     assert few["reason"].startswith("3 training seeds")
 
 
+def test_several_trainings_of_a_generator_are_a_source_of_chance(measured, monkeypatch):
+    import synthmed.evaluation.shortcuts as module
+
+    def called(self, arm, test):
+        """A third of the decisions of the first two of six classifiers is turned: those of one training of three."""
+        found = self.scores[arm, test] >= self.thresholds[arm][:, None]
+        if arm == "only_gan":
+            found[:2, ::3] ^= True
+        return found
+
+    monkeypatch.setattr(module._Classifiers, "called", called)
+
+    def ends(trainings):
+        arm = measured(seeds=6, trainings=trainings)["arms"]["only_gan"]
+        pasted = arm["switched"]["pasted/benign"]
+        return [pasted["versus_real"]["difference"], arm["subgroups"]["skin: light"]["specificity"]]
+
+    for one, three in zip(ends(1), ends(3), strict=True):
+        assert three["value"] == pytest.approx(one["value"])
+        assert three["high"] - three["low"] > 1.2 * (one["high"] - one["low"])
+
+
 def _noisy(self, arm, test):
     rng = np.random.default_rng([*map(ord, arm + test)])
-    called = self.scores[arm, test] >= self.thresholds[arm]
+    called = self.scores[arm, test] >= self.thresholds[arm][:, None]
     return called ^ (rng.random(called.shape) < 0.1)
 
 
@@ -304,6 +371,20 @@ def test_subgroups_by_hand(measured, world):
     assert group["specificity"]["value"] == pytest.approx((values[:, light & ~positive] < 0.5).mean())
     one_benign = found["arms"]["real"]["subgroups"]["frame: yes"]
     assert one_benign["auroc"]["value"] is None, "one patient of a class has no variance"
+
+
+def test_images_of_which_nothing_is_known_are_a_subgroup(measured, world):
+    images = ImageSet(world / "test.zip")
+    unknown = {"00.png": {"ita": ""}, "05.png": {"ita": "", "frame": ""}, "06.png": {"frame": "unsure"}}
+    rows = [(row | unknown.get(row["image"], {}), images[n]) for n, row in enumerate(images.rows)]
+    write_image_set(world / "test.zip", rows)
+    found = measured()
+    assert found["order"] == [
+        *("frame: yes", "frame: no", "frame: not known"), *("skin: light", "skin: dark", "skin: not known"),
+    ]  # fmt: skip
+    assert found["groups"]["frame: not known"] == found["groups"]["skin: not known"] == {"benign": 1, "malignant": 1}
+    for names in (("frame: yes", "frame: no", "frame: not known"), ("skin: light", "skin: dark", "skin: not known")):
+        assert sum(sum(found["groups"][name].values()) for name in names) == 40
 
 
 def test_skin_tones_are_measured_where_no_column_has_them(measured):

@@ -11,7 +11,8 @@ from synthmed.core.files import read_csv, read_json
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.evaluation.removal import RemovalSettings, _realism, measure_removal
 from synthmed.evaluation.tags import TagSettings, measure_tags
-from synthmed.metrics.prevalence import true_prevalence
+from synthmed.metrics.classification import share_estimate
+from synthmed.metrics.prevalence import effective, true_prevalence
 
 SETTINGS = TagSettings(
     target_column="artefacts", missing="error", classes=("benign", "melanoma"), sets=("gan",), level=0.95, batch_size=8,
@@ -40,6 +41,33 @@ def test_its_interval_covers_the_truth():
     assert 0.93 < np.mean(inside) < 0.98
 
 
+def test_images_of_one_patient_count_as_far_as_they_differ():
+    said = np.repeat([True, False, True, False, True, False], 5)
+    hits, count = effective(said, np.repeat(np.arange(6), 5))
+    assert (hits / count, count) == (0.5, pytest.approx(6 * 5 / 6))  # six patients, by the jackknife G/(G − 1)
+    assert effective(said, np.arange(30)) == (15, 30)
+    assert effective(said, np.tile(np.arange(6), 5))[1] == 30, "alike by chance only"
+    assert effective(np.ones(30, bool), np.repeat(np.arange(6), 5)) == (6, 6)
+    assert effective(np.ones(3, bool), np.zeros(3)) == (1, 1)
+    assert effective(np.zeros(0, bool), np.zeros(0)) == (0, 0)
+    found = true_prevalence(40, 100, 4.5, 5, 4, 5, 0.95, n=300)
+    assert found.value == pytest.approx(2 / 7)
+    assert found.n == 300
+
+
+def test_its_interval_covers_the_truth_where_patients_have_several_images():
+    rng, inside, naive = np.random.default_rng(2), [], []
+    patients = np.repeat(np.arange(40), 4)
+    for _ in range(400):
+        right = [rng.random(160) < np.repeat(rng.beta(2 * a, 2 * (1 - a), 40), 4) for a in (0.85, 0.9)]
+        called = (rng.binomial(200, 0.3 * 0.85 + 0.7 * 0.1), 200)
+        for one, kept in ((patients, inside), (np.arange(160), naive)):
+            found = true_prevalence(*called, *effective(right[0], one), *effective(right[1], one), 0.95)
+            kept.append(found.low <= 0.3 <= found.high)
+    assert np.mean(inside) > 0.93
+    assert np.mean(inside) > np.mean(naive) + 0.01
+
+
 class Brightness(nn.Module):
     """Sees `hair` on dark images and `ruler` on those that are red."""
 
@@ -51,8 +79,8 @@ class Brightness(nn.Module):
         return torch.stack([-20 * images.mean((1, 2, 3)), 20 * (images[:, 0] - images[:, 1]).mean((1, 2)) - 5], 1)
 
 
-def write(path, rows):
-    """rows: (label, artefacts, dark, red)."""
+def write(path, rows, images=1):
+    """rows: (label, artefacts, dark, red); images: how many each patient has."""
     found = []
     for n, (label, artefacts, dark, red) in enumerate(rows):
         pixels = np.full((16, 16, 3), 60 if dark else 200, np.uint8)
@@ -60,7 +88,7 @@ def write(path, rows):
         about = {
             "image": f"{path.stem}_{n}.png",
             "label": label,
-            "patient": f"{path.stem}{n}",
+            "patient": f"{path.stem}{n // images}",
             "split": "",
             "source": "",
         }
@@ -100,6 +128,32 @@ def test_rates_of_the_tagger_by_hand(folder):
     assert hair["specificity"]["value"] == pytest.approx(3 / 4)
     assert 0.5 < hair["auroc"] < 1
     assert measured(folder)["tagger"]["ruler"]["auroc"] == 1.0
+
+
+def test_patients_are_counted_not_their_images(folder):
+    hair, none = ("benign", "hair", True, False), ("benign", "none", False, False)
+    shy, bald = ("benign", "hair", False, False), ("benign", "none", True, False)
+    rows = [hair] * 9 + [shy] * 3 + [none] * 12 + [bald] * 3
+    for images in (1, 3):
+        for name in ("test", "train"):
+            write(folder / f"{name}.zip", rows, images)
+        found = measured(folder)
+        alone = {"precision": (9, 12), "recall": (9, 12), "specificity": (12, 15)}
+        for rate, counts in alone.items():
+            exact = share_estimate(*counts, 0.95)
+            one = found["tagger"]["hair"][rate]
+            assert one["value"] == exact.value
+            assert (one["high"] - one["low"] > 1.2 * (exact.high - exact.low)) == (images == 3)
+            assert ((one["low"], one["high"]) == (exact.low, exact.high)) == (images == 1)
+        labelled = found["sets"]["train"]["benign"]["hair"]["labelled"]
+        assert (labelled["n"], labelled["value"]) == (27, 12 / 27)
+        assert (labelled["low"] == share_estimate(12, 27, 0.95).low) == (images == 1)
+        if images == 1:
+            before = found
+    one, other = (run["sets"]["gan"]["benign"]["hair"]["estimated"] for run in (before, found))
+    assert one["value"] == pytest.approx(other["value"])
+    assert one == true_prevalence(2, 4, 9, 12, 12, 15, 0.95).to_json()
+    assert other["high"] - other["low"] >= one["high"] - one["low"]
 
 
 def test_its_own_thresholds_decide(folder):

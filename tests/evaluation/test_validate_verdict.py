@@ -81,6 +81,16 @@ def test_a_rule_that_always_says_helps_is_caught(pool, tmp_path, monkeypatch):
     assert false["broken"]
 
 
+def test_arms_are_of_the_families_that_they_are_of_in_the_pipeline(pool, tmp_path, monkeypatch):
+    """What has an effect is known truth, and makes no verdict on the others stricter."""
+    seen, decide = [], known_truth.decide
+    monkeypatch.setattr(known_truth, "decide", lambda tests, of, **more: seen.append(of) or decide(tests, of, **more))
+    few = dataclasses.replace(SETTINGS, repetitions=1, steps=1)
+    validate_verdict(few, pool=pool, out=tmp_path / "v.json")
+    truth = dict.fromkeys(("oracle", "label_shuffled"), "known truth")
+    assert seen == [truth | dict.fromkeys(("duplicates", "null"), "main")]
+
+
 def test_a_level_that_was_not_shown_to_hold_is_not_said_to(pool, tmp_path):
     """Few repetitions without a false word are compatible with the level, and with ten times as much."""
     few = dataclasses.replace(SETTINGS, repetitions=3, steps=10, bound=0.05)

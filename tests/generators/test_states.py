@@ -7,6 +7,7 @@ import pytest
 import torch
 from trainings import LOOP, of_generator
 
+from synthmed.core import provenance
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
 from synthmed.core.settings import parse
@@ -67,7 +68,8 @@ def test_keeping_states_changes_nothing_else(made, images, tmp_path):
 
 
 @pytest.mark.parametrize(("fids", "best"), [([3.0, 1.0, 2.0], 6), ([1.0, 1.0, 2.0], 3), ([3.0, 2.0, 1.0], 8)])
-def test_the_state_nearest_to_the_training_images_is_chosen(made, tmp_path, fids, best):
+def test_the_state_nearest_to_the_training_images_is_chosen(made, tmp_path, monkeypatch, fids, best):
+    monkeypatch.setattr(provenance, "_noted", {})
     rows = [
         {"step": step, "train": {"fid": {"value": fid}}, "test": {"fid": {"value": -fid}}}
         for step, fid in zip((3, 6, 8), fids, strict=True)
@@ -78,6 +80,7 @@ def test_the_state_nearest_to_the_training_images_is_chosen(made, tmp_path, fids
     found = checkpoint.load(chosen, model="dcgan")
     (expected,) = (state for state in read_states(made / "states.zip") if state.step == best)
     assert found.step == best
+    assert provenance._noted == {"step": str(best)}, "for the record"
     assert all(torch.equal(value, expected.state[name]) for name, value in found.state.items())
 
 

@@ -265,7 +265,8 @@ def test_reals_and_fakes_are_augmented_for_every_loss_but_path_length(monkeypatc
 
 
 def test_signs_of_reals_move_the_probability(monkeypatch):
-    model, real = build(augmentation={"target": 0.6, "interval": 2, "kimg": 1.0}), batch()
+    wanted = {"target": 0.6, "interval": 2, "kimg": 1.0, "kimg_after_transfer": 0.5}
+    model, real = build(augmentation=wanted), batch()
 
     def scores(images, labels):
         return (1 if torch.equal(images, real.images) else -1) + 0 * model.discriminator(images, labels)

@@ -47,6 +47,16 @@ def test_averaged_weights_and_the_discriminator_are_taken_over(tmp_path, caplog)
     assert "anew" not in caplog.text
 
 
+def test_the_probability_of_augmentation_moves_at_a_speed_of_its_own(tmp_path):
+    adapted = {"target": 0.6, "interval": 4, "kimg": 500.0, "kimg_after_transfer": 100.0}
+    old, new = (build("stylegan2", seed, augmentation=adapted) for seed in (1, 2))
+    assert new.probability.kimg == 500.0
+    transfer(new, saved(old, tmp_path / "old.pt"), "stylegan2")
+    assert (old.probability.kimg, new.probability.kimg) == (500.0, 100.0)
+    plain = build("stylegan2", 3, augmentation=None)
+    transfer(plain, saved(old, tmp_path / "old.pt"), "stylegan2")
+
+
 def test_with_more_classes_only_what_knows_classes_begins_anew(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     old, new = build("stylegan2", 1), build("stylegan2", 2, ["benign", "melanoma"])

@@ -144,7 +144,7 @@ TINY = {
             "ema_kimg": 0.1,
             "ema_rampup": 0.5,
             # With 4 images a step p is 0.5 after 2 steps and 1 after 4, or 0 where the scores are negative.
-            "augmentation": {"target": -0.9, "interval": 2, "kimg": 0.016},
+            "augmentation": {"target": -0.9, "interval": 2, "kimg": 0.016, "kimg_after_transfer": 0.008},
         },
     },
 }

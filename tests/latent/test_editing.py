@@ -179,7 +179,7 @@ def test_rejection_leaves_what_the_boundary_accepts(world, tmp_path):
 def test_the_images_are_the_first_starts_of_every_method(world, tmp_path):
     result = edited(tmp_path)
     images = ImageSet(tmp_path / "images.zip")
-    assert len(images.rows) == len(result["methods"]) * 2 * 4
+    assert len(images.rows) == len(result["methods"]) * 2 * 4 + 2 * 3 * 7
     rows = [row for row in images.rows if row["method"] == "svm" and row["start"] == "0"]
     assert [row["distance"] for row in rows] == ["0", "1", "2", "3"]
     likelihoods = [float(row["likelihood"]) for row in rows]
@@ -189,6 +189,19 @@ def test_the_images_are_the_first_starts_of_every_method(world, tmp_path):
     drawn = read_samples(tmp_path / "samples.npz")
     to_judge = drawn.likelihoods[900:, drawn.targets.index("left")]
     assert likelihoods[0] == pytest.approx(to_judge[to_judge >= 0.5][0], abs=1e-4)
+
+
+def test_first_directions_are_shown_both_ways_whatever_they_do(world, tmp_path):
+    edited(tmp_path)
+    images = ImageSet(tmp_path / "images.zip")
+    assert {name for name in images.column("method") if name[-1].isdigit()} == {
+        f"{kind}_{place}" for kind in ("pca", "sefa") for place in (1, 2, 3)
+    }
+    places = [place for place, row in enumerate(images.rows) if row["method"] == "sefa_2"]
+    assert [images.rows[place]["distance"] for place in places] == ["-3", "-2", "-1", "0", "1", "2", "3"]
+    start = next(place for place, row in enumerate(images.rows) if (row["method"], row["start"]) == ("svm", "0"))
+    assert (images[places[3]] == images[start]).all()
+    assert (images[places[0]] != images[places[-1]]).any()
 
 
 def test_where_nothing_shows_it_the_reason_is_said(world, tmp_path):

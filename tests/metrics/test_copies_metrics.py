@@ -174,7 +174,7 @@ def test_spiked_sets():
     assert (weights[50:].sum(axis=0) == 4).all()
     assert weights.max() == 1  # without replacement where there are enough
     assert len({tuple(column) for column in weights.T.tolist()}) == 30
-    assert (c.spiked(10, 2, 40, 0.1, 5, 0)[10:].sum(axis=0) == 4).all()
+    assert (c.spiked(40, 2, 40, 0.1, 5, 0)[40:].sum(axis=0) == 4).all()
     assert c.spiked(50, 8, 40, 0.0, 5, 0)[50:].sum() == 0
     assert c.planted(0.001, 40) == 1
     with pytest.raises(InputError, match="every held-out image equals"):

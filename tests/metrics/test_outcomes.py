@@ -8,7 +8,7 @@ from synthmed.core.errors import InputError
 from synthmed.metrics import outcomes as o
 from synthmed.metrics.classification import clopper_pearson
 from synthmed.metrics.outcomes import OUTCOMES, beside
-from synthmed.metrics.statistics import case_mean, equivalence_p, mean_estimate, nested, paired, readers_test
+from synthmed.metrics.statistics import case_mean, equivalence_p, mean_estimate, paired, readers_test
 
 CASE, MODEL = np.arange(40), np.arange(12)[:, None]
 POSITIVE = CASE % 2 == 1
@@ -27,6 +27,23 @@ def numbers(test):
 
 # Expected values by shared/reference/readers_test.py, an implementation of its own: its `auroc`, `mean_score` and
 # `mean_of_patients` of the cases above with "cr3" and degrees of freedom by patients, then its `readers_test`.
+def test_a_mean_over_all_cases_is_one_over_some_of_them():
+    values, patients = np.array([[1.0, 0, 1, 1, 0, 0], [0, 0, 1, 0, 1, 1]]), np.array([0, 0, 1, 2, 2, 3])
+    every = o.mean_of_some(values, np.ones((2, 6), bool), patients)
+    same = o.mean_of_cases(values, patients)
+    for name in ("estimates", "influence", "leverage"):
+        np.testing.assert_allclose(getattr(every, name), getattr(same, name))
+    # The first model has the images of patients 0, 1 and 2, the second those of 1 and 2: patient 3 has none.
+    where = np.array([[1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0]], bool)
+    some = o.mean_of_some(values, where, patients)
+    np.testing.assert_allclose(some.estimates, [3 / 4, 2 / 3])
+    np.testing.assert_allclose(some.leverage, [2 / 4, 1 / 3, 2 / 3])
+    np.testing.assert_allclose(some.influence, [[-0.5 / 4, 0], [0.25 / 4, 1 / 9], [0.25 / 4, -1 / 9]])
+    assert (some.patients.tolist(), some.cases) == ([0, 1, 2], 5)
+    with pytest.raises(InputError, match="no such case"):
+        o.mean_of_some(values, np.array([[True] * 6, [False] * 6]), patients)
+
+
 @pytest.mark.parametrize(
     ("measured", "contrast", "expected"),
     [
@@ -62,7 +79,7 @@ def numbers(test):
         ),
         pytest.param(
             o.area_under_curve(TWELVE, POSITIVE, ONE_CLASS),
-            nested(3, 2),
+            paired(6, 3),
             [-0.0520833333333, -0.165703398653, 0.0615367319867, 0.345009265201, 0.0534833308598, 15.593860124],
             id="three trainings of a generator",
         ),

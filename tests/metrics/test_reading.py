@@ -6,7 +6,7 @@ from scipy import stats
 
 from synthmed.core.errors import InputError
 from synthmed.metrics.outcomes import adjusted_difference
-from synthmed.metrics.outliers import nearer_to_another
+from synthmed.metrics.outliers import nearer_to_another, two_components
 from synthmed.metrics.reading import detectable, detection, equivalence_power, fisher_p, guessing_p
 
 
@@ -90,3 +90,10 @@ def test_outliers_are_nearer_to_the_other_class():
     assert nearer_to_another(features, np.array(["a", "a", "b"]), real, labels).tolist() == [False, True, False]
     with pytest.raises(InputError, match="'c'"):
         nearer_to_another(features, np.array(["a", "c", "b"]), real, labels)
+
+
+def test_two_components_are_where_features_vary_most():
+    features = np.array([[3.0, 0.0, 0.0], [-3.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 1.0, 0.0]]) + 5
+    places, explained = two_components(features)
+    assert places == pytest.approx(np.array([[3, 0], [-3, 0], [0, -1], [0, 1]]), abs=1e-9)
+    assert explained == pytest.approx([0.9, 0.1])

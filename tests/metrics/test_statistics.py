@@ -178,6 +178,12 @@ def test_resamples_keep_patients_together_and_both_classes():
     values = np.array([0.0, 1, 2, 3, 4])
     many = s.two_level_resamples(positive, patients, 5, 20000, np.random.default_rng(1))
     assert (many.seeds @ values).var() == pytest.approx(values.var(ddof=1) / 5, rel=0.05)
+    # Of six seeds of three trainings, two trainings.
+    values = np.array([0.0, 1, 4, 5, 7, 7])
+    means = values.reshape(3, 2).mean(axis=1)
+    many = s.two_level_resamples(positive, patients, 6, 20000, np.random.default_rng(1), trainings=3)
+    assert (many.seeds @ values).var() == pytest.approx(means.var(ddof=1) / 3, rel=0.05)
+    assert (many.seeds[:, 0] == many.seeds[:, 1]).all()
 
 
 def test_bootstrap_interval_covers_the_true_area():

@@ -6,7 +6,7 @@ from scipy import stats
 
 from synthmed.core.errors import InputError
 from synthmed.metrics.outcomes import area_under_curve, balanced_accuracy, mean_of_patients
-from synthmed.metrics.statistics import SeedTest, equivalence_p, nested, paired, readers_test
+from synthmed.metrics.statistics import SeedTest, equivalence_p, paired, readers_test
 from synthmed.metrics.verdict import (
     HARMS,
     HELPS,
@@ -66,6 +66,15 @@ def test_no_words_below_five_seeds():
     assert not verdict["b"].equivalent
 
 
+def test_no_words_from_two_trainings_of_a_generator():
+    tests = {"one": found(0.3), "two": found(0.3), "three": found(0.3), "same": found(0.0, 0.001)}
+    verdict = words(tests, trainings={"one": 1, "two": 2, "three": 3, "same": 2})
+    assert [verdict[arm].word for arm in tests] == [HELPS, None, HELPS, None]
+    assert verdict["two"].reason.startswith("2 trainings of its generator; below 3")
+    assert not verdict["same"].equivalent
+    assert verdict["two"].p_holm < 0.001
+
+
 def test_families_of_arms():
     arms = {
         "classic": ("classic", None),
@@ -91,6 +100,7 @@ def test_rule_is_printed_with_its_numbers():
         HARMS,
         NO_EVIDENCE,
         "than 5 seeds",
+        "fewer than 3.",
     ):
         assert part in text
     with pytest.raises(InputError, match="margin"):
@@ -174,7 +184,7 @@ def test_the_chance_of_the_generators_training_is_part_of_the_nested_test():
         cases = patient + 0.4 * rng.standard_normal((24, 60))
         cases[12:] += generator[:, None]
         measured = mean_of_patients(cases, None, np.arange(60), 0, bounds=(-np.inf, np.inf))
-        p["nested"].append(readers_test(measured, nested(4, 3), level=0.95).p)
+        p["nested"].append(readers_test(measured, paired(12, 4), level=0.95).p)
         p["paired"].append(readers_test(measured, paired(12), level=0.95).p)
     assert (np.array(p["nested"]) <= 0.05).mean() <= 0.09
     assert (np.array(p["paired"]) <= 0.05).mean() > 0.15

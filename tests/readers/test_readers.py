@@ -95,6 +95,12 @@ def test_images_that_lie_with_the_other_class_are_left_out(tmp_path):
     gan = features(tmp_path / "g.npz", tmp_path / "gan.zip", [[0, 1], [9, 1], [0, 1], [0, 1]] + [[9, 1]] * 4)
     drawn(tmp_path, dataclasses.replace(SETTINGS, screened=("gan",)), features=[gan], real_features=real)
     assert read_json(tmp_path / "study.json")["left_out"]["gan"] == {"ruler: yes": 2, "outliers": 1}
+    embedded = read_json(tmp_path / "study.json")["embedded"]["gan"]
+    assert [image["outlier"] for image in embedded["images"]] == [False, True] + [False] * 6
+    assert {image["label"] for image in embedded["images"]} == {"benign", "melanoma"}
+    assert sum(embedded["explained"]) == pytest.approx(1), "two features"
+    assert embedded["images"][1]["x"] == embedded["images"][-1]["x"], "which lies with the melanomas"
+    assert "name" not in embedded["images"][0]
     assert "gan_benign_1.png" not in ImageSet(tmp_path / "key.zip").column("name")
     with pytest.raises(InputError, match="give one each"):
         drawn(tmp_path, dataclasses.replace(SETTINGS, screened=("gan",)))

@@ -11,11 +11,11 @@ from synthmed.metrics.estimate import Estimate
 
 CLASSES = ("normal", "abnormal")
 GENERATORS = {
-    "dcgan": {"model": "dcgan", "title": "DCGAN", "receptive_field": None},
-    "fastgan": {"model": "fastgan", "title": "FastGAN", "receptive_field": None},
-    "cyclegan_46": {"model": "cyclegan", "title": "CycleGAN 46", "receptive_field": 46},
-    "cyclegan_22": {"model": "cyclegan", "title": "CycleGAN 22", "receptive_field": 22},
-    "cyclegan_10": {"model": "cyclegan", "title": "CycleGAN 10", "receptive_field": 10},
+    "dcgan": {"model": "dcgan", "title": "DCGAN", "receptive_field": None, "of": "dcgan"},
+    "fastgan": {"model": "fastgan", "title": "FastGAN", "receptive_field": None, "of": "fastgan"},
+    "cyclegan_46": {"model": "cyclegan", "title": "CycleGAN 46", "receptive_field": 46, "of": "cyclegan_46"},
+    "cyclegan_22": {"model": "cyclegan", "title": "CycleGAN 22", "receptive_field": 22, "of": "cyclegan_22"},
+    "cyclegan_10": {"model": "cyclegan", "title": "CycleGAN 10", "receptive_field": 10, "of": "cyclegan_10"},
 }
 
 
@@ -148,6 +148,8 @@ def copies(generator, place):
         "by_space": {"features": space(3 * place), "pixels": space(2 * place)},
         "detection": {
             "images": 360,
+            "generated": 360,
+            "honest": 180,
             "shares": [0.01, 0.05],
             "copies": [4, 18],
             "sets": 100,

@@ -39,7 +39,7 @@ def given(inputs, document):
         "answer.classification": (
             answer,
             answer.AnswerSettings,
-            tasks | {"phantom": True},
+            tasks | {"phantom": True, "pseudo_labelled": inputs.get("pseudo_labelled", [])},
             {name: inputs[name] for name in ("verdicts", "summary", "copies")} | {"document": document},
         ),
         "data": (

@@ -114,6 +114,11 @@ def test_a_table_is_its_csv_and_its_place_on_the_page(written):
     assert made["title"] == "On 12 cases"
 
 
+def test_groups_of_rows_have_words():
+    with pytest.raises(ValueError, match="column 'size': its groups have no words"):
+        Column("size", group=True)
+
+
 def test_an_estimate_without_its_interval_is_a_number_in_the_table():
     assert Column("c_t").cells(Estimate(6.5, n=80)) == {"c_t": 6.5}
     assert Column("c_t").cells(Estimate.missing("too few")) == {"c_t": None}

@@ -17,11 +17,13 @@ def effect(experiment, generator, value, **more):
     row |= {
         "experiment": experiment,
         "task": "t",
+        "task_title": "Is it there?",
         "generator": generator,
         "arm": f"Real + {generator}",
         "outcome": "AUROC",
     }
     row |= {"effect": value, "effect_low": value - 0.1, "effect_high": value + 0.1, "equivalent": "no"}
+    row |= {"label_fidelity_real": 0.9, "pseudo_labelled": "no", "trained_as": generator}
     return row | {"synthetic_share": 0.5, "fid_extractor": "Inception", "verdict": "no evidence of a difference"} | more
 
 
@@ -38,12 +40,26 @@ def results(folder, name, headline, rows):
 def made(tmp_path):
     folder, logs = tmp_path / "results", tmp_path / "logs"
     first = [
-        effect("tb", "DCGAN", 0.02, fid=30.5, copy_alarm="none found", copy_share=0.01, copy_limit="Of 100 sets …"),
-        effect("tb", "FastGAN", -0.12, fid=9.0, copy_alarm="copies", copy_share=0.5, verdict="harms"),
+        effect(
+            "tb",
+            "DCGAN",
+            0.02,
+            fid=30.5,
+            copy_alarm="none found",
+            copy_share=0.01,
+            copy_limit="Of 100 sets …",
+            label_fidelity=0.7,
+        ),
+        effect("tb", "FastGAN", -0.12, fid=9.0, copy_alarm="copies", copy_share=0.5, verdict="harms", leaking="yes"),
         effect("tb", "CycleGAN", 0.1, fid="", verdict=""),
     ]
     results(folder, "tb", "Not shown: it is <not> shown.", first)
-    results(folder, "nuclei", "Yes: they help.", [effect("nuclei", "Pix2Pix", 0.3, fid=110.0, verdict="helps")])
+    results(
+        folder,
+        "nuclei",
+        "Yes: they help.",
+        [effect("nuclei", "Pix2Pix", 0.3, fid=110.0, verdict="helps", outcome="HD95", higher_is_better="no")],
+    )
     (logs / "tb").mkdir(parents=True)
     cost = dict.fromkeys(COSTS, "") | {
         "experiment": "tb",
@@ -72,9 +88,32 @@ def test_every_experiment_and_every_row_is_there(made):
     assert "1,234,567" in html
     assert "1.5" in html, "90 seconds are 1.5 minutes"
     assert "no word" in html
+    assert "real: 90.0 %" in html
+    assert "HD95 (lower is better)" in html
+    assert "memory the most" in html, "of one process, not of all trainings together"
+    assert "AUROC (" not in html
     assert "MELANOMA (not run yet; <code>make results EXPERIMENT=melanoma</code>)" in html
     assert "Of 100 sets" in html
     assert "http" not in html.replace("http-equiv", ""), "it needs nothing from elsewhere"
+
+
+def test_a_row_says_its_task_and_whether_it_leaks(made):
+    rows = [row for row in made.read_text().split("<tr>") if "Real + " in row]
+    assert all("Is it there?" in row for row in rows)
+    assert [row for row in rows if "leaks" in row] == [row for row in rows if "Real + FastGAN" in row]
+
+
+def test_the_word_on_a_measure_follows_from_its_adjusted_p(made):
+    """The three pairs of this fixture say nothing; of six generators in one order 2 of 720 orders are as clear."""
+    said = "<td>FID</td>"
+    assert said in made.read_text()
+    assert ">yes<" not in made.read_text()
+    rows = [effect("tb", name, number / 10, fid=90 - number) for number, name in enumerate("uvwxyz")]
+    write_csv(made.parent / "tb" / "tables" / "effects.csv", rows, EFFECT_COLUMNS)
+    html = index(IndexSettings((ExperimentEntry("tb", "TB", "finds tb", True, ("t",)),)), made.parent, made.parent)
+    row = html.read_text().partition(said)[2].partition("</tr>")[0]
+    assert "0.003" in row
+    assert "<td>yes<" in row
 
 
 def test_results_of_another_version_are_named_not_shown(made):

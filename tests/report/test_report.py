@@ -126,6 +126,107 @@ def test_the_headline_speaks_of_this_training_unless_there_were_several(inputs, 
     assert "another one" not in said
 
 
+def with_generators(inputs, **changes):
+    """inputs, with other entries of some generators."""
+    return inputs | {"generators": {name: entry | changes.get(name, {}) for name, entry in GENERATORS.items()}}
+
+
+def test_sets_of_one_training_are_one_generator(inputs, tmp_path):
+    of_two = {"cyclegan_22": "cyclegan_46", "cyclegan_10": "cyclegan_46", "fastgan": "dcgan"}
+    given = with_generators(inputs, **{name: {"of": of} for name, of in of_two.items()})
+    assert "for 1 of the 5 sets of these trainings of 2 generators" in words_of(
+        given, tmp_path, "answer.classification"
+    )
+    given = with_generators(inputs, **{name: {"of": "dcgan"} for name in GENERATORS})
+    said = words_of(given, tmp_path, "answer.classification")
+    assert "for 1 of the 5 sets of this training of DCGAN" in said
+    assert "One training was judged" in said
+
+
+def test_of_images_made_elsewhere_nobody_knows_how_many_trainings_made_them(inputs, tmp_path):
+    given = with_generators(inputs, dcgan={"model": "external"})
+    said = words_of(given, tmp_path, "answer.classification")
+    assert "of 5 generators" in said
+    assert "these trainings" not in said
+    assert "One training of FastGAN, CycleGAN 46, CycleGAN 22 and CycleGAN 10 was judged" in said
+    assert "How many trainings made the images of DCGAN is not known" in said
+    said = words_of(changed(given, tmp_path, "verdicts", decided("dcgan", "helps")), tmp_path, "answer.classification")
+    assert "was judged" not in said
+
+
+def test_titles_are_escaped_once(inputs, tmp_path):
+    given = with_generators(inputs, dcgan={"title": "A & B"}, cyclegan_46={"title": "C & D"})
+    (path,) = write_sections(tmp_path, given, only=["answer.classification"], draw=False).values()
+    html = read_json(path)["html"]
+    assert "A &amp; B" in html
+    assert "C &amp; D" in html
+    assert "&amp;amp;" not in html
+
+
+def test_captions_say_what_the_interval_is_not(inputs, tmp_path):
+    said = words_of(inputs, tmp_path, "answer.classification")
+    assert "adjusted over the arms that answer the same question (Holm); the interval is not" in said
+    assert "may leave out 0 where the word is “no evidence of a difference”." in said
+
+
+def test_only_where_it_is_so_the_test_images_are_the_same(inputs, made, tmp_path):
+    assert "compared on real test images" in made[0]
+    same = "Every training set, tested on the same images"
+    assert same in words_of(inputs, tmp_path, "answer.classification")
+    given = changed(inputs, tmp_path, "verdicts", lambda content: content.update(swap="dcgan"))
+    assert same not in words_of(given, tmp_path, "answer.classification")
+
+
+def test_the_sweep_shows_the_main_set_without_real_images_and_says_so(inputs, tmp_path, monkeypatch):
+    from synthmed.report.charts import task
+
+    def half_as_many(content):
+        content["arms"]["only_fastgan_x0.5"] = content["arms"]["only_fastgan"] | {"n_train": 120}
+
+    shown = []
+    monkeypatch.setattr(task, "draw_sweep", lambda path, task, curves: shown.append(curves))
+    monkeypatch.setattr(task, "save", lambda figure, path: task.plt.close(figure))
+    given = changed(inputs, tmp_path, "verdicts", half_as_many)
+    write_sections(tmp_path, given, only=["task.classification"])
+    assert [arm["name"] for arm in shown[0]["FastGAN"]][-2:] == ["fastgan_x2", "only_fastgan"]
+    circle = "open circle: generated images alone"
+    assert circle in words_of(given, tmp_path, "task.classification")
+    without = changed(inputs, tmp_path, "verdicts", lambda content: content["arms"].pop("only_fastgan"))
+    assert circle not in words_of(without, tmp_path, "task.classification")
+
+
+def test_label_fidelity_is_held_against_that_of_real_images(inputs, tmp_path):
+    """Below 0.8 of it, whatever it is; and labels that a classifier gave were not asked for."""
+
+    def measured(of_real, **seen):
+        def change(content):
+            tests = content["arms"]["real"]["tests"]
+            for name, value in {"test": of_real, **seen}.items():
+                found = tests[name]["outcomes"] | {"accuracy": Estimate(value, n=90).to_json()}
+                tests[name] = tests[name] | {"outcomes": found}
+
+        return change
+
+    seen = {"dcgan": 0.5, **dict.fromkeys(list(GENERATORS)[1:], 0.6)}
+    given = changed(inputs, tmp_path, "verdicts", measured(0.7, **seen))
+    said = words_of(given, tmp_path, "answer.classification")
+    assert "is 70.0 % on the real test images. Of generated ones: DCGAN: 50.0 %" in said
+    assert "Below 0.8 of what real images reach: DCGAN. Such images do not show what they claim" in said
+    said = words_of(given | {"pseudo_labelled": ["dcgan"]}, tmp_path, "answer.classification")
+    assert "DCGAN was never asked for a class: a classifier gave its labels" in said
+    assert "Below 0.8" not in said
+    given = changed(inputs, tmp_path, "verdicts", measured(0.7, **seen | {"dcgan": 0.6}))
+    assert "Each reaches 0.8 of what real images do." in words_of(given, tmp_path, "answer.classification")
+
+
+def test_arms_of_every_kind_have_their_place(inputs, tmp_path):
+    def designed(content):
+        content["arms"]["classic"]["kind"] = "design"
+
+    given = changed(inputs, tmp_path, "verdicts", designed)
+    assert "Real + classic augmentation" in words_of(given, tmp_path, "answer.classification")
+
+
 def only(*names):
     def keep(content):
         content["arms"] = {name: content["arms"][name] for name in names}
@@ -168,6 +269,18 @@ def test_with_few_seeds_the_reason_stands_in_place_of_a_word(inputs, tmp_path):
     assert said.startswith("No word is given: 2 seeds are fewer than 5.")
     assert "No word: 2 seeds are fewer than 5." in said
     assert rows_of(tmp_path, "answer.classification.arms")[1]["verdict"] == "none given"
+
+
+def test_arms_that_use_up_their_images_have_a_note(inputs, tmp_path):
+    def used_up(content):
+        for arm in ("dcgan", "fastgan"):
+            content["arms"][arm] |= {"uses_up": True, "trainings": 1 if arm == "dcgan" else 3}
+
+    said = words_of(changed(inputs, tmp_path, "verdicts", used_up), tmp_path, "answer.classification")
+    assert said.count("DCGAN: every image is used, so that the interval does not cover the choice of images.") == 1
+    assert said.count("every image is used") == 1, "several trainings have other images each"
+    notes = [row["note"] for row in rows_of(tmp_path, "answer.classification.arms")]
+    assert sum("every image is used" in note for note in notes) == 1
 
 
 def test_budget_limited_arms_are_named_in_text_and_table(inputs, tmp_path):

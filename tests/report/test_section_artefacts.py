@@ -5,6 +5,7 @@ import pytest
 
 from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.data.imageset import write_image_set
+from synthmed.metrics.estimate import Estimate
 from synthmed.report.sections.artefacts import METHODS, SECTION, ArtefactsSettings, section
 
 
@@ -48,7 +49,9 @@ def run(tmp_path):
     }
     hair = {"detail": estimate(3.0, 2.0, 4.0), "touched": 0.02, "touched_with": 0.1, "realism": 0.65, "images": 20}
     frames = dict.fromkeys(METHODS, measured)
-    frames |= {name: measured | {"sides": [share], "side": share} for name, share in (("crop", 0.7), ("partial_crop", 0.8))}
+    frames |= {
+        name: measured | {"sides": [share], "side": share} for name, share in (("crop", 0.7), ("partial_crop", 0.8))
+    }
     removal = {"images": 30, "level": 0.99, "frames": frames, "hair": hair}
     write_json(tmp_path / "removal.json", removal)
 
@@ -84,7 +87,7 @@ def test_it_says_what_is_uneven_and_shows_every_set(run, tmp_path):
     assert "the tagger tells nothing" in rows[-2]["note"]
     assert "an AUROC of\n0.65" in page["html"]
     assert "3.000 (99 % interval 2.000 to 4.000) of 255" in page["html"]
-    assert "for its errors. 90 % intervals." in page["html"]
+    assert "for its errors. 90 % intervals, over patients." in page["html"]
     assert len(read_csv(tmp_path / "tables" / "artefacts.removal.csv")) == len(METHODS)
     for name in ("frequency", "examples", "crops", "ways"):
         assert (tmp_path / "figures" / f"artefacts.{name}.png").stat().st_size > 1000
@@ -134,3 +137,23 @@ def test_traces_of_paint_stand_beside_those_of_generators_that_learnt_from_other
         ("melGAN", "0.41", "0.4", "0.38"),
     ]
     assert {row["method"] for row in rows} == {"frequency selective reconstruction"}
+
+
+def test_every_class_has_a_look_of_its_own_and_every_set_a_colour(monkeypatch, tmp_path):
+    from synthmed.report.charts import artefacts as charts
+
+    drawn = []
+    monkeypatch.setattr(charts, "save", lambda figure, path: drawn.append(figure))
+    rows = [
+        {"set": title, "label": label, "hair": Estimate(0.4, 0.3, 0.5), "ruler": Estimate.missing("no image")}
+        for title in ("real, training", "cGAN")
+        for label in ("nevus", "melanoma", "keratosis")
+    ]
+    charts.draw_prevalence(tmp_path / "x.png", rows, {"ruler": "ruler", "hair": "hair"})
+    bars = drawn[0].axes[0].patches
+    assert len({(bar.get_facecolor(), bar.get_edgecolor(), bar.get_hatch()) for bar in bars}) == len(rows)
+    by_class = [(bar.get_edgecolor() == bar.get_facecolor(), bar.get_hatch()) for bar in bars]
+    assert by_class[:3] == by_class[3:]
+    (legend,) = drawn[0].legends
+    said = [text.get_text() for text in legend.get_texts()]
+    assert said == ["real, training", "cGAN", "nevus", "melanoma", "keratosis"], "whatever is missing"

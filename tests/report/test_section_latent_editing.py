@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.core.provenance import PACKAGE
 from synthmed.data.imageset import write_image_set
 from synthmed.report.results import read_result
 from synthmed.report.sections.latent_editing import (
@@ -82,7 +83,7 @@ PATH_LENGTH = {
 
 @pytest.fixture
 def run(tmp_path):
-    def do(editing):
+    def do(editing, components=(), training="both", document=None):
         write_json(tmp_path / "editing.json", editing)
         write_json(tmp_path / "path_length.json", PATH_LENGTH)
         pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)
@@ -92,17 +93,17 @@ def run(tmp_path):
                  "distance": step, "likelihood": "0.5000"},
                 pixels,
             )
-            for name in [entry["method"] for entry in editing["methods"]] or ["none"]
+            for name in [*components, *(entry["method"] for entry in editing["methods"])] or ["none"]
             for step in range(3)
         ]  # fmt: skip
         write_image_set(tmp_path / "images.zip", rows)
         out = [tmp_path / path for path in SECTION.files("latent_editing")]
         section(
-            LatentEditingSectionSettings("cGAN"),
+            LatentEditingSectionSettings("cGAN", training),
             editing=tmp_path / "editing.json",
             path_length=tmp_path / "path_length.json",
             images=tmp_path / "images.zip",
-            document=None,
+            document=document,
             section=tmp_path / "latent_editing.json",
             out=out,
         )
@@ -130,6 +131,22 @@ def test_rejection_stands_beside_editing(run):
         ("samples with frame", "0.38", "0.02"),
         ("samples of melanoma", "0.5", ""),
     ]
+
+
+@pytest.mark.parametrize(("training", "theirs"), [("both", "77.2"), ("malignant", "")])
+def test_a_documents_path_length_stands_beside_the_generator_that_it_is_of(run, training, theirs):
+    _, files = run(EDITING, training=training, document=PACKAGE / "report" / "references" / "melanoma.yaml")
+    rows = read_csv(files["path_length"])
+    assert [row["reference_length"] for row in rows] == [theirs, ""]
+
+
+def test_directions_are_drawn_both_ways_where_there_are_any(run):
+    for components, shown in (((), False), (("pca_1", "sefa_2"), True)):
+        page, files = run(EDITING, components)
+        figure = next(entry for entry in page["exhibits"] if entry["name"] == "latent_editing.components")
+        assert figure["shown"] == shown
+        assert files["images"].stat().st_size > 5000
+    assert "along the first directions of PCA and of SeFa" in figure["caption"]
 
 
 def test_path_lengths_of_every_space_are_printed(run):

@@ -39,7 +39,8 @@ def run(tmp_path):
     def do(sizes=(40, 120), drawn=(40, 120), every=160):
         for size, there in zip(sizes, drawn, strict=True):
             write_json(tmp_path / f"v{size}.json", verdicts(size, size / 200))
-            write_json(tmp_path / f"s{size}.json", {"counts": {"train": {"lesion": there}}, "whole": {"train": every}})
+            counts = {"train": {"lesion": there}, "validation": {"lesion": 30, "none": 7}}
+            write_json(tmp_path / f"s{size}.json", {"counts": counts, "whole": {"train": every}})
         section(
             LearningCurveSettings(tuple(sizes), "gan", "Pix2Pix 2"),
             verdicts=[tmp_path / f"v{size}.json" for size in sizes],
@@ -64,9 +65,17 @@ def test_every_size_has_its_arms_and_what_they_gain(run, tmp_path):
     html = " ".join(page["html"].split())
     assert "trained anew on 40 and 120 of the real training images" in html
     assert "<b>too few seeds</b>" in html
+    assert ">40 real images<" in html
+    assert ">120 real images<" in html
     assert "0.200 (99 % interval 0.100 to 0.300) from real images alone" in html
     assert "95 %" not in html
     assert (tmp_path / "figures/learning_curve.curve.png").stat().st_size > 5000
+
+
+def test_the_validation_images_are_counted(run):
+    page, _ = run()
+    said = " ".join(page["html"].split())
+    assert "The best state of each segmenter is chosen by 37 validation images at every number" in said
 
 
 def test_a_size_above_all_real_images_is_these_and_the_page_says_so(run):

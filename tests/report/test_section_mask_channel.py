@@ -55,7 +55,10 @@ def run(tmp_path):
                 tests |= {"overlap": measured(0.45), "overlap_true_masks": measured(0.6)}
             arms[name] = {"title": title, "tests": tests, "versus_reference": versus}
         titles = {name: {"title": name.replace("_", " ").capitalize()} for name in NAMES}
+        pair = {"outcomes": {one: {"difference": estimate(0.07, 0.01, 0.13)} for one in NAMES}, "p_holm": 0.03}
+        pair |= {"names": ["other", "soft"], "verdict": "helps", "reason": None, "equivalent": False}
         shared = {
+            "against": [pair],
             "images": {"test": 4} | ({"second_test": 7} if second else {}),
             "outcome": "balanced_accuracy",
             "outcomes": titles,
@@ -98,6 +101,21 @@ def test_every_arm_has_its_row_with_the_documents_score(run):
     assert "95 %" not in page["html"]
     assert "from random weights" in page["html"]
     assert "10 and 12 parameters" in page["html"]
+
+
+def test_what_the_mask_adds_beyond_a_placebo_is_said(run):
+    page, folder = run()
+    (row,) = read_csv(folder / "tables/mask_channel.beyond.csv")
+    assert (row["given"], row["placebo"]) == (TITLES["soft"], TITLES["other"])
+    assert (row["difference"], row["difference_low"], row["p_holm"], row["verdict"]) == (
+        "0.07",
+        "0.01",
+        "0.03",
+        "helps",
+    )
+    said = " ".join(page["html"].split())
+    assert "Beyond “Image and another lesion&#39;s mask” it gains +0.070 (99 % interval +0.010 to +0.130)" in said
+    assert "p (Holm) 0.030: <b>helps</b>" in said
 
 
 def test_known_images_are_counted(run):

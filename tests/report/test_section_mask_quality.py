@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.core.provenance import PACKAGE
 from synthmed.data.imageset import Legend, write_image_set
 from synthmed.report.sections.mask_quality import SECTION, STATISTICS, MaskQualitySettings, section
 
@@ -45,7 +46,7 @@ def run(tmp_path):
     ]
     write_image_set(tmp_path / "s.zip", rows, LEGEND)
 
-    def do(**leakages):
+    def do(document=None, **leakages):
         paths = [tmp_path / f"{name}.json" for name in leakages]
         for path, (name, leakage) in zip(paths, leakages.items(), strict=True):
             write_json(path, compared(name, leakage))
@@ -54,7 +55,7 @@ def run(tmp_path):
             compared=paths,
             synthetics=[tmp_path / "s.zip"] * len(paths),
             real=tmp_path / "s.zip",
-            document=None,
+            document=document,
             section=tmp_path / "mask_quality.json",
             out=[tmp_path / path for path in SECTION.files("mask_quality")],
         )
@@ -85,6 +86,8 @@ def test_leakage_is_of_those_that_draw_channels_beside_the_real_ones(run):
     content, folder = run(dcgan=mixed(["i1.png", "i3.png"]), external=None)
     assert "means with 90 % intervals" in content["html"]
     assert "by each criterion, with 90 % intervals" in content["html"]
+    assert "their 0 is so by construction" in content["html"]
+    assert "figure 3.3" not in content["html"].lower(), "it is of a document, and there is none"
     rows = read_csv(folder / "tables/mask_quality.leakage.csv")
     assert [(row["images"], row["n"], row["grey"], row["any_high"]) for row in rows] == [
         ("real ones", "40", "0.0", ""),
@@ -94,6 +97,11 @@ def test_leakage_is_of_those_that_draw_channels_beside_the_real_ones(run):
     assert "30.0 %" in content["html"]
     assert "neither in nor out (between 0.2 and 0.8)" in content["html"]
     assert all(entry["shown"] for entry in content["exhibits"])
+
+
+def test_what_a_document_shows_of_leakage_stands_there_with_the_document(run):
+    content, _ = run(PACKAGE / "report" / "references" / "chest_ct.yaml", dcgan=mixed([]))
+    assert "its Figure 3.3" in content["html"]
 
 
 def test_without_channels_the_section_says_nothing_of_leakage(run):

@@ -9,6 +9,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.core.provenance import PACKAGE
 from synthmed.evaluation.compose_scales import ARMS
+from synthmed.report.charts import multi_scale
 from synthmed.report.sections.multi_scale import SECTION, MultiScaleSectionSettings, section
 
 DOCUMENT = PACKAGE / "report" / "references" / "lesion_segmentation.yaml"
@@ -35,7 +36,10 @@ def verdicts(best, word="helps"):
         tests = {"test": outcomes(best), "test_small": outcomes(best + 0.05), "second_test": outcomes(best - 0.1)}
         arms[name] = {"title": title, "tests": tests, "versus_reference": versus}
     titles = {name: {"title": name.upper(), "unit": "", "higher_is_better": True} for name in NAMES}
+    pair = {"outcomes": {one: {"difference": estimate(0.04, 0.02, 0.06)} for one in NAMES}, "p": 0.03}
+    pair |= {"names": ["constant", "maps"], "verdict": "harms", "reason": None, "equivalent": False}
     shared = {
+        "against": [pair],
         "images": {"test": 60, "second_test": 33},
         "outcome": "iou",
         "outcomes": titles,
@@ -95,8 +99,20 @@ def test_every_size_has_its_arms_with_the_documents_numbers_beside_them(given):
     assert joined["reference_own_iou"] == "0.7818"
     assert "no evidence of a difference" in page["html"]
     assert "61st of 112" in page["html"]
+    assert page["html"].count("Size 16×24") == 2, "rows are grouped by size in both tables"
     assert "0.700 (99 % interval 0.600 to 0.800) alone" in page["html"]
     assert "95 %" not in page["html"]
+
+
+def test_what_maps_add_beyond_constant_ones_is_said_at_every_size(given):
+    page = run(given)
+    rows = read_csv(given / "tables/multi_scale.beyond.csv")
+    assert [(row["size"], row["segmenter"], row["placebo"]) for row in rows] == [
+        (size, ARMS["maps"], ARMS["constant"]) for size in ("32×48", "16×24")
+    ]
+    assert [(row["difference"], row["p"], row["verdict"]) for row in rows] == [("0.04", "0.03", "harms")] * 2
+    said = " ".join(page["html"].split())
+    assert said.count("they gain +0.040 (99 % interval +0.020 to +0.060), p 0.030: <b>harms</b>.") == 2
 
 
 @pytest.mark.parametrize(
@@ -143,6 +159,18 @@ def test_forms_are_those_of_all_sizes_beside_the_truth(given):
     assert "2 images are left out" in page["html"]
     for name in ("pipeline", "examples"):
         assert (given / f"figures/multi_scale.{name}.png").stat().st_size > 5000
+
+
+def test_the_networks_of_the_diagram_are_called_what_they_are(given, monkeypatch):
+    for number in (0, 1):
+        write_json(given / f"s{number}.json", SUMMARY | {"architecture": "pix2pix", "second_test": "isic2018_test"})
+    boxes = []
+    monkeypatch.setattr(
+        multi_scale, "_box", lambda axis, left, y, width, words, colour: boxes.append(words) or (left, left + width)
+    )
+    run(given)
+    assert {"pix2pix 32×48", "pix2pix 16×24", "last pix2pix"} <= set(boxes)
+    assert not [words for words in boxes if "U-Net" in words]
 
 
 def test_other_numbers_of_files_are_refused(given):

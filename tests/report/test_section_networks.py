@@ -50,7 +50,7 @@ def networks(tmp_path):
 
 
 def write(tmp_path, networks, document=None, jitter=None):
-    entry = {"model": "dcgan", "receptive_field": None}
+    entry = {"model": "dcgan", "receptive_field": None, "of": "dcgan"}
     settings = {
         "costs": "../costs.html",
         "generators": {"first": entry | {"title": "First"}, "second": entry | {"title": "Second"}},
@@ -143,7 +143,7 @@ def test_a_missing_file_of_networks_is_refused(tmp_path, networks):
         section(
             parse(
                 NetworksSettings,
-                {"generators": {n: {"model": "dcgan", "title": n, "receptive_field": None} for n in "ab"}}
+                {"generators": {n: {"model": "dcgan", "title": n, "receptive_field": None, "of": n} for n in "ab"}}
                 | {"costs": "", "jitter": None, "flip": False, "seed": 1},
             ),
             networks=[networks],

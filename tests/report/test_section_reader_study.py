@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from small_study import drawn
 
 from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.core.provenance import PACKAGE
 from synthmed.readers.analyse import AnalysisSettings, analyse_readers, pooled
 from synthmed.readers.answers import MergeSettings, merge_answers
 from synthmed.readers.simulate import SimulationSettings, Skill, simulate_readers
@@ -30,18 +31,18 @@ def folder(tmp_path_factory):
     return folder
 
 
-def written(folder, whole=None, **changes):
+def written(folder, whole=None, study=None, names=("ED1", "ED2", "DLE1"), document=None, **changes):
     content = whole or read_json(folder / "analysis.json")
     content["pooled"] |= changes
     write_json(folder / "changed.json", content)
-    names = {f"SIM00{n}": name for n, name in enumerate(("ED1", "ED2", "DLE1"), 1)}
+    names = {f"SIM00{n}": name for n, name in enumerate(names, 1)}
     out = [folder / "out" / Path(name).name for name in SECTION.files("reader_study")]
     section(
         ReaderSectionSettings(names=names, sets={"gan": "GAN"}, form="readers/form.html"),
         analysis=folder / "changed.json",
-        study=folder / "study.json",
+        study=study or folder / "study.json",
         key=folder / "key.zip",
-        document=None,
+        document=document,
         section=folder / "out" / "reader_study.json",
         out=out,
     )
@@ -80,7 +81,7 @@ def test_readers_who_are_all_right_are_said_to_tell(folder):
 
 
 @pytest.mark.parametrize(
-    ("synthetic", "test", "lines"), [(6, "guessing, exact binomial.", 1), (8, "Fisher's exact", 0)]
+    ("synthetic", "test", "lines"), [(6, "guessing, exact binomial.", 2), (8, "Fisher's exact", 0)]
 )
 def test_the_test_against_guessing_is_named_and_a_half_is_drawn_where_it_is_guessing(
     folder, monkeypatch, synthetic, test, lines
@@ -88,12 +89,43 @@ def test_the_test_against_guessing_is_named_and_a_half_is_drawn_where_it_is_gues
     content = read_json(folder / "analysis.json")
     content["synthetic"] = synthetic
     drawn_lines = []
-    monkeypatch.setattr(Axes, "axvline", lambda self, *place, **style: drawn_lines.append(place))
+    for line in ("axvline", "axhline"):
+        monkeypatch.setattr(Axes, line, lambda self, *place, **style: drawn_lines.append(place))
     found, _ = written(folder, whole=content)
     captions = {entry["name"]: entry["caption"] for entry in found["exhibits"]}
     assert test in captions["reader_study.rates"]
-    assert ("dashed" in captions["reader_study.rates_figure"]) == bool(lines)
+    for figure in ("rates_figure", "certainty"):
+        assert ("dashed" in captions[f"reader_study.{figure}"]) == bool(lines)
     assert len(drawn_lines) == lines
+
+
+def test_of_one_reader_it_is_said_that_the_test_holds_for_him_alone(folder):
+    content = read_json(folder / "analysis.json")
+    several, _ = written(folder, whole=content)
+    content["readers"] = content["readers"][:1]
+    for item in content["images"]["items"]:
+        item["called"] = min(item["called"], 1)
+    one, _ = written(folder, whole=content)
+    for found, said in ((several, "readers and images as random"), (one, "holds for him alone")):
+        captions = {entry["name"]: entry["caption"] for entry in found["exhibits"]}
+        for words in (found["html"], captions["reader_study.rates"], captions["reader_study.tags"]):
+            assert said in words
+    assert "All together are right" not in several["html"], "a balanced accuracy is no share of the images"
+
+
+def test_screened_sets_are_drawn_and_the_documents_readers_stand_beside_ours(folder):
+    found, _ = written(folder)
+    assert not next(one for one in found["exhibits"] if one["name"] == "reader_study.screened")["shown"]
+    study = read_json(folder / "study.json")
+    images = [{"x": x, "y": -x, "label": "ab"[x % 2], "outlier": x == 3} for x in range(6)]
+    write_json(folder / "screened.json", study | {"embedded": {"gan": {"explained": [0.7, 0.2], "images": images}}})
+    found, files = written(
+        folder, study=folder / "screened.json", names=("expert_1", "expert_2", "engineer_1"),
+        document=PACKAGE / "report" / "references" / "melanoma.yaml",
+    )  # fmt: skip
+    assert next(one for one in found["exhibits"] if one["name"] == "reader_study.screened")["shown"]
+    assert [row["reference_tp"] for row in read_csv(files["confusion"])] == ["70", "36", "38"]
+    assert [row["reference_accuracy"] for row in read_csv(files["rates"])] == ["0.66", "0.5", "0.44", "0.54"]
 
 
 def test_diagnoses_left_blank_stand_on_the_page(folder):

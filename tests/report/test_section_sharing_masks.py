@@ -18,6 +18,7 @@ SETTINGS = {
 def mask_audit(name, place):
     audit = made_up.copies(name, place)
     audit["by_space"] = {"pixels": audit["by_space"]["pixels"]}
+    audit["empty"] = 4
     audit["overlap"] = {"fake": {"median": 0.5, "largest": 0.7}, "held_out": {"median": 0.4, "largest": 0.6}}
     return {name: value for name, value in audit.items() if name not in ("extractor", "fitted_features", "secondary")}
 
@@ -45,6 +46,10 @@ def test_what_was_audited_and_what_is_so_by_construction(tmp_path):
         ("deformed", "copies"),
         ("DCGAN", "training masks, by construction"),
     ]
+    assert (rows[0]["empty"], rows[2]["empty"]) == ("4", "")
+    audit = mask_audit("fastgan", 1)
+    share = audit["by_space"]["pixels"]["expected_share"]
+    assert float(rows[0]["expected"]) == pytest.approx(share * (audit["n_fake"] - 4))
     assert (rows[0]["median_iou"], rows[0]["held_out_largest_iou"], rows[2]["p"]) == ("0.5", "0.6", "")
     assert {row["generator"] for row in read_csv(tmp_path / "tables/sharing.mask_detection.csv")} == {
         "FastGAN",

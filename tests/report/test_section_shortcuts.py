@@ -7,10 +7,10 @@ import pytest
 
 from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.data.imageset import write_image_set
-from synthmed.report.sections.shortcuts import SECTION, ShortcutsSettings, _switch_rows, section
+from synthmed.report.sections.shortcuts import SECTION, ShortcutsSettings, _switch_rows, group_words, section
 
 ARMS = {"real": "Real only", "only_gan": "gan only"}
-GENERATORS = {"gan": {"model": "stylegan2", "title": "cGAN", "receptive_field": None}}
+GENERATORS = {"gan": {"model": "stylegan2", "title": "cGAN", "receptive_field": None, "of": "gan"}}
 
 
 def estimate(value, low=None, high=None, reason=None):
@@ -21,7 +21,13 @@ def measured(name, switched):
     versus = None
     if name != "real":
         versus = {"difference": estimate(-0.4, -0.5, -0.3), "p_holm": 0.001, "word": "fewer", "reason": None}
-    one = {"switched": estimate(switched, 0.1, 0.9), "net": switched, "shift": 0.2, "versus_real": versus}
+    one = {
+        "switched": estimate(switched, 0.1, 0.9),
+        "could": 31.5,
+        "net": switched,
+        "shift": 0.2,
+        "versus_real": versus,
+    }
     rates = {rate: estimate(0.8, 0.7, 0.9) for rate in ("auroc", "sensitivity", "specificity")}
     alone = rates | {"auroc": estimate(None, reason="one class only")}
     return {
@@ -90,6 +96,7 @@ def test_numbers_words_and_pictures(run):
     )
     rows = read_csv(run / "tables" / "shortcuts.switches.csv")
     assert [row["arm"] for row in rows] == ["Real only", "cGAN only"]
+    assert rows[0]["pasted_could"] == "31.5"
     assert (rows[0]["pasted_difference"], rows[1]["pasted_difference"]) == ("", "-0.4")
     for name in ("switch_rates", "changed"):
         assert (run / "figures" / f"shortcuts.{name}.png").stat().st_size > 1000
@@ -104,6 +111,17 @@ def test_the_page_has_a_row_an_arm_and_the_csv_every_rate(run):
     assert len(every) == 4
     assert every[0]["group"] == "frame"
     assert "one class only" in every[0]["note"]
+
+
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [
+        ("dark_corner: yes", "frame"), ("hair: no", "no hair"), ("skin: light", "light skin"),
+        ("dark_corner: not known", "frame not known"), ("skin: not known", "skin not known"),
+    ],
+)  # fmt: skip
+def test_subgroups_have_words(group, words):
+    assert group_words(group) == words
 
 
 def test_the_reason_stands_beside_no_evidence():

@@ -11,7 +11,7 @@ from synthmed.core.settings import parse
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.sections import mask_diversity, states
 
-ENTRY = {"model": "pix2pix", "receptive_field": None}
+ENTRY = {"model": "pix2pix", "receptive_field": None, "of": "pix2pix"}
 
 
 def near(value, n=64):
@@ -74,7 +74,7 @@ def write_states(folder, scores, names=("patches", "image"), document=None, **ch
 def test_best_last_floor_and_how_far_trainings_and_states_lie_apart(tmp_path):
     scores = [
         scored(tmp_path, "patches", [9.0, 3.0, 4.0, 6.0]),
-        scored(tmp_path, "patches", [9.0, 5.0, 6.0, 6.0], "nuclei_r2"),
+        scored(tmp_path, "patches", [9.0, 5.0, 6.0, 8.0], "nuclei_r2"),
         scored(tmp_path, "image", [8.0, 7.0, 2.0, 2.5]),
     ]
     rows, section, out = write_states(tmp_path, scores)
@@ -83,16 +83,30 @@ def test_best_last_floor_and_how_far_trainings_and_states_lie_apart(tmp_path):
     ]  # fmt: skip
     first, _, image, _ = rows
     assert (first["best"], first["trainings"], first["used"]) == ("200", "2", "the last")
+    assert (image["last_fid_low"], first["last_fid_low"]) == ("2.25", ""), "an interval is of one training"
     assert (image["best"], image["trainings"], image["used"]) == ("300", "1", "the best")
-    assert [float(first[key]) for key in ("best_fid", "last_fid", "floor_fid")] == [3.0, 6.0, 1.0]
-    assert [float(row["best_fid"]) for row in rows] == [3.0, 4.0, 2.0, 3.0]  # the best by the training images
-    # Second half: 4, 6 and 6, 6: deviations √2 and 0; differences 2 and 0.
-    assert float(first["spread"]) == pytest.approx(np.sqrt(2) / 2)
-    assert float(first["swing"]) == pytest.approx(1)
+    assert [float(first[key]) for key in ("best_fid", "last_fid", "floor_fid")] == [4.0, 7.0, 1.0], (
+        "means of both trainings"
+    )
+    assert [float(row["best_fid"]) for row in rows] == [4.0, 5.0, 2.0, 3.0]  # the best by the training images
+    # Second half: 4, 6 and 6, 8: deviations √2 and √2; differences 2 and 2.
+    assert float(first["spread"]) == pytest.approx(np.sqrt(2))
+    assert float(first["swing"]) == pytest.approx(2)
     assert image["spread"] == ""
     assert "set repeats" in image["note"]
     assert "Of Image the state with the lowest FID" in section["html"].replace("\n", " ")
     assert all(path.stat().st_size > 5000 for path in out if path.suffix == ".png")
+
+
+def test_the_best_step_of_each_training_is_its_own(tmp_path):
+    scores = [
+        scored(tmp_path, "image", [3.0, 2.0, 4.0]),
+        scored(tmp_path, "image", [5.0, 6.0, 4.0], "nuclei_r2"),
+    ]
+    rows, section, _ = write_states(tmp_path, scores, names=("image",))
+    assert (rows[0]["best"], float(rows[0]["best_fid"])) == ("200, 300", 3.0)
+    (caption,) = (entry["caption"] for entry in section["exhibits"] if entry["name"] == "states.train")
+    assert "Of several trainings the mean" in caption
 
 
 def test_masks_are_spoken_of_only_where_one_is_painted(tmp_path):

@@ -28,6 +28,7 @@ def inside(low, high):
 
 
 LOOKED = {
+    "positive": "abnormal",
     "outcomes": {
         name: {"true positive": 15, "false negative": 5, "false positive": 3, "true negative": 17}
         for name in ("real", "pggan")
@@ -57,12 +58,13 @@ def run(tmp_path):
         for arm in LOOKED["inside"]
     ]
     write_image_set(tmp_path / "maps.zip", maps)
-    rows = [
-        ({"image": f"{label}.png", "label": label, "patient": label, "likelihood": "0.9"}, pixels) for label in CLASSES
-    ]
-    write_image_set(tmp_path / "synthetic.zip", rows)
 
     def do(labelled=LABELLED, looked=LOOKED, examples=3):
+        rows = [
+            ({"image": f"{label}.png", "label": label, "patient": label, "likelihood": "0.9"}, pixels)
+            for label in labelled["classes"]
+        ]
+        write_image_set(tmp_path / "synthetic.zip", rows)
         write_json(tmp_path / "labels.json", labelled)
         write_json(tmp_path / "cam.json", looked)
         section(
@@ -104,6 +106,20 @@ def test_enough_images_and_no_boxes_are_said(run):
         read_csv(folder / "tables" / "three_steps.maps.csv")[0]["note"]
         == "No abnormal test image has an annotated box."
     )
+
+
+def test_classes_have_the_names_that_the_experiment_gives_them(run):
+    names = {"normal": "healthy", "abnormal": "tuberculosis"}
+    labelled = LABELLED | {"classes": list(names.values()), "positive": "tuberculosis"}
+    for key in ("needed", "counts"):
+        labelled[key] = {part: dict.fromkeys(names.values(), 16) for part in LABELLED[key]}
+    labelled["confident"] = dict.fromkeys(names.values(), 50)
+    said, folder = run(labelled, LOOKED | {"positive": "tuberculosis"})
+    assert "misses 5 of 20 tuberculosis and suspects 3 of 20 healthy images" in said
+    assert "normal" not in said
+    run(labelled, LOOKED | {"positive": "tuberculosis", "boxed": 0})
+    (note, _) = (row["note"] for row in read_csv(folder / "tables" / "three_steps.maps.csv"))
+    assert note == "No tuberculosis test image has an annotated box."
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from synthmed.segmenters.settings import TrainSegmenterSettings
 from synthmed.segmenters.train import train as train_one
 from synthmed.segmenters.train_multi_scale import TrainMultiScaleSettings, train
 from synthmed.segmenters.trained import drawn, load, network_of
+from synthmed.training import distributed
 from synthmed.training.images import to_model
 
 SIZES = [(32, 32), (16, 16)]
@@ -173,6 +174,20 @@ def test_maps_of_training_images_are_those_of_networks_that_did_not_see_them(set
     assert torch.allclose(shown[:, 1:], torch.tensor(0.8), atol=1e-5)  # of images that nobody saw, the whole ones
 
 
+def test_the_first_networks_draw_the_validation_images_once(sets):
+    pairs = read_set(ImageSet(sets[0]["validation"]), settings("maps", size=None))
+    first = FirstNetworks([constant(0.9), constant(0.25)], SIZES)
+    made = module.LastTraining(settings("maps"), 0, (pairs, pairs), torch.device("cpu"), first, [], torch.zeros(0))
+    calls = []
+    first.register_forward_pre_hook(lambda module, given: calls.append(len(given[0])))
+    found = [made.measure(step) for step in (1, 2)]
+    assert calls == [6]
+    assert found[0] == found[1]
+    ((anew,), (kept,)) = (module.Training.validating(made), made.validating())
+    assert torch.equal(anew.images, kept.images)
+    assert torch.equal(anew.masks, kept.masks)
+
+
 def test_the_best_map_is_chosen_by_the_validation_images(sets, first, tmp_path):
     report_of = {}
     for join in ("mean", "best"):
@@ -193,6 +208,17 @@ def test_the_best_map_is_chosen_by_the_validation_images(sets, first, tmp_path):
     assert chosen == int(np.argmax(scores))
     assert scores[0] != scores[1]
     assert np.mean([one["validation_iou"] for one in report_of["best"]["seeds"]]) == pytest.approx(max(scores))
+
+
+def test_of_several_processes_the_first_writes_the_join_that_trains_nothing(sets, first, tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    with pytest.raises(SystemExit) as ended:
+        run(tmp_path, sets, first, "mean", processes=2)
+    assert ended.value.code == 0
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(distributed, "rank", lambda: 0)
+    assert run(tmp_path, sets, first, "mean", processes=2).is_file()
 
 
 # ----------------------------------------------------------------------------------------------------------- refusals

@@ -17,7 +17,7 @@ from synthmed.data.arm_lists import COLUMNS
 from synthmed.data.channels import MaskChannels, nearest
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.segmenters import train as module
-from synthmed.segmenters.pairs import Parts, read_arm, read_set
+from synthmed.segmenters.pairs import read_arm, read_set
 from synthmed.segmenters.settings import TrainSegmenterSettings
 from synthmed.segmenters.train import choose, classes_of, overlaps, train
 from synthmed.segmenters.trained import build, drawn, label_map, load
@@ -237,6 +237,23 @@ def test_a_step_is_the_textbooks(sets):
     assert after < expected, "a step lowers the loss of its batch"
 
 
+@pytest.mark.parametrize("loss", ["bce", "bce_dice"])
+def test_many_validation_images_are_measured_at_once_and_each_by_itself(sets, loss):
+    chosen = settings(loss=loss, class_weights="balanced")
+    parts, validating = read_arm(chosen, sets["train"], sets["validation"], None, [])
+    training = module.Training(chosen, 0, (parts[0], validating), torch.device("cpu"), (1e-3, 0.0))
+    given = []
+    training.model.register_forward_pre_hook(lambda _, inputs: given.append(len(inputs[0])))
+    found = training.measure(1)
+    assert given == [8]  # and not two batches of four
+    alone = []
+    for image, mask in zip(validating.images, validating.masks, strict=True):
+        with torch.no_grad():
+            logits = training.model(to_model(image[None]))
+        alone.append(training.loss(logits, mask[None].float() / 255).item())
+    assert found.kept["loss"] == pytest.approx(np.mean(alone), rel=1e-5)
+
+
 def test_what_is_drawn_most_and_how_it_overlaps():
     channels = torch.tensor([[0.2, 0.9, 0.4], [0.6, 0.7, 0.3]]).view(1, 2, 1, 3)
     assert classes_of(channels, False).tolist() == [[[2, 1, 0]]]
@@ -370,15 +387,6 @@ def test_objects_are_pasted_from_images_of_other_patients(tmp_path, size):
         assert part.patients[place] == part.patients[2]
     assert torch.equal(part.images, again.images)
     assert not torch.equal(part.masks[4], part.masks[5])
-
-
-def test_one_seeds_images_are_in_memory_at_a_time():
-    made = []
-    first, second = object(), object()
-    parts = Parts([first, first, second], lambda key: made.append(key) or len(made))
-    assert [parts[0], parts[1], parts[2], parts[0]] == [1, 1, 2, 3]
-    assert made == [first, second, first]
-    assert len(parts) == 3
 
 
 @pytest.mark.parametrize(

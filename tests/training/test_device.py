@@ -1,6 +1,7 @@
 """Which GPU a process takes, on pretended GPUs: locks of the kernel keep the processes of one machine apart."""
 
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import torch
 
 from synthmed.core import provenance
 from synthmed.core.errors import InputError
-from synthmed.training import device
+from synthmed.training import device, distributed
 
 HOLD = (
     "import sys; from synthmed.core.lock import try_lock; f = open(sys.argv[1], 'a'); print(try_lock(f), flush=True); "
@@ -63,8 +64,48 @@ def test_without_a_free_gpu_the_first_is_shared_and_this_is_said(gpus, caplog):
     take(1)
     assert device.choose_device("auto") == torch.device("cuda")
     assert chosen == []
-    assert "each of the 2 GPUs is in use by another step" in caplog.text
+    assert "of 2 GPUs 0 are in use by no other step" in caplog.text
     assert "--resources gpu=2" in caplog.text
+
+
+@pytest.mark.parametrize(("visible", "expected"), [("", "1,2"), ("3,5,7", "5,7")])
+def test_processes_of_one_training_get_gpus_that_nobody_has_taken(gpus, monkeypatch, visible, expected):
+    _, take = gpus
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    ran = []
+    monkeypatch.setattr(distributed.os, "execv", lambda *command: ran.append(command))
+    take(0)
+    distributed.launch(["train"], 2, "auto")
+    assert len(ran) == 1
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == expected
+    # What torchrun inherits keeps other steps away, when this process is no more.
+    torchrun = subprocess.Popen(["sleep", "60"], close_fds=False)
+    for handle in device._taken:
+        handle.close()
+    device._taken.clear()
+    assert device._lock_gpus(3) == []
+    torchrun.kill()
+    torchrun.wait()
+    assert device._lock_gpus(3) == [1, 2]
+
+
+def test_more_processes_than_free_gpus_share_some_and_this_is_said(gpus, monkeypatch, caplog):
+    _, take = gpus
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    take(0)
+    device.share_out_gpus(2)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,0"
+    assert "of 2 GPUs 1 are in use by no other step, and this one needs 2" in caplog.text
+    assert len(device._taken) == 1
+    device.share_out_gpus(3)  # more than there are: said by `ranks`
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,0"
+
+
+def test_on_a_processor_no_gpu_is_taken(gpus, monkeypatch):
+    monkeypatch.setattr(distributed.os, "execv", lambda *command: None)
+    distributed.launch(["train"], 2, "cpu")
+    assert device._taken == []
 
 
 def test_processes_of_one_training_have_their_gpus_by_their_rank(gpus, monkeypatch):
@@ -81,6 +122,14 @@ def test_a_gpu_that_is_asked_for_in_vain_is_an_error():
     with pytest.raises(InputError, match="torch finds no GPU here"):
         device.choose_device("cuda")
     assert device.choose_device("auto") == torch.device("cpu")
+
+
+def test_fp32_is_not_rounded_to_tf32(monkeypatch):
+    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    for backend in backends:
+        monkeypatch.setattr(backend, "allow_tf32", True)
+    device.choose_device("cpu")
+    assert not any(backend.allow_tf32 for backend in backends)
 
 
 @pytest.mark.parametrize(

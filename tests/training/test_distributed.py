@@ -309,6 +309,18 @@ def test_every_rank_draws_the_whole_batch_and_keeps_its_rows(second_of_two):
         distributed.own_rows(whole[:7])
 
 
+def test_a_batch_norm_that_is_not_synchronised_is_refused(second_of_two):
+    class WithActivation(torch.nn.BatchNorm2d):  # as in timm's Inception-v4
+        pass
+
+    for layer in (WithActivation(3), torch.nn.BatchNorm1d(3)):
+        with pytest.raises(InputError, match=f"processes is 2, but the network's {type(layer).__name__} sees"):
+            distributed.synchronise_batch_norm(torch.nn.Sequential(torch.nn.Sequential(layer)))
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    for _ in range(2):
+        distributed.synchronise_batch_norm(network)
+
+
 def test_synchronised_batch_norm_is_batch_norm_over_all_ranks(second_of_two, monkeypatch):
     """Against torch's BatchNorm2d on the whole batch; the exchange with the other rank is replaced by its numbers."""
     torch.manual_seed(0)

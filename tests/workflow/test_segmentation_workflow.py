@@ -1,10 +1,13 @@
 """A task of segmentation in the whole graph, dry: what runs, and from what."""
 
+import shlex
+
 import pytest
 from checkout import ROOT, new_checkout
 
 from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.data.imageset import ImageSet
+from synthmed.steps import STEPS
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("segmentation")]
 
@@ -81,6 +84,25 @@ def test_fewer_real_images_are_those_of_both_generator_and_segmenter(tmp_path):
     assert read_json(settings / "curve_sample.40.json")["samples"] == {"lesion": 40}
 
 
+def test_all_that_the_sections_read_is_listed_under_provenance(tmp_path):
+    checkout = new_checkout(tmp_path / "project", overlay=None)
+    planned = checkout.snakemake("-n", "-p", "--", "results/melanoma_small/report.html").stdout
+    read = {}
+    for line in planned.splitlines():
+        verb, *words = [*shlex.split(line.partition("synthmed section-")[2]), ""]
+        if not verb:
+            continue
+        option, given = "", read.setdefault(verb, {})
+        for word in words:
+            option = word if word.startswith("--") else option
+            given.setdefault(option, []).extend([word] if word != option and word else [])
+    listed = set(read.pop("provenance")["--files"])
+    assert {"quality", "networks", "mask-quality", "learning-curve"} <= set(read)
+    for verb, given in read.items():
+        inputs = {file.option for file in STEPS[f"section-{verb}"].inputs}
+        assert {path for option in inputs for path in given.get(option, [])} <= listed, verb
+
+
 def test_the_generator_of_the_curve_begins_with_the_file_that_it_begins_with(tmp_path):
     checkout = new_checkout(tmp_path / "project", overlay=None)
     (checkout.path / "weights").mkdir()
@@ -109,6 +131,8 @@ def test_the_second_test_of_a_task_is_that_of_its_curve_and_of_no_form(tmp_path)
     settings = checkout.path / "results" / "lesion_segmentation" / "settings"
     for name in ("score_segmenters.segmenter", "curve_scores", "scale_forms"):
         assert read_json(settings / f"{name}.json")["second_test"] == "isic2018_test", name
+    of_networks = [read_json(path)["seed"] for path in sorted(settings.glob("train_scale.*.json"))]
+    assert len({1, *of_networks}) == 1 + 3 * 3, "of each size and fold, and of the last ones, another seed"
 
 
 def test_the_graph_of_several_sizes_and_of_the_mask_as_a_channel_is_whole(tmp_path):

@@ -1,6 +1,7 @@
 """The whole DAG on a tiny parameter file, as a user runs it."""
 
 import csv
+import itertools
 import json
 import re
 
@@ -45,12 +46,16 @@ def test_everything_is_made_and_says_what_it_was_made_from(finished):
             assert name in recorded, f"{name} does not say what it was made from"
 
 
-def test_repeats_of_a_training_differ_by_their_seed(finished):
-    first, second = (
-        json.loads((finished.path / RESULTS / "settings" / f"train.dcgan.{part}.json").read_text())
-        for part in ("normal", "normal_r2")
-    )
-    assert second == first | {"seed": first["seed"] + 1}
+def test_trainings_of_a_generator_differ_by_their_seed(finished):
+    settings = {
+        part: json.loads((finished.path / RESULTS / "settings" / f"train.dcgan.{part}.json").read_text())
+        for part in ("normal", "abnormal", "normal_r2", "abnormal_r2")
+    }
+    seeds = [one["seed"] for one in settings.values()]
+    assert seeds[0] == 1, "that of the experiment"
+    # Of neighbours, as seed + repeat would be, other experiments have those of their repeats.
+    assert all(abs(one - other) > 1000 for one, other in itertools.combinations(seeds, 2))
+    assert settings["normal_r2"] == settings["normal"] | {"seed": seeds[2]}
     recorded = artefacts(finished)
     folder = f"{RESULTS}/generators/dcgan"
     assert recorded[f"{folder}/normal.pt"] != recorded[f"{folder}/normal_r2.pt"]

@@ -1,4 +1,6 @@
 # What the rules of workflow/rules/report.smk ask.
+from snakemake.iocontainers import Wildcards
+
 from synthmed.report.sections import ORDER, statement
 from synthmed.report.sections.sharing import MASK_PAIRS, PAIRS
 
@@ -6,20 +8,25 @@ REFERENCES = f"{workflow.basedir}/src/synthmed/report/references"
 CAPTIONS = ".snakemake/captions"
 
 
-def named_in_report(generator):
-    """How a generator is named in tables and figures."""
+def named_in_report(name, generator):
+    """How a generator is named in tables and figures, and what was trained for its images."""
     return {
         "model": generator["model"],
         "title": generator["title"],
         "receptive_field": generator.get("receptive_field"),
+        "of": generator.get("trained_as", name),
     }
 
 
 def sets_in_report(experiment):
     """All that arms can be made of, and how it is named."""
     entry = config["experiments"][experiment]
-    derived = {name: {"model": one["kind"], "title": one["title"]} for name, one in derived_sets(experiment).items()}
-    return {name: named_in_report(one) for name, one in {**entry["generators"], **derived}.items()}
+    named = {name: named_in_report(name, one) for name, one in entry["generators"].items()}
+    for name, one in derived_sets(experiment).items():
+        changed = one["generator"] if one["kind"] == "filtered" else entry["latent_editing"]["generator"]
+        made = {"model": one["kind"], "title": one["title"], "trained_as": named[changed]["of"]}
+        named[name] = named_in_report(name, made)
+    return named
 
 
 def exhibits(key):
@@ -96,20 +103,17 @@ def training_settings(wildcards):
 
 
 def result_files(wildcards):
-    """What the report rests on, with its hashes in the section on provenance."""
-    folder = f"results/{wildcards.experiment}"
-    tasks = [
-        f"{folder}/tasks/{task}/{name}"
-        for task in tasks_of(wildcards.experiment)
-        for name in ("arms.csv", "summary.json", "scores.csv", "verdicts.json")
-    ]
-    return [
-        f"{folder}/images/split.json",
-        *tasks,
-        *fidelity_files(wildcards),
-        *of_generators("copies", "json")(wildcards),
-        *audits_of_masks("json")(wildcards),
-    ]
+    """What the report rests on, with its hashes in the section on provenance: all that the other sections read."""
+    read = {}
+    for instance in instances(wildcards.experiment):
+        key, _, task = instance.partition(".")
+        if key != "provenance":
+            of = Wildcards(fromdict={"experiment": wildcards.experiment, "task": task})
+            files, *_ = workflow.get_rule(f"section_{key}").expand_input(of)
+            for name, given in files.items():
+                if name not in ("settings", "code"):
+                    read |= dict.fromkeys([given] if isinstance(given, str) else given)
+    return list(read)
 
 
 def grid(wildcards):

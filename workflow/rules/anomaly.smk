@@ -8,7 +8,8 @@ for experiment in having("anomaly"):
     shared = {"seed": entry["seed"], "model": anomaly["generator"]["model"]}
     declare("train-encoder", f"{folder}/train_encoder.json", {**anomaly["encoder"], **shared, "labels": [normal]})
     for search, settings in anomaly["searches"].items():
-        # The threshold is set on normal images that neither the generator nor the classifier was trained on.
+        # The threshold is set on normal images that neither the generator nor the classifier was trained on. (The
+        # classifier's state was chosen by them, which the report says.)
         step = {key: value for key, value in settings.items() if key != "title"}
         chosen = {"labels": [normal], "limit": anomaly["held_out_limit"]}
         declare("anomaly-search", f"{folder}/anomaly_search.{search}.validation.json", {**step, **shared, **chosen})

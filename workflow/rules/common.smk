@@ -25,6 +25,7 @@ from synthmed.core.settings import parse as parsed
 from synthmed.generators import needs as needs_of
 from synthmed.metrics.outcomes import OUTCOMES
 from synthmed.steps import STEPS, step_code
+from synthmed.training.seeds import seed_of
 from synthmed.weights.registry import WEIGHTS, available
 
 EXPERIMENTS = list(config["experiments"])

@@ -15,7 +15,7 @@ for experiment in having("latent_editing"):
     declare(
         "section-latent-editing",
         f"{folder}/section.latent_editing.json",
-        {"generator": entry["generators"][editing["generator"]]["title"]},
+        {"generator": entry["generators"][editing["generator"]]["title"], "training": editing["training"]},
     )
     for name, one in derived_sets(experiment).items():
         if one["kind"] == "edited":

@@ -8,6 +8,11 @@ for experiment in EXPERIMENTS:
             "generators": {
                 name: generator["title"] for name, generator in config["experiments"][experiment]["generators"].items()
             },
+            "trained_as": {
+                name: config["experiments"][experiment]["generators"][generator.get("trained_as", name)]["title"]
+                for name, generator in config["experiments"][experiment]["generators"].items()
+            },
+            "pseudo_labelled": pseudo_labelled(experiment),
             "trainings": [f"{name}, {part}" for name, part in all_trainings(experiment)],
         },
     )

@@ -5,7 +5,7 @@ for experiment in having("mask_agreement"):
     source = config["datasets"][judged["dataset"]]["source"]
     content = {**without_workers(entry["prepare"]), "source": source, "synthetic": None, "prefix": ""}
     declare("prepare", f"{folder}/prepare_judge.json", content)
-    declare("drop-known", f"{folder}/drop_judge.json", {})
+    declare("drop-known", f"{folder}/drop_judge.json", {"classes": entry["classes"], "second_test": None})
     declare("split", f"{folder}/split_judge.json", judged["split"])
     content = {**judged["training"], **seed, "arm": None, "sets": [], "augment": True}
     declare("train-segmenter", f"{folder}/train_judge.json", content)

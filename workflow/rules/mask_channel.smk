@@ -28,6 +28,7 @@ for experiment in having("mask_channel"):
             "positive": channel["positive"],
             **channel["statistics"],
             **seed,
+            "against": [["soft", "other"], ["soft", "ones"]],
             "task": "mask_channel",
             "kind": "classification",
             "leaking": False,

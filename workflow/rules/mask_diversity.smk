@@ -9,8 +9,7 @@ for experiment in having("mask_diversity"):
             f"{folder}/mask_diversity.{name}.json",
             {**options, "generator": name, "seed": entry["seed"]},
         )
-    known = ("model", "title", "receptive_field")
-    titles = {name: {key: entry["generators"][name][key] for key in known} for name in diverse_generators(experiment)}
+    titles = {name: named_in_report(name, entry["generators"][name]) for name in diverse_generators(experiment)}
     declare("section-mask-diversity", f"{folder}/section.mask_diversity.json", {"generators": titles})
 
 

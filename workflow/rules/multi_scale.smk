@@ -8,7 +8,8 @@ for experiment in having("multi_scale"):
     declare("compose-scales", f"{folder}/compose_scales.json", {"folds": several["folds"], **seed})
     for scale, size in scales_of(experiment).items():
         for fold in ("", *folds_of(experiment)):
-            content = {**alone, "size": size, "arm": fold or None}
+            # They draw side by side, so each has first weights and an order of its own.
+            content = {**alone, "size": size, "arm": fold or None, "seed": seed_of(entry["seed"], scale, fold)}
             declare("train-segmenter", f"{folder}/train_scale.{scale}{fold and '.'}{fold}.json", content)
         for join in JOINS:
             content = {**alone, "size": size, "join": join}
@@ -23,6 +24,7 @@ for experiment in having("multi_scale"):
                 "positive": None,
                 **several["statistics"],
                 **seed,
+                "against": [["maps", "constant"]],
                 "task": scale,
                 "kind": "segmentation",
                 "leaking": False,

@@ -3,7 +3,7 @@ for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
     provider = dataset_of(experiment)["provider"]
-    named = {name: named_in_report(generator) for name, generator in entry["generators"].items()}
+    named = {name: named_in_report(name, generator) for name, generator in entry["generators"].items()}
     arms = {"generators": sets_in_report(experiment)}
     tasks = tasks_of(experiment)
     phantom, count = {"phantom": provider == "phantom"}, {"tasks": len(tasks)}
@@ -14,13 +14,13 @@ for experiment in EXPERIMENTS:
     declare("section-data", f"{folder}/section.data.json", {**shared, **labelled, **examples, "provider": provider})
     elsewhere = [generator["title"] for generator in named.values() if generator["model"] == "external"]
     declare("section-methods", f"{folder}/section.methods.json", {"external": elsewhere})
-    trained = {name: named_in_report(trained_generators(experiment)[name]) for name in trained_here(experiment)}
+    trained = {name: named_in_report(name, trained_generators(experiment)[name]) for name in trained_here(experiment)}
     loops = [trained_generators(experiment)[name]["training"] for name in trained]
     jitter = max((loop["jitter"] for loop in loops if loop["jitter"] is not None), default=None)
     about = {"jitter": jitter, "flip": any(loop["flip"] for loop in loops), "seed": entry["seed"]}
     about |= {"costs": f"../../logs/{experiment}/costs.html"}
     declare("section-networks", f"{folder}/section.networks.json", {**about, "generators": trained})
-    drawers = {name: named_in_report(one) for name, one in mask_generators(experiment).items()}
+    drawers = {name: named_in_report(name, one) for name, one in mask_generators(experiment).items()}
     quality = {"generators": {**named, **drawers}, **labelled, "domain_only": domain_only(experiment)}
     declare("section-quality", f"{folder}/section.quality.json", quality)
     drawing = drawing_masks(experiment)
@@ -31,6 +31,7 @@ for experiment in EXPERIMENTS:
     declare("section-provenance", f"{folder}/section.provenance.json", {})
     for name, task in tasks.items():
         warned = {"phantom": provider == "phantom" and name == first_task(experiment)}
+        warned["pseudo_labelled"] = pseudo_labelled(experiment)
         declare("section-answer", f"{folder}/section.answer.{name}.json", {**arms, **count, **warned})
         declare("section-task", f"{folder}/section.task.{name}.json", {**arms, **count})
         if task["kind"] == "segmentation":
@@ -39,7 +40,8 @@ for experiment in EXPERIMENTS:
         if validated(experiment, name) or name == first_task(experiment):
             declare("section-trust", f"{folder}/section.trust.{name}.json", {**count, "title": task["title"]})
     number = sum(len(arms_of(experiment, task)) for task in tasks)
-    content = {"title": entry["title"], "provider": provider, "generators": len(named), "arms": number}
+    trained = {generator["of"] for generator in named.values()}
+    content = {"title": entry["title"], "provider": provider, "generators": len(trained), "arms": number}
     declare("page", f"{folder}/page.json", content)
 
 

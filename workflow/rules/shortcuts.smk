@@ -8,7 +8,7 @@ for experiment in having("shortcuts"):
     declare("change-images", f"{folder}/change_images.json", {**asked["frames"], **seed})
     sets = {"arms": arms_of(experiment, asked["task"]), "names": ["validation", "changed"]}
     declare("score-sets", f"{folder}/score_sets.json", {**task["model"]["scoring"], **classes, **sets})
-    statistics = {name: task["statistics"][name] for name in ("threshold", "alpha", "margin")}
+    statistics = {name: task["statistics"][name] for name in ("threshold", "alpha")}
     declare("measure-shortcuts", f"{folder}/measure_shortcuts.json", {**asked["measures"], **classes, **statistics})
     negative = next(name for name in entry["classes"] if name != entry["positive"])
     content = {"generators": sets_in_report(experiment), "negative": negative, "examples": entry["figures"]["examples"]}

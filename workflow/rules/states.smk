@@ -24,17 +24,11 @@ for experiment in having("states"):
             )
     for name in states["choose"]:
         declare("choose-state", f"{folder}/choose_state.{name}.json", {"generator": name})
-    titles = {name: entry["generators"][name] for name in scored_generators(experiment)}
+    titles = {name: named_in_report(name, entry["generators"][name]) for name in scored_generators(experiment)}
     declare(
         "section-states",
         f"{folder}/section.states.json",
-        {
-            "generators": {
-                name: {key: generator[key] for key in ("model", "title", "receptive_field")}
-                for name, generator in titles.items()
-            },
-            **{key: states[key] for key in ("choose", "marks", "steps_shown")},
-        },
+        {"generators": titles, **{key: states[key] for key in ("choose", "marks", "steps_shown")}},
     )
 
 

@@ -41,6 +41,7 @@ for experiment in EXPERIMENTS:
                 **settings["statistics"],
                 **leaks,
                 **seed,
+                "against": [],
                 "task": task,
                 "kind": settings["kind"],
                 "title": settings["title"],

@@ -4,7 +4,7 @@ for experiment in EXPERIMENTS:
     for name, generator in trained_generators(experiment).items():
         if "trained_as" in generator:
             continue
-        for part, training, repeat in repeated(generator):
+        for number, (part, training, _) in enumerate(repeated(generator)):
             declare(
                 "train",
                 f"results/{experiment}/settings/train.{name}.{part}.json",
@@ -13,7 +13,8 @@ for experiment in EXPERIMENTS:
                     "classes": entry["classes"],
                     "labels": training["labels"],
                     "learns": "masks" if name in mask_drawers(experiment) else "images",
-                    "seed": entry["seed"] + repeat,
+                    # Of other classes and of repeats: other first weights and other noise.
+                    "seed": seed_of(entry["seed"], part) if number else entry["seed"],
                     "config": generator["config"],
                     "training": {**generator["training"], "steps": training["steps"]},
                 },

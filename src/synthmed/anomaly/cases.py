@@ -71,7 +71,8 @@ class EvaluateSettings(EvaluateOptions):
 @dataclass(frozen=True)
 class Case:
     """One image that was searched for. part: "held_out" (normal, for the thresholds) or "query"; regions: what the map
-    is measured against: boxes for the pointing game, mask for the pixels (each stands in for the other)."""
+    is measured against, of all findings of the image: boxes for the pointing game, mask for the pixels (each stands in
+    for the other)."""
 
     part: str
     image: str

@@ -1,6 +1,6 @@
 """Is a case abnormal? Thresholds for a set false-positive rate, the rates they give, and two systems compared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from synthmed.core.errors import InputError
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.outcomes import area_under_curve
 from synthmed.metrics.resampling import percentile_interval, units
-from synthmed.metrics.statistics import bootstrap_p, case_mean, mean_estimate, paired, readers_test
+from synthmed.metrics.statistics import bootstrap_p, case_mean, holm, mean_estimate, paired, readers_test
 
 
 @dataclass(frozen=True)
@@ -141,31 +141,42 @@ def compared_areas(
     return result | {"difference": test.estimate(len(positive)).to_json(), "p": test.p if test.error else None}
 
 
+def rates(first: System, second: System, known: Known, where: np.ndarray, level: float) -> dict:
+    """Share of the cases `where`, bool (N,), that either system calls abnormal."""
+    patients = known.patients[where]
+    shares = {
+        name: case_mean(system.called[where], patients, level=level).to_json()
+        for name, system in (("anogan", first), ("supervised", second))
+    }
+    return {"cases": int(where.sum()), "patients": len(np.unique(patients)), **shares}
+
+
 def compared(
     first: System, second: System, known: Known, where: np.ndarray, level: float, rng: np.random.Generator
 ) -> dict:
-    """Both systems on the cases `where`, bool (N,), all abnormal or all normal.
+    """Both systems on the cases `where`, bool (N,), all abnormal or all normal: their rates, and the difference.
 
     `difference` is that of the shares decided rightly, first minus second. Its interval and p are from the bootstrap
     over patients of both sets, held-out and query, with both thresholds chosen again in each resample: McNemar's test
     takes the thresholds as given, and called two equal systems different in 20 to 49 % of simulated tests.
     """
     patients, abnormal = known.patients[where], known.abnormal[where]
-    shares = {
-        name: case_mean(system.called[where], patients, level=level).to_json()
-        for name, system in (("anogan", first), ("supervised", second))
-    }
     right = [system.called[where] == abnormal for system in (first, second)]
     difference, p = _resampled_difference((first, second), where, abnormal, patients, level, rng)
     return {
-        "cases": int(where.sum()),
-        "patients": len(np.unique(patients)),
-        **shares,
+        **rates(first, second, known, where, level),
         "only_anogan_right": int((right[0] & ~right[1]).sum()),
         "only_supervised_right": int((~right[0] & right[1]).sum()),
         "difference": difference.to_json(),
         "p": p,
     }
+
+
+def adjusted(comparisons: Mapping[str, Mapping]) -> dict[str, dict]:
+    """Results of `compared`, each with `p_adjusted` (Holm 1979) for those among them that have a p."""
+    own = {name: entry["p"] for name, entry in comparisons.items() if entry["p"] is not None}
+    found = dict(zip(own, holm(list(own.values())).tolist(), strict=True))
+    return {name: {**entry, "p_adjusted": found.get(name)} for name, entry in comparisons.items()}
 
 
 def _resampled_difference(

@@ -14,7 +14,16 @@ import numpy as np
 import torch
 
 from synthmed.anomaly.cases import Case, EvaluateSettings, Processing
-from synthmed.anomaly.detection import Known, compared, compared_areas, detection, systems, threshold_for_rate
+from synthmed.anomaly.detection import (
+    Known,
+    adjusted,
+    compared,
+    compared_areas,
+    detection,
+    rates,
+    systems,
+    threshold_for_rate,
+)
 from synthmed.anomaly.examples import write_examples
 from synthmed.anomaly.measured import PROCESSINGS, Measured, chances, read_searches
 from synthmed.anomaly.supervised import Supervised, classify
@@ -54,9 +63,9 @@ def anomaly_evaluate(
     findings, with its report.
 
     out (.json): detection of each search, score and processing; Table 6 by finding; trained and untrained findings
-    against the classifier (see detection.compared); localisation, and for each processing its chance. cases (.csv): one
-    row a case, held-out ones too. examples (.npz): cases drawn by chance, for figures. Raises InputError on unusable
-    input.
+    against the classifier (see detection.compared and adjusted); localisation, and for each processing its chance.
+    cases (.csv): one row a case, held-out ones too. examples (.npz): cases drawn by chance, for figures. Raises
+    InputError on unusable input.
     """
     _check_files(settings, held_out, query_images, queries)
     torch.set_num_threads(settings.threads)
@@ -135,10 +144,13 @@ def judge(
     """The result, and who calls which case abnormal: search, or "supervised" → bool (N,)."""
     known, rate, level = known_of(cases, settings, classifier.targets), settings.false_positive_rate, settings.level
     best, key = measured[settings.search], (settings.score, settings.processing)
-    rng = np.random.default_rng(derived_seed(settings.seed, "thresholds of the anomaly test"))
+
+    def stream(name: str) -> np.random.Generator:
+        return np.random.default_rng(derived_seed(settings.seed, f"{name} of the anomaly test"))
+
     names = [*measured, "supervised"]
     scores = [*(one.scores[key] for one in measured.values()), supervised.margins]
-    found = dict(zip(names, systems(scores, known, rate, settings.resamples, rng), strict=True))
+    found = dict(zip(names, systems(scores, known, rate, settings.resamples, stream("thresholds")), strict=True))
     pair = found[settings.search], found["supervised"]
     rival = detection(supervised.margins, known, rate, level)
     return {
@@ -153,15 +165,15 @@ def judge(
             "own_thresholds": own_thresholds(supervised.margins, known, level),
         },
         "kinds": [
-            {
-                "kind": kind,
-                "trained": kind in classifier.targets,
-                **compared(*pair, known, known.query & where, level, rng),
-                **localisation(best, ("positive", settings.processing), known, level, known.query & where),
-            }
+            {"kind": kind, "trained": kind in classifier.targets, **rates(*pair, known, known.query & where, level)}
             for kind, where in known.kinds.items()
         ],
-        "groups": {name: compared(*pair, known, where, level, rng) for name, where in known.groups.items()},
+        "groups": adjusted(
+            {
+                name: compared(*pair, known, where, level, stream(f"comparison, {name}"))
+                for name, where in known.groups.items()
+            }
+        ),
         "auroc": {
             name: areas(best.scores[key], supervised.margins, known, known.groups[name], level)
             for name in ("trained", "untrained", "all")
@@ -224,17 +236,11 @@ def search_result(one: Measured, known: Known, settings: EvaluateSettings) -> di
     }
 
 
-def localisation(
-    one: Measured,
-    key: tuple[Sign, Processing],
-    known: Known,
-    level: float,
-    where: np.ndarray | slice = slice(None),
-) -> dict[str, dict]:
-    """Pointing game and average precision of one map on the cases `where`; cases without a region do not count."""
+def localisation(one: Measured, key: tuple[Sign, Processing], known: Known, level: float) -> dict[str, dict]:
+    """Pointing game and average precision of one map; cases without a region do not count."""
     return {
-        "pointing_game": case_mean(one.hits[key][where], known.patients[where], level=level).to_json(),
-        "average_precision": case_mean(one.precisions[key][where], known.patients[where], level=level).to_json(),
+        "pointing_game": case_mean(one.hits[key], known.patients, level=level).to_json(),
+        "average_precision": case_mean(one.precisions[key], known.patients, level=level).to_json(),
     }
 
 

@@ -31,7 +31,13 @@ class Elastic:
     """Elastic deformation (Simard et al. 2003): a random displacement of every pixel, smoothed."""
 
     displacement: Annotated[
-        float, Meta(gt=0, lt=0.5, description="Root mean square of the displacements, share of the longer side.")
+        float,
+        Meta(
+            gt=0,
+            lt=0.5,
+            description="Root mean square of the displacements along each axis (of their lengths: √2 times as much), "
+            "share of the longer side.",
+        ),
     ]
     smoothness: Annotated[
         float, Meta(gt=0, lt=0.5, description="Standard deviation of the smoothing, share of the longer side.")

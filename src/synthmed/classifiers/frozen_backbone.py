@@ -33,6 +33,8 @@ ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-7
 
 _NOISE_LEVELS = 2**8
+_MOST_DROPPED = (_NOISE_LEVELS - 0.5) / _NOISE_LEVELS
+"""A dropout that is rounded to 1 from here on."""
 _CHUNK_NUMBERS = 2**18
 """Numbers (heads x batch x channels) worked on at a time: small enough to stay in the processor's cache."""
 _NOISE_STEPS = 8
@@ -45,8 +47,8 @@ class Head:
     rows: (n,) positions in the feature table of the training images (a row may occur more than once); labels: (n,)
     their classes, 0..K-1; validation_rows, validation_labels: the same for the validation images. Weights, order and
     dropout masks follow from `seed` alone, so heads with the same seed share them (common random numbers).
-    learning_rate: of Adam, > 0; dropout: in [0, 1), rounded to a multiple of 1/256. class_weights: an image of a class
-    with n_c of the n training images counts n / (K n_c) in the loss, so that classes weigh the same.
+    learning_rate: of Adam, > 0; dropout: in [0, 0.998), rounded to a multiple of 1/256. class_weights: an image of a
+    class with n_c of the n training images counts n / (K n_c) in the loss, so that classes weigh the same.
     """
 
     rows: np.ndarray
@@ -175,8 +177,11 @@ def _check(features: np.ndarray, squares: np.ndarray, heads: Sequence[Head], sch
     for head in heads:
         if len(head.rows) == 0:
             raise InputError("a classifier was given no training image; give its arm some")
-        if not 0 <= head.dropout < 1 or head.learning_rate <= 0:
-            raise InputError(f"dropout {head.dropout} must be in [0, 1), learning rate {head.learning_rate} above 0")
+        if not 0 <= head.dropout < _MOST_DROPPED or head.learning_rate <= 0:
+            raise InputError(
+                f"dropout {head.dropout} (setting dropouts) must be in [0, {_MOST_DROPPED:.3f}): what lies above is "
+                f"rounded to 1; learning rate {head.learning_rate} above 0"
+            )
         found = np.unique(head.validation_labels)
         if len(found) != classes:
             raise InputError(f"the validation images show {len(found)} of {classes} classes; give it some of each")

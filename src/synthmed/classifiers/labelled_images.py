@@ -19,6 +19,7 @@ from synthmed.data.imageset import ImageSet
 from synthmed.data.split import draw
 from synthmed.training.device import derived_seed
 from synthmed.training.images import mirrored, to_model, to_pixels
+from synthmed.training.parts import Parts, check_together, gathered, open_arm
 
 
 @dataclass(frozen=True)
@@ -109,74 +110,60 @@ def read_parts(settings: NetworkSettings, train: Path, validation: Path) -> tupl
 
 
 def _check_together(training: Part, validating: Part, train: Path, validation: Path) -> None:
-    shared = sorted({*training.patients} & {*validating.patients})
-    if shared:
-        raise InputError(
-            f"{train}, {validation}: {len(shared)} patients are in the training and in the validation part, the first "
-            f"is {shared[0]!r}; split by patient"
-        )
-    if training.pixels.shape[1:] != validating.pixels.shape[1:]:
-        raise InputError(
-            f"{train} has images of {tuple(training.pixels.shape[1:])} (channels, height, width), {validation} of "
-            f"{tuple(validating.pixels.shape[1:])}; prepare them alike"
-        )
+    check_together(
+        (training.patients, validating.patients), (training.pixels.shape, validating.pixels.shape), (train, validation)
+    )
 
 
 def read_arm(
     settings: NetworkSettings, train: Path, validation: Path, arms: Path, synthetic: Sequence[Path]
-) -> tuple[list[Part], Part]:
+) -> tuple[Parts, Part]:
     """The training part of every seed, and the validation part, of the arm that the settings name.
 
     arms: of `compose-arms`; synthetic: image sets in the order of settings.sets. An arm with validation images of its
-    own is validated on these. Raises InputError when a part is unusable.
+    own is validated on these. Raises InputError when a part is unusable: the first seed's at once, before anything is
+    trained.
     """
-    if len(synthetic) != len(settings.sets):
-        raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
-    lists = read_arms(arms, settings.seeds)
-    if settings.arm not in lists:
-        raise InputError(f"{arms}: no arm {settings.arm!r}; there are {list(lists)}")
-    sets = {REAL: ImageSet(train)} | {name: ImageSet(path) for name, path in zip(settings.sets, synthetic, strict=True)}
-    parts = [_listed(settings, sets, members, arms) for members in lists[settings.arm]]
+    sets, lists = open_arm(settings, train, arms, synthetic)
+
+    def listed(members: Members) -> Part:
+        return gathered(members, lambda name, own: _of_set(settings, sets, name, own, arms))
+
     own = read_arms(arms, 1, "validation").get(settings.arm)
     if own:
-        validating = _listed(settings, sets, own[0], arms)
+        validating = listed(own[0])
     else:
         images = ImageSet(validation)
         validating = _decoded(images, read_targets(images, settings), settings.size)
-    for part in parts:
+    where = arms if own else validation
+    _check_part(where, "validation", validating.targets.numpy(), settings)
+
+    def checked(members: Members) -> Part:
+        part = listed(members)
         _check_part(arms, "training", part.targets.numpy(), settings)
-        _check_together(part, validating, train, arms if own else validation)
-    _check_part(arms if own else validation, "validation", validating.targets.numpy(), settings)
+        _check_together(part, validating, train, where)
+        return part
+
+    parts = Parts(lists, checked)
+    parts[0]  # read and checked now
     return parts, validating
 
 
-def _listed(settings: NetworkSettings, sets: Mapping[str, ImageSet], members: Members, arms: Path) -> Part:
-    """The images of a list, each decoded once."""
+def _of_set(settings: NetworkSettings, sets: Mapping[str, ImageSet], name: str, members: Members, arms: Path) -> Part:
+    """The images of one set of the list, each decoded once; of AUGMENTED, draws of real ones."""
     if (members.draws > 0).any() and settings.augmentation is None:
         raise InputError(f"{arms}: the arm {settings.arm!r} has augmented draws; setting augmentation must say of what")
-    pixels, patients = [], []
-    for name, images in (sets | {AUGMENTED: sets[REAL]}).items():
-        own = np.flatnonzero(members.sets == name)
-        if len(own) == 0:
-            continue
-        places = {image: place for place, image in enumerate(images.column("image"))}
-        wanted = {places[image]: [0] for image in members.images[own].tolist()}
-        part = _decoded(images, wanted, settings.size)
-        order = {place: number for number, place in enumerate(wanted)}
-        rows = [order[places[image]] for image in members.images[own].tolist()]
-        found = part.pixels[rows]
-        if name == AUGMENTED:
-            found = _draws(settings, found, members.images[own].tolist(), members.draws[own].tolist())
-        pixels.append((own, found))
-        patients.append((own, [part.patients[row] for row in rows]))
-    places = np.argsort(np.concatenate([own for own, _ in pixels]), kind="stable")
+    images, names = sets[REAL if name == AUGMENTED else name], members.images.tolist()
+    places = {image: place for place, image in enumerate(images.column("image"))}
+    needed = dict.fromkeys(places[image] for image in names)
+    decoded = _decoded(images, {place: [] for place in needed}, settings.size)
+    at = {place: number for number, place in enumerate(needed)}
+    rows = [at[places[image]] for image in names]
+    pixels = decoded.pixels[rows]
+    if name == AUGMENTED:
+        pixels = _draws(settings, pixels, names, members.draws.tolist())
     targets = [[float(label == target) for target in settings.targets] for label in members.labels.tolist()]
-    named = [name for _, names in patients for name in names]
-    return Part(
-        torch.cat([found for _, found in pixels])[torch.from_numpy(places)],
-        torch.tensor(targets, dtype=torch.float32),
-        [named[place] for place in places],
-    )
+    return Part(pixels, torch.tensor(targets, dtype=torch.float32), [decoded.patients[row] for row in rows])
 
 
 def _draws(settings: NetworkSettings, pixels: Tensor, names: Sequence[str], draws: Sequence[int]) -> Tensor:

@@ -201,7 +201,7 @@ class Training(CheckedTraining):
         """(N, T) float32 on the CPU, of the validation images, without augmentation; the ranks share the batches."""
         self.model.eval()
         pixels = self.validation.pixels
-        mine = self.validation_batches(len(pixels))
+        mine = self.validation_batches(pixels)
         return self.together([self.model(self._on_device(pixels[part])).float().cpu() for part in mine])
 
     def result(self, history: History) -> dict[str, Any]:
@@ -270,13 +270,14 @@ def train(
         parts = [one] * settings.seeds
     else:
         parts, validating = read_arm(settings, Path(train), Path(validation), Path(arms), synthetic)
-    data = (parts[0], validating)
+    counted = {name: _counted(settings, part) for name, part in (("train", parts[0]), ("validation", validating))}
+    shape = list(validating.pixels.shape[1:])
     made_from = asdict(settings) | {"train": hash_file(train), "validation": hash_file(validation)}
     made_from |= {"arms": hash_file(arms) if arms else None, "synthetic": [hash_file(path) for path in synthetic]}
     made_from |= {"weights": hash_file(weights) if weights else None, "code": code_hashes(__name__)}
     logger.info(
-        f"training {settings.architecture}: {len(data[0].targets)} images of {tuple(data[0].pixels.shape[1:])}, "
-        f"validation {len(data[1].targets)}, targets {list(settings.targets)}, {settings.seeds} seeds"
+        f"training {settings.architecture}: {counted['train']['images']} images of {tuple(shape)}, "
+        f"validation {counted['validation']['images']}, targets {list(settings.targets)}, {settings.seeds} seeds"
     )
     results, resume = train_seeds(
         settings,
@@ -285,12 +286,21 @@ def train(
         lambda number, device: Training(settings, number, (parts[number], validating), imagenet, device),
         Training.result,
     )
-    checkpoints.write_torch(classifier, _content(settings, data, results))
-    write_json(report, _report(settings, data, results))
+    checkpoints.write_torch(classifier, _content(settings, shape, results))
+    write_json(report, _report(settings, shape, counted, results))
     resume.remove()
 
 
-def _content(settings: NetworkSettings, data: tuple[Part, Part], results: list[dict[str, Any]]) -> dict[str, Any]:
+def _counted(settings: NetworkSettings, part: Part) -> dict[str, Any]:
+    """What the report says of a part."""
+    return {
+        "images": len(part.targets),
+        "patients": len(set(part.patients)),
+        "positives": dict(zip(settings.targets, part.targets.sum(0).int().tolist(), strict=True)),
+    }
+
+
+def _content(settings: NetworkSettings, shape: list[int], results: list[dict[str, Any]]) -> dict[str, Any]:
     """What `load` reads."""
     return {
         "format": FORMAT,
@@ -299,14 +309,15 @@ def _content(settings: NetworkSettings, data: tuple[Part, Part], results: list[d
         "dropout": settings.dropout,
         "targets": list(settings.targets),
         "outputs": settings.outputs,
-        "image_shape": list(data[0].pixels.shape[1:]),
+        "image_shape": shape,
         "thresholds": torch.tensor([result["thresholds"] for result in results], dtype=torch.float64),
         "states": [result["state"] for result in results],
     }
 
 
-def _report(settings: NetworkSettings, data: tuple[Part, Part], results: list[dict[str, Any]]) -> dict[str, Any]:
-    shape = data[0].pixels.shape[1:]
+def _report(
+    settings: NetworkSettings, shape: list[int], counted: dict[str, Any], results: list[dict[str, Any]]
+) -> dict[str, Any]:
     network = build(settings.architecture, settings.channels, len(settings.targets), shape, settings.dropout)
     return {
         "architecture": settings.architecture,
@@ -314,15 +325,8 @@ def _report(settings: NetworkSettings, data: tuple[Part, Part], results: list[di
         "pretrained": settings.pretrained,
         "targets": list(settings.targets),
         "target_column": settings.target_column,
-        "image_shape": list(shape),
-        "images": {
-            name: {
-                "images": len(part.targets),
-                "patients": len(set(part.patients)),
-                "positives": dict(zip(settings.targets, part.targets.sum(0).int().tolist(), strict=True)),
-            }
-            for name, part in zip(("train", "validation"), data, strict=True)
-        },
+        "image_shape": shape,
+        "images": counted,
         "selection": SELECTION[settings.select],
         "threshold_rule": THRESHOLD_RULE,
         "budget_limited": budget_limited([result["entry"]["best_step"] for result in results], settings.steps),

@@ -22,10 +22,12 @@ from synthmed import __version__
 from synthmed.commands.contact_sheet import contact_sheet
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, dump_json, hash_file, read_csv, read_json
+from synthmed.core.known import MEAN
 from synthmed.core.provenance import SUFFIX, settle
 from synthmed.data import sources
 from synthmed.data.imageset import COMPANIONS, ZIP_TIME, ImageSet, write_image_set
 from synthmed.evaluation.copy_findings import COPIES
+from synthmed.metrics.effects import FOLLOWS
 from synthmed.report.results import read_result
 from synthmed.report.words import environment
 
@@ -202,8 +204,8 @@ def how_made(found: Found) -> dict[str, Any]:
     settings, the hashes of its code and results, and the versions of packages."""
     steps = []
     for name, made in found.records.items():
-        if made["step"] in ("train", "train-from", "sample", "choose-state"):
-            kept = {key: made[key] for key in ("step", "sha256", "code", "versions")}
+        if made["step"] in ("train", "sample", "choose-state"):
+            kept = {key: made[key] for key in ("step", "sha256", "code", "versions", "machine_chose") if key in made}
             steps.append({"artefact": PurePath(name).name, **kept, "settings": _without_paths(made["settings"])})
     return {"synthmed": __version__, "images_sha256": hash_file(found.images.path), "steps": steps}
 
@@ -251,6 +253,8 @@ def datasheet(found: Found, real: Mapping[str, str], made: Mapping[str, Any]) ->
             audit=found.audit,
             mask_audit=found.mask_audit,
             effects=found.effects,
+            follows=FOLLOWS,
             fidelity=found.fidelity,
+            mean=MEAN,
         )
     )

@@ -19,11 +19,21 @@ REAL, AUGMENTED, TEST = "real", "augmented", "test"
 SMALL, SECOND = "test_small", "second_test"
 """Further tests in the scores: TEST at the network's size, where the masks have another; test images of another source
 (setting second_test), which are in no other test."""
+KINDS = (
+    *("real", "class_weights", "classic", "duplicates", "design", "oracle", "generator", "label_shuffled", "sweep"),
+    *("synthetic_only", "fewer"),
+)
+"""Kinds of arms (see evaluation.arms), in the order of tables and figures. design: another network on the real images;
+fewer: a part of the real images."""
+HELPS, NO_EVIDENCE, HARMS = "helps", "no evidence of a difference", "harms"
+"""The words of a verdict."""
 VARIED = {"dropout", "dropout_blocks", "noise"}
 """Settings of a generator that tell apart what makes its images of one mask differ: noise beside the mask, what is
 dropped, or both."""
+MEAN = "mean of classes"
+"""Group of what is measured of every class: the mean of the classes."""
 RESERVED = {
-    "classes": {"all", "mean of classes", UNLABELLED},
+    "classes": {"all", MEAN, UNLABELLED},
     "generators": {
         *(REAL, AUGMENTED, TEST, "oracle", "oracle_shuffled", "classic", "class_weights", "duplicates"),
         *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "pasted", SMALL, SECOND),

@@ -65,6 +65,7 @@ def check_names(
         check_known("classes", classes, drawn, "classes of its pool")
     check_known("fidelity.floor_counts", entry["fidelity"]["floor_counts"], classes, "classes")
     check_known("weights.files", entry["weights"]["files"], weights, "weights")
+    _check_titles(entry)
     _check_generators(entry, datasets)
     _check_tasks(entry, datasets[entry["dataset"]], weights)
     for task, content in entry["tasks"].items():
@@ -166,6 +167,20 @@ def findings_of(dataset: Mapping) -> set[str] | None:
     if names is not None:
         return {ours for ours in names.values() if ours is not None}
     return {"normal", *options["findings"]} if "findings" in options else None
+
+
+def _check_titles(entry: Mapping) -> None:
+    """Raise InputError where two sets of images have one title: tables and figures know them by it."""
+    titled: dict[str, str] = {}
+    for key in ("generators", "mask_generators", "derived_sets"):
+        for name, one in entry.get(key, {}).items():
+            where, title = f"{key}.{name}", one.get("title")
+            if title in titled:
+                raise InputError(
+                    f"setting {where}.title is {title!r}, and so is that of {titled[title]}: tables and figures could "
+                    "not tell them apart; give each its own"
+                )
+            titled |= {title: where} if title is not None else {}
 
 
 def _check_generators(entry: Mapping, datasets: Mapping[str, Mapping]) -> None:

@@ -17,16 +17,12 @@ import numpy as np
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.known import AUGMENTED, REAL, TEST
+from synthmed.core.known import AUGMENTED, KINDS, REAL, TEST
 from synthmed.core.settings import Fraction
 from synthmed.data.targets import TargetColumn
 from synthmed.training.seeds import seed_of
 
-Kind = Literal[
-    *("real", "classic", "class_weights", "duplicates", "design", "generator", "oracle", "label_shuffled", "sweep"),
-    *("synthetic_only", "fewer"),
-]
-"""design: another network on the real images; fewer: a part of the real images."""
+Kind = Literal[KINDS]
 
 PAIRS = {
     "on_the_fly": "Real + classic augmentation, anew at every step",

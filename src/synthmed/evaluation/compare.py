@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +17,16 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import REAL, TEST
 from synthmed.core.step import Output, step
-from synthmed.evaluation.scores import Cases, Scores, by_seed, check_probabilities, read_scores, score_columns
+from synthmed.evaluation.scores import (
+    Cases,
+    Scores,
+    by_seed,
+    called,
+    called_by_most,
+    check_probabilities,
+    read_scores,
+    score_columns,
+)
 from synthmed.metrics import classification, statistics, verdict
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.outcomes import OUTCOMES, Measured, Outcome, beside, of_columns
@@ -53,6 +63,10 @@ class CompareSettings(StatisticsOptions):
         str | None,
         Meta(description="The class of sensitivity and of the area under the curve; null: masks are judged."),
     ]
+    against: Annotated[
+        tuple[tuple[str, str], ...],
+        Meta(description="Pairs of arms of which the first is compared with the second, too: a placebo, say."),
+    ]
     leaking: Annotated[bool, Meta(description="Whether the test images are of patients that were trained on.")]
     seed: Annotated[int, Meta(description="Of the resampling.")]
 
@@ -67,7 +81,8 @@ def compare(settings: CompareSettings, *, scores: Path, summary: Path, split_rep
     `arms`: of each its description, `tests` (outcomes as Estimates, recall by class, mean confusion matrix) and
     `versus_reference`: differences of all outcomes, and of the deciding one p, p_holm, verdict, equivalence, and what
     other tests say (`also`). `comparisons`: where an arm replaces the real images in training and test, TRTR, TSTR and
-    TSTS with one another. Raises InputError when scores and summary do not fit together, or a class lacks.
+    TSTS with one another; `against`: the pairs of settings.against, second arm first. Each a family of its own. Raises
+    InputError when scores, summary and settings do not fit together, or a class lacks.
     """
     table = _Table(settings, scores, read_json(summary))
     logger.info("%d arms, %d seeds, %d test images", len(table.arms), table.seeds, len(table.cases[TEST].images))
@@ -99,6 +114,11 @@ def compare(settings: CompareSettings, *, scores: Path, summary: Path, split_rep
             ),
             "arms": arms,
             "comparisons": _comparisons(table),
+            "against": _compared(
+                table,
+                {(second, first): ((second, TEST), (first, TEST)) for first, second in settings.against},
+                "against",
+            ),
         },
     )
 
@@ -146,6 +166,8 @@ class _Table:
                 f"{self.path} holds the arms {sorted(self.arms)}, the summary describes {sorted(described)}; run both "
                 f"steps again, with the arm {REAL!r} on {TEST!r} among them"
             )
+        if unknown := sorted({*chain(*self.settings.against)} - set(self.arms)):
+            raise InputError(f"setting against names {unknown[0]!r}; the arms of {self.path} are {sorted(self.arms)}")
         if self.seeds < 2:
             raise InputError(f"{self.path}: one seed only; chance in the training cannot be told from an effect")
         if self.settings.kind == "classification":
@@ -171,9 +193,20 @@ class _Table:
         values = self.scores.values[arm, test]
         if values.shape[2] > 2:
             return values.argmax(axis=2)
-        own = by_seed(self.summary["thresholds"], arm, self.settings.threshold, len(values))
-        called = values[:, :, self.positive] >= own[:, None]
-        return np.where(called, self.positive, 1 - self.positive)
+        return self._class(called(values[:, :, self.positive], self.thresholds(arm, len(values))))
+
+    def majority(self, arm: str) -> np.ndarray:
+        """Class that most trainings decide for on the test images, of two, int (N,)."""
+        values = self.scores.values[arm, TEST][:, :, self.positive]
+        return self._class(called_by_most(values, self.thresholds(arm, len(values))))
+
+    def thresholds(self, arm: str, seeds: int) -> np.ndarray:
+        """Of each training of an arm, (S,)."""
+        return by_seed(self.summary["thresholds"], arm, self.settings.threshold, seeds)
+
+    def _class(self, positive: np.ndarray) -> np.ndarray:
+        """Of two classes the one that was decided for; positive: bool, whether it is the positive one."""
+        return np.where(positive, self.positive, 1 - self.positive)
 
     def values(self, outcome: Outcome, pairs: list[tuple[str, str]]) -> np.ndarray:
         """What the outcome is measured from, of several (arm, test) of one test set below each other."""
@@ -190,7 +223,8 @@ class _Table:
     def estimate(self, name: str, arm: str, test: str) -> Estimate:
         """One outcome of one arm; a set of one class, or of one patient, has none, and the estimate says so."""
         try:
-            return statistics.mean_estimate(self.measured(name, [(arm, test)]), level=self.level)
+            measured = self.measured(name, [(arm, test)])
+            return statistics.mean_estimate(measured, level=self.level, trainings=self.trainings(arm))
         except InputError as error:
             if test == TEST and name == self.settings.outcome:
                 raise
@@ -210,7 +244,7 @@ class _Table:
             )
         except InputError as error:
             return Estimate.missing(str(error), int(where.sum()))
-        return statistics.mean_estimate(measured, level=self.level)
+        return statistics.mean_estimate(measured, level=self.level, trainings=self.trainings(arm))
 
     def describe(self, arm: str) -> dict:
         """Everything about one arm but its comparison with the real one."""
@@ -232,12 +266,19 @@ class _Table:
             }
         return found
 
-    def contrast(self, arm: str) -> np.ndarray:
-        """Of the real arm's models, then those of `arm`: seed by seed, or by the trainings of its generator."""
-        trainings = self.summary["arms"][arm]["trainings"]
-        if trainings > 1:
-            return statistics.nested(trainings, self.seeds // trainings)
-        return statistics.paired(self.seeds)
+    def trainings(self, *arms: str) -> int:
+        """Trainings of an arm's generator; of several arms, that of most."""
+        return max(self.summary["arms"][arm]["trainings"] for arm in arms)
+
+    def between(self, name: str, first: tuple[str, str], second: tuple[str, str]) -> statistics.SeedTest:
+        """The difference second − first in one outcome, by seed or by the trainings of a generator, of two (arm, test)
+        on one test set or on two of different patients."""
+        if first[1] == second[1]:
+            measured = self.measured(name, [first, second])
+        else:
+            measured = beside(self.measured(name, [first]), self.measured(name, [second]))
+        contrast = statistics.paired(self.seeds, self.trainings(first[0], second[0]))
+        return statistics.readers_test(measured, contrast, level=self.level)
 
 
 # -------------------------------------------------------------------------------------------- against the real arm
@@ -245,15 +286,7 @@ def _versus(table: _Table) -> dict[str, dict]:
     """arm → its `versus_reference`."""
     settings, outcome = table.settings, OUTCOMES[table.settings.outcome]
     others = [arm for arm in table.arms if arm != REAL]
-    tests = {
-        name: {
-            arm: statistics.readers_test(
-                table.measured(name, [(REAL, TEST), (arm, TEST)]), table.contrast(arm), level=table.level
-            )
-            for arm in others
-        }
-        for name in table.reported
-    }
+    tests = {name: {arm: table.between(name, (REAL, TEST), (arm, TEST)) for arm in others} for name in table.reported}
     described = table.summary["arms"]
     families = verdict.families({arm: (described[arm]["kind"], described[arm]["set"]) for arm in others})
     decided = verdict.decide(
@@ -262,6 +295,7 @@ def _versus(table: _Table) -> dict[str, dict]:
         alpha=settings.alpha,
         margin=settings.margin,
         seeds=table.seeds,
+        trainings={arm: table.trainings(arm) for arm in others},
         higher_is_better=outcome.higher_is_better,
     )
     also = _also(table, others)
@@ -296,21 +330,27 @@ def _difference(test: statistics.SeedTest, cases: int) -> dict:
 def _also(table: _Table, arms: list[str]) -> dict[str, dict]:
     """What other tests say of the arms, for readers who know them: they answer narrower questions and decide nothing.
 
-    Bootstrap of patients and seeds (of the deciding outcome where it is an area); DeLong on probabilities averaged over
-    the seeds, which takes these trainings as given; McNemar on their majority's decisions.
+    Bootstrap of patients and seeds, or of patients and a generator's trainings (of areas under the curve); DeLong on
+    probabilities averaged over the seeds, which takes these trainings as given; McNemar on their majority's decisions.
     """
     if table.settings.kind != "classification" or len(table.settings.classes) != 2:
         return {arm: {} for arm in arms}
     positive, patients = table.labels(TEST) == table.positive, table.cases[TEST].patients
-    draws = statistics.two_level_resamples(
-        positive, patients, table.seeds, table.settings.resamples, np.random.default_rng(table.settings.seed)
-    )
     scores = {arm: table.scores.values[arm, TEST][:, :, table.positive] for arm in (REAL, *arms)}
-    resampled = {arm: statistics.bootstrap_auroc(values, positive, draws) for arm, values in scores.items()}
-    right = {arm: _majority_right(table, arm) for arm in scores}
+
+    @cache
+    def resampled(arm: str, trainings: int) -> np.ndarray:
+        rng = np.random.default_rng(table.settings.seed)  # the same patients for all
+        draws = statistics.two_level_resamples(
+            positive, patients, table.seeds, table.settings.resamples, rng, trainings
+        )
+        return statistics.bootstrap_auroc(scores[arm], positive, draws)
+
+    right = {arm: table.majority(arm) == table.labels(TEST) for arm in scores}
     found = {}
     for arm in arms:
-        differences = resampled[arm] - resampled[REAL]
+        trainings = table.trainings(arm)
+        differences = resampled(arm, trainings) - resampled(REAL, trainings)
         value = float(np.mean([classification.auroc(row, positive) for row in scores[arm]])) - float(
             np.mean([classification.auroc(row, positive) for row in scores[REAL]])
         )
@@ -332,13 +372,7 @@ def _also(table: _Table, arms: list[str]) -> dict[str, dict]:
     return found
 
 
-def _majority_right(table: _Table, arm: str) -> np.ndarray:
-    """Whether the majority of an arm's trainings decided right, bool (N,); ties go to the mean probabilities."""
-    decided, mean = table.decided(arm, TEST), table.scores.values[arm, TEST].mean(axis=0)
-    return statistics.majority(decided, len(table.settings.classes), mean.argmax(axis=1)) == table.labels(TEST)
-
-
-# ------------------------------------------------------------------------------------------- replaced real images
+# -------------------------------------------------------------------------------------------- against one another
 def _comparisons(table: _Table) -> list[dict]:
     """TRTR, TSTR and TSTS with one another, where an arm replaces the real images; else none. Words as for any arm."""
     swap = table.summary["swap"]
@@ -346,39 +380,35 @@ def _comparisons(table: _Table) -> list[dict]:
         return []
     cells = {"TRTR": (REAL, TEST), "TSTR": (swap, TEST), "TSTS": (swap, swap)}
     pairs = [("TRTR", "TSTR"), ("TRTR", "TSTS"), ("TSTR", "TSTS")]
-    tests = {
-        pair: {name: _between(table, name, *(cells[key] for key in pair)) for name in table.reported} for pair in pairs
-    }
+    return _compared(table, {(first, second): (cells[first], cells[second]) for first, second in pairs}, "replaced")
+
+
+def _compared(
+    table: _Table, pairs: Mapping[tuple[str, str], tuple[tuple[str, str], tuple[str, str]]], family: str
+) -> list[dict]:
+    """Differences second − first with their words. pairs: names → (arm, test) of both; all are one family."""
+    tests = {names: {name: table.between(name, *cells) for name in table.reported} for names, cells in pairs.items()}
     outcome = OUTCOMES[table.settings.outcome]
     decided = verdict.decide(
-        {pair: found[outcome.name] for pair, found in tests.items()},
-        dict.fromkeys(pairs, "replaced"),
+        {names: found[outcome.name] for names, found in tests.items()},
+        dict.fromkeys(pairs, family),
         alpha=table.settings.alpha,
         margin=table.settings.margin,
         seeds=table.seeds,
+        trainings={names: table.trainings(first[0], second[0]) for names, (first, second) in pairs.items()},
         higher_is_better=outcome.higher_is_better,
     )
     return [
         {
-            "names": list(pair),
-            "first": list(cells[pair[0]]),
-            "second": list(cells[pair[1]]),
-            "outcomes": {name: _difference(test, _cases(table, pair, cells)) for name, test in tests[pair].items()},
-            "p": tests[pair][outcome.name].p,
-            **_words(decided[pair], "replaced"),
+            "names": list(names),
+            "first": list(first),
+            "second": list(second),
+            "outcomes": {
+                name: _difference(test, sum(len(table.cases[one].images) for one in {first[1], second[1]}))
+                for name, test in tests[names].items()
+            },
+            "p": tests[names][outcome.name].p,
+            **_words(decided[names], family),
         }
-        for pair in pairs
+        for names, (first, second) in pairs.items()
     ]
-
-
-def _cases(table: _Table, pair: tuple[str, str], cells: Mapping[str, tuple[str, str]]) -> int:
-    return sum(len(table.cases[test].images) for test in dict.fromkeys(cells[name][1] for name in pair))
-
-
-def _between(table: _Table, name: str, first: tuple[str, str], second: tuple[str, str]) -> statistics.SeedTest:
-    """The difference second − first, training by training, on one test set or on two of different patients."""
-    if first[1] == second[1]:
-        measured = table.measured(name, [first, second])
-    else:
-        measured = beside(table.measured(name, [first]), table.measured(name, [second]))
-    return statistics.readers_test(measured, statistics.paired(table.seeds), level=table.level)

@@ -22,7 +22,6 @@ from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.scores import Cases, read_scores
 from synthmed.metrics import statistics
-from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.outcomes import OUTCOMES, Measured, Outcome
 from synthmed.prepare.mask_out import Region
 
@@ -71,11 +70,12 @@ def compare_regions(settings: RegionSettings, *, whole: Path, regions: list[Path
 
     found: dict[str, dict] = {"whole": {}, "regions": {name: {} for name in settings.regions}}
     for origin, where in origins.items():
-        found["whole"][origin] = statistics.mean_estimate(measured([whole], where), level=level).to_json()
+        of_whole = measured([whole], where)
+        found["whole"][origin] = statistics.mean_estimate(of_whole, level=level).to_json()
+        tells = _above(settings, of_whole)
         for name, path in zip(settings.regions, regions, strict=True):
             own = measured([path], where)
             alone = statistics.mean_estimate(own, level=level)
-            known = statistics.readers_test(own, np.eye(len(values[path])), level=level, null=CHANCE)
             both = statistics.readers_test(
                 measured([whole, path], where), statistics.paired(len(values[whole])), level=level
             )
@@ -85,7 +85,7 @@ def compare_regions(settings: RegionSettings, *, whole: Path, regions: list[Path
                 "difference": both.estimate(int(where.sum())).to_json(),
                 "p": both.p,
                 "equivalent": equivalent,
-                "finding": _finding(alone, known, both, equivalent, settings.alpha),
+                "finding": _finding(alone.value, _above(settings, own), tells, both, equivalent, settings.alpha),
             }
             logger.info("%s, %s: %s %.3f", name, origin, outcome.title, alone.value)
     counts = {
@@ -96,21 +96,28 @@ def compare_regions(settings: RegionSettings, *, whole: Path, regions: list[Path
     write_json(out, {**shared, "seeds": len(values[whole]), "origins": counts, **found})
 
 
-def _finding(
-    alone: Estimate, known: statistics.SeedTest, both: statistics.SeedTest, equivalent: bool, alpha: float
-) -> str:
-    """What a region's result says: `reaches` the whole image (equivalent to it or better, or no image ranked wrongly),
-    `not worse` (no evidence of a difference), `chance` (it does not tell the classes apart), or `less` than the whole
-    image, but above chance.
+def _above(settings: RegionSettings, measured: Measured) -> bool:
+    """Whether an AUROC is above CHANCE: its interval is, or where it has none the test against chance says so."""
+    level = 1 - settings.alpha
+    alone = statistics.mean_estimate(measured, level=level)
+    if alone.low is not None:
+        return alone.low > CHANCE
+    known = statistics.readers_test(measured, statistics.readers(len(measured.estimates)), level=level, null=CHANCE)
+    return known.p <= settings.alpha and known.difference > CHANCE
 
-    alone: its AUROC; known, both: tests of it against CHANCE, and against the AUROC of whole images. Where `alone` has
-    no interval, `known` says whether it is above chance.
+
+def _finding(value: float, above: bool, whole: bool, both: statistics.SeedTest, equivalent: bool, alpha: float) -> str:
+    """What a region's result says. It does not tell the classes apart: `neither` where whole images do not either, else
+    `chance`. It does: `reaches` the whole image (equivalent to it or better, or no image ranked wrongly), `not worse`
+    (no evidence of a difference), or `less` than the whole image.
+
+    value: its AUROC; above, whole: whether it, and that of whole images, is above CHANCE; both: the test of it against
+    that of whole images.
     """
-    above = alone.low > CHANCE if alone.low is not None else known.p <= alpha and known.difference > CHANCE
-    if equivalent or (both.p <= alpha and both.difference > 0) or (above and alone.value == 1):
-        return "reaches"
     if not above:
-        return "chance"
+        return "chance" if whole else "neither"
+    if equivalent or (both.p <= alpha and both.difference > 0) or value == 1:
+        return "reaches"
     return "not worse" if both.p > alpha else "less"
 
 

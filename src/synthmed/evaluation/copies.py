@@ -23,9 +23,10 @@ from synthmed.data.imageset import ImageSet
 from synthmed.evaluation import copy_findings as findings
 from synthmed.evaluation.copy_design import Design, make_design
 from synthmed.evaluation.copy_figure import draw_pairs
-from synthmed.evaluation.copy_findings import Space, share_of
+from synthmed.evaluation.copy_findings import Space
 from synthmed.metrics import alignment
 from synthmed.metrics import copies as metrics
+from synthmed.metrics.classification import share_estimate
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.neighbours import Neighbours, euclidean_blocks, keep_nearest, standardise
 
@@ -113,7 +114,8 @@ def copies(
         "features": space_of(_in_features(design, vectors), design, settings.quantile),
         "pixels": space_of(in_pixels(design, thumbnails), design, settings.quantile),
     }
-    listed = findings.closest_pairs(spaces, sets, design, identical, settings.pairs)
+    names = {name: sets[name].column("image") for name in ("train", "fake")}
+    listed = findings.closest_pairs(spaces, names, identical, settings.pairs)
     write_json(
         out,
         {
@@ -132,8 +134,11 @@ def copies(
 def judged(
     settings: AuditSettings, design: Design, spaces: Mapping[str, Space], identical: np.ndarray, noun: str
 ) -> dict:
-    """What the audit says of a set, in numbers and words; noun: what the set is of."""
-    fakes = np.arange(len(identical))
+    """What the audit says of a set, in numbers and words.
+
+    identical: which images of the set equal a training image, bool; noun: what the set is of.
+    """
+    fakes = np.arange(design.rows["fake"].stop)
     p = findings.p_values(spaces, design, fakes, np.ones((len(fakes), 1)))[:, :, 0]
     alarm = findings.alarm(spaces, p, design, identical, settings.alpha, noun)
     logger.info("%s: %s: %s", settings.generator, alarm["word"], alarm["reason"])
@@ -145,7 +150,7 @@ def judged(
         "alpha": settings.alpha,
         "identical": int(identical.sum()),
         "suspects": int(suspects.sum()),
-        "suspect_share": share_of(suspects, settings.level).to_json(),
+        "suspect_share": share_estimate(suspects.sum(), len(suspects), settings.level).to_json(),
         "by_space": findings.by_space(spaces, p, design, settings.level),
         "detection": detection,
         "detection_limit": findings.detection_limit(detection, noun),
@@ -232,7 +237,7 @@ def _secondary(space: Space, design: Design, vectors: Mapping[str, np.ndarray], 
     fake, held_out = (space.ratios.take(design.rows[name]) for name in ("fake", "held_out"))
     authentic = metrics.authentic(fake.distance, fake.nearest, train, design.patients[: len(train)])
     return {
-        "authenticity": share_of(authentic, level).to_json(),
+        "authenticity": share_estimate(authentic.sum(), len(authentic), level).to_json(),
         "c_t": Estimate(metrics.c_t(fake.distance, held_out.distance), n=len(fake.distance)).to_json(),
         "note": "Authenticity (Alaa 2022) and C_T (Meehan 2020, one cell) look at distances to training images alone. "
         "Neither separates memorising from underfitting: blurred images move them as copies do, or hide copies.",

@@ -32,21 +32,29 @@ class Design:
     kinds: Mapping[str, np.ndarray]
 
 
-def make_design(sets: Mapping[str, ImageSet], planted: Sequence[str], permutations: int, seed: int) -> Design:
+def make_design(
+    sets: Mapping[str, ImageSet],
+    planted: Sequence[str],
+    permutations: int,
+    seed: int,
+    asked: Mapping[str, np.ndarray] | None = None,
+) -> Design:
     """The design for the image sets train, held_out and fake, of which the first two share no patient.
 
-    planted: the kind of each planted copy.
+    planted: the kind of each planted copy; asked: which images of each set can be queries, bool (N,), all without it.
     """
+    asked = asked or {name: np.ones(len(images), dtype=bool) for name, images in sets.items()}
     names = sets["train"].column("patient") + sets["held_out"].column("patient")
     labels = sets["train"].column("label") + sets["held_out"].column("label")
     patients = np.unique(names, return_inverse=True)[1]
     trained = np.arange(len(patients)) < len(sets["train"])
 
     rng = np.random.default_rng(seed)
-    train = _one_of_each(patients, np.flatnonzero(trained), rng)
-    held_out = _one_of_each(patients, np.flatnonzero(~trained), rng)
+    real = np.concatenate([asked["train"], asked["held_out"]])
+    train = _one_of_each(patients, np.flatnonzero(real & trained), rng)
+    held_out = _one_of_each(patients, np.flatnonzero(real & ~trained), rng)
     real = np.concatenate([train, held_out])
-    fake = _origins(sets, patients)
+    fake = _origins(sets, patients)[asked["fake"]]
 
     edges = np.cumsum([0, len(fake), len(train), len(held_out), len(planted)]).tolist()
     rows = {name: slice(*edges[i : i + 2]) for i, name in enumerate(("fake", "train", "held_out", "planted"))}

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.copy_design import Design
 from synthmed.metrics import copies as metrics
-from synthmed.metrics.classification import clopper_pearson
+from synthmed.metrics.classification import share_estimate
 from synthmed.metrics.estimate import Estimate
 
 COPIES, NEARER, NONE = "copies", "nearer to training", "none found"
 """Words of the alarm."""
+SHARED = "all sets are drawn from the same held-out images"
+"""Why shares of planted sets have no interval."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,6 @@ class Rule:
     seed: int
 
 
-def share_of(found: np.ndarray, level: float) -> Estimate:
-    """Share of True in bool (N,), with its exact interval."""
-    return Estimate(*clopper_pearson(int(found.sum()), len(found), level), n=len(found))
-
-
 def p_values(spaces: Mapping[str, Space], design: Design, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """p values (spaces, tests, S) of S sets of images, by Bonferroni over spaces and tests.
 
@@ -79,18 +75,21 @@ def detection(spaces: Mapping[str, Space], design: Design, rule: Rule) -> dict:
     """How often the audit raises an alarm for sets like the generated one with planted copies of each kind.
 
     A set has as many images as the generated one, a share of them copies, the others held-out images (each with its own
-    patient left out). `sets_found`: one for each of the `shares`; `false_alarms`: sets without copies; `images_found`:
-    share of the copies that are suspects.
+    patient left out); where there are fewer of these, as many as there are, because images that repeat are no larger
+    set. `sets_found`: one for each of the `shares`; `false_alarms`: sets without copies, of at most half of the
+    held-out images (`honest`), so that they differ. No intervals: all sets are drawn from the same images.
+    `images_found`: share of the copies that are suspects.
     """
-    size = design.rows["fake"].stop
     honest = np.arange(design.rows["held_out"].start, design.rows["held_out"].stop)
     double = [metrics.twice(space.ratios.take(honest), space.floor) for space in spaces.values()]
     honest = honest[~np.any(double, axis=0)]
+    generated = design.rows["fake"].stop
+    size, half = (max(1, min(generated, count)) for count in (len(honest), len(honest) // 2))
 
-    def alarms(copies: np.ndarray, share: float) -> dict:
+    def alarms(copies: np.ndarray, share: float, size: int) -> dict:
         weights = metrics.spiked(len(honest), len(copies), size, share, rule.sets, rule.seed)
         p = p_values(spaces, design, np.concatenate([honest, copies]), weights)
-        return share_of(p.min(axis=(0, 1)) <= rule.alpha, rule.level).to_json()
+        return Estimate(float((p.min(axis=(0, 1)) <= rule.alpha).mean()), n=rule.sets, reason=SHARED).to_json()
 
     kinds = []
     for kind, copies in design.kinds.items():
@@ -98,16 +97,18 @@ def detection(spaces: Mapping[str, Space], design: Design, rule: Rule) -> dict:
         kinds.append(
             {
                 "kind": kind,
-                "images_found": share_of(found, rule.level).to_json(),
-                "sets_found": [alarms(copies, share) for share in rule.shares],
+                "images_found": share_estimate(found.sum(), len(found), rule.level).to_json(),
+                "sets_found": [alarms(copies, share, size) for share in rule.shares],
             }
         )
     return {
         "images": size,
+        "generated": generated,
+        "honest": half,
         "shares": list(rule.shares),
         "copies": [metrics.planted(share, size) for share in rule.shares],
         "sets": rule.sets,
-        "false_alarms": alarms(honest[:0], 0.0),
+        "false_alarms": alarms(honest[:0], 0.0, half),
         "kinds": kinds,
     }
 
@@ -123,6 +124,10 @@ def detection_limit(found: Mapping, noun: str) -> str:
             f"Of {found['sets']} sets of {found['images']:,} {noun}s with {share:.0%} copies of training {noun}s "
             f"({found['copies'][number]:,}), the audit finds: {', '.join(listed)}."
         )
+    if found["images"] < found["generated"]:
+        said.append(
+            f"No more held-out {noun}s are there to fill sets with; the generated set has {found['generated']:,}."
+        )
     return " ".join(said)
 
 
@@ -131,13 +136,13 @@ def alarm(
 ) -> dict:
     """The word of the audit and its reason.
 
-    p: (spaces, tests), adjusted, of the generated set; identical: bool (Q,), which images equal a training image;
-    noun: what the set is of.
+    p: (spaces, tests), adjusted, of the generated set; identical: bool, which of its images equal a training
+    image, those that are no queries among them; noun: what the set is of.
     """
     fake = design.rows["fake"]
     reasons = []
     if identical.any():
-        reasons.append(f"{identical.sum():,} of {fake.stop:,} {noun}s equal a training {noun}, pixel by pixel")
+        reasons.append(f"{identical.sum():,} of {len(identical):,} {noun}s equal a training {noun}, pixel by pixel")
     if p[:, 1:].min() <= alpha:
         name, value = _smallest(spaces, p[:, 1:].min(axis=1))
         reasons.append(_suspects_in_words(name, spaces[name], fake, value, noun))
@@ -188,7 +193,7 @@ def by_space(spaces: Mapping[str, Space], p: np.ndarray, design: Design, level: 
         found[name] = {
             "limit": float(np.exp(space.measure.threshold)),
             "suspects": int(suspects.sum()),
-            "suspect_share": share_of(suspects, level).to_json(),
+            "suspect_share": share_estimate(suspects.sum(), len(suspects), level).to_json(),
             "expected_share": space.measure.expected,
             "mean_ratio": float(np.exp(space.ratios.log[0, fake].mean())),
             "smallest_ratio": float(np.exp(space.ratios.log[0, fake].min())),
@@ -208,26 +213,26 @@ def origin_identity(spaces: Sequence[Space], design: Design, level: float) -> di
     fake = design.rows["fake"]
     translated = design.left_out[fake] >= 0
     nearest = np.any([space.nearest_origin(fake) for space in spaces], axis=0)[translated]
-    return share_of(nearest, level).to_json() if len(nearest) else None
+    return share_estimate(nearest.sum(), len(nearest), level).to_json() if len(nearest) else None
 
 
 def closest_pairs(
-    spaces: Mapping[str, Space], sets: Mapping[str, ImageSet], design: Design, identical: np.ndarray, count: int
+    spaces: Mapping[str, Space], names: Mapping[str, Sequence[str]], identical: np.ndarray, count: int
 ) -> list[dict]:
     """The `count` generated images with the smallest ratio over its limit, in the space where that is smaller.
 
-    Each with the nearest training image (never of the patient it was translated from) in either space.
+    Each with the nearest training image (never of the patient it was translated from) in either space. names: of the
+    training images, and of the generated ones that are queries; identical: bool, which of these equal a training image.
     """
-    fake = design.rows["fake"]
+    fake = slice(len(names["fake"]))
     below = np.min([space.ratios.log[0, fake] - space.measure.threshold for space in spaces.values()], axis=0)
-    names = sets["train"].column("image")
     found = []
     for row in np.argsort(below, kind="stable")[:count].tolist():
-        pair = {"image": sets["fake"].rows[row]["image"], "suspect": bool(below[row] < 0)}
+        pair = {"image": names["fake"][row], "suspect": bool(below[row] < 0)}
         pair["identical"] = bool(identical[row])
         for name, space in spaces.items():
             pair[name] = {
-                "nearest": names[int(space.ratios.nearest[row])],
+                "nearest": names["train"][int(space.ratios.nearest[row])],
                 "distance": float(space.ratios.distance[row]),
                 "held_out_distance": float(space.ratios.held_out[row]),
                 "ratio": float(np.exp(space.ratios.log[0, row])),

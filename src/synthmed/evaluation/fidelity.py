@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
+from synthmed.core.known import MEAN
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.data.features import Features, check_together, read_features
@@ -17,9 +18,6 @@ from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.quality import METRICS, MetricSettings, Pair, mean_of, measure_all, pair_of
 
 logger = logging.getLogger(__name__)
-
-MEAN = "mean of classes"
-"""Group of the results: the mean of what every class has by itself."""
 
 
 @dataclass(frozen=True)

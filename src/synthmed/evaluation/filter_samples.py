@@ -4,6 +4,7 @@ Seed 003, Table 3.1: synthetic training sets without biases (hair, rulers, frame
 further images until they have the size of the others.
 """
 
+import itertools
 import logging
 from collections import Counter
 from dataclasses import dataclass
@@ -33,15 +34,18 @@ class FilterOptions:
 class FilterSettings(FilterOptions):
     """Settings of `filter-samples`."""
 
-    samples: Annotated[dict[str, Count], Meta(description="Images of each label that are kept.")]
+    samples: Annotated[
+        dict[str, Count], Meta(description="Images of each label that are kept, of each training of the generator.")
+    ]
 
 
 @step("filter-samples")
 def filter_samples(settings: FilterSettings, *, images: Path, tags: Path, filtered: Output) -> None:
-    """Keep the first images of each label that have none of some tags.
+    """Keep the first images of each label, and of each training of the generator, that have none of some tags.
 
-    images: samples of settings.generator; tags: CSV of `measure-tags`. filtered: image set. Raises InputError when an
-    image or a tag is missing in `tags`, and when too few images are left.
+    images: samples of settings.generator, with the column `training` where it has several; tags: CSV of `measure-tags`.
+    filtered: image set. Raises InputError when an image or a tag is missing in `tags`, and when too few images are
+    left.
     """
     found = ImageSet(images)
     rows = {row["image"]: row for row in read_csv(tags) if row["set"] == settings.generator}
@@ -52,19 +56,22 @@ def filter_samples(settings: FilterSettings, *, images: Path, tags: Path, filter
         )
     if missing := [name for name in found.column("image") if name not in rows]:
         raise InputError(f"{tags}: the image {missing[0]!r} of {images} was not tagged; run measure-tags again")
+    groups = [(row["label"], row.get("training", "")) for row in found.rows]
     chosen, counts = [], Counter()
-    for place, row in enumerate(found.rows):
+    for place, (row, group) in enumerate(zip(found.rows, groups, strict=True)):
         if any(rows[row["image"]][tag] == "yes" for tag in settings.without):
             continue
-        if counts[row["label"]] < settings.samples.get(row["label"], 0):
-            counts[row["label"]] += 1
+        if counts[group] < settings.samples.get(row["label"], 0):
+            counts[group] += 1
             chosen.append(place)
-    for label, wanted in settings.samples.items():
-        if counts[label] < wanted:
-            of = found.column("label").count(label)
+    for group in itertools.product(settings.samples, sorted({training for _, training in groups})):
+        (label, training), wanted = group, settings.samples[group[0]]
+        if counts[group] < wanted:
             raise InputError(
-                f"{images}: {counts[label]} of {of} {label!r} images have none of {list(settings.without)}, but "
-                f"{wanted} are wanted; sample more of {settings.generator}, or ask for fewer"
+                f"{images}: {counts[group]} of {groups.count(group)} {label!r} images"
+                + (f" of training {training}" if training else "")
+                + f" have none of {list(settings.without)}, but {wanted} are wanted; sample more of "
+                f"{settings.generator}, or ask for fewer"
             )
     write_image_set(filtered, ((row, pixels, *mask) for row, pixels, *mask in found.entries(chosen)), found.legend)
-    logger.info("%s: %s without %s", filtered, dict(counts), list(settings.without))
+    logger.info("%s: %d images without %s", filtered, len(chosen), list(settings.without))

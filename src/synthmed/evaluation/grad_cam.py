@@ -24,8 +24,8 @@ from synthmed.core.settings import BatchSize, Count, Device, Level, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.boxes import parse_boxes
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.evaluation.scores import read_scores
-from synthmed.metrics import localisation, statistics
+from synthmed.evaluation.scores import called_by_most, read_scores
+from synthmed.metrics import localisation
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.statistics import case_mean
 from synthmed.training.device import choose_device
@@ -67,7 +67,7 @@ class GradCamSettings(GradCamOptions):
 @dataclass(frozen=True)
 class Decisions:
     """Of one classifier on the real test images: likelihood (N,), mean over seeds; called (N,) bool, by most of the
-    seeds (a tie by the mean likelihood against the mean threshold)."""
+    seeds (scores.called_by_most)."""
 
     likelihood: np.ndarray
     called: np.ndarray
@@ -214,10 +214,7 @@ def read_decisions(
     decisions = {}
     for arm in settings.arms:
         likelihood = found.values[arm, TEST][:, order, 0]
-        called = likelihood >= np.array(thresholds[arm])[:, None]
-        mean = likelihood.mean(axis=0)
-        fallback = (mean >= np.mean(thresholds[arm])).astype(int)
-        decisions[arm] = Decisions(mean, statistics.majority(called.astype(int), 2, fallback) == 1)
+        decisions[arm] = Decisions(likelihood.mean(axis=0), called_by_most(likelihood, np.array(thresholds[arm])))
     return decisions
 
 

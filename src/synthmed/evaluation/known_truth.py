@@ -2,8 +2,9 @@
 
 Phantoms come from a distribution that can be drawn from for ever, so arms with a known effect can be made: fresh true
 images help, repeated ones add nothing, wrongly labelled ones harm, and the real training set under other training
-seeds has no effect at all. Every repetition draws new patients and runs the same test, the same Holm adjustment and
-the same rule as the step compare; the rates of the verdicts say how often it sees what is there or invents what is not.
+seeds has no effect at all. Every repetition draws new patients and runs the same test, the same Holm adjustment in the
+same families and the same rule as the step compare; the rates of the verdicts say how often it sees what is there or
+invents what is not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from synthmed.evaluation.arms import Arm, Part, share_of
 from synthmed.metrics.classification import share_estimate
 from synthmed.metrics.outcomes import OUTCOMES
 from synthmed.metrics.statistics import paired, readers_test
-from synthmed.metrics.verdict import HARMS, HELPS, NO_EVIDENCE, chance_to_hold, decide, level_holds, rule_text
+from synthmed.metrics.verdict import HARMS, HELPS, NO_EVIDENCE, chance_to_hold, decide, families, level_holds, rule_text
 
 EXPECTED = {"oracle": HELPS, "duplicates": NO_EVIDENCE, "null": NO_EVIDENCE, "label_shuffled": HARMS}
 """Case -> the verdict that is right."""
@@ -137,7 +138,7 @@ class Verdicts:
 
     def add(self, values: Mapping[str, np.ndarray], labels: np.ndarray, patients: np.ndarray, positive: int) -> None:
         """One repetition. values: arm → what the outcome is measured of its trainings from, (S, N, …)."""
-        outcome = OUTCOMES[self.outcome]
+        outcome, arms = OUTCOMES[self.outcome], known_arms(self.settings)
         tests = {}
         for name in EXPECTED:
             both = np.concatenate([values[REAL], values[name]])
@@ -146,7 +147,7 @@ class Verdicts:
             real = float(np.mean(measured.estimates[: self.settings.seeds]))
         verdicts = decide(
             tests,
-            dict.fromkeys(EXPECTED, "main"),
+            families({name: (arms[name].kind, arms[name].set) for name in EXPECTED}),
             alpha=self.settings.alpha,
             margin=self.settings.margin,
             seeds=self.settings.seeds,

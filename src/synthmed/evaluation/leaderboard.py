@@ -12,13 +12,13 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_csv, write_json
-from synthmed.core.known import REAL, TEST
+from synthmed.core.known import MEAN, REAL, TEST
 from synthmed.core.step import Output, step
-from synthmed.evaluation.fidelity import MEAN
 from synthmed.evaluation.scores import read_scores
 from synthmed.metrics.classification import sensitivity_at
-from synthmed.metrics.effects import EFFECT_COLUMNS, PREDICTOR_COLUMNS, predictor_rows
+from synthmed.metrics.effects import EFFECT_COLUMNS, added_share, gain, in_words, swept
 from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.predictors import PREDICTOR_COLUMNS, predictor_rows
 from synthmed.metrics.quality import METRICS
 
 LEAKING = "tested on other images of the training patients, which flatters"
@@ -34,6 +34,8 @@ class MetricsSettings:
 
     experiment: Annotated[str, Meta(description="Its name.")]
     generators: Annotated[dict[str, str], Meta(description="Name → title, in the order they are shown.")]
+    trained_as: Annotated[dict[str, str], Meta(description="Name → title of what was trained for its images.")]
+    pseudo_labelled: Annotated[tuple[str, ...], Meta(description="Generators whose labels a classifier gave.")]
     trainings: Annotated[tuple[str, ...], Meta(description="A name for each file of `histories`, in the same order.")]
 
 
@@ -100,6 +102,18 @@ def _measured(entry: Mapping, which: str, measure: str) -> Estimate:
     )
 
 
+def _beside_floor(entry: Mapping, measure: str) -> Estimate:
+    """A measure of as many images as the floor has; none where there are fewer, which no other generator's is like."""
+    floor = _measured(entry, "floor", measure)
+    return Estimate.missing(floor.reason) if floor.value is None else _measured(entry, "matched", measure)
+
+
+def _only_of(entry: Mapping) -> str:
+    """The classes that a generator's fidelity is of, where they are not all that the floor has; else nothing."""
+    made, all_of = ({*entry[which]} - {"all", MEAN} for which in ("matched", "floor"))
+    return ", ".join(sorted(made)) if made < all_of else ""
+
+
 def copy_share(audit: Mapping) -> Estimate:
     """Share of a generator's images that the copy audit suspects to be copies, 0 to 1."""
     return Estimate.from_json(audit["suspect_share"])
@@ -108,6 +122,7 @@ def copy_share(audit: Mapping) -> Estimate:
 def _effects(
     settings: MetricsSettings, task: Mapping, quality: Sequence[Mapping], audits: Mapping[str, Mapping]
 ) -> Iterator[dict]:
+    decides = task["outcomes"][task["outcome"]]
     for arm in task["arms"].values():
         name = arm["set"]
         if arm["kind"] not in ("generator", "synthetic_only") or name not in settings.generators:
@@ -115,16 +130,21 @@ def _effects(
         versus = arm["versus_reference"]
         effect = Estimate.from_json(versus["outcomes"][task["outcome"]]["difference"])
         judged = _quoted([entry for entry in quality if entry["generator"] == name])
-        fid = _measured(judged, "matched", "fid") if judged else Estimate.missing("FID was not computed")
+        fid = _beside_floor(judged, "fid") if judged else Estimate.missing("FID was not computed")
+        only_of = _only_of(judged) if judged else ""
         copied = copy_share(audits[name]) if name in audits else Estimate.missing("copies were not looked for")
-        seen = task["arms"][REAL]["tests"].get(name, {}).get("outcomes", {})
-        claimed = seen.get("accuracy", seen.get("iou"))
+        seen, of_real = (task["arms"][REAL]["tests"].get(test, {}).get("outcomes", {}) for test in (name, TEST))
+        measure = "accuracy" if "accuracy" in seen else "iou"
         yield {
             "experiment": settings.experiment,
             "task": task["task"],
+            "task_title": task["title"],
+            "leaking": "yes" if task["leaking"] else "no",
             "generator": settings.generators[name],
-            "arm": arm["title"].replace(name, settings.generators[name]),
-            "outcome": task["outcomes"][task["outcome"]]["title"],
+            "trained_as": settings.trained_as[name],
+            "arm": in_words(arm["title"], name, settings.generators[name]),
+            "outcome": decides["title"],
+            "higher_is_better": "yes" if decides["higher_is_better"] else "no",
             "effect": effect.value,
             "effect_low": effect.low,
             "effect_high": effect.high,
@@ -134,19 +154,27 @@ def _effects(
             "synthetic_share": arm["share"],
             "fid": fid.value,
             "fid_extractor": judged["extractor"] if judged else None,
+            "fid_only_of": only_of,
             "fid_floor": _measured(judged, "floor", "fid").value if judged else None,
             **{
-                measure: _measured(judged, "matched", measure).value if judged else None
+                measure: _beside_floor(judged, measure).value if judged else None
                 for measure in ("kid", "precision", "recall", "density", "coverage")
             },
             "copy_alarm": audits[name]["alarm"]["word"] if name in audits else None,
             "copy_share": copied.value,
             "copy_limit": audits[name]["detection_limit"] if name in audits else None,
-            "label_fidelity": claimed["value"] if claimed else None,
+            "label_fidelity": seen[measure]["value"] if measure in seen else None,
+            "label_fidelity_real": of_real[measure]["value"] if measure in seen else None,
+            "pseudo_labelled": "yes" if name in settings.pseudo_labelled else "no",
             "note": "; ".join(
                 filter(
                     None,
-                    (LEAKING if task["leaking"] else "", versus["reason"], effect.reason, fid.reason, copied.reason),
+                    (
+                        LEAKING if task["leaking"] else "",
+                        *(versus["reason"], effect.reason, fid.reason),
+                        f"FID and the like are of {only_of} only" if only_of else "",
+                        copied.reason,
+                    ),
                 )
             ),
         }
@@ -159,24 +187,18 @@ def _quoted(quality: Sequence[Mapping]) -> Mapping | None:
 
 def sweep_rows(task: Mapping) -> list[dict]:
     """Rows of the sweep: for every set that has sweep arms, all its arms by the share of added images; real is 0."""
-    arms, decides = task["arms"], task["outcome"]
-    rows = []
-    for generator in dict.fromkeys(entry["set"] for entry in arms.values() if entry["kind"] == "sweep"):
-        members = [REAL] + [
-            arm for arm, entry in arms.items() if entry["set"] == generator and entry["kind"] != "label_shuffled"
-        ]
-        for arm in sorted(members, key=lambda arm: (arms[arm]["kind"] == "synthetic_only", arms[arm]["n_train"])):
-            entry = arms[arm]
-            alone = entry["kind"] == "synthetic_only"
-            found = Estimate.from_json(entry["tests"][TEST]["outcomes"][decides])
+    arms, decides, rows = task["arms"], task["outcome"], []
+    for generator, members in swept(task).items():
+        for arm in members:
+            found = Estimate.from_json(arms[arm]["tests"][TEST]["outcomes"][decides])
             rows.append(
                 {
                     "task": task["task"],
                     "generator": generator,
                     "arm": arm,
-                    "kind": entry["kind"],
-                    "share": 1.0 if alone else 1 - arms[REAL]["n_train"] / entry["n_train"],
-                    "n_train": entry["n_train"],
+                    "kind": arms[arm]["kind"],
+                    "share": added_share(task, arms[arm]),
+                    "n_train": arms[arm]["n_train"],
                     "outcome": decides,
                     **{name: getattr(found, name) for name in ("value", "low", "high")},
                 }
@@ -227,7 +249,7 @@ class LeaderboardSettings:
 
 @step("leaderboard")
 def leaderboard(settings: LeaderboardSettings, *, effects: list[Path], out: Output, predictors: Output) -> None:
-    """Join the effects of every experiment, the largest effect on the task first within each experiment.
+    """Join the effects of every experiment, the best effect on the task first within each experiment.
 
     predictors (CSV): how far each of PREDICTORS orders generators as their effects do, see `predictor_rows`. Raises
     InputError when a file belongs to another experiment than the settings say, or has other columns.
@@ -242,6 +264,6 @@ def leaderboard(settings: LeaderboardSettings, *, effects: list[Path], out: Outp
                 raise InputError(
                     f"{path}: not the effects of the experiment {experiment!r}; make it again with `metrics`"
                 )
-        rows += sorted(found, key=lambda row: (row["effect"] == "", -float(row["effect"] or 0)))
+        rows += sorted(found, key=lambda row: (row["effect"] == "", -gain(row) if row["effect"] else 0))
     write_csv(out, rows, EFFECT_COLUMNS)
     write_csv(predictors, predictor_rows(rows), PREDICTOR_COLUMNS)

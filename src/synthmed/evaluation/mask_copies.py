@@ -39,8 +39,10 @@ def mask_copies(
     train, held_out, fake: image sets with masks. As of images (`copies`), on the masks alone, a white picture of each
     class: thumbnails, under flips, shifts, crops and turns. out (JSON): as of `copies`, of one space; and `overlap`: of
     the generated and of the held-out masks, the largest IoU with a training mask, as it is or mirrored (median and
-    largest of the set). A mask without anything in it, or of nothing else, is a copy of none. pairs: PNG, the closest
-    pairs. Raises InputError when an image has no mask, or when masks mean different things.
+    largest of the set). A mask without anything in it, or of nothing else, is a copy of none: masks that show nothing
+    in their middle, which is compared, are in no test, real and planted ones neither; `empty` counts the generated
+    ones. pairs: PNG, the closest pairs. Raises InputError when an image has no mask, when no generated mask shows
+    anything, or when masks mean different things.
     """
     sets = {"train": ImageSet(train), "held_out": ImageSet(held_out), "fake": ImageSet(fake)}
     for one in sets.values():
@@ -57,17 +59,25 @@ def mask_copies(
                 identical.append(digest(masks) in known)
         thumbnails[name] = np.stack(small)
     thumbnails["planted"], kinds = _planted(settings, sets["train"])
+    asked = {name: alignment.shows(small) for name, small in thumbnails.items()}
+    if not asked["fake"].any():
+        raise InputError(f"{fake}: no mask shows anything in its middle; train longer, or draw masks in another way")
 
-    design = make_design(sets, kinds, settings.permutations, settings.seed)
-    spaces = {"pixels": space_of(in_pixels(design, thumbnails), design, settings.quantile)}
+    kinds = [kind for kind, one in zip(kinds, asked["planted"], strict=True) if one]
+    design = make_design(sets, kinds, settings.permutations, settings.seed, asked)
+    queries = thumbnails | {name: thumbnails[name][asked[name]] for name in ("fake", "planted")}
+    spaces = {"pixels": space_of(in_pixels(design, queries), design, settings.quantile)}
     same = np.array(identical)
-    listed = findings.closest_pairs(spaces, sets, design, same, settings.pairs)
+    names = {"train": sets["train"].column("image")}
+    names["fake"] = np.array(sets["fake"].column("image"))[asked["fake"]].tolist()
+    listed = findings.closest_pairs(spaces, names, same[asked["fake"]], settings.pairs)
     overlap = {name: _overlaps(thumbnails[name], thumbnails["train"]) for name in ("fake", "held_out")}
     write_json(
         out,
         {
             "generator": settings.generator,
             **{f"n_{name}": len(sets[name]) for name in sets},
+            "empty": int((~asked["fake"]).sum()),
             **judged(settings, design, spaces, same, "mask"),
             "overlap": overlap,
             "closest_pairs": listed,

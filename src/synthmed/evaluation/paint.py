@@ -18,8 +18,9 @@ from synthmed.core.settings import Level, Names, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.evaluation.removal import classifier, tiles, told_apart
-from synthmed.metrics.classification import auroc, share_estimate
-from synthmed.metrics.prevalence import true_prevalence
+from synthmed.metrics.classification import auroc
+from synthmed.metrics.prevalence import effective, true_prevalence
+from synthmed.metrics.statistics import case_mean
 from synthmed.prepare import dermoscopy
 from synthmed.training.seeds import seed_of
 
@@ -88,16 +89,16 @@ def measure_paint(settings: MeasurePaintSettings, *, images: Path, synthetic: li
     generated sets: those of other generators are the control. out: JSON, by method: `auroc` and the counts of right
     answers, out of folds; `painted`, the share of the real images that the method changes, and `seen`, the share of
     these in which the classifier sees it; of every set `called`, the share in which it does, and `estimated`, that
-    share corrected for its errors. Raises InputError when fewer than ten images have no frame, or a method takes a
-    pasted frame off fewer than ten of them.
+    share corrected for its errors; intervals count patients. Raises InputError when fewer than ten images have no
+    frame, or a method takes a pasted frame off fewer than ten of them.
     """
     found = ImageSet(images)
     rows, pixels = found.rows, found.pixels
-    framed = np.array([dermoscopy.frame_mask(one).any() for one in pixels])
-    clean, patients = pixels[~framed], np.array([row["patient"] for row in rows])[~framed]
+    framed, patients = np.array([dermoscopy.frame_mask(one).any() for one in pixels]), np.array(found.column("patient"))
+    clean = pixels[~framed]
     if len(clean) < 10:
         raise InputError(f"{images}: {len(clean)} images have no frame; a classifier of painted ones needs 10")
-    generated = {name: ImageSet(path).pixels for name, path in zip(settings.sets, synthetic, strict=True)}
+    generated = {name: ImageSet(path) for name, path in zip(settings.sets, synthetic, strict=True)}
     result = {}
     for method in sorted(set(settings.methods.values())):
         paint = PaintSettings(method, settings.seed)
@@ -109,40 +110,42 @@ def measure_paint(settings: MeasurePaintSettings, *, images: Path, synthetic: li
                 "painted ones needs 10"
             )
         before, after = clean[kept], np.stack([one for one, word in pairs if word == "yes"])
-        truth = np.repeat([False, True], len(before))
-        said = told_apart(before, after, patients[kept])
+        truth, own = np.repeat([False, True], len(before)), patients[~framed][kept]
+        said = told_apart(before, after, own)
+        found_out, spared = said[truth] > 0, said[~truth] <= 0
+        errors = (*effective(found_out, own), *effective(spared, own))
         right = {
-            "hits": int((said[truth] > 0).sum()),
+            "hits": int(found_out.sum()),
             "positives": len(after),
-            "rejected": int((said[~truth] <= 0).sum()),
+            "rejected": int(spared.sum()),
             "negatives": len(before),
         }
         judge = classifier().fit(tiles(np.concatenate([before, after])), truth)
-        changed = [
-            other
-            for row, one, has in zip(rows, pixels, framed, strict=True)
-            if has
-            for other, word in [_painted(paint, row["image"], one)]
-            if word == "yes"
-        ]
-        seen = judge.decision_function(tiles(np.stack(changed))) > 0 if changed else np.zeros(0, bool)
+        done = [_painted(paint, row["image"], one) for row, one in zip(rows, pixels, strict=True)]
+        changed = np.array([word == "yes" for _, word in done])
+        seen = _seen(judge, np.stack([one for one, word in done if word == "yes"])) if changed.any() else changed[:0]
         result[method] = {
             "auroc": float(auroc(said, truth)),
             **right,
-            "painted": share_estimate(len(changed), len(rows), settings.level).to_json(),
-            "seen": share_estimate(seen.sum(), len(seen), settings.level).to_json(),
+            "painted": case_mean(changed, patients, level=settings.level).to_json(),
+            "seen": case_mean(seen, patients[changed], level=settings.level).to_json(),
             "sets": {},
         }
         for name, ones in generated.items():
-            called = int((judge.decision_function(tiles(ones)) > 0).sum())
-            corrected = true_prevalence(called, len(ones), *right.values(), settings.level)
+            called, of = _seen(judge, ones.pixels), np.array(ones.column("patient"))
+            corrected = true_prevalence(*effective(called, of), *errors, settings.level, n=len(called))
             result[method]["sets"][name] = {
                 "trained_on": settings.methods.get(name) == method,
-                "called": share_estimate(called, len(ones), settings.level).to_json(),
+                "called": case_mean(called, of, level=settings.level).to_json(),
                 "estimated": corrected.to_json(),
             }
         logger.info("%s: told apart with an AUROC of %.2f", method, result[method]["auroc"])
     write_json(out, {"level": settings.level, "methods": result})
+
+
+def _seen(judge, pixels: np.ndarray) -> np.ndarray:
+    """In which of the images (N, H, W, 3) the classifier sees it: bool (N,)."""
+    return judge.decision_function(tiles(pixels)) > 0
 
 
 def _pasted_and_painted(settings: PaintSettings, number: int, pixels: np.ndarray) -> tuple[np.ndarray, str]:

@@ -16,14 +16,12 @@ from synthmed.core.settings import BatchSize, Device, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.metrics import resampling
-from synthmed.metrics.variety import mean_of_pairs, ms_ssim_between_all
+from synthmed.metrics.variety import MEASURES, mean_of_pairs, ms_ssim_between_all
 from synthmed.networks.perceptual import PerceptualDistance
 from synthmed.training.device import choose_device, derived_seed
 from synthmed.training.images import resized, to_model
 
 logger = logging.getLogger(__name__)
-
-MEASURES = ("ms_ssim", "lpips")
 
 
 @dataclass(frozen=True)

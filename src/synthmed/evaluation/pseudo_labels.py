@@ -21,11 +21,11 @@ from synthmed.core.files import write_json
 from synthmed.core.settings import BatchSize, Count, Device, Fraction, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.data.parts import PARTS
 from synthmed.training.device import choose_device, derived_seed
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("train", "validation", "test")
 BINS = 20
 """Of the histogram of likelihoods in the report."""
 

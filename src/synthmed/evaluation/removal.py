@@ -54,10 +54,10 @@ def measure_removal(settings: RemovalSettings, *, images: Path, out: Output, pic
     `ssim` against the image without the pasted frame, `left` (share of its pixels that are frame still), `detail` (mean
     absolute change where nothing was pasted, of 255; of lesions where there are masks), `realism` (AUROC), `refused`
     (images of which the method says that it cannot do it, and which stay as they are), and of crops `sides`, the share
-    of the sides that stays of each shown image (None: refused) and `side`, its mean over all; `hair`: the same of hair and
-    rulers, on images labelled to have neither, and how much of others is `touched_with` it, where labels are. pictures:
-    image set of the first images by every method, columns method and start. Raises InputError when fewer than four
-    images have no frame.
+    of the sides that stays of each shown image (None: refused) and `side`, its mean over all; `hair`: the same of hair
+    and rulers, on images labelled to have neither, and how much of others is `touched_with` it, where labels are.
+    pictures: image set of the first images by every method, columns method and start. Raises InputError when fewer than
+    four images have no frame.
     """
     found = ImageSet(images)
     rng = np.random.default_rng(seed_of(settings.seed, "removal"))

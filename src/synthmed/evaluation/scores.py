@@ -17,6 +17,7 @@ import pandas as pd
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, read_json
 from synthmed.data.imageset import ImageSet
+from synthmed.metrics import statistics
 
 T = TypeVar("T")
 
@@ -169,6 +170,19 @@ def check_probabilities(scores: Scores, path: str | Path) -> None:
     for (arm, test), values in scores.values.items():
         if values.min() < 0 or values.max() > 1:
             raise InputError(f"{path}: arm {arm!r}, test {test!r}: probabilities must lie in 0 … 1; did training fail?")
+
+
+def called(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Whether each training calls images positive, bool (S, N). scores: (S, N) of the positive class; thresholds:
+    (S,)."""
+    return scores >= thresholds[:, None]
+
+
+def called_by_most(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Whether most trainings call images positive, bool (N,); a tie is decided by the mean score against the mean
+    threshold. See called."""
+    tie = scores.mean(axis=0) >= thresholds.mean()
+    return statistics.majority(called(scores, thresholds), 2, tie) == 1
 
 
 def by_seed(thresholds: Mapping[str, Sequence[float]], arm: str, default: float, seeds: int) -> np.ndarray:

@@ -10,16 +10,14 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
-from synthmed.core.known import REAL
+from synthmed.core.known import MEAN, REAL
 from synthmed.core.settings import Level, Resamples, Seed
 from synthmed.core.step import Output, step
-from synthmed.evaluation.fidelity import MEAN
 from synthmed.metrics import resampling
 from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.variety import MEASURES
 from synthmed.training.seeds import seed_of
 
-MEASURES = ("ms_ssim", "lpips")
-"""Of `pair-distances`."""
 HELD_OUT = "held_out"
 """Name of the real held-out images in the results."""
 

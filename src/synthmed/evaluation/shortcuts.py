@@ -5,10 +5,10 @@ taken off, and nothing else (`change-images`)? How specific are they at a sensit
 thresholds from validation images? And do they do as well with every artefact and skin tone?
 """
 
+import itertools
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -22,11 +22,12 @@ from synthmed.core.settings import Fraction
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.change_images import PASTED, REMOVED
-from synthmed.evaluation.scores import Scores, by_seed, read_scores
+from synthmed.evaluation.scores import Scores, by_seed, called, read_scores
 from synthmed.metrics import statistics, verdict
 from synthmed.metrics.classification import threshold_reaching
 from synthmed.metrics.estimate import Estimate
-from synthmed.metrics.outcomes import OUTCOMES, mean_of_cases
+from synthmed.metrics.outcomes import OUTCOMES, mean_of_some
+from synthmed.metrics.statistics import SeedTest
 from synthmed.prepare.dermoscopy import skin_tone
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 VALIDATION, CHANGED = "validation", "changed"
 FEWER, MORE = "fewer", "more"
 """Words on a training set whose classifiers switch measurably less, or more, often than those of real images."""
+NOT_KNOWN = "not known"
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class ShortcutOptions:
 
     def __post_init__(self) -> None:
         *limits, rest = self.skin_tones.values() or (None,)
-        if rest is not None or None in limits or any(after >= before for before, after in pairwise(limits)):
+        if rest is not None or None in limits or any(after >= before for before, after in itertools.pairwise(limits)):
             raise InputError(
                 f"setting skin_tones is {dict(self.skin_tones)}; name the lightest first, angles falling, and give the "
                 "last one, and no other, null: it takes the rest"
@@ -74,7 +76,6 @@ class ShortcutSettings(ShortcutOptions):
     positive: Annotated[str, Meta(description="The class that is looked for.")]
     threshold: Annotated[float, Meta(description="Of training sets that have none of their own.")]
     alpha: Annotated[float, Meta(gt=0, lt=1, description="Two-sided level of intervals and tests.")]
-    margin: Annotated[float, Meta(gt=0, description="As in the task's statistics.")]
 
 
 @step("measure-shortcuts")
@@ -91,10 +92,11 @@ def measure_shortcuts(
     """Ask the classifiers of a task what they look at, and for whom they work.
 
     scores, summary: of the task; further: of `score-sets`, of the sets VALIDATION and CHANGED; test: the test images;
-    changed: those of `change-images`. out: JSON, of every arm: `switched` (change, class: share of images whose
-    decision is another one after it, positive after pasting, not positive after removing; `net`, in both directions;
-    `versus_real`, the difference with p by Holm and word), `operating`, and `subgroups`, shown in `order`.
-    Raises InputError when the files do not belong together.
+    changed: those of `change-images`. out: JSON, of every arm: `switched` (change, class: of the images that could
+    switch, those not called positive before pasting, those called so before removing, the share that does; how many
+    they `could` be, mean over trainings; `net`, of all images in both directions; `versus_real`, the difference with p
+    by Holm and word, of pasting on negative and removing from positive images, which are one family), `operating`, and
+    `subgroups`, shown in `order`. Raises InputError when the files do not belong together.
     """
     columns = [f"p_{name}" for name in settings.classes]
     own, other = read_scores(scores, columns), read_scores(further, columns)
@@ -149,13 +151,14 @@ class _Classifiers:
         ]
         if missing:
             raise InputError(f"the arm {missing[0][0]!r} was not scored on {missing[0][1]!r}; run score-sets again")
+        self.trainings = {arm: summary["arms"][arm]["trainings"] for arm in self.arms}
         self.thresholds = {
-            arm: by_seed(summary["thresholds"], arm, settings.threshold, self.seeds)[:, None] for arm in self.arms
+            arm: by_seed(summary["thresholds"], arm, settings.threshold, self.seeds) for arm in self.arms
         }
 
     def called(self, arm: str, test: str) -> np.ndarray:
         """Whether images are called positive, bool (S, N)."""
-        return self.scores[arm, test] >= self.thresholds[arm]
+        return called(self.scores[arm, test], self.thresholds[arm])
 
     def truth(self, test: str) -> np.ndarray:
         """Whether images are positive, bool (N,)."""
@@ -173,71 +176,72 @@ def _switches(found: _Classifiers, rows: Mapping[str, Mapping], path: Path) -> d
     origins = np.array([place[rows[name]["origin"]] for name in cases.images.tolist()], dtype=int)
     changes = np.array([rows[name]["change"] for name in cases.images.tolist()])
     result: dict[str, dict] = {arm: {} for arm in found.arms}
-    for change in (PASTED, REMOVED):
-        for label in found.settings.classes:
-            where = (changes == change) & (cases.labels == label)
-            if not where.any():
-                continue
-            before = {arm: found.called(arm, TEST)[:, origins[where]] for arm in found.arms}
-            after = {arm: found.called(arm, CHANGED)[:, where] for arm in found.arms}
-            switched = {
-                arm: after[arm] & ~before[arm] if change == PASTED else before[arm] & ~after[arm] for arm in found.arms
+    tests: dict[tuple[str, str], SeedTest | InputError] = {}
+    for change, label in itertools.product((PASTED, REMOVED), found.settings.classes):
+        where, key = (changes == change) & (cases.labels == label), f"{change}/{label}"
+        if not where.any():
+            continue
+        patients, own = cases.patients[where], origins[where]
+        before = {arm: found.called(arm, TEST)[:, own] for arm in found.arms}
+        after = {arm: found.called(arm, CHANGED)[:, where] for arm in found.arms}
+        could = {arm: before[arm] ^ (change == PASTED) for arm in found.arms}
+        switched = {arm: could[arm] & (before[arm] != after[arm]) for arm in found.arms}
+        for arm in found.arms:
+            shift = found.scores[arm, CHANGED][:, where] - found.scores[arm, TEST][:, own]
+            result[arm][key] = {
+                "switched": _share(found, arm, switched[arm], patients, could[arm]).to_json(),
+                "could": float(could[arm].sum(axis=1).mean()),
+                "net": float((after[arm].astype(float) - before[arm]).mean()),
+                "shift": float(shift.mean()),
+                "versus_real": None,
             }
-            versus = _versus_real(found, switched, cases.patients[where])
-            for arm in found.arms:
-                net = after[arm].astype(float) - before[arm]
-                result[arm][f"{change}/{label}"] = {
-                    "switched": _share(found, switched[arm], cases.patients[where]).to_json(),
-                    "net": float(net.mean()),
-                    "shift": float(
-                        (found.scores[arm, CHANGED][:, where] - found.scores[arm, TEST][:, origins[where]]).mean()
-                    ),
-                    "versus_real": versus.get(arm),
-                }
+            if arm != REAL and (change == REMOVED) == (label == found.settings.positive):
+                both = [np.concatenate([of[REAL], of[arm]]) for of in (switched, could)]
+                tests[arm, key] = _difference(found, arm, *both, patients)
+    for (arm, key), versus in _worded(found, tests).items():
+        result[arm][key]["versus_real"] = versus
     return result
 
 
-def _share(found: _Classifiers, values: np.ndarray, patients: np.ndarray) -> Estimate:
-    """Share of the images (S, N) of which something holds."""
+def _share(
+    found: _Classifiers, arm: str, values: np.ndarray, patients: np.ndarray, where: np.ndarray | None = None
+) -> Estimate:
+    """Share of the images (S, N), or of those that are `where` (S, N), of which something holds, as the classifiers of
+    an arm say."""
+    where = np.ones_like(values) if where is None else where
     try:
-        return statistics.mean_estimate(
-            mean_of_cases(values.astype(float), patients, decisions=True), level=found.level
-        )
+        measured = mean_of_some(values, where, patients, decisions=True)
+        return statistics.mean_estimate(measured, level=found.level, trainings=found.trainings[arm])
     except InputError as error:
         return Estimate.missing(str(error), len(patients))
 
 
-def _versus_real(found: _Classifiers, switched: Mapping[str, np.ndarray], patients: np.ndarray) -> dict[str, dict]:
-    """arm → difference of its share from that of the real arm, p by Holm, and the word."""
-    others = [arm for arm in found.arms if arm != REAL]
-    if len(np.unique(patients)) < 2 or not others:
-        return {}
-    tests = {
-        arm: statistics.readers_test(
-            mean_of_cases(np.concatenate([switched[REAL], switched[arm]]).astype(float), patients),
-            statistics.paired(found.seeds),
-            level=found.level,
-        )
-        for arm in others
-    }
-    words = verdict.decide(
-        tests,
-        dict.fromkeys(others, "switches"),
-        alpha=found.settings.alpha,
-        margin=found.settings.margin,
-        seeds=found.seeds,
-        higher_is_better=False,
-    )
-    said = {verdict.HELPS: FEWER, verdict.HARMS: MORE, verdict.NO_EVIDENCE: verdict.NO_EVIDENCE, None: None}
-    return {
-        arm: {
-            "difference": tests[arm].estimate(len(patients)).to_json(),
-            "p_holm": words[arm].p_holm,
-            "word": said[words[arm].word],
-            "reason": words[arm].reason,
-        }
-        for arm in others
-    }
+def _difference(
+    found: _Classifiers, arm: str, switched: np.ndarray, could: np.ndarray, patients: np.ndarray
+) -> SeedTest | InputError:
+    """Test of an arm's share of switches against that of the real arm, whose rows come first; or why there is none."""
+    contrast = statistics.paired(found.seeds, found.trainings[arm])
+    try:
+        return statistics.readers_test(mean_of_some(switched, could, patients), contrast, level=found.level)
+    except InputError as error:
+        return error
+
+
+def _worded(found: _Classifiers, tests: Mapping[tuple[str, str], SeedTest | InputError]) -> dict[tuple[str, str], dict]:
+    """(arm, change and class) → difference from the real arm, p by Holm over all, and the word."""
+    made = {key: test for key, test in tests.items() if isinstance(test, SeedTest)}
+    adjusted = dict(zip(made, statistics.holm([test.p for test in made.values()]).tolist(), strict=True))
+    worded = {}
+    for key, test in tests.items():
+        few = verdict.too_few(found.seeds, found.trainings[key[0]])
+        difference = test.estimate() if isinstance(test, SeedTest) else Estimate.missing(str(test), 0)
+        p, word = adjusted.get(key), None
+        if few is None and p is not None:
+            measurable = FEWER if difference.value < 0 else MORE
+            word = measurable if p <= found.settings.alpha else verdict.NO_EVIDENCE
+        reason = few or (None if word in (FEWER, MORE) else difference.reason)
+        worded[key] = {"difference": difference.to_json(), "p_holm": p, "word": word, "reason": reason}
+    return worded
 
 
 def _counts(rows: Mapping[str, Mapping]) -> dict[str, int]:
@@ -253,17 +257,18 @@ def _operating(found: _Classifiers, arm: str) -> dict[str, dict]:
     thresholds = np.array(
         [threshold_reaching(row, truth, found.settings.sensitivity) for row in found.scores[arm, VALIDATION]]
     )
-    called, is_positive = found.scores[arm, TEST] >= thresholds[:, None], found.truth(TEST)
+    found_positive, is_positive = called(found.scores[arm, TEST], thresholds), found.truth(TEST)
     patients = found.cases[TEST].patients
     return {
-        "sensitivity": _share(found, called[:, is_positive], patients[is_positive]).to_json(),
-        "specificity": _share(found, ~called[:, ~is_positive], patients[~is_positive]).to_json(),
+        "sensitivity": _share(found, arm, found_positive[:, is_positive], patients[is_positive]).to_json(),
+        "specificity": _share(found, arm, ~found_positive[:, ~is_positive], patients[~is_positive]).to_json(),
     }
 
 
 # ---------------------------------------------------------------------------------------------------------- subgroups
 def _groups(settings: ShortcutSettings, images: ImageSet, order: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Name → which of the test images, in the order of the scores, are in the subgroup, bool (N,)."""
+    """Name → which of the test images, in the order of the scores, are in the subgroup, bool (N,). Those of which a
+    column has neither yes nor no, or of whose skin nothing is known, are a subgroup of their own, if there are any."""
     place = {name: number for number, name in enumerate(images.column("image"))}
     rows = [place[name] for name in order.tolist()]
     for tag in settings.tags:
@@ -272,6 +277,8 @@ def _groups(settings: ShortcutSettings, images: ImageSet, order: np.ndarray) -> 
         values = np.array(images.column(tag))[rows]
         for value in ("yes", "no"):
             yield f"{tag}: {value}", values == value
+        if (rest := ~np.isin(values, ("yes", "no"))).any():
+            yield f"{tag}: {NOT_KNOWN}", rest
     if not settings.skin_tones:
         return
     if settings.skin_tone_column is None:
@@ -286,6 +293,8 @@ def _groups(settings: ShortcutSettings, images: ImageSet, order: np.ndarray) -> 
         lowest = -np.inf if limit is None else limit
         yield f"skin: {name}", (tones <= above) & (tones > lowest)
         above = lowest
+    if (rest := np.isnan(tones)).any():
+        yield f"skin: {NOT_KNOWN}", rest
 
 
 def _sizes(found: _Classifiers, where: np.ndarray) -> dict[str, int]:
@@ -295,21 +304,21 @@ def _sizes(found: _Classifiers, where: np.ndarray) -> dict[str, int]:
 def _subgroup(found: _Classifiers, arm: str, where: np.ndarray) -> dict[str, dict]:
     """AUROC, sensitivity and specificity of some of the test images."""
     truth, patients = found.truth(TEST)[where], found.cases[TEST].patients[where]
-    scores, called = found.scores[arm, TEST][:, where], found.called(arm, TEST)[:, where]
+    scores, positive = found.scores[arm, TEST][:, where], found.called(arm, TEST)[:, where]
     try:
         both = np.stack([1 - scores, scores], axis=2)
         area = OUTCOMES["auroc"].measure(both, truth.astype(int), patients, 1)
-        auroc = statistics.mean_estimate(area, level=found.level)
+        auroc = statistics.mean_estimate(area, level=found.level, trainings=found.trainings[arm])
     except InputError as error:
         auroc = Estimate.missing(str(error), int(where.sum()))
     return {
         "auroc": auroc.to_json(),
-        "sensitivity": _share_of(found, called, truth, patients).to_json(),
-        "specificity": _share_of(found, ~called, ~truth, patients).to_json(),
+        "sensitivity": _share_of(found, arm, positive, truth, patients).to_json(),
+        "specificity": _share_of(found, arm, ~positive, ~truth, patients).to_json(),
     }
 
 
-def _share_of(found: _Classifiers, right: np.ndarray, which: np.ndarray, patients: np.ndarray) -> Estimate:
+def _share_of(found: _Classifiers, arm: str, right: np.ndarray, which: np.ndarray, patients: np.ndarray) -> Estimate:
     if not which.any():
         return Estimate.missing("there is no such image", 0)
-    return _share(found, right[:, which], patients[which])
+    return _share(found, arm, right[:, which], patients[which])

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from synthmed.core.files import atomic_path, read_json, write_json
 from synthmed.core.known import UNLABELLED
+from synthmed.core.provenance import note
 from synthmed.core.settings import Count, Names, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.features import Features, check_together, read_features
@@ -231,10 +232,11 @@ def choose_state(settings: ChooseSettings, *, states: Path, scores: Path, checkp
     """Write the state whose images are nearest to the training images.
 
     states: of the training; scores: JSON of `score-states`, whose FID against the training images decides; the images
-    of the test part have no say. Of equals the first is taken.
+    of the test part have no say. Of equals the first is taken. Its step stands in the record.
     """
     rows = read_json(scores)["states"]
     best = min(rows, key=lambda row: row["train"]["fid"]["value"])
     (chosen,) = (state for state in read_states(states) if state.step == best["step"])
     checkpoints.save(checkpoint, chosen)
+    note("step", str(best["step"]))
     logger.info("%s: the state of step %d of %d", settings.generator, best["step"], rows[-1]["step"])

@@ -2,11 +2,11 @@
 
 Seed 003 counts frames, hair and rulers with a classifier of which it prints one accuracy (98 %). With few frames that
 says little: here every tag has its precision, recall and AUROC, and every prevalence an interval that counts the
-tagger's errors.
+tagger's errors. Patients are what is independent, not their images.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,9 +21,10 @@ from synthmed.core.files import write_csv, write_json
 from synthmed.core.settings import BatchSize, Device, Level, Names, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
-from synthmed.metrics.classification import auroc, share_estimate
+from synthmed.metrics.classification import auroc
 from synthmed.metrics.estimate import Estimate
-from synthmed.metrics.prevalence import true_prevalence
+from synthmed.metrics.prevalence import effective, true_prevalence
+from synthmed.metrics.statistics import case_mean
 from synthmed.training.device import choose_device
 
 logger = logging.getLogger(__name__)
@@ -53,10 +54,11 @@ class TagSettings(TagOptions):
 
 @dataclass(frozen=True)
 class Tagged:
-    """Decisions about the images of a set. images, labels: (N,); called: bool (N, T)."""
+    """Decisions about the images of a set. images, labels, patients: (N,); called: bool (N, T)."""
 
     images: list[str]
     labels: np.ndarray
+    patients: np.ndarray
     called: np.ndarray
     likelihoods: np.ndarray
 
@@ -67,8 +69,8 @@ def tagged(judge: network.Classifier, path: Path, batch_size: int, rows: list[in
     rows = list(range(len(images))) if rows is None else rows
     likelihoods = network.predict_set(judge, images, batch_size, rows).mean(axis=0)
     called = likelihoods >= judge.thresholds.mean(axis=0)
-    names, labels = (np.array(images.column(column))[rows] for column in ("image", "label"))
-    return Tagged(names.tolist(), labels, called, likelihoods)
+    names, labels, patients = (np.array(images.column(column))[rows] for column in ("image", "label", "patient"))
+    return Tagged(names.tolist(), labels, patients, called, likelihoods)
 
 
 @step("measure-tags")
@@ -99,13 +101,14 @@ def measure_tags(
     found = {name: tagged(judge, path, settings.batch_size, rows.get(name)) for name, path in paths.items()}
     truth = {name: _truth(paths[name], rows[name], settings.target_column, judge.targets) for name in rows}
     tagger = _tagger(judge.targets, found["test"], truth["test"], settings.level)
+    errors = _errors(found["test"], truth["test"])
     result = {
         "level": settings.level,
         "tags": list(judge.targets),
         "images": len(truth["test"]),
         "tagger": tagger,
         "sets": {
-            name: _prevalences(settings, judge.targets, one, truth.get(name), tagger) for name, one in found.items()
+            name: _prevalences(settings, judge.targets, one, truth.get(name), errors) for name, one in found.items()
         },
     }
     write_json(out, result)
@@ -151,32 +154,38 @@ def _tagger(targets: Sequence[str], found: Tagged, truth: np.ndarray, level: flo
             "positives": positives,
             "rejected": rejected,
             "negatives": negatives,
-            "precision": share_estimate(hits, int(called.sum()), level).to_json(),
-            "recall": share_estimate(hits, positives, level).to_json(),
-            "specificity": share_estimate(rejected, negatives, level).to_json(),
+            "precision": case_mean(has[called], found.patients[called], level=level).to_json(),
+            "recall": case_mean(called[has], found.patients[has], level=level).to_json(),
+            "specificity": case_mean(~called[~has], found.patients[~has], level=level).to_json(),
             "auroc": auroc(found.likelihoods[:, place], has) if positives and negatives else None,
         }
     return tagger
 
 
+def _errors(found: Tagged, truth: np.ndarray) -> list[tuple[float, ...]]:
+    """Of each tag: hits, positives, rejected and negatives as effective counts, for true_prevalence."""
+    return [
+        (*effective(called[has], found.patients[has]), *effective(~called[~has], found.patients[~has]))
+        for called, has in zip(found.called.T, truth.T, strict=True)
+    ]
+
+
 def _prevalences(
-    settings: TagSettings, targets: Sequence[str], found: Tagged, truth: np.ndarray | None, tagger: Mapping
+    settings: TagSettings, targets: Sequence[str], found: Tagged, truth: np.ndarray | None, errors: Sequence[tuple]
 ) -> dict[str, dict]:
     """Class → tag → its prevalence. Of the training images, which the tagger has seen, as labelled only."""
     result = {}
     for label in settings.classes:
         where, result[label] = found.labels == label, {}
+        patients, count = found.patients[where], int(where.sum())
         for place, tag in enumerate(targets):
-            entry, known = {}, tagger[tag]
+            _, positives, _, negatives = errors[place]
             if truth is not None:
-                entry["labelled"] = share_estimate(
-                    int(truth[where, place].sum()), int(where.sum()), settings.level
-                ).to_json()
-            elif not (where.any() and known["positives"] and known["negatives"]):
-                entry["estimated"] = Estimate.missing("there is no image to estimate it from", 0).to_json()
+                name, share = "labelled", case_mean(truth[where, place], patients, level=settings.level)
+            elif not (count and positives and negatives):
+                name, share = "estimated", Estimate.missing("there is no image to estimate it from", 0)
             else:
-                counts = (known[name] for name in ("hits", "positives", "rejected", "negatives"))
-                called = int(found.called[where, place].sum())
-                entry["estimated"] = true_prevalence(called, int(where.sum()), *counts, settings.level).to_json()
-            result[label][tag] = entry
+                called = effective(found.called[where, place], patients)
+                name, share = "estimated", true_prevalence(*called, *errors[place], settings.level, n=count)
+            result[label][tag] = {name: share.to_json()}
     return result

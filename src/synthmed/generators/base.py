@@ -41,9 +41,9 @@ class Generator(nn.Module):
 
     A subclass makes its networks, EMA copies (`ema_copy`) and `self.optimizers` in __init__, and implements
     `train_step` and, with a latent vector, `synthesise`, else `sample`. Networks are attributes of the module, so that
-    their state is saved without further code; state that is no tensor of a module is added in `training_state` and
-    `load_training_state`. The loop never switches modes: the networks stay in training mode, the EMA copies in eval
-    mode.
+    their state is saved without further code; numbers that are none are named in `counters`, and other state is added
+    in `training_state` and `load_training_state`. The loop never switches modes: the networks stay in training mode,
+    the EMA copies in eval mode.
     """
 
     Config: ClassVar[type]
@@ -57,6 +57,9 @@ class Generator(nn.Module):
     the same name for is needed where that is not empty, 0 or false; of a model, `needs` is what it needs."""
     inference_modules: ClassVar[tuple[str, ...]] = ("generator_ema",)
     """Names of the modules that sample() and discriminator_features() use; they are what the checkpoint carries."""
+
+    counters: ClassVar[tuple[str, ...]] = ()
+    """Names of attributes, beside `step`, that are numbers which a step changes."""
 
     latent_size: int | None = None
     """Length of the latent vector z, set in __init__; None: there is none (CycleGAN), and no synthesise()."""
@@ -321,7 +324,7 @@ class Generator(nn.Module):
             "modules": self.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "rng": self.rng.get_state(),
-            "step": self.step,
+            **{name: getattr(self, name) for name in ("step", *self.counters)},
         }
 
     def load_training_state(self, state: dict[str, Any]) -> None:
@@ -330,4 +333,5 @@ class Generator(nn.Module):
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.rng.set_state(state["rng"].cpu())
-        self.step = state["step"]
+        for name in ("step", *self.counters):
+            setattr(self, name, state[name])

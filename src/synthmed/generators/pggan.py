@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from msgspec import Meta
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from synthmed.core.errors import InputError
 from synthmed.core.settings import Count
 from synthmed.generators.base import EmaDecay, Generator
-from synthmed.networks.blocks import MinibatchDeviation, PixelNorm, group_size, upsampling_convolution
+from synthmed.networks.blocks import MinibatchDeviation, PixelNorm, check_groups, upsampling_convolution
 from synthmed.training import distributed
 from synthmed.training.images import Batch
 from synthmed.training.optimizer import Adam
@@ -122,7 +122,7 @@ class UpsamplingConvolution(Convolution):
         super().__init__(inputs, outputs, 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return upsampling_convolution(x, self.weight * self.scale) + self.bias[:, None, None]
+        return upsampling_convolution(x, self.weight * self.scale, self.bias)
 
 
 class FirstConvolution(Convolution):
@@ -239,6 +239,7 @@ class Model(Generator):
 
     Config = Config
     needs = frozenset({"noise"})
+    counters = ("images_seen",)
     inference_modules = ("generator_ema", "discriminator")
 
     def __init__(self, config: Config, image_shape: tuple[int, int, int], classes: tuple[str, ...]):
@@ -275,29 +276,13 @@ class Model(Generator):
                 )
 
     def _check_groups(self, setting: int) -> None:
-        """Raise InputError when at some resolution the images of one process cannot be parted into groups of 2 to
-        minibatch_group: the minibatch standard deviation would be of single images, and so do nothing.
-
-        setting: training.batch_size, images. Not checked in __init__, because a finished generator needs no batches.
-        """
-        group, processes = self.config.minibatch_group, distributed.size()
-        if group == 1:
-            return
+        """Not in __init__, because a finished generator needs no batches. setting: training.batch_size, images."""
         for resolution in map(str, self.resolutions):
             limit = self.config.batch_limits.get(resolution, setting)
             name, images = (
                 ("training.batch_size", setting) if setting <= limit else (f"batch_limits.{resolution}", limit)
             )
-            share, left = divmod(images, processes)
-            if left:  # refused by distributed.own_rows
-                continue
-            if group_size(share, group) == 1:
-                raise InputError(
-                    f"setting {name} is {images}, which gives each process {share} images at {resolution} pixels; "
-                    f"they cannot be parted into equal groups of 2 to {group} (minibatch_group), so the minibatch "
-                    f"standard deviation would do nothing. Set {name} to a multiple of {2 * processes} (2 for each "
-                    "process), or minibatch_group to 1 to do without it"
-                )
+            check_groups(name, images, distributed.size(), self.config.minibatch_group, f" at {resolution} pixels")
 
     @classmethod
     def paper_config(cls, image_shape: tuple[int, int, int]) -> Config:
@@ -438,10 +423,3 @@ class Model(Generator):
     def initialise_from(self, other: "Model") -> list[str]:
         self.images_seen = other.images_seen  # grown as far as it was
         return super().initialise_from(other)
-
-    def training_state(self) -> dict[str, Any]:
-        return super().training_state() | {"images_seen": self.images_seen}
-
-    def load_training_state(self, state: dict[str, Any]) -> None:
-        super().load_training_state(state)
-        self.images_seen = state["images_seen"]

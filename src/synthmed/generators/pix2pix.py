@@ -123,7 +123,7 @@ class Config:
 
 class Discriminators(nn.Module):
     """One to three discriminators of a mask with an image, at the whole, half and a quarter of the size (Wang et al.
-    2018, section 3.1, without their feature matching).
+    2018, section 3.2, without their feature matching).
 
     (N, K, H, W) masks and (N, C, H, W) images → the logits of each, a list of (N, …).
     """

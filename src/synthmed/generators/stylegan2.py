@@ -8,7 +8,7 @@ mapping, and the discriminator's score is projected on it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from msgspec import Meta
@@ -19,7 +19,7 @@ from synthmed.augment.ada import AdaptiveProbability, augmented
 from synthmed.core.errors import InputError
 from synthmed.core.settings import Count, Share
 from synthmed.generators.base import Generator
-from synthmed.networks.blocks import group_size
+from synthmed.networks.blocks import check_groups
 from synthmed.networks.stylegan2 import Discriminator, GeneratorNetwork, Noise, channels_at
 from synthmed.training import distributed
 from synthmed.training.images import Batch
@@ -46,9 +46,12 @@ class Augmentation:
         float,
         Meta(
             gt=0,
-            description="Real images, in thousands, in which the probability can go from 0 to 1 (paper 500; 100 "
-            "after a transfer).",
+            description="Real images, in thousands, in which the probability can go from 0 to 1 (paper 500).",
         ),
+    ]
+    kimg_after_transfer: Annotated[
+        float,
+        Meta(gt=0, description="The same of trainings that begin with other weights, in thousands (NVlabs' code 100)."),
     ]
 
 
@@ -118,6 +121,7 @@ class Model(Generator):
 
     Config = Config
     needs = frozenset({"noise", "label"})
+    counters = ("images_seen",)
     inference_modules = ("generator_ema", "discriminator")
     spaces = ("z", "w")
 
@@ -152,7 +156,7 @@ class Model(Generator):
 
     @classmethod
     def paper_config(cls, image_shape: tuple[int, int, int]) -> Config:
-        # The document's: seed 003, appendix 6.1; STUDIES D3.
+        # The document's: seed 003, appendix 6.1.
         return Config(
             latent_size=512,
             mapping_layers=2,
@@ -167,18 +171,11 @@ class Model(Generator):
             learning_rate=0.0025,
             ema_kimg=5.0,
             ema_rampup=0.05,
-            augmentation=Augmentation(target=0.6, interval=4, kimg=500.0),
+            augmentation=Augmentation(target=0.6, interval=4, kimg=500.0, kimg_after_transfer=100.0),
         )
 
     def batch_size(self, setting: int) -> int:
-        group, share = self.config.minibatch_group, setting // distributed.size()
-        if group > 1 and group_size(share, group) == 1:
-            raise InputError(
-                f"setting training.batch_size is {setting}, which gives each process {share} images; they cannot be "
-                f"parted into equal groups of 2 to {group} (minibatch_group), so the minibatch standard deviation "
-                f"would do nothing. Set it to a multiple of {2 * distributed.size()}, or minibatch_group to 1 to do "
-                "without it"
-            )
+        check_groups("training.batch_size", setting, distributed.size(), self.config.minibatch_group)
         return setting
 
     # ------------------------------------------------------------------------------------------------------ training
@@ -340,9 +337,7 @@ class Model(Generator):
             return self.discriminator.features(images).float().flatten(1)
 
     # --------------------------------------------------------------------------------------------------------- state
-    def training_state(self) -> dict[str, Any]:
-        return super().training_state() | {"images_seen": self.images_seen}
-
-    def load_training_state(self, state: dict[str, Any]) -> None:
-        super().load_training_state(state)
-        self.images_seen = state["images_seen"]
+    def initialise_from(self, other: "Model") -> list[str]:
+        if self.probability is not None:
+            self.probability.kimg = self.config.augmentation.kimg_after_transfer
+        return super().initialise_from(other)

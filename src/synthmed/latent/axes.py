@@ -375,9 +375,13 @@ def _area(problem: _Problem, rows: np.ndarray, axis: np.ndarray, disease: int) -
 
 
 def _spread(values: np.ndarray, level: float) -> dict:
-    """Mean, and the central `level` of the values."""
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(float(values.mean()), float(low), float(high)).to_json()
+    return interval_of(values.mean(), values, level)
+
+
+def interval_of(value: float, spread: np.ndarray, level: float) -> dict:
+    """`value` with the central `level` of `spread`, as JSON."""
+    low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(float(value), float(low), float(high)).to_json()
 
 
 def _report(

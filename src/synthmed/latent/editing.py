@@ -26,7 +26,7 @@ from synthmed.core.files import hash_file, write_json
 from synthmed.core.settings import Count, Device, Level, Resamples, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import write_image_set
-from synthmed.latent.axes import regression_slopes
+from synthmed.latent.axes import interval_of, regression_slopes
 from synthmed.latent.directions import (
     Boundary,
     held_out,
@@ -38,7 +38,7 @@ from synthmed.latent.directions import (
     without,
 )
 from synthmed.latent.eye import Eye, Walk, mean_distance
-from synthmed.latent.paths import interval_of, path_codes
+from synthmed.latent.paths import path_codes
 from synthmed.latent.sample_file import LatentSamples, read_samples, write_arrays
 from synthmed.latent.samples import check_fit
 from synthmed.latent.space import restore
@@ -52,6 +52,8 @@ SHOWN = 0.5
 """Likelihood from which something counts as shown."""
 LEAST = 4
 """Samples with and without it that each part needs."""
+COMPONENTS = 3
+"""First directions of PCA and of SeFa that are shown as they are, both ways (seed 003, figures 4.9 and 4.10)."""
 _SIDE = 16
 """Pixels a side of the images whose principal components stand for those of a generator without w."""
 
@@ -177,7 +179,8 @@ def edit_latents(
     Find directions along which something goes away, choose one of each method, and measure what else changes.
 
     checkpoint, classifier: those of `samples` (`latent-samples`). images: set of the first starts at every step of
-    every method, columns method, start, step, distance, likelihood; without any direction the likeliest sample alone.
+    every method, columns method, start, step, distance, likelihood, and of the first start along the first COMPONENTS
+    of PCA and of SeFa, both ways (methods pca_1 and so on); without any direction the likeliest sample alone.
     directions: of every method the one chosen, a vector as long as a standard deviation of the codes along it (.npz).
     out: JSON: the boundary on held-out codes, what rejection leaves, and of every method the direction chosen and the
     measured curve (see outcomes), or the reason why there is none. Raises InputError when the files do not belong
@@ -276,7 +279,8 @@ def _judged(
     outputs: tuple[int, int | None],
     rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], dict, dict[str, np.ndarray]]:
-    """Of each method the codes (K, S, D) along its chosen direction, what was measured, and the direction (D,)."""
+    """Of each method the codes (K, S, D) along its chosen direction (those of COMPONENTS: 2K − 1), what was measured,
+    and the direction (D,)."""
     everything, (remove, keep) = np.concatenate(parts.codes), outputs
 
     def codes_along(starts: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -313,6 +317,10 @@ def _judged(
                 "path": _curve(settings, found, resampled),
             }
         )
+    for name in ("pca", "sefa"):
+        for place, direction in enumerate(candidates[name][:COMPONENTS], 1):
+            back, forth = (codes_along(starts[:1], sign * direction) for sign in (-1, 1))
+            tracks[f"{name}_{place}"] = np.concatenate([back[:0:-1], forth])
     return tracks, {"starts": len(starts), "methods": methods}, chosen
 
 
@@ -353,7 +361,10 @@ def _rejection(boundary: Boundary, parts: _Parts, remove: int, keep: int | None,
 def _rows(
     settings: EditingSettings, eye: Eye, tracks: Mapping[str, np.ndarray], remove: int
 ) -> Iterator[tuple[dict, np.ndarray]]:
+    forth = settings.distances
+    both = (*(-distance for distance in forth[:0:-1]), *forth)
     for method, codes in tracks.items():
+        distances = both if len(codes) == len(both) else forth
         for start in range(min(settings.shown, codes.shape[1])):
             place = 0
             for pixels in eye.pixels(codes[:, start]):
@@ -367,7 +378,7 @@ def _rows(
                         "method": method,
                         "start": start,
                         "step": place,
-                        "distance": f"{settings.distances[place]:g}",
+                        "distance": f"{distances[place]:g}",
                         "likelihood": f"{likelihoods[remove]:.4f}",
                     }
                     yield fields, image

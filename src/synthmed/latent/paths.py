@@ -25,7 +25,7 @@ from synthmed.core.files import hash_file, read_json, write_json
 from synthmed.core.settings import Count, Device, Fraction, Level, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import write_image_set
-from synthmed.latent.axes import Axes, identity_of, read_axes
+from synthmed.latent.axes import Axes, identity_of, interval_of, read_axes
 from synthmed.latent.eye import Eye, Walk, mean_distance
 from synthmed.latent.sample_file import LatentSamples, read_samples
 from synthmed.latent.samples import check_fit
@@ -297,12 +297,6 @@ _UNSAID = {
     "identity_pixels": "all starts are the same image",
     "identity_features": "the classifier sees no difference between the starts",
 }
-
-
-def interval_of(value: float, spread: np.ndarray, level: float) -> dict:
-    """`value` with the central `level` of `spread`, as JSON."""
-    low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(float(value), float(low), float(high)).to_json()
 
 
 def _scores(

@@ -17,12 +17,19 @@ _TURNS = (-6, 6)  # degrees; windows of scale 1, and every other shift
 _COMPONENTS = 64
 _FLATTENING = 0.3  # exponent of the eigenvalues: small components, which a small shift hardly moves, count more
 _SAMPLE = 1000  # images that the components are fitted to
+_LEAST = 1e-4  # variance, in grey values, up to which a window is taken for constant
 _BLOCK = 2**24  # distances at once: 64 MB
 
 
 def thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:
     """uint8 (side, side, C) of uint8 (H, W, C): means of blocks."""
     return each_channel(pixels, lambda image: image.resize((side, side), Image.Resampling.BOX))
+
+
+def shows(thumbnails: np.ndarray) -> np.ndarray:
+    """Whether the middles of uint8 (N, side, side, C) vary in any channel: bool (N,). Those of others say nothing."""
+    middles = _windows(thumbnails.astype(np.float32), 1.0, np.zeros(1))
+    return middles.reshape(len(thumbnails), -1, thumbnails.shape[3]).var(axis=1).mean(axis=1) > _LEAST
 
 
 def each_channel(pixels: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
@@ -59,7 +66,7 @@ class Alignment:
         """
         size = windows.shape[2]
         squares = np.einsum("nwd,nwd->nw", windows, windows) - windows.sum(axis=2) ** 2 / size
-        lengths = np.sqrt(np.where(squares > 1e-4 * size, squares, np.inf))
+        lengths = np.sqrt(np.where(squares > _LEAST * size, squares, np.inf))
         return (windows @ self.axes) / lengths[:, :, None]
 
     def blocks(self, queries: np.ndarray, pool: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

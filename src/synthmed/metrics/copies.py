@@ -201,8 +201,8 @@ def planted(share: float, size: int) -> int:
 def spiked(base: int, copies: int, size: int, share: float, sets: int, seed: int) -> np.ndarray:
     """Sets of `size` images of which a share are copies: how often each image is in each, int (base + copies, sets).
 
-    base: number of honest images to draw from, which come first; copies: number of planted copies. Each set draws its
-    images without replacement where there are enough. Raises InputError without honest images.
+    base: number of honest images to draw from, which come first and of which none is twice in a set; copies: number of
+    planted copies, which are where there are too few. Raises InputError without honest images.
     """
     if not base:
         raise InputError("every held-out image equals one of another patient; the copy audit cannot be tried on them")
@@ -210,7 +210,7 @@ def spiked(base: int, copies: int, size: int, share: float, sets: int, seed: int
     count = planted(share, size)
     weights = np.zeros((base + copies, sets), dtype=np.int64)
     for number in range(sets):
-        honest = rng.choice(base, size - count, replace=size - count > base)
+        honest = rng.choice(base, size - count, replace=False)
         chosen = base + rng.choice(copies, count, replace=count > copies) if count else honest[:0]
         np.add.at(weights[:, number], np.concatenate([honest, chosen]), 1)
     return weights

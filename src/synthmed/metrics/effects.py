@@ -1,65 +1,54 @@
-"""Effects of generators on tasks: the columns of their table, and whether a measure of the images predicts them."""
+"""Effects of generators on tasks: the columns of their table, and what its rows and those of a sweep say."""
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
-
-from synthmed.metrics.association import kendall
-from synthmed.metrics.estimate import Estimate
-from synthmed.metrics.quality import METRICS
+from collections.abc import Mapping
 
 EFFECT_COLUMNS = (
-    "experiment", "task", "generator", "arm", "outcome", "effect", "effect_low", "effect_high", "p_holm", "verdict",
-    "equivalent", "synthetic_share", "fid", "fid_extractor", "fid_floor", "kid", "precision", "recall", "density",
-    "coverage", "copy_alarm", "copy_share", "copy_limit", "label_fidelity", "note",
+    "experiment", "task", "task_title", "leaking", "generator", "trained_as", "arm", "outcome", "higher_is_better",
+    "effect", "effect_low", "effect_high", "p_holm", "verdict", "equivalent", "synthetic_share", "fid",
+    "fid_extractor", "fid_only_of", "fid_floor", "kid", "precision", "recall", "density", "coverage", "copy_alarm",
+    "copy_share", "copy_limit", "label_fidelity", "label_fidelity_real", "pseudo_labelled", "note",
 )  # fmt: skip
-"""Columns of effects.csv and of the leaderboard. effect: of the outcome that decides the task; fid, kid, …: means of
-the classes', of as many generated images as fid_floor has held-out real ones; copy_alarm, copy_limit: the word of the
-audit, and what it would have found; label_fidelity: how often the models of the real arm see the class that an image
-claims to show (of masks: the agreement with what they draw)."""
-PREDICTORS = {name: METRICS[name].header for name in ("fid", "kid", "precision", "recall", "density", "coverage")} | {
-    "label_fidelity": "label fidelity"
-}
-"""Measures of a set that may tell beforehand what it does for the task → their names for people."""
-PREDICTOR_COLUMNS = ("measure", "tau", "tau_low", "tau_high", "pairs", "generators", "note")
+"""Columns of effects.csv and of the leaderboard. leaking: whether the test has other images of the training patients;
+trained_as: the generator that was trained, whose images may be drawn several times; effect: of the outcome that decides
+the task, good above 0 where higher_is_better is yes, else below; fid, kid, …: means of the classes', of as many
+generated images as fid_floor has held-out real ones, and none of fewer; fid_only_of: the classes that they are of,
+where these are not all; copy_alarm, copy_limit: the word of the audit, and what it would have found; label_fidelity:
+how often the models of the real arm see the class that an image claims to show (of masks: the agreement with what they
+draw), label_fidelity_real: the same of real test images; pseudo_labelled: whether that class is what a classifier saw,
+and was never asked for."""
+FOLLOWS = 0.8
+"""Images whose label fidelity is below this part of what real test images reach do not show what they claim."""
 
 
-def predictor_rows(rows: Sequence[Mapping[str, str]]) -> list[dict]:
-    """Whether generators that a measure calls better help more: Kendall's τ-b over pairs of generators of one task.
+def in_words(arm: str, name: str, title: str) -> str:
+    """The title of an arm, with the title of its set in place of its name. That stands first, or behind `Real +`
+    (evaluation.arms); anywhere else it may be a part of another word."""
+    plus = "Real + " if arm.startswith("Real + ") else ""
+    rest = arm.removeprefix(plus)
+    return plus + title + rest.removeprefix(name) if rest.startswith(name) else arm
 
-    rows: of the leaderboard, as read; those count whose images were added to real ones. tau: 1 where the order by the
-    measure (the better, the higher) is that by the effect, −1 where it is the opposite; its 95 % interval draws
-    generators within experiments.
-    """
-    found = []
-    for measure, title in PREDICTORS.items():
-        known = [
-            row
-            for row in rows
-            if all(row[name] != "" for name in ("effect", measure)) and float(row["synthetic_share"]) < 1
-        ]
-        better = 1 if measure not in METRICS or METRICS[measure].higher_is_better else -1
-        units = [f"{row['experiment']} {row['generator']}" for row in known]
-        tau = Estimate.missing("no generator has both", 0)
-        if known:
-            tau = kendall(
-                [better * float(row[measure]) for row in known],
-                [float(row["effect"]) for row in known],
-                [f"{row['experiment']} {row['task']} {row['fid_extractor']}" for row in known],
-                units,
-                level=0.95,
-                resamples=2000,
-                rng=np.random.default_rng(1),
-            )
-        found.append(
-            {
-                "measure": title,
-                "tau": tau.value,
-                "tau_low": tau.low,
-                "tau_high": tau.high,
-                "pairs": tau.n,
-                "generators": len(set(units)),
-                "note": tau.reason or "",
-            }
+
+def gain(row: Mapping[str, str]) -> float:
+    """The effect in a row of the leaderboard, as read, above 0 where it is good."""
+    return float(row["effect"]) * (-1 if row["higher_is_better"] == "no" else 1)
+
+
+def swept(task: Mapping) -> dict[str, list[str]]:
+    """Set → names of its arms by added images, from none (the reference arm) upwards, where there is a sweep; those
+    without real images are last. task: the verdicts of one."""
+    arms = task["arms"]
+    return {
+        name: sorted(
+            [
+                task["reference"],
+                *(key for key, one in arms.items() if one["set"] == name and one["kind"] != "label_shuffled"),
+            ],
+            key=lambda key: (arms[key]["kind"] == "synthetic_only", arms[key]["n_train"]),
         )
-    return found
+        for name in dict.fromkeys(one["set"] for one in arms.values() if one["kind"] == "sweep")
+    }
+
+
+def added_share(task: Mapping, arm: Mapping) -> float:
+    """What was added to the real images, as a share of all that an arm of a sweep is trained on."""
+    return 1.0 if arm["kind"] == "synthetic_only" else 1 - task["arms"][task["reference"]]["n_train"] / arm["n_train"]

@@ -187,6 +187,23 @@ def mean_of_cases(values: np.ndarray, patients: np.ndarray, *, decisions: bool =
     return Measured(means, influence, group.counts() / number, one, group.names, number, decisions=decisions)
 
 
+def mean_of_some(values: np.ndarray, where: np.ndarray, patients: np.ndarray, *, decisions: bool = False) -> Measured:
+    """Means over those cases of values (K, N) that are `where`, bool (K, N): of each model its own.
+
+    A patient's leverage is the largest share of any model's cases, so that few of them make a wide interval; patients
+    without any are left out. Raises InputError where a model has none.
+    """
+    counts = where.sum(axis=1)
+    if not counts.all():
+        raise InputError("there is no such case for one of the trainings")
+    some = where.any(axis=0)
+    values, where, group = _finite(values)[:, some], where[:, some], _patients(np.asarray(patients)[some])
+    means = (where * values).sum(axis=1) / counts
+    influence = group.sums(where * (values - means[:, None])) / counts
+    leverage, one = (group.sums(where) / counts).max(axis=1), np.zeros(len(group.names), dtype=int)
+    return Measured(means, influence, leverage, one, group.names, int(some.sum()), decisions=decisions)
+
+
 def mean_of_patients(
     values: np.ndarray,
     labels: np.ndarray,

@@ -1,4 +1,4 @@
-"""Images whose features lie with another class than their own."""
+"""Images whose features lie with another class than their own, and where images lie among each other."""
 
 import numpy as np
 
@@ -22,3 +22,13 @@ def nearer_to_another(features: np.ndarray, own: np.ndarray, real: np.ndarray, l
     scaled, centres = features[:, used] / within[used], centres[:, used] / within[used]
     distances = np.stack([((scaled - centre) ** 2).sum(axis=1) for centre in centres])
     return distances.argmin(axis=0) != np.searchsorted(classes, own)
+
+
+def two_components(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where images lie along the two directions in which their features (N, D) vary most, (N, 2), and the share of the
+    variance along each, (2,). Each direction points to where its largest weight is above zero."""
+    centred = features - features.mean(axis=0)
+    variances, vectors = np.linalg.eigh(centred.T @ centred)
+    axes = vectors[:, :-3:-1]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    return centred @ axes, variances[:-3:-1] / variances.sum()

@@ -72,26 +72,30 @@ def unanimous_p(chances: np.ndarray) -> float:
     return min(1.0, 2 * float(np.prod(chances)))
 
 
-def paired(seeds: int) -> np.ndarray:
-    """Contrast (S, 2S): the last S models minus the first S, seed by seed (arm − reference, second − first set)."""
-    return np.concatenate([-np.eye(seeds), np.eye(seeds)], axis=1)
+def readers(seeds: int, trainings: int = 1) -> np.ndarray:
+    """Contrast of one arm's S models: each seed (S, S), or (G, S) the mean over the seeds of each of G trainings.
 
-
-def nested(generators: int, per: int) -> np.ndarray:
-    """Contrast (G, 2GK) for G trainings of a generator with K = `per` classifier seeds each.
-
-    Model t of the arm (the last GK) saw images of the generator's training t // K. The readers are then the generator's
-    trainings, with G − 1 degrees of freedom, so that their chance is part of the error; with K = 1 it is paired(G).
+    trainings: of the arm's generator. With several of them, model t saw images of training t // (S / G); the readers
+    are then these trainings, with G − 1 degrees of freedom, so that their chance is part of the error.
     """
-    means = np.repeat(np.eye(generators), per, axis=1) / per
-    return np.concatenate([-means, means], axis=1)
+    if trainings == 1:
+        return np.eye(seeds)
+    per = seeds // trainings
+    return np.repeat(np.eye(trainings), per, axis=1) / per
+
+
+def paired(seeds: int, trainings: int = 1) -> np.ndarray:
+    """Contrast (readers, 2S): the last S models minus the first S (arm − reference, second − first set), seed by seed,
+    or by the trainings of the arm's generator (see readers)."""
+    own = readers(seeds, trainings)
+    return np.concatenate([-own, own], axis=1)
 
 
 def readers_test(measured: Measured, contrast: np.ndarray, *, level: float, null: float = 0.0) -> SeedTest:
     """Is the mean of d = contrast @ estimates different from `null`, for new trainings *and* new patients?
 
     measured: of K models on the same cases, or on two sets side by side (outcomes.beside). contrast (S, K): what gives
-    the S numbers that are exchangeable under new trainings: paired(S), nested(G, K), or np.eye(S) for one arm.
+    the S numbers that are exchangeable under new trainings: `paired`, or for one arm `readers`.
 
     Obuchowski & Rockette's 1995 method for studies of many readers and many cases, with trainings as the readers:
 
@@ -171,8 +175,10 @@ def _reach(contrast: np.ndarray, bounds: tuple[float, float]) -> tuple[float, fl
     return up * low - (down * high if down else 0.0), up * high - down * low
 
 
-def mean_estimate(measured: Measured, *, level: float) -> Estimate:
+def mean_estimate(measured: Measured, *, level: float, trainings: int = 1) -> Estimate:
     """Mean over the models of an outcome, for new trainings and new patients: the number of one arm.
+
+    trainings: of its generator, whose chance is in the interval where there are several (see readers).
 
     The interval of readers_test, on the logit scale where the outcome lies between 0 and 1, so that it cannot leave
     that range and keeps its level near the ends (Wald's covers 85 % instead of 95 % at an area of 0.98 with 30 + 30
@@ -180,7 +186,7 @@ def mean_estimate(measured: Measured, *, level: float) -> Estimate:
     that of the number of patients where all are right or all wrong. Without any spread otherwise (a perfect ranking,
     constant scores) there is no interval, and the estimate says so.
     """
-    test = readers_test(measured, np.eye(len(measured.estimates)), level=level)
+    test = readers_test(measured, readers(len(measured.estimates), trainings), level=level)
     value, cases, patients = test.difference, measured.cases, len(measured.patients)
     independent = len(measured.estimates) == 1 and cases == patients
     if measured.decisions and (independent or (test.error == 0 and value in (0.0, 1.0))):
@@ -270,12 +276,18 @@ class Resamples(NamedTuple):
 
 
 def two_level_resamples(
-    positive: np.ndarray, patients: np.ndarray, seeds: int, resamples: int, rng: np.random.Generator
+    positive: np.ndarray,
+    patients: np.ndarray,
+    seeds: int,
+    resamples: int,
+    rng: np.random.Generator,
+    trainings: int = 1,
 ) -> Resamples:
     """Draw patients and training seeds with replacement, `resamples` times.
 
     Patients are drawn within strata (only positive images, only negative, both), so that no resample lacks a class. Of
     S seeds S − 1 are drawn, because S draws of a handful would understate their variance by (S − 1)/S (Rao & Wu 1988).
+    trainings: of a generator; where there are several they are drawn in place of seeds, each with all of its seeds.
     """
     if seeds < 2:
         raise InputError(f"resampling trainings needs at least 2 seeds, there are {seeds}; add seeds")
@@ -289,8 +301,9 @@ def two_level_resamples(
         members = np.flatnonzero(stratum == value)
         share = np.full(len(members), 1 / len(members))
         weights[:, members] = rng.multinomial(len(members), share, size=resamples)
-    drawn = rng.multinomial(seeds - 1, np.full(seeds, 1 / seeds), size=resamples)
-    return Resamples(weights[:, cluster], (drawn / (seeds - 1)).astype(np.float64))
+    own = readers(seeds, trainings)
+    drawn = rng.multinomial(len(own) - 1, np.full(len(own), 1 / len(own)), size=resamples)
+    return Resamples(weights[:, cluster], drawn / (len(own) - 1) @ own)
 
 
 def bootstrap_auroc(scores: np.ndarray, positive: np.ndarray, draws: Resamples) -> np.ndarray:

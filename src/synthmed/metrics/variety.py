@@ -6,6 +6,9 @@ import numpy as np
 
 from synthmed.metrics.similarity import RADIUS, ms_ssim
 
+MEASURES = ("ms_ssim", "lpips")
+"""What is measured of pairs of images of a set."""
+
 
 def pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions of all pairs of `count` images: two arrays (count · (count − 1) / 2,)."""

@@ -6,19 +6,21 @@ Which test decides was chosen by simulation: docs/verdict.md has the table, `ben
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from scipy import special
 
 from synthmed.core.errors import InputError
+from synthmed.core.known import HARMS, HELPS, NO_EVIDENCE
 from synthmed.metrics.classification import clopper_pearson
 from synthmed.metrics.statistics import SeedTest, equivalence_p, holm
-
-HELPS, NO_EVIDENCE, HARMS = "helps", "no evidence of a difference", "harms"
 
 FEWEST_SEEDS = 5
 """Below it there are no words: with 2 seeds up to 19 % of the families without effect show a false *helps*, with 3 up
 to 6 %, where 2.5 % are allowed (docs/verdict.md)."""
+FEWEST_TRAININGS = 3
+"""Of a generator that was trained several times: from two, their spread is a guess."""
 
 RULE = (
     "Every arm is compared with the arm {reference} on the same test cases and training seeds. The difference is that "
@@ -30,7 +32,8 @@ RULE = (
     "An adjusted p of at most {alpha:g} with a better outcome says 'helps', with a worse one 'harms'; everything else "
     "says 'no evidence of a difference', which is not evidence of equality. Evidence of equality is stated apart: an "
     "arm is equivalent when both one-sided tests against a difference of {margin:g}, adjusted by Holm's method over "
-    "the same arms, have a p of at most {tail:g}. With fewer than {fewest} seeds no word is given."
+    "the same arms, have a p of at most {tail:g}. With fewer than {fewest} seeds no word is given, and none where an "
+    "arm's generator was trained several times, but fewer than {trainings}."
 )
 
 
@@ -38,8 +41,9 @@ RULE = (
 class Verdict:
     """The words on one arm.
 
-    word: None below FEWEST_SEEDS, and then `reason` says so; it also says where there was no evidence because nothing
-    could be estimated. p_holm: adjusted p of the difference; p_equivalent: of the larger of the two one-sided tests.
+    word: None where trainings are too few (see too_few), and then `reason` says so; it also says where there was no
+    evidence because nothing could be estimated. p_holm: adjusted p of the difference; p_equivalent: of the larger of
+    the two one-sided tests.
     """
 
     word: str | None
@@ -71,15 +75,24 @@ def families(arms: Mapping[str, tuple[str, str | None]]) -> dict[str, str]:
 def rule_text(alpha: float, margin: float, *, outcome: str, reference: str) -> str:
     """The rule in words, with its numbers. outcome: title; reference: name of the arm that all are compared with."""
     return RULE.format(
-        alpha=alpha, margin=margin, tail=alpha / 2, outcome=outcome, reference=reference, fewest=FEWEST_SEEDS
+        alpha=alpha,
+        margin=margin,
+        tail=alpha / 2,
+        outcome=outcome,
+        reference=reference,
+        fewest=FEWEST_SEEDS,
+        trainings=FEWEST_TRAININGS,
     )
 
 
-def too_few(seeds: int) -> str | None:
-    """Why so many trainings are too few for words; None where they are not."""
-    if seeds >= FEWEST_SEEDS:
-        return None
-    return f"{seeds} training seeds; below {FEWEST_SEEDS} a lucky training is too easily taken for an effect"
+def too_few(seeds: int, trainings: int = 1) -> str | None:
+    """Why so many trainings of a model, and of the generator of its images, are too few for words; None where they are
+    not. One training of a generator is not too few: the word is then about that training."""
+    if seeds < FEWEST_SEEDS:
+        return f"{seeds} training seeds; below {FEWEST_SEEDS} a lucky training is too easily taken for an effect"
+    if 1 < trainings < FEWEST_TRAININGS:
+        return f"{trainings} trainings of its generator; below {FEWEST_TRAININGS} the chance in them is hardly known"
+    return None
 
 
 def decide(
@@ -89,13 +102,15 @@ def decide(
     alpha: float,
     margin: float,
     seeds: int,
+    trainings: Mapping[str, int] = MappingProxyType({}),
     higher_is_better: bool = True,
 ) -> dict[str, Verdict]:
     """Apply the rule (see RULE): arm -> Verdict.
 
     tests: arm -> its difference from the reference (statistics.readers_test); families: arm -> the question it answers.
     alpha: two-sided and family-wise, so that at most alpha/2 of the families of ineffective arms contain a false
-    *helps*. margin: in the outcome's unit, > 0. seeds: trainings of each arm (of nested trainings, of each generator).
+    *helps*. margin: in the outcome's unit, > 0. seeds: trainings of each arm; trainings: arm -> those of its generator,
+    where there were several.
     """
     if not 0 < alpha < 1 or not margin > 0:
         raise InputError(f"alpha must lie between 0 and 1 and the margin be positive; they are {alpha} and {margin}")
@@ -106,7 +121,7 @@ def decide(
         equal = holm([equivalence_p(test, margin) for test in members.values()]).tolist()
         for (arm, test), p_holm, p_equivalent in zip(members.items(), different, equal, strict=True):
             word = reason = None
-            if few := too_few(seeds):
+            if few := too_few(seeds, trainings.get(arm, 1)):
                 reason = few
             elif p_holm > alpha:
                 word, reason = NO_EVIDENCE, test.estimate().reason

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from synthmed.core.errors import InputError
+
 
 def initialise_normal(network: nn.Module, std: float = 0.02) -> None:
     """Draw the weights of all convolutions from N(0, std²) and of all affine norms from N(1, std²); biases become zero.
@@ -64,7 +66,7 @@ class SkipLayerExcitation(nn.Module):
         return self.gate(x_low) * x_high
 
 
-def upsampling_convolution(x: Tensor, weight: Tensor) -> Tensor:
+def upsampling_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Nearest-neighbour upsampling × 2, then a 3×3 convolution: (N, in, h, w) and (out, in, 3, 3) → (N, out, 2h, 2w).
 
     Upsampled pixels come in equal 2×2 squares, so the pair equals one transposed convolution of stride 2 with the 4×4
@@ -73,11 +75,11 @@ def upsampling_convolution(x: Tensor, weight: Tensor) -> Tensor:
     """
 
     if x.shape[2] < 16:
-        return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, padding=1)
+        return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, bias, padding=1)
     padded = F.pad(weight, (1, 1, 1, 1))
     rows = padded[:, :, :-1] + padded[:, :, 1:]
     kernel = rows[..., :-1] + rows[..., 1:]
-    return F.conv_transpose2d(x, kernel.flip(2, 3).transpose(0, 1), stride=2, padding=1)
+    return F.conv_transpose2d(x, kernel.flip(2, 3).transpose(0, 1), bias, stride=2, padding=1)
 
 
 class UpsamplingConvolution(nn.Conv2d):
@@ -116,6 +118,23 @@ class PixelNorm(nn.Module):
 def group_size(images: int, most: int) -> int:
     """Size of the groups that MinibatchDeviation parts a batch into: the largest up to `most` that divides it."""
     return next(size for size in range(min(most, images), 0, -1) if images % size == 0)
+
+
+def check_groups(setting: str, images: int, processes: int, most: int, where: str = "") -> None:
+    """Raise InputError when the images of one process cannot be parted into groups of 2 to `most`: the minibatch
+    standard deviation would be of single images, and so do nothing.
+
+    setting: its name, and images: of a micro-batch, its value, which the processes share; most: setting
+    minibatch_group; where: for the message.
+    """
+    share, left = divmod(images, processes)
+    if most == 1 or left or group_size(share, most) > 1:  # what is left is refused by distributed.own_rows
+        return
+    raise InputError(
+        f"setting {setting} is {images}, which gives each process {share} images{where}; they cannot be parted into "
+        f"equal groups of 2 to {most} (minibatch_group), so the minibatch standard deviation would do nothing. Set "
+        f"{setting} to a multiple of {2 * processes} (2 for each process), or minibatch_group to 1 to do without it"
+    )
 
 
 class MinibatchDeviation(nn.Module):

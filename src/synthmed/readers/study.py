@@ -20,13 +20,16 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import dump_json, read_json, write_text
 from synthmed.core.settings import Count, Seed
 from synthmed.core.step import Output, step
-from synthmed.data.features import read_features
+from synthmed.data.features import Features, read_features
 from synthmed.data.imageset import ImageSet, encode_png, write_image_set
-from synthmed.metrics.outliers import nearer_to_another
+from synthmed.metrics.outliers import nearer_to_another, two_components
 from synthmed.training.seeds import seed_of
 
 SYNTHETIC, REAL = "synthetic", "real"
 """Answers to the question whether an image is synthetic."""
+
+EMBEDDED = 2000
+"""Images of a screened set, at most, whose place among the others is kept."""
 
 logger = logging.getLogger(__name__)
 
@@ -185,13 +188,13 @@ def draw_study(
     real_features: those of the real images that they are screened by, where any is. real: image set that the examples
     are drawn of; patients who are shown as items are left out. key: image set item_001 … in the order of the form, with
     the columns of the sets and `set`, `name`, `synthetic`, `edited`, which readers must not have. examples: image set
-    of the examples. out: JSON, see Study, and `left_out`, by set. Raises InputError when a set has too few images of a
-    label.
+    of the examples. out: JSON, see Study, and `left_out`, by set, and `embedded`, by screened set (see _embedded).
+    Raises InputError when a set has too few images of a label.
     """
     if len(sets) != len(settings.sets):
         raise InputError(f"{len(sets)} image sets for {list(settings.sets)}; give one each, in that order")
     rng = np.random.default_rng(seed_of(settings.seed, "reader study"))
-    outliers = _outliers(settings, features, real_features)
+    outliers, embedded = _outliers(settings, features, real_features)
     chosen, left_out = [], {}
     for (name, wanted), path in zip(settings.sets.items(), sets, strict=True):
         images = ImageSet(path)
@@ -211,7 +214,7 @@ def draw_study(
     write_image_set(examples, shown)
     study = asdict(_study(settings, [*rows, *shown], len(rows)))
     # Unsorted: questions and answers are asked in this order.
-    write_text(out, dump_json({**study, "left_out": left_out}, sort_keys=False))
+    write_text(out, dump_json({**study, "left_out": left_out, "embedded": embedded}, sort_keys=False))
     logger.info("%s: %d images, left out %s", out, len(rows), left_out)
 
 
@@ -219,21 +222,39 @@ def _word(flag: bool) -> str:
     return "yes" if flag else "no"
 
 
-def _outliers(settings: StudySettings, features: Sequence[Path], real: Path | None) -> dict[str, set[str]]:
-    """Names of the outliers of each screened set."""
+def _outliers(
+    settings: StudySettings, features: Sequence[Path], real: Path | None
+) -> tuple[dict[str, set[str]], dict[str, dict]]:
+    """Names of the outliers of each screened set, and how it is embedded."""
     if len(features) != len(settings.screened) or (real is None) != (not settings.screened):
         raise InputError(
             f"{len(features)} files of features for the screened sets {list(settings.screened)}; give one each, in "
             "that order, and real_features where any is"
         )
     if real is None:
-        return {}
-    known, found = read_features(real).as_is(), {}
+        return {}, {}
+    known, found, embedded = read_features(real).as_is(), {}, {}
     for name, path in zip(settings.screened, features, strict=True):
         own = read_features(path).as_is()
         away = nearer_to_another(own.features, own.labels, known.features, known.labels)
         found[name] = set(own.names[away].tolist())
-    return found
+        embedded[name] = _embedded(own, away)
+    return found, embedded
+
+
+def _embedded(own: Features, away: np.ndarray) -> dict:
+    """Images on the two principal components of their features, as seed 003 shows them in Figure 3.7.
+
+    `explained`: share of the variance of each; `images`: of every so many-th, so that at most EMBEDDED are kept, x, y,
+    label and whether it is an outlier; without names.
+    """
+    places, explained = two_components(own.features.astype(np.float64))
+    images = [
+        {"x": round(float(x), 4), "y": round(float(y), 4), "label": str(label), "outlier": bool(out)}
+        for (x, y), label, out in zip(places, own.labels, away, strict=True)
+    ]
+    every = -(-len(images) // EMBEDDED)
+    return {"explained": [round(float(share), 4) for share in explained], "images": images[::every]}
 
 
 def _drawn(

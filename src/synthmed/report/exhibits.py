@@ -40,6 +40,10 @@ class Column:
     group: bool = False
     page: bool = True
 
+    def __post_init__(self) -> None:
+        if self.group and not self.once:
+            raise ValueError(f"column {self.key!r}: its groups have no words; give `once`")
+
     @property
     def title(self) -> str:
         """The header on the page."""

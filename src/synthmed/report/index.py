@@ -14,11 +14,14 @@ from markupsafe import Markup
 from msgspec import Meta
 
 from synthmed.core.files import read_csv, read_json, write_text
-from synthmed.metrics.effects import EFFECT_COLUMNS, predictor_rows
+from synthmed.metrics.effects import EFFECT_COLUMNS
+from synthmed.metrics.predictors import predictor_rows
 from synthmed.report.exhibits import Column
 from synthmed.report.words import environment, minus, percent, short, signed
 
 STYLES = ("page.css", "index.css")
+ALPHA = 0.05
+"""Of the words on predictors."""
 COST = ("parameters", "training_seconds", "training_memory", "training_gpu_memory")
 
 
@@ -132,12 +135,18 @@ def _cell(column: Column, row: Mapping[str, str]) -> dict[str, str]:
     text = column.form(float(value)) if number and value else value
     if column.key == "effect" and row["effect_low"]:
         below = f"[{signed(float(row['effect_low']))}, {signed(float(row['effect_high']))}]"
+    if column.key == "title":
+        below = row["task_title"]
     if column.key == "arm":
-        below = row["outcome"]
+        below = row["outcome"] + (" (lower is better)" if row["higher_is_better"] == "no" else "")
     if column.key == "fid":
-        below = row["fid_extractor"]
+        below = row["fid_extractor"] + (f", {row['fid_only_of']} only" if row["fid_only_of"] else "")
     if column.key == "verdict":
-        text, below = value or "no word", "equivalent" if row["equivalent"] == "yes" else ""
+        said = {"equivalent": row["equivalent"], "leaks": row["leaking"]}
+        text, below = value or "no word", ", ".join(words for words, so in said.items() if so == "yes")
+    if column.key == "label_fidelity" and value:
+        below = f"real: {percent(float(row['label_fidelity_real']))}"
+        below += ", labels by a classifier" if row["pseudo_labelled"] == "yes" else ""
     if column.key == "copy_alarm":
         below = percent(float(row["copy_share"])) + " suspects" if row["copy_share"] else ""
     return {
@@ -150,8 +159,8 @@ def _cell(column: Column, row: Mapping[str, str]) -> dict[str, str]:
 
 
 def _predictor(row: Mapping[str, object]) -> dict[str, object]:
-    """A line of the table of predictors; word: what the interval says."""
-    low, high = row["tau_low"], row["tau_high"]
-    word = "not known" if low is None else "yes" if low > 0 else "the opposite" if high < 0 else "not shown"
+    """A line of the table of predictors; word: what p says, adjusted over the measures."""
+    tau, low, high, p = (row[name] for name in ("tau", "tau_low", "tau_high", "p_holm"))
+    word = "not known" if p is None else "not shown" if p > ALPHA else "yes" if tau > 0 else "the opposite"
     interval = "" if low is None else f"[{minus(f'{low:.2f}')}, {minus(f'{high:.2f}')}]"
     return {**row, "word": word, "interval": interval}

@@ -29,7 +29,7 @@ class PageSettings:
     provider: Annotated[
         Literal["phantom", "download", "kaggle", "file", "folder"], Meta(description="Where the images come from.")
     ]
-    generators: Annotated[Count, Meta(description="How many there are.")]
+    generators: Annotated[Count, Meta(description="How many there are; of sets of one training, one.")]
     arms: Annotated[Count, Meta(description="How many there are, of all tasks.")]
 
 

@@ -9,7 +9,8 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
-from synthmed.core.known import EXTERNAL
+from synthmed.core.known import EXTERNAL, KINDS
+from synthmed.metrics.effects import in_words
 from synthmed.metrics.estimate import Estimate
 
 _ESTIMATE = {field.name for field in fields(Estimate)}
@@ -24,6 +25,10 @@ class GeneratorEntry:
     receptive_field: Annotated[
         int | None,
         Meta(description="Of its PatchGAN discriminator; null where it has none.", extra_json_schema={"unit": "px"}),
+    ]
+    of: Annotated[
+        str,
+        Meta(description="Its own name, or that of the generator whose training it draws from, filters or edits."),
     ]
 
     @property
@@ -45,27 +50,22 @@ def _measured(node: object) -> object:
     return [_measured(value) for value in node] if isinstance(node, list) else node
 
 
-KINDS = (
-    *("real", "class_weights", "classic", "duplicates", "oracle", "generator", "label_shuffled", "sweep"),
-    *("synthetic_only", "fewer"),
-)
-"""Kinds of arms, in the order of tables and figures (see evaluation.arms)."""
-
-
 def read_task(path: Path, generators: Mapping[str, GeneratorEntry]) -> dict:
     """The verdicts of one task, with every number as Estimate.
 
     Its arms are in the order of KINDS, of `generators` and of their share, have their name in them, and call generators
-    by their titles (`subject`: also that it is one training, where it is known to be one).
+    by their titles (`subject`: also that it is one training, where it is known to be one). `origin` is what was trained
+    for their images; `once` whether that was one training, None where nobody knows, of images made elsewhere.
     """
     task = read_result(path)
     for name, arm in task["arms"].items():
         entry = generators.get(arm["set"])
-        arm |= {"name": name, "generator": entry, "subject": arm["title"]}
+        arm |= {"name": name, "generator": entry, "origin": None, "once": None, "subject": arm["title"]}
         if entry is not None:
-            trained_once = arm["trainings"] == 1 and entry.model != EXTERNAL
-            arm["subject"] = f"this training of {entry.title}" if trained_once else entry.title
-            arm["title"] = arm["title"].replace(arm["set"], entry.title)
+            arm["origin"] = generators.get(entry.of, entry)
+            arm["once"] = None if arm["origin"].model == EXTERNAL else arm["trainings"] == 1
+            arm["subject"] = f"this training of {entry.title}" if arm["once"] else entry.title
+            arm["title"] = in_words(arm["title"], arm["set"], entry.title)
     order = list(generators)
 
     def place(arm: Mapping) -> tuple:
@@ -107,6 +107,12 @@ def label_fidelity(task: Mapping, generators: Mapping[str, GeneratorEntry]) -> d
         for name in generators
         if name in tests and "recall" in tests[name]
     }
+
+
+def real_fidelity(task: Mapping) -> Estimate:
+    """The same of real test images, which is what generated ones can reach."""
+    outcomes = task["arms"][task["reference"]]["tests"][task["tests"][0]]["outcomes"]
+    return outcomes["iou" if task["kind"] == "segmentation" else "accuracy"]
 
 
 def check_generators(results: Sequence[Mapping], generators: Mapping[str, GeneratorEntry]) -> list[Mapping]:

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
+from synthmed.core.known import HARMS, HELPS, NO_EVIDENCE
 from synthmed.metrics.estimate import Estimate
 
 
 def joined(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """`a`, `a and b`, `a, b and c`; Markup where one of them is, so that nothing is escaped twice."""
     items = list(items)
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+    kind = Markup if any(isinstance(item, Markup) for item in items) else str
+    return items[0] if len(items) == 1 else kind(" and ").join([kind(", ").join(items[:-1]), items[-1]])
 
 
 def sizes_of_masks(sizes: Sequence[str]) -> str:
@@ -98,6 +101,7 @@ def environment(*, html: bool) -> jinja2.Environment:
     filters = (title_of, joined, counted, percent, short, signed, decimals, tenths, p_value, confidence, interval)
     made.filters |= {filter.__name__: filter for filter in filters}
     made.globals |= {filter.__name__: filter for filter in filters}
+    made.globals |= {"HELPS": HELPS, "NO_EVIDENCE": NO_EVIDENCE, "HARMS": HARMS}
     return made
 
 

@@ -1,6 +1,6 @@
 """The images of a segmenter's training with their masks as channels: which rows of which sets, and how augmented."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,14 @@ from synthmed.augment.pairs import augment_pairs, deform_pairs
 from synthmed.augment.paste import paste_objects
 from synthmed.core.errors import InputError
 from synthmed.core.known import REAL
-from synthmed.data.arm_lists import Members, read_arms
+from synthmed.data.arm_lists import Members
 from synthmed.data.channels import MaskChannels, nearest
 from synthmed.data.imageset import ImageSet
 from synthmed.segmenters.settings import TrainSegmenterSettings
 from synthmed.training.batches import OnDemand
 from synthmed.training.device import derived_seed
 from synthmed.training.images import resized, to_model, to_pixels
+from synthmed.training.parts import Parts, check_together, gathered, open_arm
 
 SIMPLE, ELASTIC, PASTED = "simple", "elastic", "pasted"
 """Sets of augmented draws of the real images with their masks (evaluation/arms.py)."""
@@ -57,25 +58,6 @@ def read_set(images: ImageSet, settings: TrainSegmenterSettings, rows: Sequence[
     return Pairs(found[:, :channels], masks, [images.rows[row]["patient"] for row in keep])
 
 
-class Parts(Sequence):
-    """The training part of every seed; of several that differ the last that was asked for is in memory."""
-
-    def __init__(self, keys: Sequence[object], read: Callable[[object], Pairs]):
-        """keys: what each part is read from; equal ones (the same object) are read once."""
-        self.keys, self.read = keys, read
-        self.last: tuple[object, Pairs] | None = None
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __getitem__(self, number: int) -> Pairs:
-        key = self.keys[number]
-        if self.last is None or self.last[0] is not key:
-            self.last = None  # so that two are never held
-            self.last = key, self.read(key)
-        return self.last[1]
-
-
 def read_arm(
     settings: TrainSegmenterSettings, train: Path, validation: Path, arms: Path | None, synthetic: Sequence[Path]
 ) -> tuple[Parts, Pairs]:
@@ -84,27 +66,23 @@ def read_arm(
     arms: of `compose-arms`, None where all images of `train` are used; synthetic: image sets in the order of
     settings.sets. Raises InputError when a part is unusable: the first seed's at once, before anything is trained.
     """
-    if (arms is None) != (settings.arm is None) or (arms is not None and len(synthetic) != len(settings.sets)):
+    if (arms is None) != (settings.arm is None):
         raise InputError(
-            f"setting arm is {settings.arm!r}, with {len(synthetic)} synthetic sets for {list(settings.sets)}, and the "
-            f"input arms {arms and str(arms)!r}; an arm needs its lists and the sets, in that order; else give none"
+            f"setting arm is {settings.arm!r}, and the input arms {arms and str(arms)!r}; an arm needs its lists, else "
+            "give none"
         )
-    real, validating = ImageSet(train), read_set(ImageSet(validation), settings)
-    paths = (train if arms is None else arms, validation)
+    validating = read_set(ImageSet(validation), settings)
 
     def checked(part: Pairs) -> Pairs:
-        _check(settings, part, validating, paths)
+        _check(settings, part, validating, (train if arms is None else arms, validation))
         return part
 
     if arms is None:
-        parts = Parts([real] * settings.seeds, lambda images: checked(read_set(images, settings)))
+        parts = Parts([train] * settings.seeds, lambda path: checked(read_set(ImageSet(path), settings)))
     else:
-        lists = read_arms(arms, settings.seeds)
-        if settings.arm not in lists:
-            raise InputError(f"{arms}: no arm {settings.arm!r}; there are {list(lists)}")
-        sets = {REAL: real} | {name: ImageSet(path) for name, path in zip(settings.sets, synthetic, strict=True)}
+        sets, lists = open_arm(settings, train, arms, synthetic)
         _check_legends(sets)
-        parts = Parts(lists[settings.arm], lambda members: checked(_listed(settings, sets, members)))
+        parts = Parts(lists, lambda own: checked(gathered(own, lambda *one: _of_set(settings, sets, *one))))
     parts[0]  # read and checked now
     return parts, validating
 
@@ -120,29 +98,10 @@ def _check_legends(sets: Mapping[str, ImageSet]) -> None:
             )
 
 
-def _listed(settings: TrainSegmenterSettings, sets: Mapping[str, ImageSet], members: Members) -> Pairs:
-    """The pairs of a list. Each image is decoded once, and each draw of an augmentation is made once."""
-    parts, order = [], []
-    for name in dict.fromkeys(members.sets.tolist()):
-        own = np.flatnonzero(members.sets == name)
-        given = (values[own].tolist() for values in (members.images, members.masks, members.draws))
-        parts.append(_of_set(settings, sets, name, *given))
-        order.append(own)
-    back = np.argsort(np.concatenate(order), kind="stable")
-    patients = [patient for part in parts for patient in part.patients]
-    images, masks = (torch.cat([getattr(part, name) for part in parts])[back] for name in ("images", "masks"))
-    return Pairs(images, masks, [patients[place] for place in back])
-
-
-def _of_set(
-    settings: TrainSegmenterSettings,
-    sets: Mapping[str, ImageSet],
-    name: str,
-    images: Sequence[str],
-    masks: Sequence[str],
-    draws: Sequence[int],
-) -> Pairs:
-    """Pairs of one set of the list; of a set that is no file, draws of an augmentation of real ones."""
+def _of_set(settings: TrainSegmenterSettings, sets: Mapping[str, ImageSet], name: str, members: Members) -> Pairs:
+    """Pairs of one set of the list, each image decoded once; of a set that is no file, draws of an augmentation of real
+    ones."""
+    images, masks, draws = (part.tolist() for part in (members.images, members.masks, members.draws))
     if name == PASTED and name not in sets:
         return _pasted(settings, sets[REAL], images, draws)
     known = sets[name if name in sets else REAL]
@@ -202,17 +161,7 @@ def _check(settings: TrainSegmenterSettings, part: Pairs, validating: Pairs, pat
             f"{paths[0]}: {len(part.images)} images in the training part, fewer than a step takes ({needed}); lower "
             "batch_size or add images"
         )
-    shared = sorted({*part.patients} & {*validating.patients})
-    if shared:
-        raise InputError(
-            f"{paths[0]}, {paths[1]}: {len(shared)} patients are in the training and in the validation part, the first "
-            f"is {shared[0]!r}; split by patient"
-        )
-    if part.images.shape[1:] != validating.images.shape[1:]:
-        raise InputError(
-            f"{paths[0]} has images of {tuple(part.images.shape[1:])} (channels, height, width), {paths[1]} of "
-            f"{tuple(validating.images.shape[1:])}; prepare them alike"
-        )
+    check_together((part.patients, validating.patients), (part.images.shape, validating.images.shape), paths)
     for path, one, name in zip(paths, (part, validating), ("training", "validation"), strict=True):
         empty = [channel for channel in range(one.masks.shape[1]) if not one.masks[:, channel].any()]
         if empty:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -116,30 +116,37 @@ class Training(CheckedTraining):
         found = overlaps(self._classes(logits.detach().sigmoid()), self._classes(batch.masks), self.classes)
         return {"loss": self.loss(logits, batch.masks), "iou": found[:, 0].mean().float()}
 
-    def loss(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Cross-entropy averaged over pixels and channels; with Dice (Milletari et al. 2016, of sums, not squares)."""
-        loss = F.binary_cross_entropy_with_logits(logits, masks, pos_weight=self.weight)
+    def loss(self, logits: Tensor, masks: Tensor, each: bool = False) -> Tensor:
+        """Cross-entropy averaged over pixels and channels; with Dice (Milletari et al. 2016, of sums, not squares).
+        each: of every image, (N,), not of the batch."""
+        loss = F.binary_cross_entropy_with_logits(logits, masks, pos_weight=self.weight, reduction="none")
+        loss = loss.mean((1, 2, 3)) if each else loss.mean()
         if self.settings.loss == "bce":
             return loss
         drawn = logits.sigmoid()
         both, all_ = (drawn * masks).sum((2, 3)), (drawn + masks).sum((2, 3))
-        return loss + (1 - (2 * both + SMOOTH) / (all_ + SMOOTH)).mean()
+        apart = 1 - (2 * both + SMOOTH) / (all_ + SMOOTH)
+        return loss + (apart.mean(1) if each else apart.mean())
 
     def _classes(self, channels: Tensor) -> Tensor:
         return classes_of(channels, self.instances)
+
+    def validating(self) -> Iterator[Batch]:
+        """The validation images of this rank."""
+        for part in self.validation_batches(self.validation.images):
+            masks = self.validation.masks[part].float() / 255
+            yield self._on_device(to_model(self.validation.images[part]), masks)
 
     @torch.no_grad()
     def measure(self, step: int) -> Measured:
         """Loss, mean IoU and mean false pixels of the validation part; see SELECTION."""
         self.model.eval()
         rows = []
-        for part in self.validation_batches(len(self.validation.images)):
-            images, masks = to_model(self.validation.images[part]), self.validation.masks[part].float() / 255
-            batch = self._on_device(images, masks)
+        for batch in self.validating():
             logits = self._drawn(batch.images).float()
             found = overlaps(self._classes(logits.sigmoid()), self._classes(batch.masks), self.classes).cpu()
-            losses = [self.loss(one[None], mask[None]) for one, mask in zip(logits, batch.masks, strict=True)]
-            rows.append(torch.cat([torch.stack(losses).double().cpu()[:, None], found], dim=1))
+            losses = self.loss(logits, batch.masks, each=True)
+            rows.append(torch.cat([losses.double().cpu()[:, None], found], dim=1))
         loss, iou, more, less = self.together(rows).mean(0).tolist()
         if not math.isfinite(loss):
             raise TrainingError(

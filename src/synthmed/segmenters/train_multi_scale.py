@@ -4,7 +4,7 @@ The first networks of seed s serve the last network of seed s, so that the sprea
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,8 +29,8 @@ from synthmed.segmenters.trained import DESIGN, Segmenter, load
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
 from synthmed.training.checked import train_seeds
-from synthmed.training.device import choose_device
 from synthmed.training.images import Batch, to_model
+from synthmed.training.loop import workers
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +71,9 @@ class LastTraining(Training):
         each fold, of none for `first` alone; folds: (N,), the fold of each training image."""
         self.first, self.of_folds, self.folds = first, of_folds, folds
         self.join, self.size = settings.joins, settings.size
+        self.seen: list[Batch] = []
+        """The validation images with what the first networks draw on them, which is the same at every check; on the
+        CPU."""
         super().__init__(settings, number, data, device, (settings.learning_rates[0], settings.dropouts[0]))
 
     def input_shape(self) -> tuple[int, ...]:
@@ -80,6 +83,13 @@ class LastTraining(Training):
     def batch(self, chosen: Tensor) -> Batch:
         pairs = map(distributed.own_rows, self.pairs(chosen))
         return self._joined(*pairs, distributed.own_rows(self.folds[chosen]) if self.of_folds else None)
+
+    def validating(self) -> Iterator[Batch]:
+        if not self.seen:
+            drawn = super().validating()
+            self.seen = [Batch(one.images.cpu(), one.labels, one.masks.cpu()) for one in drawn]
+        for batch in self.seen:
+            yield super()._on_device(batch.images, batch.masks)
 
     def _on_device(self, images: Tensor, masks: Tensor) -> Batch:
         return self._joined(images, masks, None)
@@ -132,7 +142,8 @@ def train(
     design |= {"first": [_design(path) for path in first]}
     images, legend = counted(parts[0], validating), ImageSet(train).legend
     if settings.join in ("mean", "best"):
-        found = _without_last(settings, loaded, validating)
+        with workers(settings) as device:  # after which the first of several processes alone goes on
+            found = _without_last(settings, loaded, validating, device)
         design |= {"architecture": settings.join, "best": found["best"]}
         write_segmenter(segmenter, design, legend, [model.state_dict() for model in found["models"]])
         write_report(report, settings, design, None, load(segmenter).models[0], images, found["entries"])
@@ -217,10 +228,10 @@ def _folds(path: Path, images: ImageSet, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def _without_last(settings: TrainMultiScaleSettings, loaded: Sequence[Segmenter], validating: Pairs) -> dict[str, Any]:
+def _without_last(
+    settings: TrainMultiScaleSettings, loaded: Sequence[Segmenter], validating: Pairs, device: torch.device
+) -> dict[str, Any]:
     """The joins that train nothing: `models` of all seeds, `best` of the maps, and `entries` of the report."""
-    device = choose_device(settings.device)
-    torch.set_num_threads(settings.threads)
     first = [_first(loaded, number, device) for number in range(settings.seeds)]
     choices = range(len(loaded)) if settings.join == "best" else [0]
     made = [[MultiScale(one, settings.size, settings.join, None, choice) for one in first] for choice in choices]

@@ -26,6 +26,9 @@ from synthmed.training.resume import ResumeState
 
 LATE = 0.9
 """Share of the steps; see `budget_limited`."""
+AT_ONCE = 16 * 64 * 64
+"""Pixels of the validation images that are measured at once, if batch_size are no more. Results depend on it in the
+last digits."""
 
 
 def budget_limited(best_steps: Sequence[int], steps: int) -> bool:
@@ -134,9 +137,11 @@ class CheckedTraining(ABC):
             return False
         return self.step - self.best["step"] >= self.patience * self.settings.check_every
 
-    def validation_batches(self, images: int) -> list[Tensor]:
-        """Positions of the validation images of this rank, in batches; `together` joins what is made of them."""
-        return list(torch.arange(images).split(self.settings.batch_size))[distributed.rank() :: distributed.size()]
+    def validation_batches(self, images: Tensor) -> list[Tensor]:
+        """Positions of those validation images (N, C, H, W) that are this rank's, in batches; `together` joins what is
+        made of them."""
+        count = max(self.settings.batch_size, AT_ONCE // images[0, 0].numel())
+        return list(torch.arange(len(images)).split(count))[distributed.rank() :: distributed.size()]
 
     @staticmethod
     def together(found: Sequence[Tensor]) -> Tensor:

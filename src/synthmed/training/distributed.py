@@ -10,13 +10,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as group
 
 from synthmed.core.errors import InputError
+from synthmed.training.device import device_type, share_out_gpus
 
 
 def launched() -> bool:
@@ -24,11 +25,14 @@ def launched() -> bool:
     return group.is_available() and group.is_torchelastic_launched()
 
 
-def launch(arguments: Sequence[str], processes: int) -> NoReturn:
-    """Become torchrun, which runs `synthmed` with these arguments in several processes on this machine.
+def launch(arguments: Sequence[str], processes: int, device: Literal["auto", "cpu", "cuda"]) -> NoReturn:
+    """Become torchrun, which runs `synthmed` with these arguments in several processes on this machine, on GPUs that no
+    other step has.
 
     Signals to this process reach all of them; when one fails, torchrun stops the others and ends with status 1.
     """
+    if device_type(device) == "cuda":
+        share_out_gpus(processes)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     sys.stdout.flush()
     os.execv(sys.executable, [*command, "-m", "--", "synthmed", *arguments])
@@ -168,7 +172,8 @@ class SyncedBatchNorm(nn.BatchNorm2d):
 
 
 def synchronise_batch_norm(module: nn.Module) -> None:
-    """With several ranks, let every BatchNorm2d inside `module` see the whole batch; its parameters stay its own."""
+    """With several ranks, let every BatchNorm2d inside `module` see the whole batch; its parameters stay its own.
+    Raises InputError on a kind of it that would go on to see the rows of its rank alone."""
     if size() == 1:
         return
     for name, child in module.named_children():
@@ -178,5 +183,10 @@ def synchronise_batch_norm(module: nn.Module) -> None:
             for buffer in ("running_mean", "running_var", "num_batches_tracked"):
                 setattr(synced, buffer, getattr(child, buffer))
             setattr(module, name, synced.train(child.training))
+        elif isinstance(child, nn.modules.batchnorm._BatchNorm) and type(child) is not SyncedBatchNorm:
+            raise InputError(
+                f"setting processes is {size()}, but the network's {type(child).__name__} sees the part of one process "
+                "of each batch alone; set it to 1 for this network"
+            )
         else:
             synchronise_batch_norm(child)

@@ -9,7 +9,7 @@ plain state dict with the names that this package's networks use. docs/weights.m
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -18,9 +18,6 @@ from synthmed.core.files import atomic_path, hash_file, write_json
 from synthmed.core.step import Output, step
 from synthmed.weights.read import completed, given, installed, load, read
 from synthmed.weights.registry import Package, Url, Weight, no_weights, weight_of
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from PIL import Image
 
 from synthmed.data.imageset import ImageSet
+from synthmed.report.charts.pictures import small
 from synthmed.report.charts.style import INK, MUTED, SERIES, panels, plt, save
 
 _TILE = 160  # longest side of an image in a figure, pixels
@@ -23,13 +23,6 @@ def _rows_of(images: ImageSet, axis: str) -> dict[int, list[int]]:
         if row["axis"] == axis:
             found.setdefault(int(row["start"]), []).append((int(row["step"]), position))
     return {start: [position for _, position in sorted(steps)] for start, steps in sorted(found.items())}
-
-
-def _small(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 1) → (h, w), not larger than a tile."""
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    image.thumbnail((_TILE, _TILE), Image.Resampling.BOX)
-    return np.asarray(image)
 
 
 def _tile(axis: Axes, left: float, top: float, pixels: np.ndarray, heat: np.ndarray | None) -> None:
@@ -63,9 +56,9 @@ def draw_paths(path: Path, found: Mapping) -> None:
         axis.text(-0.1, top + 0.5, words, ha="right", va="center", weight="bold", color=colour)
         axis.text(-0.1, top + 1.5, "activation map", ha="right", va="center", color=MUTED, fontsize=8.5)
         for step, (position, heat) in enumerate(zip(shown, maps, strict=True)):
-            pixels = _small(images[position])
+            pixels = small(images[position], _TILE)
             _tile(axis, step, top, pixels, None)
-            _tile(axis, step, top + 1, pixels, _small(cams[heat]))
+            _tile(axis, step, top + 1, pixels, small(cams[heat], _TILE))
             words = f"{float(images.rows[position]['likelihood']):.2f}"
             axis.text(step + 0.5, top + 2.03, words, ha="center", va="top", fontsize=9)
     for step, point in enumerate(walked[0]["path"]):
@@ -89,7 +82,7 @@ def draw_starts(path: Path, found: Mapping) -> None:
         axis.set_title(_title(entry), color=INK if entry["found"] else MUTED)
         for row, shown in enumerate(chosen[entry["target"]]):
             for step, position in enumerate(shown):
-                _tile(axis, step, row, _small(images[position]), None)
+                _tile(axis, step, row, small(images[position], _TILE), None)
                 words = f"{float(images.rows[position]['likelihood']):.2f}"
                 look = {"ha": "right", "va": "bottom", "fontsize": 6.5, "color": "white", "path_effects": outline}
                 axis.text(step + 0.95, row + 0.95, words, **look)

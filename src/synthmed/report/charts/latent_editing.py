@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from matplotlib.patheffects import withStroke
 
+from synthmed.report.charts.pictures import name_row, picture_grid, show, small
 from synthmed.report.charts.style import MUTED, SERIES, plt, save
+from synthmed.report.words import minus
 
 _TILE = 128  # longest side of an image in a figure, pixels
 
@@ -39,12 +40,6 @@ def draw_trade_off(path: Path, found: Mapping) -> None:
     save(figure, path)
 
 
-def _small(pixels: np.ndarray) -> np.ndarray:
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    image.thumbnail((_TILE, _TILE), Image.Resampling.BOX)
-    return np.asarray(image)
-
-
 def draw_images(path: Path, found: Mapping) -> None:
     """A row a method, a column a step. found: what the section read."""
     images, methods = found["images"], [entry["method"] for entry in found["methods"]]
@@ -55,12 +50,36 @@ def draw_images(path: Path, found: Mapping) -> None:
     for axis in axes.flat:
         axis.axis("off")
     for position, row in enumerate(images.rows):
-        if int(row["start"]) == 0:
+        if int(row["start"]) == 0 and row["method"] in methods:
             axis = axes[methods.index(row["method"]), int(row["step"])]
-            pixels = _small(images[position])
+            pixels = small(images[position], _TILE)
             axis.imshow(pixels, **({"cmap": "gray", "vmin": 0, "vmax": 255} if pixels.ndim == 2 else {}))
             axis.set_title(f"{float(row['likelihood']):.2f}", fontsize=8, weight="normal", loc="center", pad=2)
     for axis, method in zip(axes[:, 0], methods, strict=True):
         words = found["names"][method].replace(", ", ",\n")
         axis.text(-0.12, 0.5, words, transform=axis.transAxes, ha="right", va="center", fontsize=8.5)
     save(figure, path)
+
+
+def draw_components(path: Path, found: Mapping) -> str | None:
+    """A row a direction, a column a step, from the furthest back to the furthest on. found: what the section read."""
+    images, rows = found["images"], {}
+    for position, row in enumerate(images.rows):
+        kind, _, number = row["method"].rpartition("_")
+        if number.isdigit():
+            rows.setdefault(f"{found['names'][kind]}, direction {number}", []).append(position)
+    if not rows:
+        return "No direction of PCA or SeFa was walked both ways."
+    figure, grid = picture_grid(len(rows), max(map(len, rows.values())), 1.0)
+    look = {"ha": "right", "va": "bottom", "fontsize": 7, "color": "white"}
+    look["path_effects"] = [withStroke(linewidth=1.5, foreground="black")]
+    for line, (title, positions) in zip(grid, rows.items(), strict=True):
+        for axis, position in zip(line, positions, strict=True):
+            row = images.rows[position]
+            show(axis, images[position])
+            axis.text(0.97, 0.03, f"{float(row['likelihood']):.2f}", transform=axis.transAxes, **look)
+            if line[0] is grid[0, 0]:
+                axis.set_title(minus(f"{float(row['distance']):g}"), fontsize=8, weight="normal", loc="center", pad=2)
+        name_row(line, title)
+    save(figure, path)
+    return None

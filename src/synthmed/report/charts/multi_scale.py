@@ -52,7 +52,7 @@ def draw_diagnosis(path: Path, classifier: str, classes: Sequence[str]) -> None:
     save(figure, path)
 
 
-def draw_pipeline(path: Path, sizes: Sequence[str]) -> None:
+def draw_pipeline(path: Path, sizes: Sequence[str], architecture: str) -> None:
     """Image → a network a size → maps beside the image → last network → mask. sizes: in words, the largest first."""
     tall = max(1.9, 0.62 * len(sizes))
     figure, axis = plt.subplots(figsize=(8.2, tall + 0.95))
@@ -63,11 +63,11 @@ def draw_pipeline(path: Path, sizes: Sequence[str]) -> None:
     join, joined = box(4.35, middle, 1.35, "image + maps", MUTED)
     heights = np.linspace(tall - 0.3, 0.3, len(sizes))
     for y, size in zip(heights, sizes, strict=True):
-        left, right = box(1.7, float(y), 1.75, f"U-Net {size}", SERIES[0])
+        left, right = box(1.7, float(y), 1.75, f"{architecture} {size}", SERIES[0])
         arrow((image, middle), (left, float(y)))
         arrow((right, float(y)), (join, middle))
     arrow((image - 0.4, middle - 0.21), (join + 0.6, middle - 0.21), 0.42 if len(sizes) > 1 else 0.2)
-    left, right = box(6.1, middle, 1.05, "last U-Net", SERIES[5])
+    left, right = box(6.1, middle, 1.05, f"last {architecture}", SERIES[5])
     arrow((joined, middle), (left, middle))
     mask, _ = box(7.5, middle, 0.65, "mask", MUTED)
     arrow((right, middle), (mask, middle))

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from synthmed.report.charts.style import SERIES, plt, save
 
@@ -63,6 +64,13 @@ def show(axis: Axes, pixels: np.ndarray) -> None:
         axis.imshow(pixels)
     else:
         axis.imshow(pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)
+
+
+def small(pixels: np.ndarray, side: int) -> np.ndarray:
+    """An image (H, W, 1 or 3) whose longer side is at most `side`; (h, w) of a grey one."""
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    image.thumbnail((side, side), Image.Resampling.BOX)
+    return np.asarray(image)
 
 
 def _mixed(mask: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthmed.report.charts.style import MUTED, SERIES, interval_point, plt, save
+from synthmed.report.charts.style import INK, MUTED, SERIES, interval_point, panels, plt, save
 
 SHOWN = 9
 """Images of each kind on which all readers agree, at most."""
@@ -34,6 +34,7 @@ def draw_rates(path: Path, found: Mapping) -> None:
     axis.set_yticks(range(len(readers)), [found["name"](found, one) for one in readers])
     axis.set_ylim(len(readers) - 0.5, -0.5)
     axis.set_xlim(0, 1)
+    axis.set_xlabel("share of images")
     axis.grid(axis="x")
     figure.legend(loc="outside lower center", ncols=3)
     save(figure, path)
@@ -99,13 +100,35 @@ def draw_extremes(path: Path, found: Mapping) -> str | None:
     return None
 
 
+def draw_screened(path: Path, found: Mapping) -> str | None:
+    """A panel a screened set: its images on two components, by class; outliers circled. found: see draw_rates."""
+    embedded = found["drawn"]["embedded"]
+    if not embedded:
+        return "No set was screened."
+    figure, axes = panels(len(embedded), columns=3, width=4.6, height=3.6)
+    for axis, (name, one) in zip(axes, embedded.items(), strict=True):
+        for number, label in enumerate(dict.fromkeys(image["label"] for image in one["images"])):
+            own = [(image["x"], image["y"]) for image in one["images"] if image["label"] == label]
+            axis.scatter(*zip(*own, strict=True), 7, SERIES[number], lw=0, label=label)
+        away = np.array([(image["x"], image["y"]) for image in one["images"] if image["outlier"]]).reshape(-1, 2)
+        axis.scatter(*away.T, 34, facecolors="none", edgecolors=INK, lw=0.8, label="not shown")
+        axis.set_title(found["settings"].sets.get(name, name))
+        for setter, number in ((axis.set_xlabel, 0), (axis.set_ylabel, 1)):
+            setter(f"component {number + 1} ({100 * one['explained'][number]:.0f} %)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    save(figure, path)
+    return None
+
+
 def draw_certainty(path: Path, found: Mapping) -> str | None:
-    """Share of right answers at each level of certainty. found: what the section read."""
+    """Share of right answers at each level of certainty, and that of guessing where half of the images are synthetic.
+    found: what the section read."""
     certainty = found["study"]["certainty"]
     if certainty is None:
         return "No question asks how certain readers are."
     figure, axis = plt.subplots(figsize=(6.2, 3.2))
-    axis.axhline(0.5, color=MUTED, ls="--", lw=1)
+    if found["halves"]:
+        axis.axhline(0.5, color=MUTED, ls="--", lw=1)
     for place, one in enumerate(certainty["steps"]):
         right = one["right"]
         if right.value is not None:

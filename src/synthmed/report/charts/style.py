@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from synthmed.core.files import atomic_path
+from synthmed.core.known import HARMS, HELPS, NO_EVIDENCE
 from synthmed.metrics.estimate import Estimate
 
 DPI = 150
@@ -19,11 +20,7 @@ MUTED = "#6e7781"
 GRID = "#e4e7eb"
 # Okabe and Ito (2008), without the yellow, which is too light for lines on white.
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A5195", "#4D4D4D")
-VERDICTS = {
-    "helps": ("#0072B2", "^"),
-    "no evidence of a difference": (MUTED, "o"),
-    "harms": ("#D55E00", "v"),
-}
+VERDICTS = {HELPS: ("#0072B2", "^"), NO_EVIDENCE: (MUTED, "o"), HARMS: ("#D55E00", "v")}
 """Verdict -> (colour, marker): the marker repeats what the colour says."""
 
 plt.rcParams.update(

@@ -6,6 +6,8 @@ from textwrap import fill
 
 import numpy as np
 
+from synthmed.core.known import HARMS, HELPS
+from synthmed.metrics.effects import added_share
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.charts.style import GRID, INK, MUTED, SERIES, VERDICTS, interval_point, panels, plt, save
 from synthmed.report.results import effect
@@ -53,7 +55,7 @@ def draw_verdicts(path: Path, task: Mapping, compared: Sequence[Mapping]) -> Non
     )
     above = {"transform": axis.transAxes, "va": "bottom", "fontsize": 9}
     left, right = ("worse", "better") if outcome["higher_is_better"] else ("better", "worse")
-    colours = {"worse": VERDICTS["harms"][0], "better": VERDICTS["helps"][0]}
+    colours = {"worse": VERDICTS[HARMS][0], "better": VERDICTS[HELPS][0]}
     axis.text(0, 1.01, f"← {left}", color=colours[left], **above)
     axis.text(1, 1.01, f"{right} →", color=colours[right], ha="right", **above)
     save(figure, path)
@@ -72,7 +74,7 @@ def draw_sweep(path: Path, task: Mapping, curves: Mapping[str, Sequence[Mapping]
     for place, (axis, (name, arms)) in enumerate(zip(axes, curves.items(), strict=True)):
         found = {arm["name"]: arm["tests"][task["tests"][0]]["outcomes"][outcome] for arm in arms}
         mixed = [arm for arm in arms if arm["kind"] != "synthetic_only"]
-        share = [100 * (1 - mixed[0]["n_train"] / arm["n_train"]) for arm in mixed]
+        share = [100 * added_share(task, arm) for arm in mixed]
         value, low, high = (
             np.array([getattr(found[arm["name"]], end) for arm in mixed], dtype=float)
             for end in ("value", "low", "high")

@@ -75,7 +75,7 @@ def comparison_rows(found: Found) -> list[dict]:
                 "only_search_right": entry["only_anogan_right"],
                 "only_classifier_right": entry["only_supervised_right"],
                 "right_difference": entry["difference"],
-                "p": entry["p"],
+                "p": entry["p_adjusted"],
                 "AUROC_search": areas.get("anogan"),
                 "AUROC_classifier": areas.get("supervised"),
             }
@@ -220,7 +220,7 @@ def _draw_roc(path: Path, found: Found) -> None:
     draw_roc(path, *roc_curves(found))
 
 
-_LEVEL = "{{ '%g' % (100 * result.settings.level) }} %"
+_LEVEL = "{{ result.settings.level | confidence }}"
 _CASES = (
     " cases: query, nearest image of the generator, difference (red: query brighter), its positive part, that "
     "post-processed with its maximum (+), and the classifier's Grad-CAM for the finding it gives most; annotated "
@@ -255,7 +255,8 @@ SECTION = Section(
             "comparison",
             f"Search and classifier at the same false-positive rate on held-out normal images; {_LEVEL} intervals. The "
             "difference is that of the shares decided rightly; its interval and p are from the bootstrap over patients "
-            "of both sets, with both thresholds chosen again each time. AUROC against the normal test images.",
+            "of both sets, with both thresholds chosen again each time; p is adjusted for these comparisons (Holm). "
+            "AUROC against the normal test images.",
             comparison_rows,
             (
                 Column("cases_of"),

@@ -9,11 +9,13 @@ from markupsafe import Markup
 from msgspec import Meta
 
 from synthmed.core.files import read_json
+from synthmed.core.known import HARMS, HELPS, KINDS, NO_EVIDENCE
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
+from synthmed.metrics.effects import FOLLOWS
+from synthmed.metrics.estimate import Estimate
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import (
-    KINDS,
     GeneratorEntry,
     check_generators,
     confusion,
@@ -21,6 +23,7 @@ from synthmed.report.results import (
     label_fidelity,
     read_result,
     read_task,
+    real_fidelity,
     shown_tests,
 )
 from synthmed.report.section import write_section
@@ -32,7 +35,7 @@ MASKS = ("dice", "false_positive_pixels", "false_negative_pixels")
 """Of masks, what stands beside the outcome that decides."""
 
 JUDGED = {"made": "generator", "alone": "synthetic_only"}
-WORDS = {"helps": "helps", "harms": "harms", "unclear": "no evidence of a difference", "open": None}
+WORDS = {"helps": HELPS, "harms": HARMS, "unclear": NO_EVIDENCE, "open": None}
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class AnswerSettings:
     tasks: Annotated[Count, Meta(description="How many tasks the experiment has.")]
     phantom: Annotated[bool, Meta(description="Whether its images are drawn by a program.")]
     generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+    pseudo_labelled: Annotated[tuple[str, ...], Meta(description="Those whose labels a classifier gave.")]
 
 
 def arms(found: Found) -> list[dict]:
@@ -102,6 +106,16 @@ def keys_of(arm: Mapping, test: str) -> tuple[str, ...]:
     )
 
 
+def _notes(arm: Mapping) -> list[str]:
+    """What is to be known of an arm's comparison with the real one."""
+    versus, notes = arm["versus_reference"], []
+    if not versus["verdict"]:
+        notes.append(f"No word: {versus['reason']}.")
+    if arm["uses_up"] and arm["trainings"] == 1:
+        notes.append(f"{arm['title']}: every image is used, so that the interval does not cover the choice of images.")
+    return notes
+
+
 def _rows(found: Found) -> list[dict]:
     task, rows = found["task"], []
     for arm in arms(found):
@@ -131,7 +145,7 @@ def _rows(found: Found) -> list[dict]:
                     "p_holm": versus["p_holm"],
                     "verdict": versus["verdict"] or "none given",
                     "equivalent": "yes" if versus["equivalent"] else "no",
-                    "note": "" if versus["verdict"] else f"No word: {versus['reason']}.",
+                    "note": " ".join(_notes(arm)),
                 }
                 if arm["kind"] in ("generator", "synthetic_only") and arm["set"] in found["fidelity"]:
                     row["label_fidelity"] = found["fidelity"][arm["set"]]["all"]
@@ -154,14 +168,20 @@ def _draw(path: Path, found: Found) -> str | None:
 
 def _by_word(arms: list[dict]) -> dict[str, object]:
     """The arms, those with generated images (`made`), with these alone (`alone`), and of those that the answer is about
-    (`judged`) the ones of each word, without a word (`open`), and of one training (`once`)."""
+    (`judged`) the ones of each word, without a word (`open`), of one training (`once`) and of who knows how many
+    (`elsewhere`); total: how many are judged, sources: of how many generators."""
     kinds = {name: [arm for arm in arms if arm["kind"] == kind] for name, kind in JUDGED.items()}
     judged = kinds["made"] or kinds["alone"]
     words = {
         name: [arm for arm in judged if arm["versus_reference"]["verdict"] == word] for name, word in WORDS.items()
     }
-    once = [arm for arm in judged if arm["trainings"] == 1]
-    return {"arms": arms, **kinds, "judged": judged, **words, "once": once, "total": len(judged)}
+    made = {
+        "once": [arm for arm in judged if arm["once"]],
+        "elsewhere": [arm for arm in judged if arm["once"] is None],
+        "total": len(judged),
+        "sources": len({arm["generator"].of for arm in judged}),
+    }
+    return {"arms": arms, **kinds, "judged": judged, **words, **made}
 
 
 SECTION = Section(
@@ -179,15 +199,15 @@ SECTION = Section(
         ),
         Table(
             "arms",
-            "Every training set, tested on the same images: mean over {{ task.seeds }} seeds with {{ (1 - task.alpha) "
-            "| confidence }} interval{{ '; false positives and negatives are means over seeds' if binary }}. The "
-            "verdict follows from the comparison with the real-only training set by p, which is adjusted for the "
-            "number of arms (Holm); the interval is not, and may leave out 0 where no word is given.{% if fidelity and "
-            "masks %} Mask–image agreement: IoU of the masks of generated images with what the model trained on real "
-            "ones draws on them.{% elif fidelity %} Label fidelity: share of generated images that the model trained "
-            "on real ones takes for the class they claim.{% endif %}{% if limited %} Budget-limited: the best "
-            "checkpoint lies in the last tenth of the steps in most trainings, so a longer training may change the "
-            "word.{% endif %}",
+            "Every training set{{ '' if task.swap else ', tested on the same images' }}: mean over {{ task.seeds }} "
+            "seeds with {{ (1 - task.alpha) | confidence }} interval{{ '; false positives and negatives are means over "
+            "seeds' if binary }}. The verdict follows from the comparison with the real-only training set by p, which "
+            "is adjusted over the arms that answer the same question (Holm); the interval is not, and may leave out 0 "
+            "where the word is “no evidence of a difference”.{% if fidelity and masks %} Mask–image agreement: IoU of "
+            "the masks of generated images with what the model trained on real ones draws on them.{% elif fidelity %} "
+            "Label fidelity: share of generated images that the model trained on real ones takes for the class they "
+            "claim.{% endif %}{% if limited %} Budget-limited: the best checkpoint lies in the last tenth of the steps "
+            "in most trainings, so a longer training may change the word.{% endif %}",
             _rows,
             _columns,
         ),
@@ -213,13 +233,24 @@ def section(
     task = read_task(verdicts, settings.generators)
     shown = [arm for arm in task["arms"].values() if arm["kind"] in MAIN_ARMS]
     words = [arm["versus_reference"]["verdict"] for arm in shown if arm["versus_reference"]]
+    fidelity = label_fidelity(task, settings.generators)
+    of_real = real_fidelity(task) if fidelity else Estimate.missing("no generated images are tested on")
     found = {
         "task": task,
         "tasks": settings.tasks,
         "phantom": settings.phantom,
         "generators": settings.generators,
         "model": read_json(summary)["backbone"],
-        "fidelity": label_fidelity(task, settings.generators),
+        "fidelity": fidelity,
+        "of_real": of_real,
+        "follows": FOLLOWS,
+        "unlike": [
+            settings.generators[name].title
+            for name, labels in fidelity.items()
+            if name not in settings.pseudo_labelled and None not in (labels["all"].value, of_real.value)
+            if labels["all"].value < FOLLOWS * of_real.value
+        ],
+        "pseudo_labelled": settings.pseudo_labelled,
         "audits": check_generators([read_result(path) for path in copies], settings.generators),
         "limited": [arm["title"] for arm in shown if arm["budget_limited"]],
         "wordless": None in words,

@@ -132,7 +132,7 @@ SECTION = Section(
         Figure(
             "frequency",
             "Share of the images of each class that have an artefact: real ones as labelled, generated ones by the "
-            "tagger, corrected for its errors. {{ tags.level | confidence }} intervals.",
+            "tagger, corrected for its errors. {{ tags.level | confidence }} intervals, over patients.",
             _draw_prevalence,
         ),
         Figure("examples", "Training images with each artefact, those with no other one first.", _draw_examples),

@@ -21,6 +21,7 @@ FINDINGS = {
     "not worse": "not shown to be worse than whole images",
     "less": "above chance, worse than whole images",
     "chance": "not shown to be above chance",
+    "neither": "not shown to be above chance, nor are whole images",
 }
 
 
@@ -75,7 +76,7 @@ SECTION = Section(
         Table(
             "regions",
             "AUROC of classifiers that were trained and tested on a part of the image, mean over {{ found.seeds }} "
-            "seeds with {{ '%g' % (100 - 100 * found.alpha) }} % interval, against that of whole images. p is not "
+            "seeds with {{ (1 - found.alpha) | confidence }} interval, against that of whole images. p is not "
             "adjusted. As good as: equivalent within ±{{ '%g' % found.margin }}, better, or no image ranked wrongly.",
             _rows,
             (

@@ -10,11 +10,10 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.core.settings import Count, Seed
 from synthmed.core.step import Output, step
+from synthmed.data.parts import PARTS
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry
 from synthmed.report.section import write_section
-
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)

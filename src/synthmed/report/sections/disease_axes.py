@@ -95,7 +95,7 @@ def _drawn(name: str):
 
 
 _STARTS = "{{ counted(moved.starts, 'start', 'starts') }}"
-_LEVEL = "{{ '%g' % (100 * moved.level) }} %"
+_LEVEL = "{{ moved.level | confidence }}"
 
 SECTION = Section(
     link="Can a disease be dialled into an image?",

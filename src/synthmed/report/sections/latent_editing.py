@@ -33,6 +33,7 @@ class LatentEditingSectionSettings:
     """Settings of `section-latent-editing`."""
 
     generator: Annotated[str, Meta(description="Its name, for people.")]
+    training: Annotated[str, Meta(description="Its training whose codes are edited.")]
 
 
 def best_step(entry: Mapping) -> Mapping:
@@ -90,9 +91,10 @@ def _two(rejection: Mapping, before: str, after: str) -> dict:
 
 
 def _length_rows(found: Found) -> list[dict]:
+    measured = found["path_length"]
     return [
-        {"space": space, "keys": (found["settings"].generator, space), **lengths}
-        for space, lengths in found["path_length"]["spaces"].items()
+        {"space": space, "keys": (f"{measured['generator']}/{found['settings'].training}/{space}",), **lengths}
+        for space, lengths in measured["spaces"].items()
     ]
 
 
@@ -104,13 +106,12 @@ def _drawn(name: str):
             return found["none"]
         from synthmed.report.charts import latent_editing
 
-        getattr(latent_editing, name)(path, found)
-        return None
+        return getattr(latent_editing, name)(path, found)
 
     return draw
 
 
-_LEVEL = "{{ '%g' % (100 * editing.level) }} %"
+_LEVEL = "{{ editing.level | confidence }}"
 
 SECTION = Section(
     link="Can {{ editing.remove }} be edited out of an image?",
@@ -154,6 +155,12 @@ SECTION = Section(
             "images",
             "The first sample edited by every method, with the likelihood of {{ editing.remove }}; not picked.",
             _drawn("draw_images"),
+        ),
+        Figure(
+            "components",
+            "The same sample along the first directions of PCA and of SeFa, both ways, with the likelihood of "
+            "{{ editing.remove }}; by distance in standard deviations of the codes. None was chosen by what it does.",
+            _drawn("draw_components"),
         ),
     ),
 )

@@ -53,7 +53,7 @@ def _columns(found: Found) -> list[Column]:
     task = next(iter(found["tasks"].values()))
     titles, decides = {name: one["title"] for name, one in task["outcomes"].items()}, task["outcome"]
     return [
-        Column("real", "real images", group=True),
+        Column("real", once="{} real images.", group=True),
         Column("arm", "training set"),
         Column("images"),
         Column(decides, titles[decides], interval=True),
@@ -83,7 +83,7 @@ SECTION = Section(
         Figure(
             "curve",
             "{{ outcome }} on the same {{ test }} test images by the number of real training images, means over "
-            "{{ seeds }} trainings, with {{ '%g' % (100 - 100 * alpha) }} % intervals.",
+            "{{ seeds }} trainings, with {{ (1 - alpha) | confidence }} intervals.",
             _draw,
         ),
         Table(
@@ -121,6 +121,7 @@ def section(
         "title": settings.title,
         "outcome": one["outcomes"][one["outcome"]]["title"],
         "test": one["images"][TEST],
+        "validation": sum(reports[0]["counts"]["validation"].values()),
         "seeds": one["seeds"],
         "alpha": one["alpha"],
     }

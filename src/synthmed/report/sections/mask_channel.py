@@ -73,6 +73,22 @@ def signed_title(title: str) -> str:
     return f"difference of {title[0].lower()}{title[1:]} from the image alone"
 
 
+def _beyond_rows(found: Found) -> list[dict]:
+    task = found["task"]
+    return [
+        {
+            "given": task["arms"][pair["names"][1]]["title"],
+            "placebo": task["arms"][pair["names"][0]]["title"],
+            "difference": pair["outcomes"][task["outcome"]]["difference"],
+            "p_holm": pair["p_holm"],
+            "verdict": pair["verdict"],
+            "equivalent": "yes" if pair["equivalent"] else "no",
+            "note": pair["reason"],
+        }
+        for pair in task["against"]
+    ]
+
+
 def _recall_rows(found: Found) -> list[dict]:
     arms = [found["task"]["arms"][name] for name in (REAL, *found["settings"].variants)]
     return [{"given": arm["title"], **arm["tests"][TEST]["recall"]} for arm in arms]
@@ -163,10 +179,29 @@ SECTION = Section(
         Table(
             "diagnosis",
             "{{ task.outcomes[task.outcome].title }} of {{ task.classes | length }} classes on the test images, means "
-            "over {{ task.seeds }} trainings, with {{ '%g' % (100 - 100 * task.alpha) }} % intervals over trainings "
+            "over {{ task.seeds }} trainings, with {{ (1 - task.alpha) | confidence }} intervals over trainings "
             "and lesions.",
             _rows,
             _columns,
+        ),
+        Table(
+            "beyond",
+            "What the mask adds beyond a channel that tells nothing about the lesion: differences between the same "
+            "classifiers, on the same images and trainings. p is adjusted for the number of placebos (Holm).",
+            _beyond_rows,
+            lambda found: [
+                Column("given", "the classifier is given"),
+                Column("placebo", "beyond"),
+                Column(
+                    "difference",
+                    f"difference of {found['task']['outcomes'][found['task']['outcome']]['title'].lower()}",
+                    signed,
+                    interval=True,
+                ),
+                Column("p_holm", "p (Holm)", p_value),
+                Column("verdict"),
+                Column("equivalent", f"within ±{found['task']['margin']:g}"),
+            ],
         ),
         Table(
             "recall",

@@ -137,7 +137,8 @@ SECTION = Section(
         ),
         Table(
             "leakage",
-            "Share of samples that mix their channels, by each criterion, with {{ level | confidence }} intervals.",
+            "Share of samples that mix their channels, by each criterion, with {{ level | confidence }} intervals. "
+            "Real masks are label maps, not channels: their 0 is so by construction, and was not measured.",
             _leakage_rows,
             (
                 Column("images"),

@@ -60,7 +60,7 @@ def _jaccard_columns(found: Found) -> list[Column]:
     task = next(iter(found["tasks"].values()))
     titles = {name: entry["title"] for name, entry in task["outcomes"].items()}
     return [
-        Column("size", group=True),
+        Column("size", once="Size {}.", group=True),
         Column("segmenter"),
         *(Column(name, f"{titles[name]}, at {found['masks_at']}", interval=True) for name in MEASURES),
         *(Column(f"own_{name}", f"{titles[name]}, own size", interval=True) for name in MEASURES),
@@ -69,6 +69,36 @@ def _jaccard_columns(found: Found) -> list[Column]:
         Column("verdict"),
         Column("equivalent", f"within ±{task['margin']:g}"),
         *(Column(name, titles[name], interval=True, page=False) for name in titles if name not in MEASURES),
+    ]
+
+
+def _beyond_rows(found: Found) -> list[dict]:
+    return [
+        {
+            "size": size,
+            "segmenter": task["arms"][pair["names"][1]]["title"],
+            "placebo": task["arms"][pair["names"][0]]["title"],
+            "difference": pair["outcomes"][task["outcome"]]["difference"],
+            "p": pair["p"],
+            "verdict": pair["verdict"],
+            "equivalent": "yes" if pair["equivalent"] else "no",
+            "note": pair["reason"],
+        }
+        for size, task in found["tasks"].items()
+        for pair in task["against"]
+    ]
+
+
+def _beyond_columns(found: Found) -> list[Column]:
+    task = next(iter(found["tasks"].values()))
+    return [
+        Column("size", group=True),
+        Column("segmenter"),
+        Column("placebo", "beyond"),
+        Column("difference", f"difference of {task['outcomes'][task['outcome']]['title']}", signed, interval=True),
+        Column("p", form=p_value),
+        Column("verdict"),
+        Column("equivalent", f"within ±{task['margin']:g}"),
     ]
 
 
@@ -87,7 +117,7 @@ def _second_rows(found: Found) -> list[dict]:
 def _second_columns(found: Found) -> list[Column]:
     outcomes = next(iter(found["tasks"].values()))["outcomes"]
     return [
-        Column("size", group=True),
+        Column("size", once="Size {}.", group=True),
         Column("segmenter"),
         *(Column(name, one["title"], interval=True, page=name in MEASURES) for name, one in outcomes.items()),
     ]
@@ -122,7 +152,7 @@ def _form_columns(found: Found) -> list[Column]:
 def _draw_pipeline(path: Path, found: Found) -> None:
     from synthmed.report.charts.multi_scale import draw_pipeline
 
-    draw_pipeline(path, list(found["tasks"]))
+    draw_pipeline(path, list(found["tasks"]), found["network"]["architecture"])
 
 
 def _draw_examples(path: Path, found: Found) -> None:
@@ -143,12 +173,20 @@ SECTION = Section(
         ),
         Table(
             "jaccard",
-            "Means over the patients of the test part and {{ seeds }} trainings, with {{ '%g' % (100 - 100 * alpha) }} "
-            "% intervals; thresholded: an IoU below 0.65 counts as 0. The difference is that from the network of the "
+            "Means over the patients of the test part and {{ seeds }} trainings, with {{ (1 - alpha) | confidence }} "
+            "intervals; thresholded: an IoU below 0.65 counts as 0. The difference is that from the network of the "
             "same size alone, tested over images and trainings at once. Only at the size of the masks, {{ masks_at }}, "
             "can sizes be compared.",
             _jaccard_rows,
             _jaccard_columns,
+        ),
+        Table(
+            "beyond",
+            "What the maps add beyond constant ones: differences "
+            "between the two, on the same images and trainings. One is tested at each size, and p is not adjusted over "
+            "the sizes.",
+            _beyond_rows,
+            _beyond_columns,
         ),
         Table(
             "second",

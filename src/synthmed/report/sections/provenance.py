@@ -21,7 +21,7 @@ class ProvenanceSettings:
 def section(settings: ProvenanceSettings, *, files: list[Path], settings_files: list[Path], section: Output) -> None:
     """The report's section on what it was made from. files: to list with their hashes; settings_files: to print."""
     found = {
-        "files": [(path.as_posix(), hash_file(path)) for path in [*files, *settings_files]],
+        "files": [(path.as_posix(), hash_file(path)) for path in dict.fromkeys([*files, *settings_files])],
         "versions": versions(),
         "texts": [(path.as_posix(), path.read_text(encoding="utf-8")) for path in settings_files],
     }

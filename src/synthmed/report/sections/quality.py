@@ -7,15 +7,12 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from synthmed.core.known import REAL
+from synthmed.core.known import MEAN, REAL
 from synthmed.core.step import Output, step
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry, check_generators, label_fidelity, read_result, read_task
 from synthmed.report.section import write_section
-
-MEAN = "mean of classes"
-"""Group of the fidelity JSON: the mean of what every class has by itself."""
 
 DIVERSITY = {"ms_ssim": "MS-SSIM", "lpips": "LPIPS"}
 

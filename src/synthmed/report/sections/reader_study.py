@@ -112,7 +112,9 @@ def _drawn(name: str) -> Callable:
     return draw
 
 
-_LEVEL = "{{ '%g' % (100 * study.level) }} %"
+RANDOM = "readers and images as random"
+ONE = "images as random; with one reader his own chance is not in it, and it holds for him alone"
+_LEVEL = "{{ study.level | confidence }}"
 
 SECTION = Section(
     link="Can people tell?",
@@ -134,7 +136,7 @@ SECTION = Section(
             f"What each reader is worth. With {_LEVEL} interval (exact binomial; of d′ by its standard error); p: "
             "against guessing, {% if halves %}exact binomial{% else %}Fisher's exact test, because not half of the "
             "images are synthetic, and a guess need not be right in one half of them{% endif %}. d′ 0: cannot tell; c "
-            "above 0: reluctant to say synthetic. All: mean balanced accuracy and rates, readers and images as random.",
+            "above 0: reluctant to say synthetic. All: mean balanced accuracy and rates, {{ random }}.",
             _rate_rows,
             (
                 Column("reader"),
@@ -167,14 +169,15 @@ SECTION = Section(
         Figure(
             "certainty",
             f"Share of right answers by how certain readers were, with {_LEVEL} interval over images; below each its "
-            "number of answers. A reader who knows what he knows rises from left to right.",
+            "number of answers{% if halves %}; dashed: guessing{% endif %}. A reader who knows what he knows rises "
+            "from left to right.",
             _drawn("draw_certainty"),
         ),
         Table(
             "diagnosis",
             "Diagnosis against class, answers of "
             "{{ counted(study.diagnosis.readers if study.diagnosis else 0, 'reader', 'readers') }} together, of real "
-            f"and of synthetic images; balanced accuracy with {_LEVEL} interval, readers and images as random.",
+            f"and of synthetic images; balanced accuracy with {_LEVEL} interval, {{{{ random }}}}.",
             _diagnosis_rows,
             _diagnosis_columns,
             empty="no diagnosis was asked of readers whose diagnoses count",
@@ -182,7 +185,7 @@ SECTION = Section(
         Table(
             "tags",
             "What is seen in an image, and the answer: how much more often images with it are called synthetic than "
-            f"other images of their kind (real or synthetic). With {_LEVEL} interval, readers and images as random; "
+            f"other images of their kind (real or synthetic). With {_LEVEL} interval, {{{{ random }}}}; "
             "p not adjusted for their number.",
             lambda found: [{**row, "tag": row["tag"].replace("_", " ")} for row in found["study"]["tags"]],
             (Column("tag"), Column("images"), Column("difference", interval=True), Column("p", form=p_value)),
@@ -190,10 +193,17 @@ SECTION = Section(
         ),
         Table(
             "scores",
-            f"Mean scores, with {_LEVEL} interval, readers and images as random.",
+            f"Mean scores, with {_LEVEL} interval, {{{{ random }}}}.",
             _score_rows,
             (Column("question"), Column("set"), Column("label"), Column("mean", interval=True)),
             empty="no question asks for a number",
+        ),
+        Figure(
+            "screened",
+            "Generated images along the two directions in which their features vary most (principal components, with "
+            "their share of the variance). Circles: nearer to the real images of another class than to those of their "
+            "own, and not shown to readers.",
+            _drawn("draw_screened"),
         ),
         Table(
             "left_out",
@@ -233,5 +243,6 @@ def section(
         "name": _name,
     }
     found["halves"] = 2 * found["study"]["synthetic"] == found["study"]["count"]
+    found["random"] = RANDOM if len(found["study"]["readers"]) > 1 else ONE
     found["simulated"] = [one for one in found["study"]["readers"] if one["simulated"]]
     write_section(section, out, SECTION, found, document=document)

@@ -172,7 +172,7 @@ SECTION = Section(
         Table(
             "real",
             "Accuracy with which classifiers of patients name whose a real image is: means over patients and "
-            "{{ seeds }} trainings, with {{ '%g' % (100 - 100 * alpha) }} % intervals; below, whether the patient is "
+            "{{ seeds }} trainings, with {{ (1 - alpha) | confidence }} intervals; below, whether the patient is "
             "among the five most likely. Chance: one of the patients; of the image's class: one of those who have "
             "images of its class.",
             _rows,
@@ -216,7 +216,7 @@ SECTION = Section(
         Figure(
             "accuracy",
             "Accuracy of classifiers of patients, by how many they tell apart; fewer are among more. Lines up and "
-            "down: {{ '%g' % (100 - 100 * alpha) }} % intervals over patients and trainings.",
+            "down: {{ (1 - alpha) | confidence }} intervals over patients and trainings.",
             _draw_accuracy,
         ),
         Figure(

@@ -11,11 +11,10 @@ from msgspec import Meta
 from synthmed.core.files import read_csv, read_json
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
+from synthmed.data.parts import PARTS
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.section import write_section
 from synthmed.report.words import counted
-
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,11 @@ MASK_PAIRS = (
     "classes the first is white, others darker."
 )
 """Caption of the pictures that `mask-copies` draws."""
+SETS = (
+    "No set holds a held-out one twice, so none is larger than there are of these; those without copies hold half of "
+    "them at most, so that they differ. All sets are drawn from the same, so their shares have no interval."
+)
+"""What the caption of a detection limit says of the sets."""
 _SPACES = ("features", "pixels")
 
 
@@ -63,10 +68,11 @@ def _mask_rows(found: Found) -> list[dict]:
     rows = []
     for audit in found["mask_audits"]:
         measured, overlap = audit["by_space"]["pixels"], audit["overlap"]
-        row = {name: audit[name] for name in ("n_train", "n_held_out", "n_fake", "identical", "suspects")}
+        row = {name: audit[name] for name in ("n_train", "n_held_out", "n_fake", "empty", "identical", "suspects")}
         row |= {"generator": found["mask_generators"][audit["generator"]], "alarm": audit["alarm"]["word"]}
-        row |= {"expected": measured["expected_share"] * audit["n_fake"], "origin_identity": audit["origin_identity"]}
+        row |= {"expected": measured["expected_share"] * (audit["n_fake"] - audit["empty"])}
         row |= {"mean_ratio": measured["mean_ratio"], "p": measured["p_smallest"]}
+        row |= {"origin_identity": audit["origin_identity"]}
         row |= {f"{key}_iou": overlap["fake"][key] for key in ("median", "largest")}
         rows.append(row | {f"held_out_{key}_iou": overlap["held_out"][key] for key in ("median", "largest")})
     return rows + [{"generator": title, "alarm": BY_CONSTRUCTION} for title in found["painting_real_masks"]]
@@ -90,6 +96,7 @@ def _detections(audits: Sequence[Mapping], titles: Mapping[str, str]) -> list[di
             row = {**shared, "kind": kind["kind"], "images_found": kind["images_found"]}
             rows.append(row | {_share(s): e for s, e in zip(detection["shares"], kind["sets_found"], strict=True)})
         none = {_share(share): detection["false_alarms"] for share in detection["shares"]}
+        shared["images"] = detection["honest"]
         rows.append({**shared, "kind": "no copies (false alarms)", "images_found": None, **none})
     return rows
 
@@ -113,7 +120,7 @@ def _columns_of_detection(audits: Sequence[Mapping], noun: str) -> list[Column]:
         Column("kind", f"copies of training {noun}s"),
         Column("images", f"{noun}s", once=f"{noun.capitalize()}s of a set: {{}}."),
         Column("sets", once="Sets of each kind: {}."),
-        *(Column(_share(share), f"found: {_share(share)}", form=percent, interval=True) for share in shares),
+        *(Column(_share(share), f"found: {_share(share)}", form=percent) for share in shares),
         Column("images_found", "copies that are suspects", percent, interval=True),
     ]
 
@@ -157,15 +164,17 @@ SECTION = Section(
         ),
         Table(
             "detection",
-            "Detection limit: how often sets with planted copies of known kinds raise the alarm, and sets without.",
+            "Detection limit: how often sets with planted copies of known kinds raise the alarm, and sets without. "
+            + SETS,
             _detection_rows,
             _detection_columns,
             empty="no generator was audited in this experiment",
         ),
         Table(
             "mask_copies",
-            "Copy audit of masks. Ratio and p as of images, by pixels. IoU: the largest of a generated mask with a "
-            "training mask, as it is or mirrored, median and largest of the set; below it the same of held-out masks. "
+            "Copy audit of masks. Ratio and p as of images, by pixels; masks with nothing in the middle, which is "
+            "compared, are copies of none and left out. IoU: the largest of a generated mask with a training mask, as "
+            "it is or mirrored, median and largest of the set; below it the same of held-out masks. "
             "“By construction”: these generators paint images for the masks of training images, so these masks are in "
             "the set as they are; whoever gets the set gets them.",
             _mask_rows,
@@ -175,6 +184,7 @@ SECTION = Section(
                 Column("n_train", "training masks", page=False),
                 Column("n_held_out", "held-out masks", page=False),
                 Column("n_fake", "generated masks"),
+                Column("empty", "with nothing in the middle"),
                 Column("identical"),
                 Column("suspects"),
                 Column("expected", "suspects expected"),
@@ -191,7 +201,7 @@ SECTION = Section(
         Table(
             "mask_detection",
             "Detection limit of the audit of masks: how often sets with planted copies of training masks raise the "
-            "alarm, and sets without.",
+            "alarm, and sets without. " + SETS,
             _mask_detection_rows,
             _mask_detection_columns,
             empty="no generator draws masks in this experiment",

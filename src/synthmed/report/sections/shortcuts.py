@@ -13,7 +13,7 @@ from synthmed.data.imageset import ImageSet
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry, read_result, read_task
 from synthmed.report.section import write_section
-from synthmed.report.words import artefact, p_value, percent, signed
+from synthmed.report.words import artefact, p_value, percent, signed, tenths
 
 RATES = ("auroc", "sensitivity", "specificity")
 
@@ -41,7 +41,8 @@ def _switch_rows(found: Found) -> list[dict]:
             switched = measured["switched"].get(key)
             if switched is None:
                 continue
-            row |= {change: switched["switched"], f"{change}_net": switched["net"]}
+            row |= {change: switched["switched"]}
+            row |= {f"{change}_{name}": switched[name] for name in ("could", "net")}
             if versus := switched["versus_real"]:
                 row |= {
                     f"{change}_difference": versus["difference"],
@@ -61,8 +62,10 @@ def _group_columns(found: Found) -> list[Column]:
 
 
 def group_words(group: str) -> str:
-    """A subgroup for people: `<artefact>: yes`, `<artefact>: no` or `skin: <tone>`."""
+    """A subgroup for people: `<artefact>: yes`, `<artefact>: no`, `skin: <tone>`, or what is not known of either."""
     name, _, value = group.partition(": ")
+    if value == "not known":
+        return f"{artefact(name)} {value}"
     return f"{value} skin" if name == "skin" else {"yes": "", "no": "no "}[value] + artefact(name)
 
 
@@ -125,10 +128,10 @@ SECTION = Section(
     exhibits=(
         Figure(
             "switch_rates",
-            "Decisions that are another one when a frame is pasted on {{ settings.negative }} images (left: they "
-            "become {{ result.positive }}), or taken off {{ result.positive }} ones (right: they become {{ "
-            "settings.negative }}); means over {{ result.seeds }} trainings, {{ result.level | confidence }} "
-            "intervals. A classifier that does not look at the frame has its points near 0.",
+            "Decisions that are another one when a frame is pasted on {{ settings.negative }} images that were called "
+            "so (left: they become {{ result.positive }}), or taken off {{ result.positive }} ones that were called so "
+            "(right: they become {{ settings.negative }}); means over {{ result.seeds }} trainings, {{ result.level | "
+            "confidence }} intervals. A classifier that does not look at the frame has its points near 0.",
             _draw_switches,
         ),
         Figure(
@@ -138,14 +141,17 @@ SECTION = Section(
         ),
         Table(
             "switches",
-            "The same in numbers. Differences are from the training set of real images, p is adjusted for the number "
-            "of training sets (Holm).",
+            "The same in numbers. Of: images that were called rightly before, mean over the trainings; only these can "
+            "switch. Differences are from the training set of real images, p is adjusted for the number of training "
+            "sets and the two changes (Holm).",
             _switch_rows,
             (
                 Column("arm", "training set"),
+                Column("pasted_could", "of", tenths),
                 Column("pasted", "switched by a pasted frame", percent, interval=True, below=(("", "pasted_word"),)),
                 Column("pasted_difference", "− real", signed, interval=True),
                 Column("pasted_p", "p (Holm)", p_value),
+                Column("removed_could", "of", tenths),
                 Column("removed", "switched by taking it off", percent, interval=True, below=(("", "removed_word"),)),
                 Column("removed_difference", "− real", signed, interval=True),
                 Column("removed_p", "p (Holm)", p_value),

@@ -79,11 +79,20 @@ def _swing(results: list[dict]) -> Estimate:
     return Estimate(float(np.abs(np.diff(values, axis=1)).mean()), None, None, values.shape[1])
 
 
+def _over_trainings(values: list[Estimate]) -> Estimate:
+    """Their mean; of several trainings without an interval, because how far these lie apart is a column of its own."""
+    missing = [one for one in values if one.value is None]
+    if missing or len(values) == 1:
+        return (missing or values)[0]
+    return Estimate(float(np.mean([one.value for one in values])), n=values[0].n)
+
+
 def _rows(found: Found) -> list[dict]:
     rows, settings = [], found["settings"]
     for title, results in found["groups"].items():
         first, entry = results[0], settings.generators[results[0]["generator"]]
-        best = min(first["states"], key=lambda state: state["train"]["fid"].value)
+        best = [min(one["states"], key=lambda state: state["train"]["fid"].value) for one in results]
+        steps, last = [state["step"] for state in best], [one["states"][-1] for one in results]
         for part, words in (("train", "training"), ("test", "test")):
             rows.append(
                 {
@@ -93,11 +102,14 @@ def _rows(found: Found) -> list[dict]:
                     "extractor": first["extractor"],
                     "n": first["n"],
                     "trainings": len(results),
-                    "best": best["step"],
+                    "best": steps[0] if len(set(steps)) == 1 else ", ".join(f"{step:,}" for step in steps),
                     "used": "the best" if first["generator"] in settings.choose else "the last",
-                    "last": first["states"][-1]["step"],
-                    **{f"best_{name}": best[part][name] for name in ("fid", "fid_few", "kid")},
-                    **{f"last_{name}": first["states"][-1][part][name] for name in ("fid", "fid_few", "kid")},
+                    "last": last[0]["step"],
+                    **{
+                        f"{kind}_{name}": _over_trainings([state[part][name] for state in states])
+                        for kind, states in (("best", best), ("last", last))
+                        for name in ("fid", "fid_few", "kid")
+                    },
                     **{f"floor_{name}": first["floor"][part][name] for name in ("fid", "fid_few", "kid")},
                     **({"spread": _spread(results), "swing": _swing(results)} if part == "train" else {}),
                 }
@@ -129,8 +141,8 @@ def _columns(found: Found) -> list[Column]:
 
 _WHAT = (
     "Distances of the images of each kept state from the real {part} images{masks}. "
-    "Dashed: the same between real images of both parts, as many. Bands: from the lowest to the highest of several "
-    "trainings. {{% if marks %}}Dotted: {{{{ marks | joined }}}} steps.{{% endif %}}"
+    "Dashed: the same between real images of both parts, as many. Of several trainings the mean, with a band from "
+    "the lowest to the highest. {{% if marks %}}Dotted: {{{{ marks | joined }}}} steps.{{% endif %}}"
 )
 
 _PAINTED = "{{% if painted %}}, {} where it needs such{{% endif %}}"
@@ -152,9 +164,9 @@ SECTION = Section(
         Table(
             "states",
             "Distances after the last step; below them those of the state that is nearest to the training images "
-            "(best), and the floor. Between trainings: the standard deviation of the FID over trainings; between "
-            "states: the mean difference of one state from the next; both of the second half of the training, by the "
-            "FID against the training images.",
+            "(best, in each training its own), and the floor. Of several trainings the means. Between trainings: the "
+            "standard deviation of the FID over trainings; between states: the mean difference of one state from the "
+            "next; both of the second half of the training, by the FID against the training images.",
             _rows,
             _columns,
         ),

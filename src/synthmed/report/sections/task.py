@@ -10,6 +10,7 @@ from msgspec import Meta
 from synthmed.core.files import read_csv, read_json
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
+from synthmed.metrics.effects import swept
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry, confusion, read_task, shown_tests
 from synthmed.report.section import write_section
@@ -66,16 +67,8 @@ def _classic_rows(found: Found) -> list[dict]:
     return [{"keys": (arm["kind"],), **_measured(found, arm)} for arm in compared if len(compared) > 1]
 
 
-def swept(task: Mapping) -> dict[str, list[Mapping]]:
-    """Set → its arms by added images, from none (the reference arm) upwards, where there is a sweep."""
-    arms, reference = task["arms"].values(), task["arms"][task["reference"]]
-    return {
-        name: sorted(
-            [reference, *(arm for arm in arms if arm["set"] == name and arm["kind"] != "label_shuffled")],
-            key=lambda arm: (arm["kind"] == "synthetic_only", arm["n_train"]),
-        )
-        for name in dict.fromkeys(arm["set"] for arm in arms if arm["kind"] == "sweep")
-    }
+def _arms_swept(task: Mapping) -> dict[str, list[Mapping]]:
+    return {name: [task["arms"][arm] for arm in arms] for name, arms in swept(task).items()}
 
 
 _CONTROLS = {"duplicates": "Real images again", "classic": "Classic augmentation", "oracle": "True draws"}
@@ -97,7 +90,7 @@ def _sweep_rows(found: Found) -> list[dict]:
             "verdict": (arm["versus_reference"] or {}).get("verdict"),
             **_measured(found, arm),
         }
-        for name, arms in swept(found["task"]).items()
+        for name, arms in _arms_swept(found["task"]).items()
         for arm in arms
     ]
 
@@ -155,9 +148,17 @@ def other_test_rows(found: Found) -> list[dict]:
 
 
 # ------------------------------------------------------------------------------------------------------------ figures
+def _drawn(task: Mapping) -> dict[str, list[Mapping]]:
+    """What the figure shows of a sweep: of the sets without real images the main one, not its other sizes."""
+    return {
+        name: [arm for arm in arms if arm["kind"] != "synthetic_only" or arm["name"] == f"only_{name}"]
+        for name, arms in _arms_swept(task).items()
+    }
+
+
 def _sweep(path: Path, found: Found) -> str | None:
     task = found["task"]
-    curves = swept(task)
+    curves = _drawn(task)
     if not curves:
         return "No sweep of the synthetic share was run in this experiment."
     from synthmed.report.charts.task import draw_sweep
@@ -225,7 +226,8 @@ SECTION = Section(
         Figure(
             "sweep",
             "{{ task.decides.title }} on the test images against the share of added images among all training images; "
-            "band: {{ (1 - task.alpha) | confidence }} interval; dashed: real images only.",
+            "band: {{ (1 - task.alpha) | confidence }} interval; dashed: real images only{{ '; open circle: generated "
+            "images alone' if alone }}.",
             _sweep,
         ),
         Table(
@@ -311,10 +313,12 @@ def section(
 
     verdicts, summary, grid: of the task; roc: CSV of all tasks' curves that `metrics` writes.
     """
+    task = read_task(verdicts, settings.generators)
     found = {
         "settings": settings,
         "tasks": settings.tasks,
-        "task": read_task(verdicts, settings.generators),
+        "task": task,
+        "alone": any(arm["kind"] == "synthetic_only" for arms in _drawn(task).values() for arm in arms),
         "chosen": read_json(summary),
         "grid": read_csv(grid) if grid else [],
         "roc": read_csv(roc),

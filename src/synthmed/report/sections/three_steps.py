@@ -9,6 +9,7 @@ from msgspec import Meta
 from synthmed.core.settings import Count, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
+from synthmed.data.parts import PARTS
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import read_result
 from synthmed.report.section import write_section
@@ -33,7 +34,7 @@ def _label_rows(found: Found) -> list[dict]:
             **{f"real_{name}": labelled["needed"][part][name] for name in labelled["classes"]},
             **{f"generated_{name}": labelled["counts"][part][name] for name in labelled["classes"]},
         }
-        for part in ("train", "validation", "test")
+        for part in PARTS
     ]
 
 
@@ -55,7 +56,7 @@ def _cam_rows(found: Found) -> list[dict]:
             "chance": measured["chance"],
             "inside_difference": measured["difference"],
             "empty_maps": measured["empty"],
-            "note": "" if looked["boxed"] else "No abnormal test image has an annotated box.",
+            "note": "" if looked["boxed"] else f"No {looked['positive']} test image has an annotated box.",
         }
         for arm in found["arms"]
         for outcome, measured in looked["inside"][arm].items()
@@ -89,9 +90,9 @@ SECTION = Section(
         ),
         Table(
             "maps",
-            "Share of the Grad-CAM map inside the annotated boxes of abnormal real test images, against the share of "
-            "the image that the boxes cover, which a map without aim reaches. Empty maps count as that. Intervals "
-            "over patients.",
+            "Share of the Grad-CAM map inside the annotated boxes of {{ looked.positive }} real test images, against "
+            "the share of the image that the boxes cover, which a map without aim reaches. Empty maps count as that. "
+            "Intervals over patients.",
             _cam_rows,
             (
                 Column("model", "trained on"),
