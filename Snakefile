@@ -95,6 +95,10 @@ for rules in (
 
 write_settings()
 
+for one in workflow.rules:
+    if one.output:
+        one.set_input(remade=remade(one))
+
 
 rule all:
     default_target: True

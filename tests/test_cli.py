@@ -252,17 +252,39 @@ def test_settle_removes_what_is_stale(tmp_path, done, capsys):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_workers_are_told_beside_the_settings_and_change_no_record(tmp_path, images):
+    (tmp_path / "prepare.json").write_text(
+        json.dumps(
+            {
+                "source": "image_set",
+                "labels": {"normal": "normal", "abnormal": "abnormal"},
+                "size": [8, 8],
+                "channels": 1,
+            }
+            | {"crop_black_borders": False, "resample": "box", "masks": None, "min_size": 8, "max_rejects": 0.0}
+            | {"prefix": "", "synthetic": None}
+        )
+    )
+    records = []
+    for workers in (1, 3):
+        files = ("--raw", images, "--images", tmp_path / "out.zip", "--rejects", tmp_path / "rejects.csv")
+        assert run("prepare", "--settings", tmp_path / "prepare.json", *files, "--workers", workers) == 0
+        records.append((tmp_path / "out.zip.provenance.json").read_bytes())
+    assert records[0] == records[1]
+    assert run("prepare", "--settings", tmp_path / "prepare.json", *files) == 2
+
+
 def test_settle_leaves_alone_what_is_not_named(tmp_path, images, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "settings").mkdir()
     command, outputs = split_command(tmp_path / "settings", images, SPLIT)
     assert run(*command) == 0
     (tmp_path / "settings" / "split.json").write_text(json.dumps({**SPLIT, "seed": 2}))
-    (tmp_path / "named.json").write_text("[]")
+    (tmp_path / "named.json").write_text('{"settings": {}, "inputs": {}}')
     assert run("settle", "settings", "--named", "named.json") == 0
     assert "4 artefacts are of nothing that is named now; they were left alone" in capsys.readouterr().out
     assert all(path.exists() for path in outputs.values())
-    (tmp_path / "named.json").write_text('["settings/split.json"]')
+    (tmp_path / "named.json").write_text('{"settings": {"settings/split.json": "split"}, "inputs": {}}')
     assert run("settle", "settings", "--named", "named.json") == 0
     assert not any(path.exists() for path in outputs.values())
 

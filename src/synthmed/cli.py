@@ -25,6 +25,12 @@ def _description(step: Step) -> str:
 def _step_parser(parser: argparse.ArgumentParser, step: Step) -> None:
     parser.add_argument("--settings", type=Path, required=True, metavar="FILE", help="settings of the step, JSON")
     parser.add_argument("--log", type=Path, metavar="FILE", help="also write the log here")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="the setting `workers` of a preparation, which changes nothing of what is made: its settings lack it",
+    )
     for file in step.files:
         what = "input" if file in step.inputs else "output"
         parser.add_argument(
@@ -104,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
         "--named",
         type=Path,
         metavar="FILE",
-        help="JSON list of the settings files in use; what others made is left alone",
+        help="JSON with `settings`, the settings files in use and their verbs (what others made is left alone), and "
+        "`inputs`, what artefacts would be made from now where they were made from other files",
     )
     settle.add_argument("--check", action="store_true", help="remove nothing; exit 1 if anything is stale")
     return parser
@@ -153,7 +160,8 @@ def _run_step(verb: str, arguments: argparse.Namespace, argv: Sequence[str]) -> 
     step = STEPS[verb]
     values = read_json(arguments.settings)
     function, config = step.load()
-    settings = parse(config, values, where=str(arguments.settings))
+    whole = values if arguments.workers is None else {**values, "workers": arguments.workers}
+    settings = parse(config, whole, where=str(arguments.settings))
     given = {file.name: getattr(arguments, file.name) for file in step.files}
     inputs = [arguments.settings, *_paths(given, step.inputs)]
     missing = [path for path in inputs if not path.exists()]
@@ -217,8 +225,8 @@ def _settle(arguments: argparse.Namespace) -> int:
     missing = [folder for folder in arguments.folders if not folder.is_dir()]
     if arguments.check and missing:
         raise InputError(f"{missing[0]}: no such folder, so nothing was checked")
-    named = read_json(arguments.named) if arguments.named else None
-    settled = settle(arguments.folders, remove=not arguments.check, named=named)
+    named = read_json(arguments.named) if arguments.named else {"settings": None, "inputs": None}
+    settled = settle(arguments.folders, remove=not arguments.check, named=named["settings"], chosen=named["inputs"])
     if settled.unnamed:
         print(f"{len(settled.unnamed)} artefacts are of nothing that is named now; they were left alone")
     if arguments.check:

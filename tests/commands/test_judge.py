@@ -19,6 +19,7 @@ from made_up_images import image_set
 from synthmed.commands import judge as module
 from synthmed.commands.judge import channels_of, columns_of, judge, look, pipeline, positive_of, settings
 from synthmed.core.errors import InputError
+from synthmed.core.lock import hold
 from synthmed.data import sources
 from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.imageset import ImageSet
@@ -177,6 +178,18 @@ def test_a_folder_that_no_judge_made_is_not_emptied(tmp_path, ran):
     with pytest.raises(InputError, match=r"input: holds images that were given"):
         judge(**given(tmp_path, real=tmp_path / "input" / "train", test=tmp_path / "more", folder=tmp_path))
     assert len(list((tmp_path / "input").rglob("*.png"))) == 80
+
+
+def test_a_second_judge_leaves_the_files_of_one_that_runs_alone(tmp_path, ran):
+    for name in ("real", "more", "synthetic"):
+        folder_of(tmp_path / name, {"0": 40, "1": 40})
+    asked = given(tmp_path, test=tmp_path / "more")
+    folder = judge(**asked)
+    before = {path: path.stat() for path in folder.rglob("*") if path.is_file() and path.name != ".run.lock"}
+    with hold(folder), pytest.raises(InputError, match="a run is going on there"):
+        judge(**asked)
+    assert {path: path.stat() for path in folder.rglob("*") if path in before} == before
+    judge(**asked)
 
 
 @pytest.mark.parametrize(("pattern", "known"), [(None, [False]), ("(p[0-9]+)_", [True])])

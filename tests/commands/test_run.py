@@ -9,6 +9,8 @@ import pytest
 from synthmed.cli import main
 from synthmed.commands import run as module
 from synthmed.commands.run import Progress, directory, run, told, wrong
+from synthmed.core.errors import InputError
+from synthmed.core.lock import hold
 
 TABLE = [
     "Job stats:",
@@ -129,6 +131,16 @@ def test_steps_are_forked_on_one_machine_and_in_this_environment_only(snakemake,
     script.write_text("import os\nprint(repr(os.environ.get('STEPS')))\n")
     assert run([*arguments, "--directory", str(there)]) == 0
     assert (there / "logs" / "run.log").read_text() == f"{said}\n"
+
+
+def test_a_second_run_leaves_the_log_of_the_first_alone(snakemake):
+    there = snakemake(["another"], 0)
+    log = there / "logs" / "run.log"
+    with hold(log.parent):
+        log.write_text("of the first")
+        with pytest.raises(InputError, match=r"logs: a run is going on there"):
+            run(["--directory", str(there)])
+    assert log.read_text() == "of the first"
 
 
 def test_a_failed_run_fails_and_says_why(snakemake, capsys):

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from synthmed.core.files import (
     atomic_path,
     dump_json,
     hash_file,
+    link_or_copy,
     printable,
     read_csv,
     read_json,
     readable,
+    remove_left,
     user_path,
     write_csv,
     write_json,
@@ -150,3 +153,27 @@ def test_a_tilde_is_the_home_folder(monkeypatch):
     assert user_path("films/~x") == Path("films/~x")
     with pytest.raises(InputError, match="~nobody-of-that-name/films: there is no home folder"):
         user_path("~nobody-of-that-name/films")
+
+
+def test_only_ones_own_file_gets_a_second_name(tmp_path, monkeypatch):
+    """Rights and time, which a run changes, are those of all its names."""
+    placed = tmp_path / "placed"
+    placed.write_text("content")
+    link_or_copy(placed, tmp_path / "own")
+    monkeypatch.setattr(os, "geteuid", lambda: placed.stat().st_uid + 1)
+    link_or_copy(placed, tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == "content"
+    assert [(tmp_path / name).samefile(placed) for name in ("own", "copy")] == [True, False]
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    with atomic_path(tmp_path / "deep" / "a.b.zip") as temporary:
+        kept = [tmp_path / "deep" / name for name in (".settings.json", "film.part", "a.7.part.zip")]
+        for path in (temporary, *kept):
+            path.write_text("half")
+            os.utime(path, (time.time() - 7200, time.time() - 7200))
+        (tmp_path / "deep" / ".a.b.8.part.zip").write_text("of a process that writes")
+        remove_left([tmp_path])
+        assert not temporary.exists()
+        assert len(list((tmp_path / "deep").iterdir())) == 4
+        temporary.write_text("whole")

@@ -87,6 +87,16 @@ def test_an_edit_between_two_steps_counts(server, step):
     assert step("print('afterwards')", server).communicate()[0] == "afterwards\n"
 
 
+def test_libraries_of_the_server_compute_with_the_threads_of_the_step(step, tmp_path):
+    """As without a server, where they read the variable when they are loaded."""
+    (tmp_path / "torch.py").write_text("found = []\nset_num_threads = found.append\n")
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    path = f"{tmp_path}{os.pathsep}{environment.get('PYTHONPATH', '')}"
+    code = "import threadpoolctl as t, torch; print({i['num_threads'] for i in t.threadpool_info()}, torch.found)"
+    with forkserver.started(environment | {"PYTHONPATH": path}, preloaded=("numpy", "torch")) as own:
+        assert step(code, own | {"OMP_NUM_THREADS": "1"}).communicate()[0] == "{1} [1]\n"
+
+
 def test_a_signal_reaches_the_twin(server, step):
     with step(WAIT, server) as waiting:
         assert waiting.stdout.readline()

@@ -43,8 +43,8 @@ def make(root):
         )
 
 
-def judged(root, remove=False, named=None):
-    return settle([root / "results"], remove=remove, named=named, root=root)
+def judged(root, remove=False, named=None, chosen=None):
+    return settle([root / "results"], remove=remove, named=named, chosen=chosen, root=root)
 
 
 def names(settled):
@@ -172,10 +172,35 @@ def test_times_are_settled_along_the_chain(root):
             assert times[name] >= times[source]
 
 
+def test_somebody_elses_artefact_gets_the_time_of_now_or_is_told(root, monkeypatch, caplog):
+    os.utime(root / "results/images", (1_000_000, 1_000_000))
+    os.utime(root / "results/table", (1_000_000, 1_000_000))
+    utime = os.utime
+
+    def refused(path, times=None, *, ns=None):
+        if path.name == "table" or ns is not None:
+            raise PermissionError(1, "Operation not permitted", str(path))
+        utime(path, times)
+
+    monkeypatch.setattr(os, "utime", refused)
+    judged(root, remove=True)
+    assert (root / "results/images").stat().st_mtime > 1_000_000
+    assert "results/table: its time stays, it is somebody else's" in caplog.text
+
+
 def test_a_missing_intermediate_is_no_change_while_its_record_is_gone_too(root):
     (root / "results" / "raw").unlink()
     (root / "results" / f"raw{SUFFIX}").unlink()
     assert names(judged(root)) == set()
+
+
+def test_what_would_be_made_from_other_files_now_is_stale_with_what_follows(root):
+    settings = "results/settings/images.json"
+    assert names(judged(root, chosen={"results/images": ["results/raw", settings]})) == set()
+    settled = judged(root, chosen={"results/images": ["results/another", settings]})
+    assert names(settled) == {"images", "table", "figure"}
+    reason = "the settings choose other inputs for it now (results/another, results/raw)"
+    assert settled.stale["results/images"] == reason
 
 
 def test_an_artefact_made_from_itself_is_told(root):

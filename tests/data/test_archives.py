@@ -1,4 +1,6 @@
+import errno
 import io
+import os
 import struct
 import zipfile
 
@@ -39,12 +41,17 @@ def test_a_zip_bomb_is_refused_by_its_ratio(tmp_path):
 
 
 def test_total_and_member_limits(tmp_path):
-    make(tmp_path / "a.zip", [("1", bytes(600)), ("2", bytes(600))])
+    make(tmp_path / "a.zip", [("1", bytes(600)), ("2", bytes(600))], zipfile.ZIP_DEFLATED)
     Archive(tmp_path / "a.zip", Limits(total_bytes=1200, member_bytes=600, ratio=10)).close()
     with pytest.raises(InputError, match="zip bomb"):
         Archive(tmp_path / "a.zip", Limits(total_bytes=1199, member_bytes=600, ratio=10))
     with pytest.raises(InputError, match=r"'1' would unpack to 600"):
         Archive(tmp_path / "a.zip", Limits(total_bytes=1200, member_bytes=599, ratio=10))
+
+
+def test_what_is_not_compressed_is_no_bomb_however_large(tmp_path):
+    make(tmp_path / "a.zip", [("1", bytes(600)), ("2", bytes(600))])
+    Archive(tmp_path / "a.zip", Limits(total_bytes=100, member_bytes=600, ratio=10)).close()
 
 
 def test_a_member_that_lies_about_its_size_gives_no_more_than_it_says(tmp_path):
@@ -93,6 +100,28 @@ def test_one_damaged_member_leaves_the_others_readable(tmp_path):
         with pytest.raises(DamagedMember, match="CRC"):
             archive.read("1")
         assert archive.read("2") == b"B" * 100
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_disk_that_fails_damages_no_member(tmp_path, monkeypatch, number):
+    """The network disk of a cluster for one: the image would be left out for good."""
+
+    def failed(*_):
+        raise OSError(number, os.strerror(number))
+
+    with Archive(make(tmp_path / "a.zip", [("1", b"A")])) as archive:
+        monkeypatch.setattr(zipfile.ZipFile, "read", failed)
+        with pytest.raises(InputError, match=r"a\.zip: the (network )?disk"):
+            archive.read("1")
+
+
+def test_a_member_of_which_lzma_makes_nothing_is_damaged(tmp_path):
+    path = make(tmp_path / "a.zip", [("1", os.urandom(200))], zipfile.ZIP_LZMA)
+    content = bytearray(path.read_bytes())
+    content[40] = 0xFF  # the first of its stream, which is always 0
+    path.write_bytes(content)
+    with Archive(path) as archive, pytest.raises(DamagedMember):
+        archive.read("1")
 
 
 def test_members_can_be_read_by_many_threads(tmp_path):

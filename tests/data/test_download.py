@@ -110,7 +110,7 @@ def test_a_wrong_size_is_an_error(server, tmp_path, waits):
 
 def test_404_is_told_at_once(server, tmp_path, waits):
     server.statuses = [404]
-    with pytest.raises(InputError, match=r"404 Not Found.*by hand"):
+    with pytest.raises(InputError, match=r"404 Not Found.*place the file as"):
         download(server.url, tmp_path / "set.zip", sha256=None, size=None, sleep=waits.append)
     assert waits == []
     assert len(server.requests) == 1
@@ -124,7 +124,7 @@ def test_a_busy_server_is_asked_again_after_the_time_it_says(server, tmp_path, w
 
 def test_a_body_that_stays_truncated_is_given_up_with_what_arrived(server, tmp_path, waits):
     server.ranges, server.cut = False, 100_000
-    with pytest.raises(InputError, match=r"after 6 attempts.*100000 of 512000 bytes.*by hand"):
+    with pytest.raises(InputError, match=r"after 6 attempts.*100000 of 512000 bytes.*place the file as"):
         download(server.url, tmp_path / "set.zip", sha256=SHA256, size=None, sleep=waits.append)
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0]
     assert (tmp_path / "set.zip.part").stat().st_size == 100_000

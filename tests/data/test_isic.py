@@ -184,7 +184,7 @@ def test_task1_is_downloaded_as_it_was_published(server, task1, tmp_path, monkey
     options = {"tests": ["validation"], "artefact_labels": None}
     names = sources.raw_files({"source": "isic2018_task1", "provider": "download", "options": options})
     assert len(names) == 4
-    raw = [tmp_path / name for name in names]
+    raw = [tmp_path / "raw" / name for name in names]
     fetch(FetchSettings("isic2018_task1", "download", options), raw=raw)
     assert [hash_file(path) for path in raw] == [hash_file(path) for path in task1[:4]]
     with isic2018_task1.read(raw) as images:
@@ -192,12 +192,32 @@ def test_task1_is_downloaded_as_it_was_published(server, task1, tmp_path, monkey
         assert images[0].extra == {}
 
 
+def test_what_was_downloaded_outlives_the_outputs_of_a_job_that_fails(server, task1, tmp_path, monkeypatch):
+    """Snakemake removes these, and whatever is in their place before the job begins again."""
+    parts = {part: served(server, task1, files) for part, files in isic2018_task1.PARTS.items()}
+    monkeypatch.setattr(isic2018_task1, "PARTS", parts)
+    settings = FetchSettings("isic2018_task1", "download", {"tests": [], "artefact_labels": None})
+    images, masks = parts["train"]
+    raw = [tmp_path / "set" / "raw" / file.name for file in (images, masks)]
+    (server / masks.folder / masks.name).rename(server / "away")
+    placed = tmp_path / "set" / "download" / masks.name
+    with pytest.raises(InputError, match=f"answered 404 .* place the file as {placed}"):
+        fetch(settings, raw=raw)
+    for path in raw:
+        path.unlink(missing_ok=True)
+    (server / images.folder / images.name).unlink()
+    (server / "away").rename(placed)
+    fetch(settings, raw=raw)
+    assert [hash_file(path) for path in raw] == [images.sha256, masks.sha256]
+    assert placed.exists()
+
+
 def test_another_file_under_the_name_is_refused(server, task1, tmp_path, monkeypatch):
     parts = {part: served(server, task1, files) for part, files in isic2018_task1.PARTS.items()}
     parts["train"] = (dataclasses.replace(parts["train"][0], sha256="0" * 64), parts["train"][1])
     monkeypatch.setattr(isic2018_task1, "PARTS", parts)
     options = {"tests": [], "artefact_labels": None}
-    raw = [tmp_path / file.name for file in parts["train"]]
+    raw = [tmp_path / "raw" / file.name for file in parts["train"]]
     with pytest.raises(InputError, match=r"Training_Input.zip: .* has sha256 .* expected 0000"):
         fetch(FetchSettings("isic2018_task1", "download", options), raw=raw)
 
@@ -205,13 +225,13 @@ def test_another_file_under_the_name_is_refused(server, task1, tmp_path, monkeyp
 def test_task3_and_2020_are_downloaded(server, task3, set_2020, tmp_path, monkeypatch):
     for module, raw in ((isic2018_task3, task3), (siim_isic_2020, set_2020)):
         monkeypatch.setattr(module, "FILES", served(server, raw, module.FILES))
-    got = [tmp_path / file.name for file in isic2018_task3.FILES]
+    got = [tmp_path / "raw" / file.name for file in isic2018_task3.FILES]
     fetch(FetchSettings("isic2018_task3", "download", {"artefact_labels": None}), raw=got)
     with isic2018_task3.read(got) as images:
         assert len(images) == 26
     options = {"external": str(set_2020[3]), "artefact_labels": str(set_2020[4])}
     names = sources.raw_files({"source": "siim_isic_2020", "provider": "download", "options": options})
-    got = [tmp_path / name for name in names]
+    got = [tmp_path / "raw" / name for name in names]
     fetch(FetchSettings("siim_isic_2020", "download", options), raw=got)
     with siim_isic_2020.read(got) as images:
         assert len(images) == 26

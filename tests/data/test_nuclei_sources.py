@@ -162,7 +162,7 @@ def download(source, monkeypatch, server, path, images=4):
 def test_the_archive_comes_over_a_line_that_breaks(source, archive, server, tmp_path, monkeypatch):
     server.content = archive.read_bytes()
     server.cut = len(server.content) // 2 + 1
-    download(source, monkeypatch, server, path := tmp_path / source.ARCHIVE)
+    download(source, monkeypatch, server, path := tmp_path / "raw" / source.ARCHIVE)
     assert path.read_bytes() == archive.read_bytes()
     assert server.requests == [None, f"bytes={server.cut}-"]
     download(source, monkeypatch, server, path)  # is there: no further request
@@ -172,7 +172,7 @@ def test_the_archive_comes_over_a_line_that_breaks(source, archive, server, tmp_
 def test_a_cut_set_does_not_pass_for_the_published_one(source, archive, server, tmp_path, monkeypatch):
     server.content = archive.read_bytes()
     with pytest.raises(InputError, match=r"holds \{'images': 4\}, the published set \{'images': 5\}; delete it"):
-        download(source, monkeypatch, server, tmp_path / source.ARCHIVE, images=5)
+        download(source, monkeypatch, server, tmp_path / "raw" / source.ARCHIVE, images=5)
 
 
 def test_a_placed_archive_is_copied_and_its_size_said(source, archive, tmp_path, caplog):

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import subprocess
 import threading
 import unicodedata
 import urllib.parse
@@ -20,6 +21,7 @@ from synthmed.data.phantoms.slide_settings import SlidePhantoms
 from synthmed.data.phantoms.slides import asap_xml, draw_slide, stage_of, write_pyramid
 from synthmed.data.sources import camelyon17
 from synthmed.data.sources.camelyon17 import DownloadOptions, centre_of, draw
+from synthmed.data.sources.raw_slide import shell_words, slide_files
 
 PHANTOM = {
     "negative": 2,
@@ -46,6 +48,18 @@ def fetched(folder, source, provider, options):
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory):
     return fetched(tmp_path_factory.mktemp("phantoms"), "camelyon17", "phantom", PHANTOM)
+
+
+def test_any_number_of_slides_is_named_in_a_short_command():
+    names = [f"data/x/raw/{name}" for name in ("a b", *slide_files(10_003))]
+    words = shell_words(names)
+    assert words == (
+        "'data/x/raw/a b' data/x/raw/slides.csv data/x/raw/annotations.zip "
+        "data/x/raw/slide_{0000..9999} data/x/raw/slide_{10000..10002}"
+    )
+    said = subprocess.run(["bash", "-c", f"printf '%s\\n' {words}"], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines() == names
+    assert shell_words(names[1:4]) == "data/x/raw/slides.csv data/x/raw/annotations.zip data/x/raw/slide_0000"
 
 
 # ------------------------------------------------------------------------------------------------------------ phantoms

@@ -18,7 +18,8 @@ from PIL import Image
 from synthmed.core.errors import InputError
 from synthmed.data import sources
 from synthmed.data.fetch import FetchSettings, fetch
-from synthmed.data.sources import folder, medmnist, montgomery_shenzhen
+from synthmed.data.imageset import write_image_set
+from synthmed.data.sources import folder, image_set, medmnist, montgomery_shenzhen
 
 
 def png(value=0, size=(20, 16)):
@@ -270,10 +271,11 @@ def test_a_csv_that_is_missing_or_no_utf8(tmp_path):
         fetch_folder(tmp_path, options(tmp_path / "clinic", CSV))
 
 
-def test_a_column_of_the_image_set_cannot_be_carried(tmp_path):
-    path = write_csv(tmp_path / "clinic", "file,finding,person,source\n1.png,a,1,x\n2.png,b,2,x\n")
-    with pytest.raises(InputError, match="keep names 'source'"):
-        fetch_folder(tmp_path, options(path, CSV | {"keep": ("source",)}))
+@pytest.mark.parametrize("column", ["source", "origin", "patient_known"])
+def test_a_column_of_the_image_set_cannot_be_carried(tmp_path, column):
+    path = write_csv(tmp_path / "clinic", f"file,finding,person,{column}\n1.png,a,1,x\n2.png,b,2,x\n")
+    with pytest.raises(InputError, match=f"keep names '{column}'"):
+        fetch_folder(tmp_path, options(path, CSV | {"keep": (column,)}))
 
 
 def test_a_misspelt_option_is_named(tmp_path):
@@ -449,6 +451,32 @@ def test_a_tilde_is_the_home_folder(tmp_path, class_folders, monkeypatch):
         fetch_folder(tmp_path, options("~/films"))
 
 
+def test_columns_of_a_pattern_may_have_any_name(tmp_path):
+    path = write_csv(tmp_path / "clinic", "image.path,finding,person\n1,a,1\n2,b,2\n")
+    found = fetch_folder(tmp_path, options(path, CSV | {"file": "{image.path}.png"}))
+    assert [image.name for image in found] == ["1", "2"]
+
+
+@pytest.mark.parametrize("form", [":03d", "!r"])
+def test_a_pattern_that_asks_for_a_form_is_refused(tmp_path, form):
+    path = write_csv(tmp_path / "clinic", "number,finding,person\n1,a,1\n2,b,2\n")
+    with pytest.raises(InputError, match=r"asks for a form of 'number', and cells are taken as they are"):
+        fetch_folder(tmp_path, options(path, CSV | {"file": f"{{number{form}}}.png"}))
+
+
+def test_patients_of_an_image_set_are_those_of_a_table(tmp_path):
+    """In a set made elsewhere they are as pandas wrote them."""
+    patients = ["007", "7", "7.0", "nan", "nan", "8"]
+    rows = [
+        {"image": f"{n}.png", "label": "ab"[n % 2], "patient": patient, "split": "", "source": "x"}
+        for n, patient in enumerate(patients)
+    ]
+    write_image_set(tmp_path / "set.zip", [(row, np.zeros((8, 8), np.uint8)) for row in rows])
+    with image_set.read([tmp_path / "set.zip"]) as images:
+        found = [(image.patient, image.patient_known) for image in images]
+    assert found == [("007", True)] * 3 + [("3.png", False), ("4.png", False), ("8", True)]
+
+
 def test_a_pattern_of_columns_that_does_not_close_is_named(tmp_path):
     path = write_csv(tmp_path / "clinic", "file,finding,person\n1.png,a,1\n2.png,b,2\n")
     with pytest.raises(InputError, match=r"'\{finding/\{file\}' is no pattern of columns"):
@@ -527,8 +555,9 @@ def test_another_archive_is_not_taken_for_the_set(placed, tmp_path):
 
 def test_phantoms_or_cut_files_do_not_pass_for_the_published_set(placed):
     settings = FetchSettings("montgomery_shenzhen", "download", {})
+    placed.rename(placed.parent / "download")
     with pytest.raises(InputError, match=r"expected 54601e95.*delete it to download it again, or use provider: file"):
-        fetch(settings, raw=raw_of(placed))
+        fetch(settings, raw=raw_of(placed.parent / "raw"))
 
 
 def test_a_file_that_is_in_its_place_is_checked_and_used(placed, monkeypatch):
@@ -541,10 +570,12 @@ def test_a_file_that_is_in_its_place_is_checked_and_used(placed, monkeypatch):
         )
     ]
     monkeypatch.setattr(montgomery_shenzhen, "COLLECTIONS", cut)
-    fetch(FetchSettings("montgomery_shenzhen", "download", {}), raw=raw_of(placed))  # opens no connection
+    settings, raw = FetchSettings("montgomery_shenzhen", "download", {}), raw_of(placed.parent / "raw")
+    placed = placed.rename(placed.parent / "download")
+    fetch(settings, raw=raw)  # opens no connection
     make_zip(placed / "ChinaSet_AllFiles.zip", {})
     with pytest.raises(InputError, match=r"no ChinaSet_AllFiles/CXR_png"):
-        fetch(FetchSettings("montgomery_shenzhen", "download", {}), raw=raw_of(placed))
+        fetch(settings, raw=raw)
 
 
 def test_an_archive_that_escapes_is_refused(placed):

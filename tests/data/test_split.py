@@ -312,6 +312,14 @@ def test_with_an_official_split_moved_images_go_to_training(tmp_path):
     assert report["near_duplicates"]["across_parts"] == 0
 
 
+def test_validation_images_that_were_all_moved_were_named_all_the_same(tmp_path):
+    rows = copies(official(names=("train", "train", "train", "test")), [(0, 8), (1, 9)])
+    for fields, _ in rows[:2]:
+        fields["split"] = "validation"
+    with pytest.raises(InputError, match="the validation part has no image of 'a'"):
+        run(tmp_path, rows, **OFFICIAL, on_near_duplicates="move")
+
+
 def test_images_of_one_patient_are_no_near_duplicates(tmp_path):
     rows = copies(images_of(40, lambda n: f"p{n % 20}"), [(0, 20)])
     _, report = run(tmp_path, rows)

@@ -4,6 +4,7 @@ import io
 import struct
 import tracemalloc
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -303,3 +304,14 @@ def test_reasons_never_quote_the_file(name):
     reason = rejected(content + element + planted)
     assert name in reason or reason == "unknown photometric interpretation"
     assert planted.decode() not in reason
+
+
+@pytest.mark.parametrize("place", ["read_partial", "get_decoder"])
+def test_memory_that_runs_out_is_no_fault_of_the_file(monkeypatch, place):
+    def full(*_, **__):
+        raise MemoryError
+
+    decoder = SimpleNamespace(is_available=True, as_array=full)
+    monkeypatch.setattr(dicom_file, place, full if place == "read_partial" else lambda _: decoder)
+    with pytest.raises(MemoryError):
+        read_film(film())

@@ -1,6 +1,7 @@
 """The step prepare-dicom: columns, boxes, masks, names that say nothing, rejects, processes; and what may not leak."""
 
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -325,13 +326,31 @@ def test_the_number_of_workers_changes_no_byte(tmp_path, monkeypatch):
 
 def test_a_file_that_kills_its_process_is_rejected_alone(tmp_path, monkeypatch):
     def crash():
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSEGV)
 
     images = good(8)
     images[3] = raw_image(crash, 3, label="abnormal")
     found, rejects = run(tmp_path, monkeypatch, images, workers=2)
     assert [row["reason"] for row in rejects] == ["its decoder crashed"]
     assert [name[:10] for name in found.column("image")] == [f"film_0000{n}" for n in (1, 2, 3, 5, 6, 7, 8)]
+
+
+def test_a_process_that_the_system_kills_is_no_fault_of_the_film(tmp_path, monkeypatch):
+    """As Linux does where memory runs out."""
+
+    def killed():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(InputError, match=r"was killed, probably for lack of memory; lower prepare\.workers"):
+        run(tmp_path, monkeypatch, [*good(2), raw_image(killed, 2)])
+
+
+def test_a_disk_that_fails_is_no_fault_of_the_film(tmp_path, monkeypatch):
+    def lost():
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with pytest.raises(InputError, match="the network disk lost it; run the same command again"):
+        run(tmp_path, monkeypatch, [*good(2), raw_image(lost, 2)])
 
 
 def test_a_decoder_that_panics_rejects_its_film_alone(tmp_path, monkeypatch):

@@ -129,11 +129,13 @@ def test_alpha_is_laid_on_black():
     assert decode(encoded(grey), 1).tolist() == [[200, 100, 0]]
 
 
-def test_transparency_of_palette_and_grey_is_laid_on_black():
+def test_transparency_of_palette_grey_and_colours_is_laid_on_black():
     image = Image.frombytes("P", (2, 1), bytes([0, 1]))
     image.putpalette([200, 200, 200, 100, 100, 100])
     assert decode(encoded(image, transparency=0), 1).tolist() == [[0, 100]]
     assert decode(encoded(Image.fromarray(np.array([[9, 77]], np.uint8)), transparency=77), 1).tolist() == [[9, 0]]
+    colours = Image.fromarray(np.array([[[255, 255, 255], [9, 8, 7]]], np.uint8))
+    assert decode(encoded(colours, transparency=(255, 255, 255)), 3).tolist() == [[[0, 0, 0], [9, 8, 7]]]
 
 
 def test_one_bit_and_cmyk():

@@ -1,12 +1,15 @@
 """Whole slides to tiles: places, levels, shares of tissue and annotation by hand, and what is wrong with slides."""
 
+import errno
 import importlib.util
+import os
 import xml.etree.ElementTree as ElementTree
 import zlib
 
 import numpy as np
 import pytest
 from made_up_slides import SETTINGS, placed, raw_of, set_to, square, stained
+from openslide import OpenSlide, OpenSlideError
 from PIL import Image
 
 from synthmed.core.errors import InputError
@@ -184,6 +187,17 @@ def test_overview_shows_tissue_and_annotation(raw, tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------------ what is wrong
+@pytest.mark.parametrize("error", [OSError(errno.ESTALE, "Stale file handle"), OpenSlideError(os.strerror(errno.EIO))])
+def test_a_disk_that_fails_is_no_fault_of_the_slide(tmp_path, monkeypatch, error):
+    def failed(*_):
+        raise error
+
+    raw = raw_of(tmp_path, [placed(tmp_path, "whole", stained())])
+    monkeypatch.setattr(OpenSlide, "read_region", failed)
+    with pytest.raises(InputError, match=r"the network disk lost it|the disk or the network failed under it"):
+        run(tmp_path, raw)
+
+
 def test_what_is_wrong_with_a_slide_stands_among_the_rejects(tmp_path):
     whole = placed(tmp_path, "whole", stained())
     cut = placed(tmp_path, "cut", stained())

@@ -133,6 +133,12 @@ def test_masks_by_index_lie_against_the_order_of_the_file_names(order):
         one(volume(series(order), masks, ending=".nrrd"))
 
 
+@pytest.mark.parametrize("axes", [(2, 1, 0), (0, 1, 2)])
+def test_masks_by_index_of_a_volume_of_one_file_have_its_axes(axes):
+    masks = masks_of(lambda values, _: nrrd_file(values, affine(), space=None), axes)
+    check(volume(one_file(nifti(*turned(HU, axes, ()))), masks, alignment="index", ending=".nrrd"))
+
+
 def test_scaled_nifti_and_one_with_a_fourth_axis():
     stored = ((HU + 1024) // 2).astype(np.int16)
     even = stored * 2 - 1024
@@ -228,12 +234,13 @@ def test_spellings_of_one_patient_are_one_and_unknown_ones_say_so(tmp_path, monk
         volume(series(), masks_of(nifti), patient=patient, file=f"{number}")
         for number, patient in enumerate(["P007", "p 7", "8"])
     ]
-    raw.append(volume(one_file(nifti(HU, affine())), masks_of(nifti), patient="", file="z"))
+    for file in ("01.nii.gz", "1.nii.gz"):  # two of which nobody knows whether they are one
+        raw.append(volume(one_file(nifti(HU, affine())), masks_of(nifti), patient="", file=file))
     found, _ = run(tmp_path, monkeypatch, raw)
-    first, second, third, fourth = found.column("patient")[::3]
+    first, second, third, fourth, fifth = found.column("patient")[::3]
     assert first == second
-    assert len({first, third, fourth}) == 3
-    assert found.column("patient_known")[::3] == ["", "", "", "no"]
+    assert len({first, third, fourth, fifth}) == 4
+    assert found.column("patient_known")[::3] == ["", "", "", "no", "no"]
 
 
 def test_the_number_of_workers_changes_no_byte(tmp_path, monkeypatch):

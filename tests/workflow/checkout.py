@@ -47,7 +47,7 @@ def merge(base: dict, overlay: dict) -> dict:
 @cache
 def fork_server() -> dict[str, str]:
     """One for all checkouts of this process, as `synthmed run` starts one: half of their time would be imports."""
-    server = forkserver.started(os.environ | {"OMP_NUM_THREADS": "1"})
+    server = forkserver.started()
     atexit.register(server.__exit__, None, None, None)
     return server.__enter__()
 

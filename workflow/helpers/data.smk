@@ -98,4 +98,18 @@ def planned_trainings(experiment):
     }
 
 
-AS_THE_REAL = ("size", "channels", "crop_black_borders", "resample", "masks", "min_size", "max_rejects", "workers")
+AS_THE_REAL = ("size", "channels", "crop_black_borders", "resample", "masks", "min_size", "max_rejects")
+
+
+# How many work on a preparation is told beside its settings: nothing depends on it, so nothing is to be made again for it.
+WORKERS = " --workers {threads}"
+
+
+def without_workers(prepare):
+    """The settings of a preparation but for WORKERS, and for the format, which chooses its verb."""
+    return {key: value for key, value in prepare.items() if key not in ("format", "workers")}
+
+
+def workers(w):
+    """How many work on the images of the rule's experiment."""
+    return config["experiments"][w.experiment]["prepare"]["workers"]

@@ -5,16 +5,22 @@
 # made from still has the recorded hash (synthmed settle).
 import os
 import sys
+import time
+from functools import cache
 from pathlib import Path
+
+from snakemake.output_index import OutputIndex
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from synthmed.core.known import EXTERNAL, UNLABELLED, check_reserved, is_file
 from synthmed.core.names import check_names, pool_count
 from synthmed.data.sources import raw_files
+from synthmed.data.sources.raw_slide import shell_words
 from synthmed.core.errors import InputError
 from synthmed.core.files import dump_json, read_json, write_text
 from synthmed.core.lock import hold
+from synthmed.core.provenance import is_settings, name_in, records
 from synthmed.core.settings import parse as parsed
 from synthmed.generators import needs as needs_of
 from synthmed.metrics.outcomes import OUTCOMES
@@ -27,7 +33,8 @@ ENVIRONMENT = f"{workflow.basedir}/envs/synthmed.yaml"
 os.environ.update(SYNTHMED_REPOSITORY=workflow.basedir)  # for envs/synthmed.post-deploy.sh
 SETTINGS = {}  # path of a settings file -> (verb, content)
 FILES = {}  # path -> text of other small files that are written like settings
-NAMED = "results/.named.json"  # the paths in SETTINGS, for `synthmed settle`
+NAMED = "results/.named.json"  # the paths in SETTINGS with their verbs, and OTHERWISE, for `synthmed settle`
+OTHERWISE = {}  # artefact -> what it would be made from now, where that is not what it was made from
 OUTSIDE = "results/.experiments.json"  # what experiments say, for `synthmed doctor`
 
 
@@ -54,21 +61,25 @@ def declare(verb, path, content):
 def code(path):
     """Input function: the source files of the step whose settings lie in `path` (with wildcards)."""
 
-    def files(wildcards):
-        verb, content = SETTINGS[path.format(**wildcards)]
-        return [relative(file) for file in step_code(verb, content)]
-
-    return files
+    return lambda wildcards: code_files(path.format(**wildcards))
 
 
-def command(verb, run=None):
+@cache
+def code_files(path):
+    """The source files of the step whose settings lie in `path`."""
+    verb, content = SETTINGS[path]
+    return [relative(file) for file in step_code(verb, content)]
+
+
+def command(verb, run=None, **words):
     """The shell command of the step `verb`, whose files are the inputs and outputs of the rule under the same names.
 
-    run: what stands in the command instead, where a rule chooses among verbs that take the same files.
+    run: what stands in the command instead, where a rule chooses among verbs that take the same files; words: what stands
+    there for files of these names.
     """
     step = STEPS[verb]
-    files = [f"{file.option} {{input.{file.name}:q}}" for file in step.inputs]
-    files += [f"{file.option} {{output.{file.name}:q}}" for file in step.outputs]
+    kinds = [("input", file) for file in step.inputs] + [("output", file) for file in step.outputs]
+    files = [f"{file.option} {words.get(file.name, f'{{{kind}.{file.name}:q}}')}" for kind, file in kinds]
     return " ".join([f"synthmed {run or verb} --settings {{input.settings}}", *files, "--log {log}"])
 
 
@@ -154,7 +165,10 @@ def write_settings():
         return
     # Unsorted: the order of generators and trainings in params.yaml is their order everywhere.
     wanted = {Path(path): dump_json(content, sort_keys=False) for path, (_verb, content) in SETTINGS.items()}
-    wanted[Path(NAMED)] = dump_json(sorted(SETTINGS))
+    OTHERWISE.update(chosen_otherwise())
+    verbs = {path: verb for path, (verb, _content) in SETTINGS.items()}
+    # With its time, or Snakemake might know its bytes, and think that nothing has changed.
+    wanted[Path(NAMED)] = dump_json({"settings": verbs, "inputs": OTHERWISE, "at": time.time_ns() if OTHERWISE else None})
     present = {path for folder in ("data", "results") for path in Path(folder).glob("**/settings/*.json")}
     present |= {path for path in [Path(NAMED)] if path.exists()}
     wanted |= {Path(path): text for path, text in FILES.items()}
@@ -168,6 +182,38 @@ def write_settings():
     for path in changed:
         write_text(path, wanted[path])
     left_alone(present - set(wanted))
+
+
+def chosen_otherwise():
+    """Artefacts for which params.yaml chooses other input files now than their records name: artefact -> these files.
+
+    Which files a step reads stands in no settings file, and Snakemake's own memory of it in no clone.
+    """
+    producers, root, found = OutputIndex(list(workflow.rules)), Path.cwd().resolve(), {}
+    try:
+        made = records(["data", "results", "metrics"], root)
+    except (InputError, OSError) as error:
+        raise WorkflowError(str(error))
+    for artefact, record in made.items():
+        of_now = {name for name in record["inputs"] if is_settings(name)} <= SETTINGS.keys()
+        for rule in producers.match_producers(artefact) if of_now and record["step"] in STEPS else ():
+            try:
+                given = rule.expand_input(rule.get_wildcards(artefact))[0]
+            except WorkflowError:  # of something that params.yaml names no more
+                continue
+            paths = [given.settings]
+            for file in STEPS[record["step"]].inputs:
+                value = given.get(file.name, [])
+                paths += [value] if isinstance(value, str) else value
+            chosen = sorted(name_in(path, root) for path in paths)
+            if chosen != sorted(record["inputs"]):
+                found[artefact] = chosen
+    return found
+
+
+def remade(rule):
+    """Input function: a file newer than the outputs of `rule` where they were made from others than they would be now."""
+    return lambda w: [NAMED] if any(output.apply_wildcards(w) in OTHERWISE for output in rule.output) else []
 
 
 def left_alone(settings):

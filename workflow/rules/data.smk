@@ -30,8 +30,10 @@ for dataset, kind in [Path(path).relative_to("data").parts[::2] for path in SETT
         priority: urgency_of_data(dataset)
         conda:
             ENVIRONMENT
+        params:
+            raw=lambda w, output: shell_words(output.raw),
         shell:
-            command("fetch")
+            command("fetch", raw="{params.raw}")
 
 
 for dataset in config["datasets"]:
@@ -47,8 +49,7 @@ for dataset in config["datasets"]:
 for experiment in EXPERIMENTS:
     entry = config["experiments"][experiment]
     folder = f"results/{experiment}/settings"
-    prepare = {**entry["prepare"], "source": dataset_of(experiment)["source"]}
-    del prepare["format"]
+    prepare = {**without_workers(entry["prepare"]), "source": dataset_of(experiment)["source"]}
     verb = prepared_by(experiment)
     real = {"synthetic": None} if verb == "prepare" else {}
     declare(verb, f"{folder}/prepare.raw.json", {**prepare, **real, "prefix": ""})
@@ -87,10 +88,12 @@ rule prepare:
         "logs/{experiment}/prepare.{kind}.benchmark.tsv"
     conda:
         ENVIRONMENT
+    threads: workers
     params:
         verb=lambda w: prepared_by(w.experiment),
+        raw=lambda w, input: shell_words(input.raw),
     shell:
-        command("prepare", run="{params.verb}")
+        command("prepare", run="{params.verb}", raw="{params.raw}") + WORKERS
 
 
 # Synthetic images that were made elsewhere.
@@ -110,8 +113,9 @@ rule prepare_external:
         experiment=f"(?={EXTERNAL_SETS})[a-z0-9_]+",
     conda:
         ENVIRONMENT
+    threads: workers
     shell:
-        command("prepare")
+        command("prepare") + WORKERS
 
 
 rule split:
@@ -152,7 +156,7 @@ rule original_masks:
     params:
         verb=lambda w: original_masks_by(w.experiment),
     shell:
-        command("original-masks", run="{params.verb}")
+        command("original-masks", run="{params.verb}") + WORKERS
 
 
 # Whether the arms can have the images that they ask for, and the test part the patients. First of all that is ready,

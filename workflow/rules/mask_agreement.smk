@@ -2,9 +2,9 @@
 for experiment in having("mask_agreement"):
     entry, judged = config["experiments"][experiment], mask_agreement(experiment)
     folder, seed = f"results/{experiment}/settings", {"seed": entry["seed"]}
-    prepare = {key: value for key, value in entry["prepare"].items() if key != "format"}
     source = config["datasets"][judged["dataset"]]["source"]
-    declare("prepare", f"{folder}/prepare_judge.json", {**prepare, "source": source, "synthetic": None, "prefix": ""})
+    content = {**without_workers(entry["prepare"]), "source": source, "synthetic": None, "prefix": ""}
+    declare("prepare", f"{folder}/prepare_judge.json", content)
     declare("drop-known", f"{folder}/drop_judge.json", {"classes": entry["classes"], "second_test": None})
     declare("split", f"{folder}/split_judge.json", judged["split"])
     content = {**judged["training"], **seed, "arm": None, "sets": [], "augment": True}
@@ -34,8 +34,9 @@ rule prepare_judge:
         "logs/{experiment}/prepare_judge.benchmark.tsv"
     conda:
         ENVIRONMENT
+    threads: workers
     shell:
-        command("prepare")
+        command("prepare") + WORKERS
 
 
 rule drop_judge:

@@ -4,7 +4,7 @@ for experiment in having("mask_channel"):
     entry, channel = config["experiments"][experiment], mask_channel(experiment)
     folder, seed = f"results/{experiment}/settings", {"seed": entry["seed"]}
     source = config["datasets"][channel["dataset"]]["source"]
-    content = {**channel["prepare"], "source": source, "synthetic": None, "prefix": ""}
+    content = {**without_workers(channel["prepare"]), "source": source, "synthetic": None, "prefix": ""}
     declare("prepare", f"{folder}/prepare_diagnosed.json", content)
     declare("split", f"{folder}/split_diagnosed.json", channel["split"])
     content = {"classes": channel["training"]["targets"], "second_test": channel["second_test"]}
@@ -54,8 +54,9 @@ rule prepare_diagnosed:
         "logs/{experiment}/prepare_diagnosed.benchmark.tsv"
     conda:
         ENVIRONMENT
+    threads: lambda w: mask_channel(w.experiment)["prepare"]["workers"]
     shell:
-        command("prepare")
+        command("prepare") + WORKERS
 
 
 rule split_diagnosed:

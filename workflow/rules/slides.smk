@@ -24,8 +24,10 @@ rule slide_overview:
         "logs/{experiment}/slide_overview.benchmark.tsv"
     conda:
         ENVIRONMENT
+    params:
+        raw=lambda w, input: shell_words(input.raw),
     shell:
-        command("slide-overview")
+        command("slide-overview", raw="{params.raw}")
 
 
 rule section_slides:

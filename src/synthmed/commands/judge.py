@@ -20,6 +20,7 @@ from typing import Any
 import synthmed
 from synthmed.core.errors import InputError
 from synthmed.core.files import dump_json, read_json, readable, user_path, write_json, write_text
+from synthmed.core.lock import hold
 from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet
 from synthmed.data.sources import folder as folders
@@ -103,7 +104,7 @@ def judge(
     is judged. cores: processors.
 
     Raises InputError, naming the folder, when one holds no images or one class, classes differ, there are too few
-    images, a pattern of patients serves none of the real images, or the run stops.
+    images, a pattern of patients serves none of the real images, another judge runs in `folder`, or the run stops.
     """
     sources = {"--real": look(real, "real", patient_pattern), "--synthetic": look(synthetic, "synthetic", None)}
     if test is not None:
@@ -113,11 +114,9 @@ def judge(
     if patient_pattern is not None:
         check_pattern(sources)
     folder = Path(folder or out.with_name(f"{out.stem}-run")).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
     held_out = sources.get("--test")
     sick = positive_of(classes, positive)
     logger.info("the positive class is %r (--positive chooses another)", sick)
-    dataset = sources["--real"].dataset if held_out is None else together(sources["--real"], held_out, folder)
     overlay = settings(
         sources["--real"].counts,
         sources["--synthetic"].counts,
@@ -126,13 +125,15 @@ def judge(
         image={"size": [size, size], "channels": channels_of(sources["--real"])},
         names={name.removeprefix("--"): str(given.path) for name, given in sources.items()},
     )
-    overlay["datasets"] = {"real": dataset, "synthetic": sources["--synthetic"].dataset}
     made_of = {"real": [sources["--real"], *filter(None, [held_out])], "synthetic": [sources["--synthetic"]]}
-    anew = forget_changed(folder, made_of)
-    write_text(folder / "judge.json", dump_json(overlay, sort_keys=False))
-    run(folder, cores, anew)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / "results" / "judge" / "report.html", out)
+    with hold(folder):  # Snakemake's own comes when what another judge reads has been replaced
+        dataset = sources["--real"].dataset if held_out is None else together(sources["--real"], held_out, folder)
+        overlay["datasets"] = {"real": dataset, "synthetic": sources["--synthetic"].dataset}
+        anew = forget_changed(folder, made_of)
+        write_text(folder / "judge.json", dump_json(overlay, sort_keys=False))
+        run(folder, cores, anew)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / "results" / "judge" / "report.html", out)
     return folder
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from synthmed.core import forkserver
 from synthmed.core.errors import InputError
+from synthmed.core.lock import hold
 
 LOG = Path("logs") / "run.log"
 _COUNT = re.compile(r"^(\w+) +(\d+)$")
@@ -98,14 +99,17 @@ class Progress:
 def run(arguments: Sequence[str]) -> int:
     """Run Snakemake with `arguments`, which are its own. Returns its exit status.
 
-    Raises InputError where its log cannot be written or it is not there.
+    Raises InputError where its log cannot be written or is that of a run that is going on, or it is not there.
     """
     folder = directory(arguments)
     log = folder / LOG
-    log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "snakemake", *arguments]
     elsewhere = any(_ELSEWHERE.match(one) for one in arguments)
-    with open(log, "w", encoding="utf-8") as kept, nullcontext({}) if elsewhere else forkserver.started() as server:
+    with (
+        hold(log.parent),
+        open(log, "w", encoding="utf-8") as kept,
+        nullcontext({}) if elsewhere else forkserver.started() as server,
+    ):
         try:
             with subprocess.Popen(
                 command,

@@ -1,5 +1,6 @@
 """Writing files so that nothing is ever half-written, and hashing them. Knows nothing about images or models."""
 
+import contextlib
 import csv
 import errno
 import hashlib
@@ -7,9 +8,12 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
+import time
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,12 +87,36 @@ def readable(path: str | Path) -> Iterator[None]:
         raise InputError(explained(error, path) or f"{printable(path)}: cannot be read ({error})") from error
 
 
+def refuse_failed_disk(error: Exception, path: str | Path) -> None:
+    """Raises InputError where `error`, met in reading the file, is of the disk, the network or the memory, and says
+    nothing of what the file holds: it must not be left out as damaged. (EINVAL comes of damaged positions.)"""
+    if isinstance(error, MemoryError):
+        raise error
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        raise InputError(explained(error, path)) from error
+
+
 def user_path(text: str) -> Path:
     """A path as a user writes it in a setting: ~ is the home folder. Raises InputError when there is none."""
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise InputError(f"{text}: there is no home folder for this ~ ({error}); write the whole path") from error
+
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.part(\.[^.]*)?")
+_LEFT = 3600.0
+"""Seconds without a change after which a temporary file is taken to be of a process that was killed."""
+
+
+def remove_left(folders: Iterable[str | Path]) -> None:
+    """Remove the temporary files below `folders` that killed processes left, see atomic_path."""
+    for folder in folders:
+        for place, _, names in os.walk(folder):
+            for path in (Path(place) / name for name in names if _TEMPORARY.fullmatch(name)):
+                with contextlib.suppress(OSError):  # it is gone, or somebody else's
+                    if time.time() - path.stat().st_mtime > _LEFT:
+                        path.unlink()
 
 
 @contextmanager
@@ -128,9 +156,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 raise
 
 
+ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+"""Of every member of an archive, so that equal content gives equal bytes."""
+
+
+@contextmanager
+def stored_zip(path: str | Path) -> Iterator[Callable[[str, bytes], None]]:
+    """Write a zip archive atomically, nothing compressed; yields what adds a member (name, content)."""
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        yield lambda name, content: archive.writestr(zipfile.ZipInfo(name, ZIP_TIME), content)
+
+
 def link_or_copy(placed: Path, path: Path) -> None:
-    """`path` as a second name of `placed`, or as a copy where the disk has no such names."""
+    """`path` as a second name of `placed`, or as a copy where the disk has no such names, or the file is somebody
+    else's: rights and time are those of both."""
     with atomic_path(path) as temporary:
+        if placed.stat().st_uid != os.geteuid():
+            shutil.copyfile(placed, temporary)
+            return
         try:
             os.link(placed.resolve(), temporary)
         except OSError as error:

@@ -212,12 +212,25 @@ def _ended() -> Iterator[tuple[int, int]]:
         yield twin, status
 
 
+def _limit_threads(count: str) -> None:
+    """Let the libraries that the server loaded compute with as many threads as they would have found in the variable
+    OMP_NUM_THREADS, which Snakemake sets for each step."""
+    if count.isdecimal() and int(count):
+        if "numpy" in sys.modules:
+            from threadpoolctl import threadpool_limits
+
+            threadpool_limits(int(count))
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(int(count))
+
+
 def _become(request: dict) -> NoReturn:
     """Be the process that asked: its folder, environment and arguments, with this package's code as it is now."""
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
     del os.environ[VARIABLE]
+    _limit_threads(os.environ.get("OMP_NUM_THREADS", ""))
     sys.path[:] = request["path"]
     sys.argv = ["synthmed", *request["argv"]]
     for name in [name for name in sys.modules if name.partition(".")[0] == "synthmed"]:

@@ -7,6 +7,7 @@ the recorded hash, and the artefact itself has its own.** `settle` applies that 
 
 import ast
 import importlib.metadata
+import logging
 import os
 import platform
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,7 +17,9 @@ from pathlib import Path
 
 from synthmed import __version__
 from synthmed.core.errors import InputError
-from synthmed.core.files import hash_file, read_json, write_json
+from synthmed.core.files import hash_file, read_json, remove_left, write_json
+
+logger = logging.getLogger(__name__)
 
 SUFFIX = ".provenance.json"
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -80,8 +83,9 @@ def code_hashes(*modules: str) -> dict[str, str]:
 
 
 # ---------------------------------------------------------------------------------------------------- recording
-def _name(path: str | Path, root: Path) -> str:
-    """Paths are recorded relative to the project's root when they lie inside it, so that a clone elsewhere agrees."""
+def name_in(path: str | Path, root: Path) -> str:
+    """What a record calls a file: by its path from the project's root when it lies inside it, so that a clone elsewhere
+    agrees."""
     path = Path(os.path.abspath(path))
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
@@ -112,7 +116,7 @@ def made_from(inputs: Iterable[str | Path], code: Iterable[str | Path], root: st
     """
     root = Path(root or Path.cwd()).resolve()
     return MadeFrom(
-        {_name(path, root): hash_file(path) for path in inputs},
+        {name_in(path, root): hash_file(path) for path in inputs},
         {f"synthmed/{Path(path).relative_to(PACKAGE).as_posix()}": hash_file(path) for path in code},
     )
 
@@ -162,7 +166,8 @@ class Settled:
     stale: dict[str, str] = field(default_factory=dict)
 
 
-def _is_settings(name: str) -> bool:
+def is_settings(name: str) -> bool:
+    """Whether a record's name of a file is that of a settings file."""
     return "/settings/" in f"/{name}"
 
 
@@ -180,37 +185,44 @@ def _records(folder: Path) -> list[Path]:
     return [path for path in found if path.parent.name != "settings"]
 
 
+def records(folders: Sequence[str | Path], root: Path) -> dict[str, dict]:
+    """Every record below `folders` by the name of its artefact. Raises InputError on one that is damaged."""
+    found = {}
+    for path in [path for folder in folders for path in _records(Path(folder))]:
+        found[name_in(str(path).removesuffix(SUFFIX), root)] = made = read_json(path)
+        if not isinstance(made, dict) or not {"sha256", "inputs", "code", "step"} <= set(made):
+            raise InputError(f"{path}: no record of synthmed, or a damaged one; delete it, then run again")
+    return found
+
+
 def settle(
     folders: Sequence[str | Path],
     *,
     remove: bool,
     named: Collection[str] | None = None,
+    chosen: Mapping[str, Collection[str]] | None = None,
     root: str | Path | None = None,
 ) -> Settled:
     """Compare every artefact below `folders` with what it was made from.
 
     An artefact whose inputs, settings, code or own bytes changed is stale, and so is everything made from a stale one.
-    remove=True deletes stale artefacts (and their records) and gives current ones a time not older than their inputs',
-    so that Snakemake, which looks at times, rebuilds exactly the stale ones. remove=False changes nothing.
+    remove=True deletes stale artefacts (and their records) and what killed steps left half-written, and gives current
+    ones a time not older than their inputs', so that Snakemake, which looks at times, rebuilds exactly the stale ones.
+    remove=False changes nothing.
     named: the settings files that are in use now; what was made under another one (of an experiment that is left out
     for a while, of another branch) is not stale: it is left alone. None: all are in use.
+    chosen: names of the files that an artefact would be made from now, where they were others when somebody looked; one
+    made from others is stale.
     """
     root = Path(root or Path.cwd()).resolve()
-    records: dict[str, dict] = {}
-    for folder in folders:
-        # A settings file may be called so, too: that of a section `provenance`, or of what a user named like that.
-        for path in _records(Path(folder)):
-            artefact = Path(str(path)[: -len(SUFFIX)])
-            records[_name(artefact, root)] = made = read_json(path)
-            if not isinstance(made, dict) or not {"sha256", "inputs", "code"} <= set(made):
-                raise InputError(f"{path}: no record of synthmed, or a damaged one; delete it, then run again")
+    made_of = records(folders, root)
     settled = Settled()
     if named is not None:
         in_use = set(named)
         settled.unnamed = [
-            name for name, made in records.items() if not set(filter(_is_settings, made["inputs"])) <= in_use
+            name for name, made in made_of.items() if not set(filter(is_settings, made["inputs"])) <= in_use
         ]
-        records = {name: made for name, made in records.items() if name not in settled.unnamed}
+        made_of = {name: made for name, made in made_of.items() if name not in settled.unnamed}
     hashes: dict[str, str | None] = {}
 
     def current_hash(path: Path) -> str | None:
@@ -233,23 +245,25 @@ def settle(
         return reason
 
     def _reason(name: str) -> str | None:
-        made = records[name]
+        made = made_of[name]
+        if others := set((chosen or {}).get(name, made["inputs"])) ^ set(made["inputs"]):
+            return f"the settings choose other inputs for it now ({', '.join(sorted(others))})"
         for source, digest in made["code"].items():
             if current_hash(PACKAGE.parent / source) != digest:
                 return f"its code {source} changed"
         for source, digest in made["inputs"].items():
-            if source in records and judge(source) is not None:
+            if source in made_of and judge(source) is not None:
                 return f"its input {source} is stale"
             # A missing intermediate is no sign of a change (it may be temporary); a missing settings file is.
             found = current_hash(root / source)
-            if found != digest and (found is not None or _is_settings(source)):
+            if found != digest and (found is not None or is_settings(source)):
                 return f"its input {source} changed"
         # A missing artefact (an archive deleted to save space) says nothing against what was made from it.
         if current_hash(root / name) not in (None, made["sha256"]):
             return "its bytes are not the recorded ones"
         return None
 
-    for name in sorted(records):
+    for name in sorted(made_of):
         reason = judge(name)
         if reason is None and not (root / name).exists():
             settled.missing.append(name)
@@ -262,28 +276,35 @@ def settle(
         for name in [name for name in reversed(verdicts) if name in settled.stale]:
             (root / name).unlink(missing_ok=True)
             (root / f"{name}{SUFFIX}").unlink(missing_ok=True)
+        remove_left(folders)
         touched: set[str] = set()
         for name in settled.current:
-            _settle_time(name, records, root, touched)
+            _settle_time(name, made_of, root, touched)
     return settled
 
 
-def _settle_time(name: str, records: Mapping[str, dict], root: Path, touched: set[str]) -> None:
+def _settle_time(name: str, made_of: Mapping[str, dict], root: Path, touched: set[str]) -> None:
     """Make `name` not older than any of its inputs, after doing the same for those."""
     if name in touched:
         return
     touched.add(name)
     newest = 0
-    for source in records[name]["inputs"]:
-        if source in records and (root / source).exists():
-            _settle_time(source, records, root, touched)
+    for source in made_of[name]["inputs"]:
+        if source in made_of and (root / source).exists():
+            _settle_time(source, made_of, root, touched)
         if (root / source).exists():
             newest = max(newest, (root / source).stat().st_mtime_ns)
-    for source in records[name]["code"]:
+    for source in made_of[name]["code"]:
         newest = max(newest, (PACKAGE.parent / source).stat().st_mtime_ns)
     status = (root / name).stat()
     if status.st_mtime_ns < newest:
-        os.utime(root / name, ns=(status.st_atime_ns, newest))
+        try:
+            os.utime(root / name, ns=(status.st_atime_ns, newest))
+        except PermissionError:  # somebody else's, to which everybody with the right to write may give the time of now
+            try:
+                os.utime(root / name)
+            except PermissionError:
+                logger.warning("%s: its time stays, it is somebody else's; Snakemake will make it again", name)
 
 
 def stop_if_stale(settled: Settled) -> None:

@@ -3,6 +3,7 @@
 Nothing is written, so a hostile name cannot overwrite a file; it is refused all the same, as is what would fill memory.
 """
 
+import lzma
 import threading
 import zipfile
 import zlib
@@ -10,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import readable
+from synthmed.core.files import readable, refuse_failed_disk
 
 
 @dataclass(frozen=True)
 class Limits:
     """What an archive may unpack to. Beyond it the archive is refused."""
 
-    total_bytes: int  # of all members
+    total_bytes: int  # of all members, where that is more than twice the bytes of the archive
     member_bytes: int  # of one member
     ratio: float  # all members' bytes / bytes of the archive
 
@@ -80,7 +81,8 @@ class Archive:
             total += info.file_size
             members[name] = info
         packed = self.path.stat().st_size
-        if total > limits.total_bytes or total > limits.ratio * packed:
+        # Packed without compression, as synthmed packs, no more comes out than lies there.
+        if total > max(limits.total_bytes, 2 * packed) or total > limits.ratio * packed:
             raise InputError(
                 f"{self.path}: refused as a zip bomb, {packed} bytes would unpack to {total} "
                 f"(limits: {limits.total_bytes} bytes, {limits.ratio:g} times its size)"
@@ -93,11 +95,13 @@ class Archive:
         return sorted(self._members)
 
     def read(self, name: str) -> bytes:
-        """Bytes of one member. Raises DamagedMember when they cannot be unpacked or their checksum is wrong."""
+        """Bytes of one member. Raises DamagedMember when they cannot be unpacked or their checksum is wrong, InputError
+        when the disk or the network failed."""
         try:
             with self._lock:
                 return self._zip.read(self._members[name])
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError) as error:
+            refuse_failed_disk(error, self.path)
             raise DamagedMember(f"damaged inside the archive {self.path.name}: {error}") from error
 
     def close(self) -> None:

@@ -116,7 +116,7 @@ def _fetch_all(url: str, part: Path, path: Path, sleep: Callable[[float], None])
             if failures >= ATTEMPTS:
                 raise InputError(
                     f"{path.name}: {url} could not be downloaded after {failures} attempts ({error}); check the "
-                    f"network and run again (it continues from {_size(part)} bytes), or place the file by hand"
+                    f"network and run again (it continues from {_size(part)} bytes), or place the file as {path}"
                 ) from error
             wait = min(error.wait if error.wait is not None else 2.0 ** (failures - 1), LONGEST_WAIT)
             logger.warning("%s: %s; next attempt in %.0f s", path.name, error, wait)
@@ -172,13 +172,13 @@ def _attempt(url: str, part: Path) -> None:
                 raise _TryAgain(f"the server answered {error.code} {error.reason}", _retry_after(error)) from error
             raise InputError(
                 f"{url}: the server answered {error.code} {error.reason}; the address may have moved: see the data "
-                "set's own page, and place the file by hand if need be"
+                f"set's own page, and place the file as {part.with_suffix('')} if need be"
             ) from error
     except (urllib.error.URLError, ssl.SSLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
             raise InputError(
                 f"{url}: the server's certificate is not trusted ({error.reason}); ask your network's administrator "
-                "for the certificate and name its file in SSL_CERT_FILE, or place the file by hand"
+                f"for the certificate and name its file in SSL_CERT_FILE, or place the file as {part.with_suffix('')}"
             ) from error
         raise _TryAgain(f"{type(error).__name__}: {error}") from error
 

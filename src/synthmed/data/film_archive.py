@@ -6,17 +6,15 @@ films give equal bytes.
 
 import csv
 import io
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthmed.core.files import atomic_path
+from synthmed.core.files import stored_zip
 
 LABELS, BOXES = "labels.csv", "boxes.csv"
 LABEL_COLUMNS = ("file", "patient", "findings", "device", "mask", "split", "source")
 BOX_COLUMNS = ("file", "finding", "x_min", "y_min", "x_max", "y_max")
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,14 @@ class FilmEntry:
 def write_film_archive(path: Path, films: Iterable[FilmEntry]) -> None:
     """Write the archive atomically; films are consumed one at a time, so a generator keeps memory bounded."""
     labels, boxes = [], []
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with stored_zip(path) as add:
         for film in films:
             for name, content in film.files.items():
-                archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), content)
+                add(name, content)
             labels.append(film.label)
             boxes += film.boxes
-        archive.writestr(zipfile.ZipInfo(LABELS, _ZIP_TIME), _csv(labels, LABEL_COLUMNS))
-        archive.writestr(zipfile.ZipInfo(BOXES, _ZIP_TIME), _csv(boxes, BOX_COLUMNS))
+        add(LABELS, _csv(labels, LABEL_COLUMNS))
+        add(BOXES, _csv(boxes, BOX_COLUMNS))
 
 
 def _csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> bytes:

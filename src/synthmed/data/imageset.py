@@ -11,6 +11,7 @@ sorted names, fixed zip times, canonical manifest, masks in as few bits as their
 import csv
 import io
 import json
+import lzma
 import re
 import threading
 import zipfile
@@ -27,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, dump_json, readable
+from synthmed.core.files import ZIP_TIME, atomic_path, dump_json, readable
 
 COLUMNS = ("image", "label", "mask", "patient", "split", "source")
 """Columns every manifest has. Further columns may follow, sorted by name."""
@@ -36,8 +37,7 @@ MANIFEST = "manifest.csv"
 LEGEND = "set.json"
 COMPANIONS = ("DATASHEET.md", "provenance.json", "samples.png", "SHA256SUMS")
 """What a set may hold beside its images: files of `synthmed release`."""
-ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 """What zipfile raises on archives and members that are damaged, encrypted, or of an unknown method."""
 UNDECODABLE = (*UNREADABLE, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What is raised, besides, on a member that is no image, or none that can be decoded."""

@@ -70,6 +70,11 @@ def one_spelling(patients: Sequence[str], where: str) -> list[str]:
     return [min(spellings[spelling(patient)]) for patient in patients]
 
 
+def settled(patients: Iterable[str], where: str) -> list[str]:
+    """Patients as a table has them, each under one of its spellings, "" where there is none. Warns as one_spelling."""
+    return one_spelling([cleaned(patient) for patient in patients], where)
+
+
 def tell_missing(
     patients: Sequence[str], where: str, instead: str = "each of them counts as a patient of its own"
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, hash_file, user_path
+from synthmed.core.files import atomic_path, hash_file, link_or_copy, user_path
 from synthmed.core.settings import parse
 from synthmed.data.download import download
 
@@ -42,26 +42,29 @@ def download_published(
     holds: Callable[[Path], Contents],
     published: Contents,
 ) -> None:
-    """Download `url` to `path`, or check the file that is there already.
+    """Download `url` to the folder `download` beside that of `path`, or check what lies there, and link it to `path`.
 
-    size, sha256: None where not known; holds: what an archive holds, to be compared with `published`. Raises InputError
-    when one of them differs.
+    There, because Snakemake removes what a failed job made, and all that it is to make before a job begins. size,
+    sha256: None where not known; holds: what an archive holds, to be compared with `published`. Raises InputError when
+    one of them differs.
     """
-    if path.exists():  # placed by hand, or left by an earlier run
-        logger.info("%s: exists already, it is checked and used", path)
-        if sha256 is not None and (found := hash_file(path)) != sha256:
+    kept = path.parents[1] / "download" / path.name
+    if kept.exists():  # placed by hand, or left by an earlier run
+        logger.info("%s: exists already, it is checked and used", kept)
+        if sha256 is not None and (found := hash_file(kept)) != sha256:
             raise InputError(
-                f"{path}: has sha256 {found}, expected {sha256}; delete it to download it again, or use provider: file "
+                f"{kept}: has sha256 {found}, expected {sha256}; delete it to download it again, or use provider: file "
                 "when you mean this file"
             )
     else:
-        download(url, path, sha256=sha256, size=size)
-    if (found := holds(path)) != published:
+        download(url, kept, sha256=sha256, size=size)
+    if (found := holds(kept)) != published:
         # Without a published hash this is what tells the real set from a cut, or from phantoms under its name.
         raise InputError(
-            f"{path}: holds {dict(found)}, the published set {dict(published)}; delete it to download it again, or use "
+            f"{kept}: holds {dict(found)}, the published set {dict(published)}; delete it to download it again, or use "
             "provider: file when you mean this file"
         )
+    link_or_copy(kept, path)
 
 
 def fetch_archive(

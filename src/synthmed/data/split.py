@@ -234,17 +234,17 @@ def _official(image_set: ImageSet, groups: Sequence[str], labels: Sequence[str],
             "use by: patient when the data have no official split"
         )
     # Before anything is moved, so that moving cannot hide it.
+    if (settings.validation is None) != ("validation" in parts):
+        names, need = ("names", "null") if "validation" in parts else ("does not name", "a share")
+        raise InputError(
+            f"{image_set.path}: its split column {names} validation images, so setting validation must be {need}"
+        )
     _check_patients(image_set.path, parts, image_set.column("patient"))
     if settings.on_near_duplicates == "move":
         seen = defaultdict(set)
         for group, part in zip(groups, parts, strict=True):
             seen[group].add(part)
         parts = ["train" if len(seen[group]) > 1 else part for group, part in zip(groups, parts, strict=True)]
-    if (settings.validation is None) != ("validation" in parts):
-        names, need = ("names", "null") if "validation" in parts else ("does not name", "a share")
-        raise InputError(
-            f"{image_set.path}: its split column {names} validation images, so setting validation must be {need}"
-        )
     shares = {"test": settings.test, "validation": settings.validation}
     shares = {part: share for part, share in shares.items() if share is not None}
     if shares:

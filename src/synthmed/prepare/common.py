@@ -246,7 +246,7 @@ def _unidentified(content: bytes, error: Exception) -> Image.Image:
 
 def _to_channels(image: Image.Image, channels: int) -> Image.Image:
     target = "L" if channels == 1 else "RGB"
-    if image.mode in ("LA", "PA", "RGBA") or (image.mode == "P" and "transparency" in image.info):
+    if image.mode in ("LA", "PA", "RGBA") or (image.mode in ("P", "RGB") and "transparency" in image.info):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
     elif image.mode not in ("L", "RGB"):

@@ -101,7 +101,7 @@ def read_film(content: bytes) -> Film:
     _refuse_wrong_length(tags, syntax)
     try:
         stored, _ = decoder.as_array(tags, index=0, raw=True)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     # Four libraries decode, each with errors of its own; whatever they raise, this picture cannot be had. The one for
     # RLE panics with a BaseException that cannot travel between processes.
@@ -164,6 +164,8 @@ def _read(content: bytes) -> Dataset:
         return read_partial(
             BytesIO(content), _is_behind_the_picture, force=True, specific_tags=[Tag(keyword) for keyword in _READ]
         )
+    except MemoryError:  # of this machine, not of the file
+        raise
     except Exception as error:  # nearly any error can come out of arbitrary bytes
         raise Rejected("damaged: its data elements cannot be read") from error
 

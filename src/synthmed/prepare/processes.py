@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import signal
 import sys
 import warnings
 from collections import deque
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from synthmed.core.errors import InputError
+from synthmed.core.files import refuse_failed_disk
 from synthmed.data import sources
 from synthmed.prepare.rejected import Rejected
 
@@ -40,6 +42,7 @@ def _work(number: int) -> object:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # of a file that nobody has thought of; its text may quote tags
+        refuse_failed_disk(error, _worker["images"][number].file)
         return Rejected(f"damaged: it cannot be read ({type(error).__name__})")
 
 
@@ -48,7 +51,8 @@ def in_processes(
 ) -> Iterator[T | Rejected]:
     """What becomes of the source's images `numbers`, in this order; at most 2·workers wait, to bound memory.
 
-    A file that kills its process (decoders are C and C++) is rejected like any other; the run goes on.
+    A file that crashes its process (decoders are C and C++) is rejected like any other; the run goes on. Raises
+    InputError where a process is killed even alone, as a system does that has no memory left.
     """
 
     # Where it is safe, forked: a new Python would first import pydicom and four decoders, for more than half a second.
@@ -84,6 +88,14 @@ def in_processes(
 def _alone(pool: ProcessPoolExecutor, number: int) -> object:
     with pool:
         try:
-            return pool.submit(_work, number).result()
-        except BrokenProcessPool:
+            waiting = pool.submit(_work, number)
+            (process,) = pool._processes.values()
+            return waiting.result()
+        except BrokenProcessPool as error:
+            process.join()
+            if process.exitcode == -signal.SIGKILL:
+                raise InputError(
+                    "a process that read one file was killed, probably for lack of memory; lower prepare.workers, or "
+                    "take a larger machine"
+                ) from error
             return Rejected("its decoder crashed")

@@ -3,8 +3,10 @@
 Places are pixels of the finest level (level 0), as annotations have them.
 """
 
+import errno
 import logging
 import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from msgspec import Meta
 from PIL import Image
 
 from synthmed.core.errors import InputError
+from synthmed.core.files import refuse_failed_disk
 from synthmed.prepare.rejected import Rejected
 
 logger = logging.getLogger(__name__)
@@ -39,10 +42,11 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Slide:
-    """An open slide. mpp: micrometres of a pixel of level 0, across and down."""
+    """An open slide. mpp: micrometres of a pixel of level 0, across and down; path: its file."""
 
     reader: Reader
     mpp: tuple[float, float]
+    path: Path
 
     @property
     def size(self) -> tuple[int, int]:
@@ -78,7 +82,8 @@ class Slide:
         """`size` (height, width) pixels of `mpp` micrometres (across, down), from (left, top) on: uint8 (H, W, 3).
 
         Read from `level`: as its pixels are, where they have this size but for the share `tolerance`, else resampled.
-        What the slide does not show is white. Raises Rejected when the region cannot be read.
+        What the slide does not show is white. Raises Rejected when the region cannot be read,
+        InputError when the disk failed.
         """
         own, height, width = self.level_mpp(level), *size
         scale = mpp[0] / own[0], mpp[1] / own[1]
@@ -98,6 +103,7 @@ class Slide:
         try:
             region = self.reader.read_region(location, level, (width, height))
         except Exception as error:  # of libraries for damaged files, each with errors of its own
+            _refuse_failed_disk(error, self.path)
             raise Rejected(f"level {level} cannot be read at {location[0]}, {location[1]}: {error}") from error
         if region.mode != "RGBA":
             return np.asarray(region.convert("RGB"))
@@ -113,7 +119,7 @@ def open_slide(path: Path, reader: ReaderName, mpp: float | None) -> Iterator[Sl
     hold whatever the file says; None: as the file says.
 
     Raises Rejected when no reader knows the file, it is cut off, or nobody says how large its pixels are; InputError
-    when the reader is not installed.
+    when the reader is not installed, or the disk failed.
     """
     opened = _opened(path, reader)
     try:
@@ -122,7 +128,7 @@ def open_slide(path: Path, reader: ReaderName, mpp: float | None) -> Iterator[Sl
             raise Rejected(
                 "no size of its pixels inside (mpp); state it, in micrometres, in the column mpp of the table of slides"
             )
-        yield Slide(opened, found)
+        yield Slide(opened, found, path)
     finally:
         opened.close()
 
@@ -141,7 +147,14 @@ def _opened(path: Path, reader: ReaderName) -> Reader:
     try:
         return library(path)
     except Exception as error:  # each library has its own for what it does not know, and for cut files
+        _refuse_failed_disk(error, path)
         raise Rejected(f"no slide that {reader} reads, or cut off: {error}") from error
+
+
+def _refuse_failed_disk(error: Exception, path: Path) -> None:
+    """See refuse_failed_disk. OpenSlide gives what the system says as text."""
+    said = [number for number in (errno.EIO, errno.ESTALE) if os.strerror(number) in str(error)]
+    refuse_failed_disk(OSError(said[0], str(error)) if said else error, path)
 
 
 def _stated(properties: dict, reader: ReaderName) -> tuple[float, float] | None:

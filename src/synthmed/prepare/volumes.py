@@ -303,7 +303,7 @@ def prepare_one(raw: RawVolume, settings: PrepareVolumesSettings, salt: bytes) -
     drawn = set()
     if laid.mask is not None:
         drawn = {organ for organ, value in settings.organs.items() if (laid.mask[laid.chosen] == value).any()}
-    return Prepared(fields, pseudonym(salt, "spelling", spelling(patient or raw.file), 16), slices, drawn)
+    return Prepared(fields, pseudonym(salt, "spelling", spelling(patient) or raw.file, 16), slices, drawn)
 
 
 @dataclass(frozen=True)
@@ -334,9 +334,13 @@ def _content(file: File) -> bytes:
         raise Rejected("damaged inside its archive") from error
 
 
+def _is_one_file(raw: RawVolume) -> bool:
+    return len(raw.files) == 1 and raw.files[0].name.lower().endswith(ENDINGS)
+
+
 def _read(raw: RawVolume) -> tuple[Volume, np.ndarray, Dataset]:
     """The volume as its files have it, the place of each of its slices among them, and tags."""
-    if len(raw.files) == 1 and raw.files[0].name.lower().endswith(ENDINGS):
+    if _is_one_file(raw):
         volume = read_volume(raw.files[0], _content(raw.files[0]))
         return volume, np.arange(volume.values.shape[0]), Dataset()
     return read_series([_content(file) for file in raw.files])
@@ -373,7 +377,8 @@ def _laid(mask: Volume, raw: RawVolume, volume: Volume, order: np.ndarray) -> Vo
     """The mask in the orientation of canonical."""
     if raw.alignment == "affine":
         return canonical(mask)
-    values = mask.values.transpose(2, 1, 0)[::-1]  # (z, y, x) in the order of file names
+    # Of one file the axes are those of the volume; of a series (z, y, x), in the order of file names.
+    values = mask.values if _is_one_file(raw) else mask.values.transpose(2, 1, 0)[::-1]
     if values.shape != volume.values.shape:
         raise Rejected(f"does not fit: it has {_size(values)} voxels, the volume {_size(volume.values)}")
     return canonical(Volume(values[order], volume.affine))

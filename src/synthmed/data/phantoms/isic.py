@@ -7,7 +7,6 @@ So the readers of the real archives are what reads the phantoms. `isic_bias.csv`
 import csv
 import io
 import logging
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from msgspec import Meta
 from PIL import Image
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path
+from synthmed.core.files import atomic_path, stored_zip
 from synthmed.core.progress import Progress
 from synthmed.core.settings import Share
 from synthmed.data.phantoms.dermoscopy import DermoscopySettings, Phantom, Photograph, draw, plans
@@ -29,7 +28,6 @@ from synthmed.data.split import draw as deal
 logger = logging.getLogger(__name__)
 
 _OUT = "left out"
-_TIME = (1980, 1, 1, 0, 0, 0)
 JPEG_QUALITY = 92
 
 DIAGNOSES = {
@@ -146,10 +144,7 @@ def _write(
     """Draw the photographs one at a time into `archives` (zip), add the files `inside`, and write the tables beside
     them; every file atomically."""
     with ExitStack() as stack:
-        opened = {}
-        for path in archives:
-            temporary = stack.enter_context(atomic_path(path))
-            opened[path] = stack.enter_context(zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED))
+        opened = {path: stack.enter_context(stored_zip(path)) for path in archives}
         with Progress("dermoscopy phantoms", len(photographs), "image") as progress:
             for plan in photographs:
                 _add(opened, members(draw(settings, plan)))
@@ -159,10 +154,10 @@ def _write(
             stack.enter_context(atomic_path(path)).write_bytes(content)
 
 
-def _add(opened: Mapping[Path, zipfile.ZipFile], members: Members) -> None:
+def _add(opened: Mapping[Path, Callable[[str, bytes], None]], members: Members) -> None:
     for path, files in members.items():
         for name, content in files.items():
-            opened[path].writestr(zipfile.ZipInfo(name, _TIME), content)
+            opened[path](name, content)
 
 
 def write_task1(settings: Task1Phantoms, parts: Mapping[str, tuple[Path, Path]], labels: Path) -> None:

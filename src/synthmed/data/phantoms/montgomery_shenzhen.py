@@ -7,20 +7,18 @@ So the reader of the real archives is what reads the phantoms.
 
 import io
 import logging
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path
+from synthmed.core.files import stored_zip
 from synthmed.data.imageset import encode_png
 from synthmed.data.phantoms.chest_xray import LABELS, Phantom, PhantomSettings, draws, labels
 
 logger = logging.getLogger(__name__)
 
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _THUMBS = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504)
 """A Windows thumbnail file, as it lies among the real images: no image, whatever its neighbours are."""
 
@@ -80,27 +78,23 @@ def write_archives(settings: PhantomSettings, montgomery: Path, shenzhen: Path) 
     Film i is film i of `draws(settings, settings.seed, labels(settings))`, which also carries its truth.
     montgomery, shenzhen: the zip files to write. Raises InputError when the films are so few that a hospital got none.
     """
-    with atomic_path(montgomery) as first, atomic_path(shenzhen) as second:
-        with (
-            zipfile.ZipFile(first, "w", zipfile.ZIP_STORED) as small,
-            zipfile.ZipFile(second, "w", zipfile.ZIP_STORED) as large,
-        ):
-            archives = {"montgomery": small, "shenzhen": large}
-            counts = dict.fromkeys(archives, 0)
-            total = settings.normal + settings.abnormal
-            for number, phantom in enumerate(draws(settings, settings.seed, labels(settings))):
-                counts[phantom.site] += 1
-                digit = LABELS.index(phantom.label)
-                if phantom.site == "montgomery":
-                    files = _montgomery_files(phantom, f"MCUCXR_{counts['montgomery']:04d}_{digit}")
-                else:
-                    files = _shenzhen_files(phantom, f"CHNCXR_{counts['shenzhen']:04d}_{digit}")
-                for name, content in files.items():
-                    archives[phantom.site].writestr(zipfile.ZipInfo(name, _ZIP_TIME), content)
-                if (number + 1) % 200 == 0:
-                    logger.info("%d of %d phantom films drawn", number + 1, total)
-            small.writestr(zipfile.ZipInfo("MontgomerySet/CXR_png/Thumbs.db", _ZIP_TIME), _THUMBS)
-            large.writestr(zipfile.ZipInfo("ChinaSet_AllFiles/CXR_png/Thumbs.db", _ZIP_TIME), _THUMBS)
+    with stored_zip(montgomery) as small, stored_zip(shenzhen) as large:
+        archives = {"montgomery": small, "shenzhen": large}
+        counts = dict.fromkeys(archives, 0)
+        total = settings.normal + settings.abnormal
+        for number, phantom in enumerate(draws(settings, settings.seed, labels(settings))):
+            counts[phantom.site] += 1
+            digit = LABELS.index(phantom.label)
+            if phantom.site == "montgomery":
+                files = _montgomery_files(phantom, f"MCUCXR_{counts['montgomery']:04d}_{digit}")
+            else:
+                files = _shenzhen_files(phantom, f"CHNCXR_{counts['shenzhen']:04d}_{digit}")
+            for name, content in files.items():
+                archives[phantom.site](name, content)
+            if (number + 1) % 200 == 0:
+                logger.info("%d of %d phantom films drawn", number + 1, total)
+        small("MontgomerySet/CXR_png/Thumbs.db", _THUMBS)
+        large("ChinaSet_AllFiles/CXR_png/Thumbs.db", _THUMBS)
         for site, count in counts.items():
             if count == 0:
                 raise InputError(

@@ -6,40 +6,37 @@ the readers of the real archives are what reads the phantoms.
 """
 
 import io
-import zipfile
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from synthmed.core.files import atomic_path
+from synthmed.core.files import stored_zip
 from synthmed.core.progress import Progress
 from synthmed.data.imageset import encode_png
 from synthmed.data.phantoms.histology import PhantomSettings, draws
 
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-
 
 def write_nuinsseg(settings: PhantomSettings, path: Path) -> None:
     """Write all patches of `draws` as one zip in the layout of NuInsSeg; the same settings give the same bytes."""
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with stored_zip(path) as add:
         for slide, number, patch in _all(settings):
             folder, name = f"phantom kidney {slide + 1:02d}", f"phantom_kidney_{slide + 1:02d}_{number + 1:03d}"
-            _add(archive, f"{folder}/tissue images/{name}.png", encode_png(patch.pixels))
-            _add(archive, f"{folder}/label masks modify/{name}.tif", _saved(patch.labels, "TIFF"))
+            add(f"{folder}/tissue images/{name}.png", encode_png(patch.pixels))
+            add(f"{folder}/label masks modify/{name}.tif", _saved(patch.labels, "TIFF"))
 
 
 def write_dsb2018(settings: PhantomSettings, path: Path) -> None:
     """Write all patches of `draws` as one zip in the layout of stage1_train.zip; same settings, same bytes."""
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with stored_zip(path) as add:
         for slide, number, patch in _all(settings):
             name = sha256(f"{settings.seed} {slide} {number}".encode()).hexdigest()
             opaque = np.dstack([patch.pixels, np.full(patch.labels.shape, 255, np.uint8)])
-            _add(archive, f"{name}/images/{name}.png", _saved(opaque, "PNG"))
+            add(f"{name}/images/{name}.png", _saved(opaque, "PNG"))
             for value in np.unique(patch.labels[patch.labels > 0]).tolist():
                 mask = np.where(patch.labels == value, np.uint8(255), np.uint8(0))
-                _add(archive, f"{name}/masks/{sha256(f'{name} {value}'.encode()).hexdigest()}.png", encode_png(mask))
+                add(f"{name}/masks/{sha256(f'{name} {value}'.encode()).hexdigest()}.png", encode_png(mask))
 
 
 def _all(settings: PhantomSettings):
@@ -53,7 +50,3 @@ def _saved(pixels: np.ndarray, form: str) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, form)
     return buffer.getvalue()
-
-
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), content)

@@ -8,7 +8,6 @@ not fit, some patients have none. Names and dates are planted, to be searched fo
 import datetime
 import io
 import logging
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,14 +16,13 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from synthmed.core.files import atomic_path
+from synthmed.core.files import stored_zip
 from synthmed.core.progress import Progress
 from synthmed.data.phantoms.made_up_people import Person, dicom_bytes, made_up_name, uid
 from synthmed.data.phantoms.thorax_ct import Series, ThoraxSettings, draw
 
 logger = logging.getLogger(__name__)
 
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 _INTERCEPTS = (-1024, -1000)
 """Of different makers; a stored value of 12 bits is HU - intercept."""
@@ -158,15 +156,13 @@ def _shuffled(files: Mapping[str, bytes], seed: int) -> list[str]:
 def write_archives(settings: ThoraxSettings, competition: Path, masks: Path) -> None:
     """Write both archives; the same settings give the same bytes. Patients count from those whose masks fit."""
     with (
-        atomic_path(competition) as first,
-        atomic_path(masks) as second,
-        zipfile.ZipFile(first, "w", zipfile.ZIP_STORED) as series,
-        zipfile.ZipFile(second, "w", zipfile.ZIP_STORED) as marked,
+        stored_zip(competition) as series,
+        stored_zip(masks) as marked,
         Progress(competition.name, settings.patients, "patient") as progress,
     ):
         for number in range(settings.patients):
-            for archive, files in zip((series, marked), _files_of(settings, number), strict=True):
+            for add, files in zip((series, marked), _files_of(settings, number), strict=True):
                 for name in _shuffled(files, number):
-                    archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), files[name])
+                    add(name, files[name])
             progress.add(1)
     logger.info("%s, %s: %d CT series drawn", competition.name, masks.name, settings.patients)

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 from PIL import Image
 
-from synthmed.core.files import atomic_path
+from synthmed.core.files import ZIP_TIME, stored_zip
 from synthmed.data.imageset import encode_png
 from synthmed.data.phantoms.viral_pneumonia import LABELS, ViralPhantomSettings, draws
 
@@ -23,7 +23,6 @@ ROOT = "COVID-19_Radiography_Dataset"
 FOLDERS = {"normal": "Normal", "viral_pneumonia": "Viral Pneumonia"}
 MASK_SIDE = 256
 """Side of the masks, whatever that of the images is (published: 299)."""
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def write_archive(settings: ViralPhantomSettings, path: Path) -> None:
@@ -34,22 +33,18 @@ def write_archive(settings: ViralPhantomSettings, path: Path) -> None:
     wanted = [label for label in LABELS for _ in range(getattr(settings, label))]
     again = np.random.default_rng([settings.seed, len(wanted)]).random(len(wanted)) < settings.duplicate_share
     origins: dict[str, list[str]] = {label: [] for label in LABELS}
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with stored_zip(path) as add:
         for number, film in enumerate(draws(settings, settings.seed, wanted)):
             folder = FOLDERS[film.label]
             for _ in range(1 + int(again[number])):
                 origins[film.label].append(film.hospital)
                 name = f"{folder}-{len(origins[film.label])}.png"
-                _add(archive, f"{ROOT}/{folder}/images/{name}", encode_png(film.pixels))
-                _add(archive, f"{ROOT}/{folder}/masks/{name}", _mask_png(film.lungs))
+                add(f"{ROOT}/{folder}/images/{name}", encode_png(film.pixels))
+                add(f"{ROOT}/{folder}/masks/{name}", _mask_png(film.lungs))
             if (number + 1) % 200 == 0:
                 logger.info("%d of %d phantom films drawn", number + 1, len(wanted))
         for label, hospitals in origins.items():
-            _add(archive, f"{ROOT}/{FOLDERS[label]}.metadata.xlsx", _workbook(FOLDERS[label], hospitals))
-
-
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), content)
+            add(f"{ROOT}/{FOLDERS[label]}.metadata.xlsx", _workbook(FOLDERS[label], hospitals))
 
 
 def _mask_png(mask: np.ndarray) -> bytes:
@@ -81,5 +76,5 @@ def _workbook(folder: str, hospitals: list[str]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as book:
         sheet = f'<worksheet xmlns="{_SHEET}"><sheetData>{lines}</sheetData></worksheet>'
-        _add(book, "xl/worksheets/sheet1.xml", sheet.encode())
+        book.writestr(zipfile.ZipInfo("xl/worksheets/sheet1.xml", ZIP_TIME), sheet.encode())
     return buffer.getvalue()

@@ -25,7 +25,7 @@ from synthmed.core.settings import parse
 from synthmed.data.archives import Archive, DamagedMember
 from synthmed.data.boxes import Box
 from synthmed.data.film_archive import BOX_COLUMNS, BOXES, LABEL_COLUMNS, LABELS, FilmEntry, write_film_archive
-from synthmed.data.patients import cleaned, one_spelling, tell_crowds, tell_missing
+from synthmed.data.patients import cleaned, settled, tell_crowds, tell_missing
 from synthmed.data.sources.finding_labels import (
     NORMAL,
     FindingNames,
@@ -159,7 +159,7 @@ def _pack(settings: DicomFolderSettings, target: Path) -> None:
 
 def _settle_patients(table: Path, films: Mapping[str, _Film]) -> None:
     """One spelling for each patient; films without one keep "", for which the tag PatientID counts."""
-    patients = one_spelling([film.patient for film in films.values()], str(table))
+    patients = settled([film.patient for film in films.values()], str(table))
     for film, patient in zip(films.values(), patients, strict=True):
         film.patient = patient
     tell_missing(patients, str(table), "the tag PatientID of its file counts")

@@ -12,7 +12,6 @@ import hashlib
 import io
 import logging
 import re
-import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from msgspec import Meta
 from PIL import Image
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, link_or_copy, read_csv, user_path, write_csv
+from synthmed.core.files import link_or_copy, read_csv, stored_zip, user_path, write_csv
 from synthmed.core.settings import parse
 from synthmed.data import kaggle
 from synthmed.data.archives import Archive, DamagedMember
@@ -65,7 +64,6 @@ COUNTS = {"normal": 10_192, "viral_pneumonia": 1_345, "covid": 3_616, "lung_opac
 COLUMNS = ("file", "mask", "name", "label", "source", "height", "width", "same_as")
 """Of the index. same_as: another film with exactly the same pixels, or CONFLICT where their classes differ."""
 CONFLICT = "a film of another class"
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -121,10 +119,10 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
 
 def _pack(folder: UserFolder, path: Path) -> None:
     """The folder's films, masks and workbooks as one archive; equal folders give equal bytes."""
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with stored_zip(path) as add:
         for name in folder.files:
             if _place(name) or name.lower().endswith(".metadata.xlsx"):
-                archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), folder.read(name))
+                add(name, folder.read(name))
 
 
 # ------------------------------------------------------------------------------------------------------------ index

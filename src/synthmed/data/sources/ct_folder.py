@@ -5,7 +5,6 @@ Raw file: one archive `volumes.zip` (stored) with files/… and index.json, whic
 
 import json
 import logging
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, dump_json, nfc, printable
+from synthmed.core.files import dump_json, nfc, printable, stored_zip
 from synthmed.core.settings import parse
 from synthmed.data.archives import Archive, DamagedMember, Limits
-from synthmed.data.patients import cleaned, one_spelling
+from synthmed.data.patients import settled
 from synthmed.data.sources.raw_volume import ENDINGS, LABEL, Alignment, File, MaskFile, RawVolume, natural
 from synthmed.data.sources.user_folder import UserFolder
 from synthmed.data.sources.user_table import filled, part, placeholders, read_table
@@ -34,7 +33,6 @@ OPTIONS = {"folder": "synthmed.data.sources.ct_folder:CtFolderSettings"}
 
 ARCHIVE, INDEX = "volumes.zip", "index.json"
 _LIMITS = Limits(total_bytes=600 * 2**30, member_bytes=8 * 2**30, ratio=1000.0)
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,8 @@ class CtFolderSettings:
         Alignment,
         Meta(
             description="affine: masks are laid on volumes by what the headers say of axes and positions; index: by "
-            "axes (x, y, z), z against the natural order of the volume's file names."
+            "axes (x, y, z), z against the natural order of the volume's file names, or by those of a volume of one "
+            "file."
         ),
     ]
 
@@ -93,10 +92,10 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
     volumes = _volumes(folder, settings)
     members = sorted({name for one in volumes for name in (*one["files"], *(mask["file"] for mask in one["masks"]))})
     index = {"source": settings.name, "alignment": settings.alignment, "volumes": volumes}
-    with atomic_path(raw[0]) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo(INDEX, _ZIP_TIME), dump_json(index, sort_keys=False).encode())
+    with stored_zip(raw[0]) as add:
+        add(INDEX, dump_json(index, sort_keys=False).encode())
         for name in members:
-            archive.writestr(zipfile.ZipInfo(f"files/{name}", _ZIP_TIME), folder.read(name))
+            add(f"files/{name}", folder.read(name))
     logger.info("%s: packed %d volumes, %d files", printable(folder.path), len(volumes), len(members))
 
 
@@ -126,13 +125,13 @@ def _volumes(folder: UserFolder, settings: CtFolderSettings) -> list[dict]:
         found.append(
             {
                 "file": name,
-                "patient": cleaned(cells[nfc(table.patient)]) if table.patient else "",
+                "patient": cells[nfc(table.patient)] if table.patient else "",
                 "split": part(cells, table.split, where),
                 "files": _files(folder, name, where),
                 "masks": masks,
             }
         )
-    for one, patient in zip(found, one_spelling([one["patient"] for one in found], str(path)), strict=True):
+    for one, patient in zip(found, settled([one["patient"] for one in found], str(path)), strict=True):
         one["patient"] = patient
     return found
 

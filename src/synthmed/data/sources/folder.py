@@ -17,7 +17,7 @@ from msgspec import Meta
 from synthmed.core.errors import InputError
 from synthmed.core.files import nfc, printable
 from synthmed.core.settings import parse
-from synthmed.data.patients import cleaned, one_spelling, tell_crowds, tell_missing, tell_unknown
+from synthmed.data.patients import settled, tell_crowds, tell_missing, tell_unknown
 from synthmed.data.sources.packed_folder import COLUMNS, pack
 from synthmed.data.sources.packed_folder import read as read
 from synthmed.data.sources.user_folder import UserFolder
@@ -122,7 +122,7 @@ def listed(settings: FolderSettings) -> tuple[UserFolder, list[dict[str, str]]]:
 def _settle_patients(rows: Sequence[dict[str, str]], folder: UserFolder, settings: FolderSettings) -> None:
     """One spelling for each patient, "" where there is none; what that may hide is said."""
     where = printable(folder.path)
-    patients = one_spelling([cleaned(row["patient"]) for row in rows], where)
+    patients = settled([row["patient"] for row in rows], where)
     for row, patient in zip(rows, patients, strict=True):
         row["patient"] = patient
     if (settings.patient_pattern if settings.csv is None else settings.csv.patient) is not None:
@@ -210,7 +210,7 @@ def _tell_ignored(folder: UserFolder, ignored: Mapping[str, Sequence[str]]) -> N
 # --------------------------------------------------------------------------------------------------------------- CSV
 def _rows_of_csv(folder: UserFolder, settings: CsvSettings) -> list[dict[str, str]]:
     path = folder.path / settings.name
-    clash = sorted(set(settings.keep) & {*COLUMNS, "image"})
+    clash = sorted(set(settings.keep) & {*COLUMNS, "image", "origin", "patient_known"})
     if clash:
         raise InputError(f"setting options.csv.keep names {clash[0]!r}, a column that the image set writes itself")
     files = [*placeholders(settings.file), *placeholders(settings.mask)]

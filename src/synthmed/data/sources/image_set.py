@@ -13,6 +13,7 @@ from msgspec import Meta
 from synthmed.core.files import atomic_path, user_path
 from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet
+from synthmed.data.patients import settled, tell_missing
 from synthmed.data.sources.raw_image import RawImage
 
 LICENCE = "that of the images it holds"
@@ -44,21 +45,29 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
 
 @contextmanager
 def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
-    """The images of the set, with their labels, patients, parts and masks; it is open inside the `with` block."""
+    """The images of the set, with their labels, patients, parts and masks; it is open inside the `with` block.
+
+    Patients as `settled` has them; an image without one counts as a patient of its own.
+    """
     images = ImageSet(raw[0])
-    fixed = ("image", "label", "mask", "patient", "split", "source")
+    fixed = ("image", "label", "mask", "patient", "patient_known", "split", "source")
+    patients = ["" if row.get("patient_known") == "no" else row["patient"] for row in images.rows]
+    patients = settled(patients, str(raw[0]))
+    if any(patients):
+        tell_missing(patients, str(raw[0]))
     with images.opened() as (pixels_of, mask_of):
         yield [
             RawImage(
                 file=f"{raw[0].name}/{row['image']}",
                 name=Path(row["image"]).stem,
                 label=row["label"],
-                patient=row["patient"],
+                patient=patient or row["image"],
                 split=row["split"] if row["split"] in ("train", "validation", "test") else "",
                 source=row["source"],
                 load=partial(pixels_of, place),
                 masks=(partial(mask_of, place),) if row["mask"] else (),
                 extra={name: value for name, value in row.items() if name not in fixed},
+                patient_known=bool(patient),
             )
-            for place, row in enumerate(images.rows)
+            for place, (row, patient) in enumerate(zip(images.rows, patients, strict=True))
         ]

@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,14 +11,13 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path
+from synthmed.core.files import stored_zip
 from synthmed.data.archives import Archive, DamagedMember
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.data.sources.user_folder import UserFolder
 
 INDEX = "index.csv"
 COLUMNS = ("file", "label", "patient", "mask", "split", "source")
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(folder: UserFolder, rows: Sequence[Mapping[str, str]], target: Path) -> None:
@@ -30,10 +28,10 @@ def pack(folder: UserFolder, rows: Sequence[Mapping[str, str]], target: Path) ->
     writer.writeheader()
     writer.writerows(sorted(rows, key=lambda row: row["file"]))
     files = sorted({row["file"] for row in rows} | {row["mask"] for row in rows if row["mask"]})
-    with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo(INDEX, _ZIP_TIME), text.getvalue().encode())
+    with stored_zip(target) as add:
+        add(INDEX, text.getvalue().encode())
         for file in files:
-            archive.writestr(zipfile.ZipInfo(f"files/{file}", _ZIP_TIME), folder.read(file))
+            add(f"files/{file}", folder.read(file))
 
 
 @contextmanager

@@ -4,15 +4,18 @@ Raw files: `slides.csv` (COLUMNS, one row a slide), `annotations.zip` with `<num
 the slides themselves as slide_0000, slide_0001, …: a library for slides wants a file of its own for each.
 """
 
+import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
+from shlex import quote
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path, link_or_copy, read_csv, write_csv
+from synthmed.core.files import ZIP_TIME, atomic_path, link_or_copy, read_csv, write_csv
 from synthmed.data.archives import Archive
 from synthmed.data.sources.raw_image import Load
 
@@ -23,7 +26,6 @@ INSIDE, BORDER, OUTSIDE = "inside", "border", "outside"
 """Labels of the tiles of an annotated slide."""
 UNKNOWN = ""
 """Label of a slide that shows something, and nobody says where."""
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,26 @@ def slide_files(count: int) -> list[str]:
     return [TABLE, ANNOTATIONS, *(f"slide_{number:04d}" for number in range(count))]
 
 
+def shell_words(files: Iterable[str]) -> str:
+    """Files as words of a command in bash, numbered slides as ranges ({0000..4399}): a command as a whole must not have
+    more than 128 KiB."""
+    words = []
+    for (folder, digits), found in groupby(map(str, files), _place):
+        found = list(found)
+        first, last = found[0][-digits:], found[-1][-digits:]
+        if digits and int(last) - int(first) == len(found) - 1 > 0:
+            words.append(f"{quote(folder)}{{{first}..{last}}}")
+        else:
+            words += map(quote, found)
+    return " ".join(words)
+
+
+def _place(file: str) -> tuple[str, int]:
+    """What stands before the number of a slide, and its digits; 0 for another file."""
+    numbered = re.fullmatch(r"(.*slide_)(\d+)", file)
+    return (numbered[1], len(numbered[2])) if numbered else ("", 0)
+
+
 def write_slides(slides: Sequence[Placed], raw: Sequence[Path]) -> None:
     """The raw files: the table, the annotations, and the slides as second names of their files (copies elsewhere)."""
     for slide, path in zip(slides, raw[2:], strict=True):
@@ -70,7 +92,7 @@ def write_slides(slides: Sequence[Placed], raw: Sequence[Path]) -> None:
     with atomic_path(raw[1]) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, slide in enumerate(slides):
             if slide.annotation is not None:
-                info = zipfile.ZipInfo(f"{number}.xml", _ZIP_TIME)
+                info = zipfile.ZipInfo(f"{number}.xml", ZIP_TIME)
                 archive.writestr(info, slide.annotation, zipfile.ZIP_DEFLATED)
     extra = sorted({key for slide in slides for key in slide.row} - set(COLUMNS))
     rows = [{**slide.row, "annotated": "no" if slide.annotation is None else "yes"} for slide in slides]

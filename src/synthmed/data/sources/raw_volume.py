@@ -9,7 +9,8 @@ from synthmed.data.sources.raw_image import Load
 
 Alignment = Literal["affine", "index"]
 """How a mask is laid on its volume. affine: by what both files say about axes and positions in the body. index: by the
-order of its elements: axes (x, y, z), z against the natural order of the volume's file names."""
+order of its elements: axes (x, y, z), z against the natural order of the volume's file names; of a volume of one file
+the axes of that file."""
 
 LABEL = "slices"
 """The one label of all volumes."""

@@ -16,7 +16,7 @@ from msgspec import Meta
 from synthmed.core.errors import InputError
 from synthmed.core.files import nfc, printable
 from synthmed.core.settings import parse
-from synthmed.data.patients import cleaned, one_spelling, tell_missing
+from synthmed.data.patients import settled, tell_missing
 from synthmed.data.sources.raw_slide import Placed, RawSlide, read_slides, slide_files, write_slides
 from synthmed.data.sources.user_folder import UserFolder
 from synthmed.data.sources.user_table import Rows, filled, part, placeholders, read_table
@@ -106,14 +106,14 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
         row = {
             "name": name,
             "label": cells[nfc(table.label)] if table.label else "",
-            "patient": cleaned(cells[nfc(table.patient)]) if table.patient else "",
+            "patient": cells[nfc(table.patient)] if table.patient else "",
             "split": part(cells, table.split, where),
             "source": (cells[nfc(table.source)] if table.source else "") or settings.name,
             "mpp": _mpp(cells[nfc(table.mpp)] if table.mpp else "", where),
         }
         annotation = folder.read(folder.find(xml, where)) if xml else None
         placed.append(Placed(row, folder.path_of(file), annotation))
-    patients = one_spelling([slide.row["patient"] for slide in placed], str(path))
+    patients = settled([slide.row["patient"] for slide in placed], str(path))
     tell_missing(patients, str(path), "each of these slides counts as a patient of its own")
     placed = [
         Placed({**slide.row, "patient": patient}, slide.path, slide.annotation)

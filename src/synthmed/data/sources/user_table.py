@@ -74,14 +74,26 @@ def _check_columns(table: str, columns: Sequence[str], wanted: Sequence[str | No
 def placeholders(pattern: str | None) -> list[str]:
     """The columns that a setting needs: one, or those in the braces of a pattern such as "{study}/{film}.dcm".
 
-    Raises InputError when the braces do not close.
+    Raises InputError when the braces do not close, and when they ask for more than the cell as it is ("{number:03d}").
     """
     if pattern is None or "{" not in pattern:
         return [] if pattern is None else [pattern]
+    return [name for _, name in _parsed(pattern) if name is not None]
+
+
+def _parsed(pattern: str) -> list[tuple[str, str | None]]:
+    """The text before each column, and its name; None behind the last text."""
     try:
-        return [nfc(name) for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+        found = list(string.Formatter().parse(nfc(pattern)))
     except ValueError as error:
         raise InputError(f"setting options.csv: {pattern!r} is no pattern of columns ({error})") from error
+    for _, name, form, conversion in found:
+        if form or conversion:
+            raise InputError(
+                f"setting options.csv: {pattern!r} asks for a form of {name!r}, and cells are taken as they are; write "
+                "the cells as the files are named"
+            )
+    return [(text, name) for text, name, _, _ in found]
 
 
 def filled(pattern: str, cells: Mapping[str, str]) -> str:
@@ -90,7 +102,7 @@ def filled(pattern: str, cells: Mapping[str, str]) -> str:
         return cells[nfc(pattern)]
     if not all(cells[column] for column in placeholders(pattern)):
         return ""
-    return nfc(pattern).format_map(cells)
+    return "".join(text + (cells[name] if name is not None else "") for text, name in _parsed(pattern))
 
 
 def part(cells: Mapping[str, str], column: str | None, where: str) -> str:

@@ -1,0 +1,49 @@
+"""What the Snakefile declares for every step is what the step knows, over params.yaml and every scale."""
+
+import dataclasses
+
+import pytest
+import yaml
+from checkout import ROOT, new_checkout
+
+from synthmed.core.files import read_json
+from synthmed.core.settings import parse
+from synthmed.steps import STEPS
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("cluster")]
+
+SCALES = sorted(path.name for path in (ROOT / "workflow/scales").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    return new_checkout(tmp_path_factory.mktemp("declared") / "project", None, forked=False)
+
+
+def overlays(scale: str | None) -> list[str]:
+    """The files of settings that a scale lies over, and itself."""
+    if scale is None:
+        return []
+    path = f"workflow/scales/{scale}"
+    paper = "workflow/scales/paper.yaml"
+    return [paper, path] if f"--configfile {paper} {path} " in (ROOT / path).read_text() else [path]
+
+
+def test_dvc_lets_an_experiment_depend_on_every_data_set_that_it_may_read():
+    """It has no list of them: params.yaml names them in several places."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert stages["experiment"]["do"]["params"] == ["experiments.${key}", "datasets"]
+
+
+@pytest.mark.parametrize("scale", [None, *SCALES])
+def test_every_declared_setting_is_one_of_its_step(checkout, scale):
+    files = overlays(scale)
+    checkout.snakemake("settle", "-n", "--quiet", "all", *(["--configfile", *files] if files else []))
+    declared = read_json(checkout.path / "results/.named.json")["settings"]
+    assert len(declared) > 10
+    for path, verb in declared.items():
+        _, config = STEPS[verb].load()
+        content = read_json(checkout.path / path)
+        if "workers" in {field.name for field in dataclasses.fields(config)} - {*content}:
+            content["workers"] = 1  # by --workers
+        parse(config, content, where=path)
