@@ -168,7 +168,9 @@ def write_settings():
     OTHERWISE.update(chosen_otherwise())
     verbs = {path: verb for path, (verb, _content) in SETTINGS.items()}
     # With its time, or Snakemake might know its bytes, and think that nothing has changed.
-    wanted[Path(NAMED)] = dump_json({"settings": verbs, "inputs": OTHERWISE, "at": time.time_ns() if OTHERWISE else None})
+    wanted[Path(NAMED)] = dump_json(
+        {"settings": verbs, "inputs": OTHERWISE, "at": time.time_ns() if OTHERWISE else None}
+    )
     present = {path for folder in ("data", "results") for path in Path(folder).glob("**/settings/*.json")}
     present |= {path for path in [Path(NAMED)] if path.exists()}
     wanted |= {Path(path): text for path, text in FILES.items()}
