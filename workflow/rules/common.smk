@@ -198,9 +198,9 @@ def chosen_otherwise():
         raise WorkflowError(str(error))
     for artefact, record in made.items():
         of_now = {name for name in record["inputs"] if is_settings(name)} <= SETTINGS.keys()
-        for rule in producers.match_producers(artefact) if of_now and record["step"] in STEPS else ():
+        for maker in producers.match_producers(artefact) if of_now and record["step"] in STEPS else ():
             try:
-                given = rule.expand_input(rule.get_wildcards(artefact))[0]
+                given = maker.expand_input(maker.get_wildcards(artefact))[0]
             except WorkflowError:  # of something that params.yaml names no more
                 continue
             paths = [given.settings]
