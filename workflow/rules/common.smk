@@ -74,8 +74,8 @@ def code_files(path):
 def command(verb, run=None, **words):
     """The shell command of the step `verb`, whose files are the inputs and outputs of the rule under the same names.
 
-    run: what stands in the command instead, where a rule chooses among verbs that take the same files; words: what stands
-    there for files of these names.
+    run: what stands in the command instead, where a rule chooses among verbs that take the same files.
+    words: what stands there for files of these names.
     """
     step = STEPS[verb]
     kinds = [("input", file) for file in step.inputs] + [("output", file) for file in step.outputs]
