@@ -288,3 +288,22 @@ def test_dvc_writes_back_what_it_read(tmp_path):
     written = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
     expected = yaml.safe_load(text.replace("machine: &machine {threads: 1,", "machine: &machine {threads: 7,"))
     assert written == expected
+
+
+def precisions(entry: object, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    for key, value in entry.items() if isinstance(entry, dict) else ():
+        if key == "precision":
+            yield place, value
+        else:
+            yield from precisions(value, (*place, key))
+
+
+def test_what_is_measured_is_computed_in_fp32_and_trainings_may_be():
+    """Distances and searches are compared with those of other machines; `auto` is for what is trained."""
+    found = dict(precisions(read(ROOT / "params.yaml")["experiments"]))
+    measured = {"extractors", "searches", "encoder"}
+    assert {value for place, value in found.items() if measured & set(place)} == {"fp32"}
+    trained = {place: value for place, value in found.items() if not measured & set(place)}
+    assert set(trained.values()) == {"auto"}
+    in_fp32 = {"experiments": {"tuberculosis": {"generators": {"dcgan": {"training": {"precision": "fp32"}}}}}}
+    assert best_match(VALIDATOR.iter_errors(over(read(ROOT / "params.yaml"), in_fp32))) is None
