@@ -180,15 +180,20 @@ def test_a_folder_that_no_judge_made_is_not_emptied(tmp_path, ran):
     assert len(list((tmp_path / "input").rglob("*.png"))) == 80
 
 
+def written(path):
+    """What changes when somebody writes a file, and not when it is read or linked."""
+    return path.stat().st_mtime_ns, path.stat().st_size
+
+
 def test_a_second_judge_leaves_the_files_of_one_that_runs_alone(tmp_path, ran):
     for name in ("real", "more", "synthetic"):
         folder_of(tmp_path / name, {"0": 40, "1": 40})
     asked = given(tmp_path, test=tmp_path / "more")
     folder = judge(**asked)
-    before = {path: path.stat() for path in folder.rglob("*") if path.is_file() and path.name != ".run.lock"}
+    before = {path: written(path) for path in folder.rglob("*") if path.is_file() and path.name != ".run.lock"}
     with hold(folder), pytest.raises(InputError, match="a run is going on there"):
         judge(**asked)
-    assert {path: path.stat() for path in folder.rglob("*") if path in before} == before
+    assert {path: written(path) for path in folder.rglob("*") if path in before} == before
     judge(**asked)
 
 

@@ -100,9 +100,20 @@ def test_what_only_the_border_shows_is_not_compared_but_equal_masks_are_seen(rea
     assert found["alarm"] == {"word": "copies", "reason": "1 of 30 masks equal a training mask, pixel by pixel"}
 
 
-def test_a_set_of_empty_masks_is_refused(real, tmp_path):
-    with pytest.raises(InputError, match=r"fake\.zip: no mask shows anything in its middle"):
-        audited(real, tmp_path, [np.zeros((SIDE, SIDE), np.uint8)] * 3)
+def test_in_a_set_of_empty_masks_is_no_copy(real, tmp_path):
+    train = write(tmp_path / "train.zip", [*masks(59, 0), np.zeros((SIDE, SIDE), np.uint8)])
+    found = audited(real | {"train": train}, tmp_path, [np.zeros((SIDE, SIDE), np.uint8)] * 3)
+    assert (found["empty"], found["identical"], found["suspects"]) == (3, 0, 0)
+    assert found["alarm"]["word"] == "none found"
+    assert found["alarm"]["reason"] == "no mask shows anything in its middle, so none is a copy"
+    assert found["by_space"]["pixels"]["p_smallest"] is None
+
+
+def test_equal_masks_are_copies_where_nothing_shows_in_the_middle(real, tmp_path):
+    border = np.zeros((SIDE, SIDE), np.uint8)
+    border[0] = 1
+    train = write(tmp_path / "train.zip", [*masks(59, 0), border])
+    assert audited(real | {"train": train}, tmp_path, [border] * 3)["alarm"]["word"] == "copies"
 
 
 def test_masks_made_of_a_real_one_are_held_against_the_others(real, tmp_path):

@@ -207,7 +207,7 @@ def chosen_otherwise():
             for file in STEPS[record["step"]].inputs:
                 value = given.get(file.name, [])
                 paths += [value] if isinstance(value, str) else value
-            chosen = sorted(name_in(path, root) for path in paths)
+            chosen = sorted({name_in(path, root) for path in paths})
             if chosen != sorted(record["inputs"]):
                 found[artefact] = chosen
     return found

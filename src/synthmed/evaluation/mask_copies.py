@@ -19,6 +19,7 @@ from synthmed.evaluation.copy_design import make_design
 from synthmed.evaluation.copy_figure import draw_pairs
 from synthmed.evaluation.plant_copies import mask_kinds, of_many_patients
 from synthmed.metrics import alignment
+from synthmed.metrics.estimate import Estimate
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ def mask_copies(
     the generated and of the held-out masks, the largest IoU with a training mask, as it is or mirrored (median and
     largest of the set). A mask without anything in it, or of nothing else, is a copy of none: masks that show nothing
     in their middle, which is compared, are in no test, real and planted ones neither; `empty` counts the generated
-    ones. pairs: PNG, the closest pairs. Raises InputError when an image has no mask, when no generated mask shows
-    anything, or when masks mean different things.
+    ones. Where no generated mask shows anything, none is a copy, and ratios and p are missing. pairs: PNG, the closest
+    pairs. Raises InputError when an image has no mask, or when masks mean different things.
     """
     sets = {"train": ImageSet(train), "held_out": ImageSet(held_out), "fake": ImageSet(fake)}
     for one in sets.values():
@@ -60,9 +61,9 @@ def mask_copies(
         thumbnails[name] = np.stack(small)
     thumbnails["planted"], kinds = _planted(settings, sets["train"])
     asked = {name: alignment.shows(small) for name, small in thumbnails.items()}
-    if not asked["fake"].any():
-        raise InputError(f"{fake}: no mask shows anything in its middle; train longer, or draw masks in another way")
-
+    nothing = not asked["fake"].any()
+    if nothing:
+        asked["fake"][:] = True  # so that there are planted copies and pairs to show; what is said of them is not kept
     kinds = [kind for kind, one in zip(kinds, asked["planted"], strict=True) if one]
     design = make_design(sets, kinds, settings.permutations, settings.seed, asked)
     queries = thumbnails | {name: thumbnails[name][asked[name]] for name in ("fake", "planted")}
@@ -71,19 +72,30 @@ def mask_copies(
     names = {"train": sets["train"].column("image")}
     names["fake"] = np.array(sets["fake"].column("image"))[asked["fake"]].tolist()
     listed = findings.closest_pairs(spaces, names, same[asked["fake"]], settings.pairs)
+    audit = judged(settings, design, spaces, same, "mask")
     overlap = {name: _overlaps(thumbnails[name], thumbnails["train"]) for name in ("fake", "held_out")}
     write_json(
         out,
         {
             "generator": settings.generator,
             **{f"n_{name}": len(sets[name]) for name in sets},
-            "empty": int((~asked["fake"]).sum()),
-            **judged(settings, design, spaces, same, "mask"),
+            "empty": int((~alignment.shows(thumbnails["fake"])).sum()),
+            **(_nothing_shown(audit) if nothing else audit),
             "overlap": overlap,
             "closest_pairs": listed,
         },
     )
     draw_pairs(pairs, sets, listed, lambda images, row: _as_grey(next(_drawn(images, [row]))))
+
+
+def _nothing_shown(audit: Mapping) -> dict:
+    """The audit of a set of which no mask shows anything in its middle: equal masks are what can be known of it."""
+    reason = "no mask shows anything in its middle"
+    nobody = {"suspects": 0, "suspect_share": Estimate.missing(reason).to_json()}
+    missing = nobody | dict.fromkeys(("mean_ratio", "smallest_ratio", "p", "p_smallest"))
+    of_space = {name: measured | missing for name, measured in audit["by_space"].items()}
+    alarm = {"word": findings.NONE, "reason": f"{reason}, so none is a copy"}
+    return audit | nobody | {"by_space": of_space} | ({} if audit["identical"] else {"alarm": alarm})
 
 
 def _drawn(images: ImageSet, rows: list[int] | None = None) -> Iterator[np.ndarray]:
