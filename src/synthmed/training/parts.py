@@ -72,9 +72,8 @@ def gathered(members: Members, read: Callable[[str, Members], Any]) -> Any:
     whole: dict[str, Any] = {"patients": np.empty(len(members.sets), object)}
     for name in dict.fromkeys(members.sets.tolist()):
         own = np.flatnonzero(members.sets == name)
-        own = own[
-            np.argsort(members.images[own], kind="stable")
-        ]  # so that an image is read once, however often it is in
+        # In the set's order, so that an image is read once, however often it is in.
+        own = own[np.argsort(members.images[own], kind="stable")]
         for start in range(0, len(own), CHUNK):
             places = own[start : start + CHUNK]
             part = read(name, Members(*(getattr(members, field.name)[places] for field in fields(Members))))
