@@ -36,7 +36,7 @@ def verdicts(best, word="helps"):
         tests = {"test": outcomes(best), "test_small": outcomes(best + 0.05), "second_test": outcomes(best - 0.1)}
         arms[name] = {"title": title, "tests": tests, "versus_reference": versus}
     titles = {name: {"title": name.upper(), "unit": "", "higher_is_better": True} for name in NAMES}
-    pair = {"outcomes": {one: {"difference": estimate(0.04, 0.02, 0.06)} for one in NAMES}, "p": 0.03}
+    pair = {"outcomes": {one: {"difference": estimate(0.04, 0.02, 0.06)} for one in NAMES}, "p_holm": 0.03}
     pair |= {"names": ["constant", "maps"], "verdict": "harms", "reason": None, "equivalent": False}
     shared = {
         "against": [pair],
@@ -110,7 +110,7 @@ def test_what_maps_add_beyond_constant_ones_is_said_at_every_size(given):
     assert [(row["size"], row["segmenter"], row["placebo"]) for row in rows] == [
         (size, ARMS["maps"], ARMS["constant"]) for size in ("32×48", "16×24")
     ]
-    assert [(row["difference"], row["p"], row["verdict"]) for row in rows] == [("0.04", "0.03", "harms")] * 2
+    assert [(row["difference"], row["p_holm"], row["verdict"]) for row in rows] == [("0.04", "0.03", "harms")] * 2
     said = " ".join(page["html"].split())
     assert said.count("they gain +0.040 (99 % interval +0.020 to +0.060), p 0.030: <b>harms</b>.") == 2
 

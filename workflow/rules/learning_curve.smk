@@ -23,8 +23,12 @@ for experiment in having("learning_curve"):
     scoring = {**task["model"]["scoring"], "sets": [curve["generator"]], "arms": names}
     declare("score-segmenters", f"{folder}/curve_scores.json", scoring)
     compared = {"task": "learning_curve", "kind": "segmentation", "leaking": False, "outcome": task["outcome"]}
-    compared |= {"against": []}
-    compared |= {"classes": entry["classes"], "positive": None, "title": f"{task['title']} From fewer real images"}
+    compared |= {
+        "against": [],
+        "classes": entry["classes"],
+        "positive": None,
+        "title": f"{task['title']} From fewer real images",
+    }
     declare("compare", f"{folder}/curve_compare.json", {**task["statistics"], **seed, **compared})
     title = entry["generators"][curve["generator"]]["title"]
     content = {"sizes": curve["sizes"], "generator": curve["generator"], "title": title}

@@ -14,7 +14,7 @@ from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
-from synthmed.report.results import read_result
+from synthmed.report.results import against_rows, read_result
 from synthmed.report.section import write_section
 from synthmed.report.words import decimals, p_value, signed
 
@@ -71,22 +71,6 @@ def _columns(found: Found) -> list[Column]:
 def signed_title(title: str) -> str:
     """Header of the column of differences."""
     return f"difference of {title[0].lower()}{title[1:]} from the image alone"
-
-
-def _beyond_rows(found: Found) -> list[dict]:
-    task = found["task"]
-    return [
-        {
-            "given": task["arms"][pair["names"][1]]["title"],
-            "placebo": task["arms"][pair["names"][0]]["title"],
-            "difference": pair["outcomes"][task["outcome"]]["difference"],
-            "p_holm": pair["p_holm"],
-            "verdict": pair["verdict"],
-            "equivalent": "yes" if pair["equivalent"] else "no",
-            "note": pair["reason"],
-        }
-        for pair in task["against"]
-    ]
 
 
 def _recall_rows(found: Found) -> list[dict]:
@@ -188,7 +172,7 @@ SECTION = Section(
             "beyond",
             "What the mask adds beyond a channel that tells nothing about the lesion: differences between the same "
             "classifiers, on the same images and trainings. p is adjusted for the number of placebos (Holm).",
-            _beyond_rows,
+            lambda found: against_rows(found["task"], "given"),
             lambda found: [
                 Column("given", "the classifier is given"),
                 Column("placebo", "beyond"),

@@ -14,7 +14,7 @@ from synthmed.core.known import REAL, SECOND, SMALL, TEST
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
-from synthmed.report.results import read_result
+from synthmed.report.results import against_rows, read_result
 from synthmed.report.section import write_section
 from synthmed.report.words import p_value, signed, sizes_of_masks
 
@@ -73,20 +73,7 @@ def _jaccard_columns(found: Found) -> list[Column]:
 
 
 def _beyond_rows(found: Found) -> list[dict]:
-    return [
-        {
-            "size": size,
-            "segmenter": task["arms"][pair["names"][1]]["title"],
-            "placebo": task["arms"][pair["names"][0]]["title"],
-            "difference": pair["outcomes"][task["outcome"]]["difference"],
-            "p": pair["p"],
-            "verdict": pair["verdict"],
-            "equivalent": "yes" if pair["equivalent"] else "no",
-            "note": pair["reason"],
-        }
-        for size, task in found["tasks"].items()
-        for pair in task["against"]
-    ]
+    return [{"size": size, **row} for size, task in found["tasks"].items() for row in against_rows(task, "segmenter")]
 
 
 def _beyond_columns(found: Found) -> list[Column]:
@@ -96,7 +83,7 @@ def _beyond_columns(found: Found) -> list[Column]:
         Column("segmenter"),
         Column("placebo", "beyond"),
         Column("difference", f"difference of {task['outcomes'][task['outcome']]['title']}", signed, interval=True),
-        Column("p", form=p_value),
+        Column("p_holm", "p", p_value),
         Column("verdict"),
         Column("equivalent", f"within ±{task['margin']:g}"),
     ]
