@@ -56,6 +56,7 @@ for topic in (
     "shortcuts",
     "reidentification",
     "artefacts",
+    "other_images",
     "costs",
 ):
 
@@ -88,6 +89,7 @@ for rules in (
     "shortcuts",
     "reidentification",
     "artefacts",
+    "other_images",
 ):
 
     include: f"workflow/rules/{rules}.smk"

@@ -141,6 +141,6 @@ def test_the_graph_of_several_sizes_and_of_the_mask_as_a_channel_is_whole(tmp_pa
     assert {
         *("fetch_dermoscopy_outlines_raw", "fetch_dermoscopy_kinds_raw", "compose_scales", "train_scale"),
         *("train_multi_scale", "score_scale", "compare_scale", "scale_forms", "section_multi_scale", "original_masks"),
-        *("prepare_diagnosed", "split_diagnosed", "drop_known", "mask_channel", "train_variant", "score_variants"),
+        *("prepare_other", "split_other", "drop_known", "mask_channel", "train_variant", "score_variants"),
         *("compare_variants", "section_mask_channel", "train", "score_segmenters", "page"),
     } <= planned

@@ -10,17 +10,11 @@ for experiment in having("tags"):
     known = {"target_column": column, "missing": tagger["missing"]}
     about = {"classes": entry["classes"], "sets": list(tagged_sets(experiment))}
     declare("measure-tags", f"{folder}/measure_tags.json", {**tags, **known, **about})
-    if tagged := tagged_images(experiment):
-        prepare = {key: value for key, value in entry["prepare"].items() if key != "format"}
-        source = {"source": config["datasets"][tagged["dataset"]]["source"], "labels": tagged["labels"]}
-        content = {**prepare, **source, "masks": None, "synthetic": None, "prefix": ""}
-        declare("prepare", f"{folder}/prepare_tagged.json", content)
-        declare("split", f"{folder}/split_tagged.json", tagged["split"])
     declare(
         "section-artefacts",
         f"{folder}/section.artefacts.json",
         {
-            "apart": tagged is not None,
+            "apart": tagged_images(experiment) is not None,
             "generators": {name: entry["generators"][name]["title"] for name in entry["tags"]["generators"]},
             "titles": {name: one["title"] for name, one in entry["generators"].items()},
             "classes": entry["classes"],
@@ -46,44 +40,6 @@ for experiment in EXPERIMENTS:
         level = config["experiments"][experiment]["tags"]["level"]
         about = {"methods": painted(experiment), "sets": list(searched_for_paint(experiment))}
         declare("measure-paint", f"{folder}/measure_paint.json", {**about, "level": level, "seed": seed})
-
-
-rule prepare_tagged:
-    input:
-        settings="results/{experiment}/settings/prepare_tagged.json",
-        raw=lambda w: raw(tagged_images(w.experiment)["dataset"], "raw"),
-        code=code("results/{experiment}/settings/prepare_tagged.json"),
-    output:
-        images="results/{experiment}/images/tagged/all.zip",
-        rejects="results/{experiment}/images/tagged/all.rejects.csv",
-    log:
-        "logs/{experiment}/prepare_tagged.log",
-    benchmark:
-        "logs/{experiment}/prepare_tagged.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    shell:
-        command("prepare")
-
-
-rule split_tagged:
-    input:
-        settings="results/{experiment}/settings/split_tagged.json",
-        images="results/{experiment}/images/tagged/all.zip",
-        code=code("results/{experiment}/settings/split_tagged.json"),
-    output:
-        train="results/{experiment}/images/tagged/train.zip",
-        validation="results/{experiment}/images/tagged/validation.zip",
-        test="results/{experiment}/images/tagged/test.zip",
-        report="results/{experiment}/images/tagged/split.json",
-    log:
-        "logs/{experiment}/split_tagged.log",
-    benchmark:
-        "logs/{experiment}/split_tagged.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    shell:
-        command("split")
 
 
 rule measure_tags:

@@ -44,6 +44,7 @@ wildcard_constraints:
     extractor="[a-z0-9_]+",
     generator="[a-z0-9_]+",
     join="[a-z_]+",
+    other="diagnosed|judge|tagged",
     part="[a-z0-9_]+",
     scale="[0-9]+x[0-9]+",
     size="[0-9]+",

@@ -30,6 +30,8 @@ for dataset, kind in [Path(path).relative_to("data").parts[::2] for path in SETT
         priority: urgency_of_data(dataset)
         conda:
             ENVIRONMENT
+        # On a cluster by the machine that submits: the others often have no internet.
+        localrule: config["datasets"][dataset]["provider"] == "download"
         params:
             raw=lambda w, output: shell_words(output.raw),
         shell:

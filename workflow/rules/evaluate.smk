@@ -55,6 +55,7 @@ rule fetch_weights:
         "logs/{experiment}/weights.{weights}.benchmark.tsv"
     wildcard_constraints:
         weights="(?!domain)[a-z0-9_]+",
+    localrule: True
     conda:
         ENVIRONMENT
     shell:

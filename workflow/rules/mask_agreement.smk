@@ -2,11 +2,6 @@
 for experiment in having("mask_agreement"):
     entry, judged = config["experiments"][experiment], mask_agreement(experiment)
     folder, seed = f"results/{experiment}/settings", {"seed": entry["seed"]}
-    source = config["datasets"][judged["dataset"]]["source"]
-    content = {**without_workers(entry["prepare"]), "source": source, "synthetic": None, "prefix": ""}
-    declare("prepare", f"{folder}/prepare_judge.json", content)
-    declare("drop-known", f"{folder}/drop_judge.json", {"classes": entry["classes"], "second_test": None})
-    declare("split", f"{folder}/split_judge.json", judged["split"])
     content = {**judged["training"], **seed, "arm": None, "sets": [], "augment": True}
     declare("train-segmenter", f"{folder}/train_judge.json", content)
     named = ("dataset", "split", "generators", "training")
@@ -18,64 +13,6 @@ for experiment in having("mask_agreement"):
         )
     titles = {name: entry["generators"][name]["title"] for name in judged["generators"]}
     declare("section-mask-agreement", f"{folder}/section.mask_agreement.json", {"generators": titles})
-
-
-rule prepare_judge:
-    input:
-        settings="results/{experiment}/settings/prepare_judge.json",
-        raw=lambda w: raw(mask_agreement(w.experiment)["dataset"], "raw"),
-        code=code("results/{experiment}/settings/prepare_judge.json"),
-    output:
-        images="results/{experiment}/images/judge/all.zip",
-        rejects="results/{experiment}/images/judge/all.rejects.csv",
-    log:
-        "logs/{experiment}/prepare_judge.log",
-    benchmark:
-        "logs/{experiment}/prepare_judge.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    threads: workers
-    shell:
-        command("prepare") + WORKERS
-
-
-rule drop_judge:
-    input:
-        settings="results/{experiment}/settings/drop_judge.json",
-        images="results/{experiment}/images/judge/all.zip",
-        known=expand("results/{{experiment}}/images/{part}.zip", part=PARTS),
-        code=code("results/{experiment}/settings/drop_judge.json"),
-    output:
-        kept="results/{experiment}/images/judge/others.zip",
-        report="results/{experiment}/images/judge/others.json",
-    log:
-        "logs/{experiment}/drop_judge.log",
-    benchmark:
-        "logs/{experiment}/drop_judge.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    shell:
-        command("drop-known")
-
-
-rule split_judge:
-    input:
-        settings="results/{experiment}/settings/split_judge.json",
-        images="results/{experiment}/images/judge/others.zip",
-        code=code("results/{experiment}/settings/split_judge.json"),
-    output:
-        train="results/{experiment}/images/judge/train.zip",
-        validation="results/{experiment}/images/judge/validation.zip",
-        test="results/{experiment}/images/judge/test.zip",
-        report="results/{experiment}/images/judge/split.json",
-    log:
-        "logs/{experiment}/split_judge.log",
-    benchmark:
-        "logs/{experiment}/split_judge.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    shell:
-        command("split")
 
 
 rule train_judge:

@@ -3,12 +3,6 @@
 for experiment in having("mask_channel"):
     entry, channel = config["experiments"][experiment], mask_channel(experiment)
     folder, seed = f"results/{experiment}/settings", {"seed": entry["seed"]}
-    source = config["datasets"][channel["dataset"]]["source"]
-    content = {**without_workers(channel["prepare"]), "source": source, "synthetic": None, "prefix": ""}
-    declare("prepare", f"{folder}/prepare_diagnosed.json", content)
-    declare("split", f"{folder}/split_diagnosed.json", channel["split"])
-    content = {"classes": channel["training"]["targets"], "second_test": channel["second_test"]}
-    declare("drop-known", f"{folder}/drop_known.json", content)
     for variant, (_title, what, _whose) in VARIANTS.items():
         if what is not None:
             content = {"source": what, **channel["scoring"], **seed}
@@ -38,64 +32,6 @@ for experiment in having("mask_channel"):
     )
     content = {"examples": channel["examples"], "variants": [name for name in VARIANTS if name != "real"]}
     declare("section-mask-channel", f"{folder}/section.mask_channel.json", content)
-
-
-rule prepare_diagnosed:
-    input:
-        settings="results/{experiment}/settings/prepare_diagnosed.json",
-        raw=lambda w: raw(mask_channel(w.experiment)["dataset"], "raw"),
-        code=code("results/{experiment}/settings/prepare_diagnosed.json"),
-    output:
-        images="results/{experiment}/images/diagnosed.zip",
-        rejects="results/{experiment}/images/diagnosed.rejects.csv",
-    log:
-        "logs/{experiment}/prepare_diagnosed.log",
-    benchmark:
-        "logs/{experiment}/prepare_diagnosed.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    threads: lambda w: mask_channel(w.experiment)["prepare"]["workers"]
-    shell:
-        command("prepare") + WORKERS
-
-
-rule split_diagnosed:
-    input:
-        settings="results/{experiment}/settings/split_diagnosed.json",
-        images="results/{experiment}/images/diagnosed.zip",
-        code=code("results/{experiment}/settings/split_diagnosed.json"),
-    output:
-        train="results/{experiment}/images/diagnosed/train.zip",
-        validation="results/{experiment}/images/diagnosed/validation.zip",
-        test="results/{experiment}/images/diagnosed/test.zip",
-        report="results/{experiment}/images/diagnosed/split.json",
-    log:
-        "logs/{experiment}/split_diagnosed.log",
-    benchmark:
-        "logs/{experiment}/split_diagnosed.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    shell:
-        command("split")
-
-
-rule drop_known:
-    input:
-        settings="results/{experiment}/settings/drop_known.json",
-        images="results/{experiment}/images/diagnosed/test.zip",
-        known=["results/{experiment}/images/train.zip", "results/{experiment}/images/validation.zip"],
-        code=code("results/{experiment}/settings/drop_known.json"),
-    output:
-        kept="results/{experiment}/images/diagnosed/unseen.zip",
-        report="results/{experiment}/images/diagnosed/unseen.json",
-    log:
-        "logs/{experiment}/drop_known.log",
-    benchmark:
-        "logs/{experiment}/drop_known.benchmark.tsv"
-    conda:
-        ENVIRONMENT
-    shell:
-        command("drop-known")
 
 
 rule mask_channel:
