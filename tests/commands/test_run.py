@@ -82,9 +82,30 @@ def test_the_log_lies_where_snakemake_works(arguments, folder):
 
 
 def test_of_a_failed_run_the_reasons_are_shown():
-    lines = ["Select jobs", *["quiet"] * 30, "InputError in file: params", "    log: logs/a.log (check it)"]
-    assert wrong(lines) == lines[-2:]
+    lines = ["Select jobs", "    log: logs/a.log", *["quiet"] * 30, "InputError in file: params"]
+    assert wrong(lines) == lines[-1:]
     assert wrong(["one", "two"]) == ["one", "two"]
+
+
+def test_of_jobs_that_failed_the_end_of_their_logs_is_shown():
+    def failed(rule, *said):
+        return [
+            f"Error in rule {rule}:",
+            f"    log: {rule} (check log file)",
+            f"Logfile {rule}:",
+            "=" * 80,
+            *said,
+            "=" * 80,
+        ]
+
+    lines = [
+        "    log: logs/fine.log",
+        *failed("a"),
+        "Finished jobid: 3",
+        *failed("b", *"12345", "b: too few"),
+        "Error: 1",
+    ]
+    assert wrong(lines) == [*failed("a")[:2], *failed("b")[:2], "3", "4", "5", "b: too few"]
 
 
 @pytest.fixture

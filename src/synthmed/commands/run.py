@@ -29,9 +29,14 @@ _ELSEWHERE = re.compile("--executor|-e|--profile|--workflow-profile|--sdm|--soft
 """Options by which jobs run on another machine, or in another environment than this one."""
 REPORT = "page"
 """Rule that ends an experiment."""
-_ERRORS = re.compile(r"Error|error|Exception|^synthmed|^No such|not found|cannot|refused|^ {4}(log|message):")
+_ERRORS = re.compile(r"Error|error|Exception|^synthmed|^No such|not found|cannot|refused|^ {4}message:")
+_FAILED = re.compile(
+    r"^Error in rule [^\n]*$|^    log: [^\n]*\(check[^\n]*$|^Logfile [^\n]*:\n=+\n(?P<said>.*?)^=+$",
+    re.MULTILINE | re.DOTALL,
+)
+"""A job that failed, and what its log said, in Snakemake's words."""
 SHOWN = 12
-"""Lines of a failed run that are shown."""
+"""Lines of a failed run that are shown, at most, and a third of these of a log."""
 
 
 class Progress:
@@ -103,7 +108,8 @@ def run(arguments: Sequence[str]) -> int:
     """
     folder = directory(arguments)
     log = folder / LOG
-    command = [sys.executable, "-m", "snakemake", *arguments]
+    # An experiment that fails does not stop the others.
+    command = [sys.executable, "-m", "snakemake", "--keep-going", *arguments]
     elsewhere = any(_ELSEWHERE.match(one) for one in arguments)
     with (
         hold(log.parent),
@@ -181,5 +187,11 @@ def _clock(seconds: float) -> str:
 
 
 def wrong(lines: Sequence[str]) -> list[str]:
-    """The lines of a failed run that say why: the first that sound like it, else the last."""
+    """The lines of a failed run that say why: the first jobs that failed with the end of their logs, else the first
+    lines that sound like it, else the last."""
+    failed = []
+    for found in _FAILED.finditer("\n".join(lines)):
+        failed += [found[0]] if found["said"] is None else found["said"].splitlines()[-SHOWN // 3 :]
+    if failed:
+        return failed[:SHOWN]
     return [line for line in lines if _ERRORS.search(line)][:SHOWN] or list(lines[-SHOWN:])
