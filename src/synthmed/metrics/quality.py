@@ -17,7 +17,6 @@ from synthmed.metrics import fidelity, resampling
 from synthmed.metrics.diversity import neighbour_metrics, squared_distances
 from synthmed.metrics.estimate import Estimate
 
-
 PART = 200
 """Images of a part of the inception score: ten parts are usual of 2,000 images or more."""
 

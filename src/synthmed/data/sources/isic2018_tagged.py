@@ -14,7 +14,6 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
 from synthmed.core.settings import parse
 from synthmed.data.archives import Archive
 from synthmed.data.sources import isic, isic2018_task1
@@ -61,7 +60,8 @@ def raw_files(settings: Mapping[str, object]) -> list[str]:
 
 def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> None:
     """Make the two files: the published archive (10.5 GB) or a copy of it, and a copy of the table."""
-    isic.get_published([_photographs()], raw, parse(Options if provider == "download" else FileOptions, options, "options"))
+    chosen = parse(Options if provider == "download" else FileOptions, options, "options")
+    isic.get_published([_photographs()], raw, chosen)
 
 
 @contextmanager

@@ -85,7 +85,8 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
 
     Labels: KINDS. Patient: the lesion, of official test images the image. Part: train and test where there are official
     test images, else none. Extra columns: those of the table of artefacts, where there is one. Raises InputError when a
-    photograph has no label or several, or no lesion, or tables name other photographs (that of artefacts: none of them).
+    photograph has no label or several, or no lesion, or tables name other photographs (that of artefacts: none of
+    these).
     """
     files = isic.named(raw)
     images, truth, groupings = (files[file.name] for file in FILES)
