@@ -214,6 +214,23 @@ def test_null_stays_where_it_is_a_value_or_a_mistake(path):
     assert kept is None
 
 
+def test_a_set_without_artefacts_has_none_that_the_tagger_sees(params):
+    found = []
+    for entry in params["experiments"].values():
+        if "no_bias" in entry.get("derived_sets", {}):
+            found.append(entry["derived_sets"]["no_bias"]["without"])
+            assert set(found[-1]) == set(entry["classifiers"][entry["tags"]["classifier"]]["targets"])
+    assert found or "melanoma_stages" in params["datasets"]  # that overlay has no such set
+
+
+def test_taggers_learn_from_photographs_that_somebody_labelled(params):
+    """isic_bias.csv names none of ISIC 2018 task 3."""
+    for entry in params["experiments"].values():
+        if images := entry.get("tags", {}).get("images"):
+            data = params["datasets"][images["dataset"]]
+            assert data["provider"] == "phantom" or data["source"] == "isic2018_tagged"
+
+
 # -------------------------------------------------------------------------------------------------------- the schema
 def test_the_schema_is_that_of_the_code():
     assert (ROOT / "workflow" / "schemas" / "params.schema.json").read_text("utf-8") == schema_text(), "make schemas"

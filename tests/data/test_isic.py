@@ -18,7 +18,7 @@ from synthmed.data import sources
 from synthmed.data.fetch import FetchSettings, fetch
 from synthmed.data.phantoms.dermoscopy import draw, plans
 from synthmed.data.phantoms.isic import Task1Phantoms
-from synthmed.data.sources import isic, isic2018_task1, isic2018_task3, siim_isic_2020
+from synthmed.data.sources import isic, isic2018_tagged, isic2018_task1, isic2018_task3, siim_isic_2020
 from synthmed.prepare.masks import MaskSettings, label_map
 from synthmed.prepare.rejected import Rejected
 
@@ -418,6 +418,49 @@ def test_images_that_the_labels_of_artefacts_do_not_name_have_empty_cells(tmp_pa
     assert isic.extra_of("a", known)["gel_border"] == "yes"
     assert isic.extra_of("b", known) == dict.fromkeys([*isic.TAGS, isic.ARTEFACTS], "")
     assert isic.extra_of("a", {}) == {}
+
+
+def labels_of(names):
+    """isic_bias.csv of images of these names, with its first column, which has no name; every second is malignant."""
+    tags = ";".join("0101010")
+    rows = [f"{n};{name}.png;{tags};{n % 2};{('benign', 'malignant')[n % 2]}\n" for n, name in enumerate(names)]
+    return f";image;{';'.join(isic.TAGS)};label;label_string\n{''.join(rows)}"
+
+
+def test_the_photographs_of_the_labels_of_artefacts_have_their_diagnosis(task1, tmp_path):
+    names = [image.rpartition("/")[2].removesuffix(".jpg") for image in members(task1[0])]
+    table = tmp_path / "isic_bias.csv"
+    table.write_text(labels_of([*names[2:], "ISIC_0000999"]))
+    options = {"path": str(task1[0].parent), "artefact_labels": str(table)}
+    raw = [tmp_path / "raw" / name for name in isic2018_tagged.raw_files({"options": options})]
+    raw[0].parent.mkdir()
+    fetch(FetchSettings("isic2018_tagged", "file", options), raw=raw)
+    with isic2018_tagged.read(raw) as images:
+        found = {image.name: image for image in images}
+        assert list(found) == names[2:]
+        assert [found[name].label for name in names[2:5]] == ["benign", "malignant", "benign"]
+        assert found[names[2]].extra["artefacts"] == "gel_border;hair;patches"
+        assert pixels(found[names[2]].load()).shape == (48, 64, 3)
+        assert not found[names[2]].patient_known
+    raw[1].write_text(labels_of(names).replace("malignant", "indeterminate"))
+    with pytest.raises(InputError, match="line 3: label_string is 'indeterminate'"), isic2018_tagged.read(raw):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [("isic2018_task1", isic2018_task1), ("isic2018_task3", isic2018_task3), ("siim_isic_2020", siim_isic_2020)],
+)
+def test_labels_of_artefacts_of_other_photographs_are_refused(source, module, tmp_path):
+    """The public ones are of ISIC_0000000 to ISIC_0016072, task 3 is ISIC_0024306 to ISIC_0034320."""
+    raw = made(tmp_path, source)
+    raw[-1].write_text(labels_of(["ISIC_0016071", "ISIC_0016072"]))
+    with pytest.raises(InputError, match=r"isic_bias.csv: names none of the \d+ photographs"), module.read(raw):
+        pass
+    tagged = [tmp_path / name for name in isic2018_tagged.raw_files({})]
+    if source == "isic2018_task1":
+        with pytest.raises(InputError, match="it begins with ISIC_0016071"), isic2018_tagged.read(tagged):
+            pass
 
 
 def test_photographs_that_task_1_leaves_out_are_in_task_3(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from synthmed.core.errors import InputError
 from synthmed.evaluation import fidelity as step
 from synthmed.evaluation.fidelity import MEAN
 from synthmed.metrics import fidelity as formulas
+from synthmed.metrics import quality
 from synthmed.metrics.quality import METRICS, Found, Metric, measure_all, pair_of
 
 SETTINGS = step.MetricSettings(
@@ -210,6 +211,21 @@ def test_kernel_distance_by_subsets_and_without_probabilities(files):
     assert "no class probabilities" in whole["inception_score"]["reason"]
     small = run(files, dataclasses.replace(SETTINGS, kid_subsets=3, kid_subset_size=60))
     assert "exceed" in small["groups"]["normal"]["kid"]["reason"]
+
+
+def test_an_inception_score_is_of_parts_where_these_have_images_enough(files, monkeypatch):
+    """Ten parts of 2,000 images or more, else one."""
+
+    def scores(parts):
+        groups = run(files, dataclasses.replace(SETTINGS, inception_splits=parts))["groups"]
+        return [groups[name]["inception_score"]["value"] for name in ("all", "normal")]
+
+    whole = scores(1)
+    assert scores(2) == whole
+    monkeypatch.setattr(quality, "PART", 50)
+    both, one_class = scores(2)
+    assert both != whole[0]
+    assert one_class == whole[1]  # 50 images
 
 
 def test_large_sets_are_reduced(files):

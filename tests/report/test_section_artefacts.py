@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.core.provenance import PACKAGE
 from synthmed.data.imageset import write_image_set
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.sections.artefacts import METHODS, SECTION, ArtefactsSettings, section
@@ -63,14 +64,14 @@ def run(tmp_path):
     method = {**counts, "painted": estimate(0.41), "seen": estimate(0.9), "sets": sets}
     write_json(tmp_path / "paint.json", {"level": 0.95, "methods": {"fsr": method}})
 
-    def do(removal=True, paint=None):
+    def do(removal=True, paint=None, apart=False, document=None):
         chosen = ArtefactsSettings(
-            {"gan": "cGAN"}, {"gan": "cGAN", "melgan": "melGAN"}, False, ("benign", "malignant"), "artefacts", 2
+            {"gan": "cGAN"}, {"gan": "cGAN", "melgan": "melGAN"}, apart, ("benign", "malignant"), "artefacts", 2
         )
         files = {"removal": tmp_path / "removal.json", "pictures": tmp_path / "pictures.zip"}
         section(
             chosen, tags=tmp_path / "tags.json", images=tmp_path / "train.zip",
-            **(files if removal else dict.fromkeys(files)), paint=paint, document=None,
+            **(files if removal else dict.fromkeys(files)), paint=paint, document=document,
             section=tmp_path / "artefacts.json", out=[tmp_path / path for path in SECTION.files("artefacts")],
         )  # fmt: skip
         return read_json(tmp_path / "artefacts.json")
@@ -91,6 +92,25 @@ def test_it_says_what_is_uneven_and_shows_every_set(run, tmp_path):
     assert len(read_csv(tmp_path / "tables" / "artefacts.removal.csv")) == len(METHODS)
     for name in ("frequency", "examples", "crops", "ways"):
         assert (tmp_path / "figures" / f"artefacts.{name}.png").stat().st_size > 1000
+
+
+def test_a_documents_shares_stand_beside_the_experiments_own_images(run, tmp_path):
+    """Not beside those of another data set, on which the tagger learnt."""
+    document = PACKAGE / "report" / "references" / "melanoma.yaml"
+
+    def theirs():
+        rows = read_csv(tmp_path / "tables" / "artefacts.prevalence.csv")
+        return {(row["set"], row["label"]): row["reference_frames"] for row in rows if row["reference_frames"]}
+
+    run(document=document)
+    assert theirs() == {("real, training", "benign"): "none", ("real, training", "malignant"): "38 %"}
+    tags = read_json(tmp_path / "tags.json")
+    tags["sets"]["real"] = tags["sets"]["gan"]
+    write_json(tmp_path / "tags.json", tags)
+    run(document=document, apart=True)
+    assert theirs() == {("real, training", "benign"): "none", ("real, training", "malignant"): "38 %"}
+    rows = read_csv(tmp_path / "tables" / "artefacts.prevalence.csv")
+    assert rows[0]["set"] == "labelled, training"
 
 
 def test_what_is_not_known_is_not_said_to_be_even(run, tmp_path):

@@ -146,7 +146,7 @@ def test_directions_are_drawn_both_ways_where_there_are_any(run):
         figure = next(entry for entry in page["exhibits"] if entry["name"] == "latent_editing.components")
         assert figure["shown"] == shown
         assert files["images"].stat().st_size > 5000
-    assert "along the first directions of PCA and of SeFa" in figure["caption"]
+    assert "along some directions of PCA and of SeFa, by their number" in figure["caption"]
 
 
 def test_path_lengths_of_every_space_are_printed(run):

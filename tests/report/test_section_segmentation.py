@@ -55,15 +55,19 @@ def written(tmp_path):
     task["images"]["second_test"] = 1000
     write_json(tmp_path / "verdicts.json", task)
     write_json(tmp_path / "summary.json", CHOSEN)
+    write(tmp_path)
+    return tmp_path
+
+
+def write(folder, document=None):
     section(
         SegmentationSettings(1, {name: parse(GeneratorEntry, entry) for name, entry in GENERATORS.items()}, CLASSES),
-        **{name: tmp_path / f"{name}.json" for name in ("verdicts", "summary")},
-        **{name: tmp_path / f"{name}.zip" for name in ("predictions", "test")},
-        document=None,
-        section=tmp_path / "segmentation.masks.json",
-        out=[tmp_path / path for path in SECTION.files("segmentation.masks")],
+        **{name: folder / f"{name}.json" for name in ("verdicts", "summary")},
+        **{name: folder / f"{name}.zip" for name in ("predictions", "test")},
+        document=document,
+        section=folder / "segmentation.masks.json",
+        out=[folder / path for path in SECTION.files("segmentation.masks")],
     )
-    return tmp_path
 
 
 def test_classes_and_sizes_have_rows_of_their_own(written):
@@ -79,6 +83,23 @@ def test_classes_and_sizes_have_rows_of_their_own(written):
     assert float(rows[1]["iou"]) == outcomes["iou_heart"]["value"]
     assert float(rows[2]["hd95"]) == outcomes["hd95"]["value"]
     assert "iou_lung" not in rows[0]
+
+
+def test_a_documents_numbers_stand_beside_those_at_the_networks_size(written):
+    exhibit = "segmentation.masks: {columns: {iou: mean IoU}, rows: {real/mean: [0.74]}}"
+    (written / "document.yaml").write_text(f"citation: a\nexhibits: {{{exhibit}}}\n")
+
+    def beside():
+        write(written, written / "document.yaml")
+        rows = read_csv(written / "tables" / "segmentation.masks.masks.csv")
+        return [(row["arm"], row["test"], row["size"]) for row in rows if row["reference_iou"]]
+
+    assert beside() == [("Real only", "test", "16×16")]
+    task = read_json(written / "verdicts.json")
+    for arm in task["arms"].values():
+        del arm["tests"]["test_small"]
+    write_json(written / "verdicts.json", task)
+    assert beside() == [("Real only", "test", "32×48")]
 
 
 def test_agreement_stands_beside_the_real_test_images(written):

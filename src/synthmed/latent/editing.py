@@ -52,8 +52,8 @@ SHOWN = 0.5
 """Likelihood from which something counts as shown."""
 LEAST = 4
 """Samples with and without it that each part needs."""
-COMPONENTS = 3
-"""First directions of PCA and of SeFa that are shown as they are, both ways (seed 003, figures 4.9 and 4.10)."""
+COMPONENTS = {"pca": (1, 2, 3), "sefa": (2, 4, 6)}
+"""Directions of a method that are shown as they are, both ways: those of seed 003, figures 4.9 and 4.10."""
 _SIDE = 16
 """Pixels a side of the images whose principal components stand for those of a generator without w."""
 
@@ -179,8 +179,8 @@ def edit_latents(
     Find directions along which something goes away, choose one of each method, and measure what else changes.
 
     checkpoint, classifier: those of `samples` (`latent-samples`). images: set of the first starts at every step of
-    every method, columns method, start, step, distance, likelihood, and of the first start along the first COMPONENTS
-    of PCA and of SeFa, both ways (methods pca_1 and so on); without any direction the likeliest sample alone.
+    every method, columns method, start, step, distance, likelihood, and of the first start along COMPONENTS, both ways
+    (methods pca_1 and so on; of those that there are); without any direction the likeliest sample alone.
     directions: of every method the one chosen, a vector as long as a standard deviation of the codes along it (.npz).
     out: JSON: the boundary on held-out codes, what rejection leaves, and of every method the direction chosen and the
     measured curve (see outcomes), or the reason why there is none. Raises InputError when the files do not belong
@@ -317,10 +317,12 @@ def _judged(
                 "path": _curve(settings, found, resampled),
             }
         )
-    for name in ("pca", "sefa"):
-        for place, direction in enumerate(candidates[name][:COMPONENTS], 1):
-            back, forth = (codes_along(starts[:1], sign * direction) for sign in (-1, 1))
-            tracks[f"{name}_{place}"] = np.concatenate([back[:0:-1], forth])
+    for name, places in COMPONENTS.items():
+        for place in places:
+            if place <= len(candidates[name]):
+                direction = candidates[name][place - 1]
+                back, forth = (codes_along(starts[:1], sign * direction) for sign in (-1, 1))
+                tracks[f"{name}_{place}"] = np.concatenate([back[:0:-1], forth])
     return tracks, {"starts": len(starts), "methods": methods}, chosen
 
 

@@ -17,6 +17,9 @@ from synthmed.metrics import fidelity, resampling
 from synthmed.metrics.diversity import neighbour_metrics, squared_distances
 from synthmed.metrics.estimate import Estimate
 
+PART = 200
+"""Images of a part of the inception score: ten parts are usual of 2,000 images or more."""
+
 
 @dataclass(frozen=True)
 class MetricOptions:
@@ -25,7 +28,10 @@ class MetricOptions:
     neighbours: Annotated[Count, Meta(description="k of precision, recall, density and coverage.")]
     kid_subsets: Annotated[int, Meta(ge=0, description="Random subsets of KID; 0: all images at once.")]
     kid_subset_size: Annotated[int, Meta(ge=2, description="Images of each subset of KID.")]
-    inception_splits: Annotated[Count, Meta(description="Parts of the inception score.")]
+    inception_splits: Annotated[
+        Count,
+        Meta(description=f"Parts of the inception score where each has {PART} images; of fewer images there is one."),
+    ]
     curve_points: Annotated[int, Meta(ge=3, description="Subset sizes from which FID∞ is extrapolated.")]
     max_images: Annotated[
         int,
@@ -194,9 +200,8 @@ def kid(pair: Pair, settings: MetricSettings, rng: np.random.Generator) -> Found
 
 def inception_score(pair: Pair, settings: MetricSettings, rng: np.random.Generator) -> Found:
     """Inception score (Salimans et al. 2016) of the generated images alone."""
-    value, influence = fidelity.inception_score(
-        pair.probabilities, splits=settings.inception_splits, shuffle_seed=settings.seed
-    )
+    splits = settings.inception_splits if len(pair.fake) >= PART * settings.inception_splits else 1
+    value, influence = fidelity.inception_score(pair.probabilities, splits=splits, shuffle_seed=settings.seed)
     return Found(value, influences=(None, influence))
 
 
@@ -239,13 +244,12 @@ def _no_kernel(pair: Pair, settings: MetricSettings) -> str | None:
 
 
 def _no_score(pair: Pair, settings: MetricSettings) -> str | None:
-    needed = 2 * settings.inception_splits
     if pair.probabilities is None:
         return f"{pair.extractor} gives no class probabilities"
     if pair.probabilities.shape[1] < 2:
         return f"{pair.extractor} knows one class only"
-    if len(pair.fake) < needed:
-        return f"{settings.inception_splits} splits need at least {needed} images; there are {len(pair.fake)}"
+    if len(pair.fake) < 2:
+        return f"needs at least 2 images; there are {len(pair.fake)}"
     return None
 
 

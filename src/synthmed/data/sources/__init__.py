@@ -30,6 +30,7 @@ SOURCES = {
     "dsb2018": "synthmed.data.sources.dsb2018",
     "folder": "synthmed.data.sources.folder",
     "image_set": "synthmed.data.sources.image_set",
+    "isic2018_tagged": "synthmed.data.sources.isic2018_tagged",
     "isic2018_task1": "synthmed.data.sources.isic2018_task1",
     "isic2018_task3": "synthmed.data.sources.isic2018_task3",
     "isic_archive": "synthmed.data.sources.isic_archive",

@@ -26,6 +26,8 @@ SERVER = "https://isic-archive.s3.amazonaws.com/challenges"
 ARTEFACT_LABELS = "isic_bias.csv"
 TAGS = ("dark_corner", "gel_border", "gel_bubble", "hair", "ink", "patches", "ruler")
 """Columns of ARTEFACT_LABELS that are 0 or 1."""
+DIAGNOSIS = "label_string"
+"""Its column that says benign or malignant."""
 ARTEFACTS = "artefacts"
 """Column that names those of an image, as `hair;ruler`, or `none`: what a tagger is trained on."""
 _ENDINGS = {".jpg": "photographs", ".jpeg": "photographs", ".png": "masks", ".csv": "tables"}
@@ -141,19 +143,14 @@ def artefacts(path: Path | None) -> dict[str, Extra]:
     """Name of an image → its artefacts, "yes" or "no" by TAGS and together in the column ARTEFACTS, and what further
     columns say; empty without a table.
 
-    The table is separated by semicolons; `label` and `label_string` are passed over. Raises InputError when columns are
-    missing, or a tag is not 0 or 1.
+    The table is separated by semicolons; `label` and `label_string` are passed over (see `diagnoses`). Raises
+    InputError when columns are missing, or a tag is not 0 or 1.
     """
     if path is None:
         return {}
-    with readable(path):
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), delimiter=";"))
-    missing = sorted({"image", *TAGS} - set(rows[0] if rows else ()))
-    if missing:
-        raise InputError(f"{path}: no column {missing[0]!r}; {ARTEFACT_LABELS} has image, {', '.join(TAGS)}")
     found = {}
-    for number, row in enumerate(rows, 2):
-        values = {name: value for name, value in row.items() if name and name not in ("image", "label", "label_string")}
+    for number, row in _labels(path, TAGS):
+        values = {name: value for name, value in row.items() if name and name not in ("image", "label", DIAGNOSIS)}
         for tag in TAGS:
             if values[tag] not in ("0", "1"):
                 raise InputError(f"{path}, line {number}: {tag} is {values[tag]!r}; it must be 0 or 1")
@@ -161,6 +158,36 @@ def artefacts(path: Path | None) -> dict[str, Extra]:
         values[ARTEFACTS] = ";".join(tag for tag in TAGS if values[tag] == "yes") or "none"
         found[PurePosixPath(row["image"]).stem] = values
     return found
+
+
+def diagnoses(path: Path) -> dict[str, str]:
+    """Name of an image → benign or malignant, as the table of artefacts says. Raises InputError when it has no such
+    column, or another word in it."""
+    found = {}
+    for number, row in _labels(path, (DIAGNOSIS,)):
+        if row[DIAGNOSIS] not in ("benign", "malignant"):
+            raise InputError(f"{path}, line {number}: {DIAGNOSIS} is {row[DIAGNOSIS]!r}, not benign or malignant")
+        found[PurePosixPath(row["image"]).stem] = row[DIAGNOSIS]
+    return found
+
+
+def _labels(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Line and cells of each image of the table of artefacts, which has these columns."""
+    with readable(path):
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), delimiter=";"))
+    missing = sorted({"image", *columns} - set(rows[0] if rows else ()))
+    if missing:
+        raise InputError(f"{path}: no column {missing[0]!r}; {ARTEFACT_LABELS} has image, {', '.join(columns)}")
+    return list(enumerate(rows, 2))
+
+
+def check_labelled(path: Path | None, known: Mapping[str, Extra], images: Collection[str]) -> None:
+    """Raises InputError when there is a table of artefacts and it names none of the images."""
+    if known and not known.keys() & set(images):
+        raise InputError(
+            f"{path}: names none of the {len(images)} photographs, it begins with {next(iter(known))}, they with "
+            f"{min(images)}; it is of the training photographs of ISIC 2018 task 1: set artefact_labels to null"
+        )
 
 
 def extra_of(name: str, known: Mapping[str, Extra]) -> dict[str, str]:

@@ -113,7 +113,8 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
     """All images of all parts; the archives are open inside the `with` block.
 
     Label: lesion. Part: train or test. Extra columns: those of the table of artefacts, where there is one. Raises
-    InputError on a mask without its photograph; a photograph without mask is left to the preparation.
+    InputError on a mask without its photograph, and when that table names none of the images; a photograph without mask
+    is left to the preparation.
     """
     files = isic.named(raw)
     known = isic.artefacts(files.get(isic.ARTEFACT_LABELS))
@@ -125,6 +126,7 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
                 found += _images(part, *opened, known)
         if not found:
             raise InputError(f"{raw[0]}: no photograph in any archive; get them again")
+        isic.check_labelled(files.get(isic.ARTEFACT_LABELS), known, [image.name for image in found])
         yield found
 
 

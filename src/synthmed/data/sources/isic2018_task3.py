@@ -85,7 +85,8 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
 
     Labels: KINDS. Patient: the lesion, of official test images the image. Part: train and test where there are official
     test images, else none. Extra columns: those of the table of artefacts, where there is one. Raises InputError when a
-    photograph has no label or several, or no lesion, or tables name other photographs.
+    photograph has no label or several, or no lesion, or tables name other photographs (that of artefacts: none of
+    these).
     """
     files = isic.named(raw)
     images, truth, groupings = (files[file.name] for file in FILES)
@@ -97,6 +98,7 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
         isic.check_known(images, isic.members(archive, ".jpg"), lesions, groupings.name)
         found = _images(archive, truth, lesions, known)
         test = _images(stack.enter_context(Archive(official[0])), official[1], None, known) if official else []
+        isic.check_labelled(files.get(isic.ARTEFACT_LABELS), known, [image.name for image in found + test])
         yield [replace(image, split="train") for image in found] + test if test else found
 
 

@@ -115,6 +115,7 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
             found += _images(
                 "external", outside, isic.table_inside(outside, wanted), again | {one.name for one in found}, known
             )
+        isic.check_labelled(files.get(isic.ARTEFACT_LABELS), known, [image.name for image in found])
         yield found
 
 

@@ -44,11 +44,17 @@ def _tagger_rows(found: Found) -> list[dict]:
     return [{"keys": (tag,), "tag": artefact(tag), **found["tags"]["tagger"][tag]} for tag in found["tags"]["tags"]]
 
 
+def _training(found: Found) -> str:
+    """The set of the experiment's own training images, which a document knows as REAL."""
+    return REAL if found["settings"].apart else "train"
+
+
 def _prevalence_rows(found: Found) -> list[dict]:
     rows = []
     for name, title in found["titles"].items():
         for label in found["settings"].classes:
-            row = {"keys": (f"{name}/{label}",), "set": title, "label": label}
+            known = REAL if name == _training(found) else name
+            row = {"keys": (f"{known}/{label}",), "set": title, "label": label}
             of_tag = found["tags"]["sets"][name][label]
             rows.append(row | {tag: entry.get("labelled", entry.get("estimated")) for tag, entry in of_tag.items()})
     return rows
@@ -238,7 +244,7 @@ def section(
 def _uneven(found: Found) -> dict[str, list[str]]:
     """`uneven`: artefacts whose intervals in two classes of the training images do not overlap; `unknown`: those that
     have an interval in fewer than two classes."""
-    of_class = found["tags"]["sets"][REAL if found["settings"].apart else "train"]
+    of_class = found["tags"]["sets"][_training(found)]
     uneven, unknown = [], []
     for tag in found["tags"]["tags"]:
         ends = [one for entry in of_class.values() for one in entry[tag].values() if one.low is not None]

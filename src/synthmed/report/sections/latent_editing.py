@@ -158,8 +158,9 @@ SECTION = Section(
         ),
         Figure(
             "components",
-            "The same sample along the first directions of PCA and of SeFa, both ways, with the likelihood of "
-            "{{ editing.remove }}; by distance in standard deviations of the codes. None was chosen by what it does.",
+            "The same sample along some directions of PCA and of SeFa, by their number, both ways, with the "
+            "likelihood of {{ editing.remove }}; by distance in standard deviations of the codes. None was chosen by "
+            "what it does.",
             _drawn("draw_components"),
         ),
     ),

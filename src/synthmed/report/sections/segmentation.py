@@ -55,10 +55,11 @@ def _mask_rows(found: Found) -> list[dict]:
     task, rows = found["task"], []
     classes = found["settings"].classes
     for arm in task["arms"].values():
+        # A document's numbers are of the main test at the size of its network.
+        theirs = SMALL if SMALL in arm["tests"] else TEST
         for test in [test for test in (TEST, SMALL, SECOND) if test in arm["tests"]]:
             outcomes = arm["tests"][test]["outcomes"]
-            # A document's numbers are of the main test.
-            keys = keys_of(arm, test)[: 1 if test == SECOND else None]
+            keys = keys_of(arm, test)[: None if test == theirs else 1]
             for name in [*(classes if len(classes) > 1 else ()), None]:
                 of = "mean" if name is None and len(classes) > 1 else name or classes[0]
                 rows.append(
