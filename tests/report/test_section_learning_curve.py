@@ -24,6 +24,8 @@ def verdicts(size, value):
             "p": 0.03,
             "verdict": "helps" if size < 50 else None,
             "reason": "too few seeds",
+            "p_holm": 0.06,
+            "equivalent": False,
         }
         shown = {"title": title, "n_train": size * (1 + (number > 0)), "tests": {"test": {"outcomes": values}}}
         arms[name] = shown | {"versus_reference": versus if number else None}

@@ -112,7 +112,7 @@ def test_what_maps_add_beyond_constant_ones_is_said_at_every_size(given):
     ]
     assert [(row["difference"], row["p_holm"], row["verdict"]) for row in rows] == [("0.04", "0.03", "harms")] * 2
     said = " ".join(page["html"].split())
-    assert said.count("they gain +0.040 (99 % interval +0.020 to +0.060), p 0.030: <b>harms</b>.") == 2
+    assert said.count("they gain +0.040 (99 % interval +0.020 to +0.060), p (Holm) 0.030: <b>harms</b>.") == 2
 
 
 @pytest.mark.parametrize(

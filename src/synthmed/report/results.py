@@ -115,23 +115,6 @@ def real_fidelity(task: Mapping) -> Estimate:
     return outcomes["iou" if task["kind"] == "segmentation" else "accuracy"]
 
 
-def against_rows(task: Mapping, arm: str) -> list[dict]:
-    """A row for each pair of `against` (see compare): the first arm, in the column `arm`, the `placebo` that it is held
-    against, and what was found of their difference."""
-    return [
-        {
-            arm: task["arms"][pair["names"][1]]["title"],
-            "placebo": task["arms"][pair["names"][0]]["title"],
-            "difference": pair["outcomes"][task["outcome"]]["difference"],
-            "p_holm": pair["p_holm"],
-            "verdict": pair["verdict"],
-            "equivalent": "yes" if pair["equivalent"] else "no",
-            "note": pair["reason"],
-        }
-        for pair in task["against"]
-    ]
-
-
 def check_generators(results: Sequence[Mapping], generators: Mapping[str, GeneratorEntry]) -> list[Mapping]:
     """Results that each name their generator, in the order of `generators`. Raises InputError on an unknown one."""
     for result in results:

@@ -27,6 +27,7 @@ from synthmed.report.results import (
     shown_tests,
 )
 from synthmed.report.section import write_section
+from synthmed.report.tables import versus_cells
 from synthmed.report.words import environment, p_value, signed, tenths
 
 MAIN_ARMS = tuple(kind for kind in KINDS if kind != "sweep")
@@ -140,13 +141,8 @@ def _rows(found: Found) -> list[dict]:
                     matrix[1 - negative][negative],
                 )
             if versus:
-                row |= {
-                    "difference": effect(task, arm),
-                    "p_holm": versus["p_holm"],
-                    "verdict": versus["verdict"] or "none given",
-                    "equivalent": "yes" if versus["equivalent"] else "no",
-                    "note": " ".join(_notes(arm)),
-                }
+                row |= versus_cells(task, versus)
+                row |= {"verdict": versus["verdict"] or "none given", "note": " ".join(_notes(arm))}
                 if arm["kind"] in ("generator", "synthetic_only") and arm["set"] in found["fidelity"]:
                     row["label_fidelity"] = found["fidelity"][arm["set"]]["all"]
             elif arm["name"] == task["reference"] and test == task["tests"][0]:

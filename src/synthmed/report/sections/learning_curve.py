@@ -15,6 +15,7 @@ from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import read_result
 from synthmed.report.section import write_section
+from synthmed.report.tables import versus_cells
 from synthmed.report.words import p_value, signed
 
 
@@ -43,8 +44,7 @@ def _rows(found: Found) -> list[dict]:
             row = {"real": size, "arm": _title(found, name, arm), "images": arm["n_train"]}
             row |= {key: arm["tests"][TEST]["outcomes"][key] for key in task["outcomes"]}
             if versus := arm["versus_reference"]:
-                row |= {"difference": versus["outcomes"][task["outcome"]]["difference"], "p": versus["p"]}
-                row |= {"verdict": versus["verdict"], "note": versus["reason"]}
+                row |= {**versus_cells(task, versus), "p": versus["p"]}
             rows.append(row)
     return rows
 

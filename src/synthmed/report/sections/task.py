@@ -14,6 +14,7 @@ from synthmed.metrics.effects import swept
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry, confusion, read_task, shown_tests
 from synthmed.report.section import write_section
+from synthmed.report.tables import versus_cells
 from synthmed.report.words import p_value, signed, tenths
 
 
@@ -127,10 +128,8 @@ def comparison_rows(found: Found) -> list[dict]:
                 "names": " − ".join(reversed(entry["names"])),
                 "second": sides[0],
                 "first": sides[1],
-                **entry["outcomes"][task["outcome"]],
-                "p_holm": entry["p_holm"],
-                "verdict": entry["verdict"],
-                "equivalent": "yes" if entry["equivalent"] else "no",
+                **versus_cells(task, entry),
+                "p": entry["p"],
                 "note": "" if entry["verdict"] else f"No word: {entry['reason']}.",
             }
         )
