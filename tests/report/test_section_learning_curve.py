@@ -94,7 +94,7 @@ def test_a_size_that_whole_patients_do_not_give_is_said_so(run):
 
 
 def test_one_file_for_each_size(run, tmp_path):
-    with pytest.raises(InputError, match="1 verdicts, 1 splits for the sizes"):
+    with pytest.raises(InputError, match="verdicts: 1 files for"):
         section(
             LearningCurveSettings((40, 120), "gan", "?"), verdicts=[tmp_path / "v.json"],
             splits=[tmp_path / "s.json"], section=tmp_path / "x.json", out=[],

@@ -174,7 +174,7 @@ def test_the_networks_of_the_diagram_are_called_what_they_are(given, monkeypatch
 
 
 def test_other_numbers_of_files_are_refused(given):
-    with pytest.raises(InputError, match="2 verdicts, 2 summaries for 1 sizes"):
+    with pytest.raises(InputError, match="verdicts: 2 files for"):
         run(given, SIZES[:1])
 
 

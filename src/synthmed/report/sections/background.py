@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import check_one_each
 from synthmed.core.settings import Count, Seed
 from synthmed.core.step import Output, step
 from synthmed.prepare.mask_out import Region
@@ -107,8 +107,7 @@ def section(
 
     results: of `compare-regions`; test: the real test images; regions: what is left of them, in settings' order.
     """
-    if len(regions) != len(settings.regions):
-        raise InputError(f"regions: {len(regions)} image sets for {list(settings.regions)}; give one each")
+    check_one_each(settings.regions, regions=regions)
     named = titles(settings.organ)
     found = {
         "settings": settings,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import read_json
 from synthmed.core.settings import Count, Seed
 from synthmed.core.step import Output, step
@@ -93,8 +93,7 @@ def section(
 
     split_report: of `split`; train: real images; synthetics: one image set for each generator.
     """
-    if len(synthetics) != len(settings.generators):
-        raise InputError(f"synthetics: {len(synthetics)} sets for the generators {[*settings.generators]}; one each")
+    check_one_each(settings.generators, synthetics=synthetics)
     for name in settings.pseudo_labelled:
         if name not in settings.generators:
             raise InputError(f"setting pseudo_labelled names {name!r}; the generators are {list(settings.generators)}")

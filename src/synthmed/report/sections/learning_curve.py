@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import check_one_each
 from synthmed.core.files import read_json
 from synthmed.core.known import REAL, TEST
 from synthmed.core.settings import Count
@@ -107,8 +107,7 @@ def section(
     whole patients may give fewer, and a number above that of all real training images is these. Raises InputError on
     other numbers of files.
     """
-    if not len(verdicts) == len(splits) == len(settings.sizes):
-        raise InputError(f"{len(verdicts)} verdicts, {len(splits)} splits for the sizes {list(settings.sizes)}")
+    check_one_each(settings.sizes, verdicts=verdicts, splits=splits)
     reports = [read_json(path) for path in splits]
     there = [sum(report["counts"]["train"].values()) for report in reports]
     every = [report["whole"]["train"] for report in reports]

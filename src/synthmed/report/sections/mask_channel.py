@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import check_one_each
 from synthmed.core.files import read_json
 from synthmed.core.known import REAL, SECOND, TEST
 from synthmed.core.settings import Count
@@ -229,8 +229,7 @@ def section(
     verdicts: of `compare`; summary: of `score-variants`; unseen: the report of `drop-known`; test: the test images;
     variants: the same with a further channel, in the order of settings.variants.
     """
-    if len(variants) != len(settings.variants):
-        raise InputError(f"variants: {len(variants)} image sets for {list(settings.variants)}; give one each")
+    check_one_each(settings.variants, variants=variants)
     task, about = read_result(verdicts), read_json(summary)
     found = {
         "settings": settings,

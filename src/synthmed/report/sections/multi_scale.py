@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import check_one_each
 from synthmed.core.files import read_json
 from synthmed.core.known import REAL, SECOND, SMALL, TEST
 from synthmed.core.settings import Count
@@ -198,8 +198,7 @@ def section(
 
     verdicts, summaries: of each of settings.sizes; forms, examples: of `scale-forms`.
     """
-    if not len(verdicts) == len(summaries) == len(settings.sizes):
-        raise InputError(f"{len(verdicts)} verdicts, {len(summaries)} summaries for {len(settings.sizes)} sizes")
+    check_one_each(settings.sizes, verdicts=verdicts, summaries=summaries)
     tasks = {spoken(size): read_result(path) for size, path in zip(settings.sizes, verdicts, strict=True)}
     alone = [read_json(path) for path in summaries]
     formed, arrays = read_result(forms), dict(np.load(examples))
