@@ -1,4 +1,4 @@
-# Settings as they were written: what YAML does to them without a word and what the schema refuses. No rules.
+# Settings as they were written: what YAML does to them without a word and what the schema refuses.
 import json
 
 import yaml
