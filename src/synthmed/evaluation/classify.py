@@ -16,6 +16,7 @@ from synthmed.classifiers.frozen_backbone import Head, Schedule, TrainedHeads, t
 from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import read_json, write_csv, write_json
 from synthmed.core.known import AUGMENTED, REAL, TEST
+from synthmed.core.settings import SyntheticSets
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.features import Features, check_apart, check_together, read_features
@@ -61,7 +62,7 @@ class ClassifySettings(HeadOptions):
     classes: Annotated[tuple[str, ...], Meta(min_length=2, description="Classes, in order.")]
     positive: Annotated[str, Meta(description="The class that false positives and the area under the curve refer to.")]
     column: TargetColumn
-    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+    sets: SyntheticSets
     leaking: Annotated[bool, Meta(description="Whether the test images may be of patients that were trained on.")]
     seed: Annotated[int, Meta(description="From which all randomness follows.")]
 

@@ -24,7 +24,7 @@ from synthmed.classifiers.network_settings import LearnerOptions, NetworkSetting
 from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import hash_file, write_json
 from synthmed.core.provenance import code_hashes
-from synthmed.core.settings import Count, Seed, Share
+from synthmed.core.settings import Classes, Count, Seed, Share, SyntheticSets
 from synthmed.core.step import Output, step
 from synthmed.data.features import read_features
 from synthmed.data.imageset import ImageSet
@@ -111,8 +111,8 @@ class ReidentifySettings(ReidentifyOptions, FeatureOptions):
     extractor: Annotated[
         str, Meta(description="The network whose features the head stands on, and the nearest image is sought in.")
     ]
-    classes: Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
-    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+    classes: Classes
+    sets: SyntheticSets
     seed: Seed
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from synthmed.classifiers import network
 from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import REAL, TEST
-from synthmed.core.settings import BatchSize, Device, Threads
+from synthmed.core.settings import BatchSize, Device, SyntheticSets, Threads, TwoClasses
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.imageset import ImageSet
@@ -39,10 +39,10 @@ class ScoringOptions:
 class ScoreNetworksSettings(ScoringOptions):
     """Settings of `score-networks`."""
 
-    classes: Annotated[tuple[str, ...], Meta(min_length=2, max_length=2, description="The two classes, in order.")]
+    classes: TwoClasses
     positive: Annotated[str, Meta(description="The class that is the output of every network.")]
     arms: Annotated[tuple[str, ...], Meta(min_length=1, description="Arms, in the order of their networks.")]
-    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+    sets: SyntheticSets
 
 
 class _Asked(Protocol):

@@ -15,7 +15,7 @@ from msgspec import Meta
 from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import REAL, SECOND, SMALL, TEST
-from synthmed.core.settings import BatchSize, Count, Device, Threads
+from synthmed.core.settings import BatchSize, Count, Device, SyntheticSets, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
@@ -53,7 +53,7 @@ class ScoreSegmentersSettings(SegmenterScoringOptions):
     """Settings of `score-segmenters`."""
 
     arms: Annotated[tuple[str, ...], Meta(min_length=1, description="Arms, in the order of their segmenters.")]
-    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+    sets: SyntheticSets
 
 
 @step("score-segmenters")

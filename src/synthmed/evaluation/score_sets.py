@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from synthmed.classifiers import network
 from synthmed.core.errors import check_one_each
+from synthmed.core.settings import TwoClasses
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.score_networks import ScoringOptions, probabilities
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 class ScoreSetsSettings(ScoringOptions):
     """Settings of `score-sets`."""
 
-    classes: Annotated[tuple[str, ...], Meta(min_length=2, max_length=2, description="The two classes, in order.")]
+    classes: TwoClasses
     positive: Annotated[str, Meta(description="The class that is the output of every network.")]
     arms: Annotated[tuple[str, ...], Meta(min_length=1, description="Arms, in the order of their networks.")]
     names: Annotated[tuple[str, ...], Meta(min_length=1, description="Names of the sets, in the order of their files.")]

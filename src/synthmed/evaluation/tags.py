@@ -18,7 +18,7 @@ from msgspec import Meta
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import write_csv, write_json
-from synthmed.core.settings import BatchSize, Device, Level, Names, Threads
+from synthmed.core.settings import BatchSize, Device, Level, Names, SyntheticSets, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.metrics.classification import auroc
@@ -49,7 +49,7 @@ class TagSettings(TagOptions):
         Literal["error", "skip"], Meta(description="What an empty cell of that column means: stop, or leave it out.")
     ]
     classes: Annotated[Names, Meta(description="Labels whose prevalences are shown.")]
-    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+    sets: SyntheticSets
 
 
 @dataclass(frozen=True)

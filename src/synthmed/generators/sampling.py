@@ -15,7 +15,7 @@ from msgspec import Meta
 from synthmed import generators
 from synthmed.core.errors import InputError
 from synthmed.core.known import UNLABELLED
-from synthmed.core.settings import BatchSize, Count, Device, Seed, Threads, parse
+from synthmed.core.settings import BatchSize, Classes, Count, Device, GeneratorName, ModelName, Seed, Threads, parse
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet, write_image_set
@@ -70,9 +70,9 @@ class SamplingOptions:
 class SampleSettings(SamplingOptions):
     """Settings of `sample`."""
 
-    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
-    generator: Annotated[str, Meta(description="Its name in the experiment.")]
-    classes: Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
+    model: ModelName
+    generator: GeneratorName
+    classes: Classes
     trainings: Annotated[
         dict[str, tuple[str, ...]], Meta(description="Name → labels of each training, in the order of the checkpoints.")
     ]

@@ -37,6 +37,10 @@ class GeneratorEntry:
         return (*([f"{self.model}-{self.receptive_field}"] if self.receptive_field else []), self.model)
 
 
+Generators = Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+"""Those of an experiment, in settings of sections."""
+
+
 def read_result(path: Path) -> dict:
     """A JSON result with every measured number as Estimate. Raises InputError when it is missing or malformed."""
     return _measured(read_json(path))

@@ -16,7 +16,7 @@ from synthmed.metrics.effects import FOLLOWS
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import (
-    GeneratorEntry,
+    Generators,
     check_generators,
     confusion,
     effect,
@@ -45,7 +45,7 @@ class AnswerSettings:
 
     tasks: Annotated[Count, Meta(description="How many tasks the experiment has.")]
     phantom: Annotated[bool, Meta(description="Whether its images are drawn by a program.")]
-    generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+    generators: Generators
     pseudo_labelled: Annotated[tuple[str, ...], Meta(description="Those whose labels a classifier gave.")]
 
 
