@@ -5,7 +5,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from synthmed.core import names
+from synthmed.core import check_names as names
 from synthmed.core.errors import InputError
 from synthmed.core.settings import explain, without_nulls
 
