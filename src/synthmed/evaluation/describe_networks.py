@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-
 from synthmed import generators
 from synthmed.core.files import write_json
 from synthmed.core.settings import ModelName, parse

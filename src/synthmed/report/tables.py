@@ -51,6 +51,4 @@ def second_test_rows(task: Mapping, arms: Sequence[str], arm: str) -> list[dict]
 
 def outcome_columns(task: Mapping, shown: Sequence[str]) -> list[Column]:
     """All outcomes of a task; those that are not `shown` are left to the CSV."""
-    return [
-        Column(name, entry["title"], interval=True, page=name in shown) for name, entry in task["outcomes"].items()
-    ]
+    return [Column(name, entry["title"], interval=True, page=name in shown) for name, entry in task["outcomes"].items()]
