@@ -1,6 +1,9 @@
+import sys
+
 from snakemake.utils import min_version
 
 min_version("9.27")
+sys.path.insert(0, f"{workflow.basedir}/src")
 
 # Snakemake formats paths, and would take them for names of wildcards.
 if {"{", "}"} & {*workflow.basedir}:
@@ -9,7 +12,7 @@ if {"{", "}"} & {*workflow.basedir}:
     )
 
 
-include: "workflow/rules/params.smk"
+include: "workflow/helpers/params.smk"
 
 
 check_files(workflow.basedir, workflow.configfiles)
@@ -25,7 +28,8 @@ check_schema(config)
 report: "workflow/report/workflow.rst"
 
 
-include: "workflow/rules/common.smk"
+include: "workflow/helpers/settings.smk"
+include: "workflow/helpers/common.smk"
 
 
 check_all_names()

@@ -260,8 +260,8 @@ def test_a_config_says_what_is_wrong_with_it():
 # -------------------------------------------------------------------------------------------- what YAML would swallow
 @pytest.fixture
 def check_files():
-    """The function of that name of workflow/rules/params.smk, outside of Snakemake."""
-    path = ROOT / "workflow" / "rules" / "params.smk"
+    """The function of that name of workflow/helpers/params.smk, outside of Snakemake."""
+    path = ROOT / "workflow" / "helpers" / "params.smk"
     namespace = {"WorkflowError": InputError}
     exec(compile(path.read_text(encoding="utf-8"), path, "exec"), namespace)
     return namespace["check_files"]

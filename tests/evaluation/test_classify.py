@@ -210,7 +210,7 @@ def test_another_column_in_place_of_the_label(results, inputs, tmp_path):
         assert np.array_equal(found.values[arm, "test"], known.values[arm, "test"]), arm
     for test, cases in known.cases.items():
         assert found.cases[test].labels.tolist() == [renamed[label] for label in cases.labels], test
-    with pytest.raises(InputError, match="0 image sets for the features of"):
+    with pytest.raises(InputError, match="images: 0 files for"):
         classify(asked, **inputs, **lists, **out)
 
 
@@ -224,7 +224,7 @@ def test_unusable_input_is_refused_by_name(inputs, tmp_path):
         assert not any(path.exists() for path in out.values())
 
     refuse("share 70 patients", test=inputs["validation"])
-    refuse("1 feature files for", synthetic=inputs["synthetic"][:1])
+    refuse("synthetic: 1 files for", synthetic=inputs["synthetic"][:1])
     refuse("no such feature file", train=tmp_path / "missing.npz")
     (tmp_path / "broken.npz").write_bytes(b"PK not a zip")
     refuse(r"broken\.npz: not a readable feature file", train=tmp_path / "broken.npz")

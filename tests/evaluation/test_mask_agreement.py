@@ -156,5 +156,5 @@ def test_the_section_shows_both_and_the_difference(run):
     assert "of the segmenter, with 90 % intervals" in page["html"]
     assert "overfitted generator" in page["html"]
     assert (folder / "figures/mask_agreement.painted.png").stat().st_size > 5000
-    with pytest.raises(InputError, match="1 results, 1 pictures for"):
+    with pytest.raises(InputError, match="agreement: 1 files for"):
         do(1)

@@ -280,7 +280,7 @@ def test_what_cannot_be_asked_is_refused(sets, tmp_path):
         run(sets, tmp_path, replace(SETTINGS, patients=(7,)))
     with pytest.raises(InputError, match="fewer come first"):
         replace(SETTINGS, patients=(6, 4))
-    with pytest.raises(InputError, match="2 synthetic sets for"):
+    with pytest.raises(InputError, match="synthetic: 2 files for"):
         run(sets, tmp_path, replace(SETTINGS, sets=("copier",)))
     grey = Images(*[np.array(["a"])] * 3, np.zeros((1, 4, 4, 1), np.uint8))
     with pytest.raises(InputError, match="no colours; take it out"):

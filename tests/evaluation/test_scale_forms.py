@@ -103,5 +103,5 @@ def test_one_image_has_no_interval(run):
 def test_segmenters_that_do_not_fit_are_refused(run):
     with pytest.raises(InputError, match="b: 1 seeds, a has 2"):
         run(seeds=(2, 1))
-    with pytest.raises(InputError, match="give one file each"):
+    with pytest.raises(InputError, match="setting maps names"):
         run(names=("one", "two"))

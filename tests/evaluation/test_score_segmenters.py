@@ -228,7 +228,7 @@ def test_what_cannot_be_scored_is_refused(tmp_path, sets, monkeypatch):
         run(tmp_path, test, fake, MADE, monkeypatch, original=tmp_path / "few.zip", settings=ORIGINAL)
     with pytest.raises(InputError, match="different numbers of seeds"):
         run(tmp_path, test, fake, MADE | {"gan": segmenter(150.0)}, monkeypatch)
-    with pytest.raises(InputError, match="give one of each"):
+    with pytest.raises(InputError, match="segmenters: 1 files for"):
         run(tmp_path, test, fake, {"real": MADE["real"]}, monkeypatch)
 
 

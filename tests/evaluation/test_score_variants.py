@@ -118,7 +118,7 @@ def test_without_an_expert_there_is_no_such_test(run, tmp_path):
 
 
 def test_sets_that_do_not_fit_are_refused(run, tmp_path):
-    with pytest.raises(InputError, match="real first"):
+    with pytest.raises(InputError, match="real must come first"):
         run(arms=("soft", "real"))
     rows = [({"image": "x.png", "label": "a", "patient": "x"}, np.zeros((8, 8, 4), np.uint8))]
     write_image_set(tmp_path / "soft.zip", rows, Legend(channels=("red", "green", "blue", "mask")))

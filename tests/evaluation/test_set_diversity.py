@@ -137,7 +137,7 @@ def test_a_generator_of_one_label_is_compared_with_that_label(measured, tmp_path
 
 
 def test_one_file_for_each_generator(measured, tmp_path):
-    with pytest.raises(InputError, match="1 synthetic sets for"):
+    with pytest.raises(InputError, match="synthetic: 1 files for"):
         set_diversity(
             SETTINGS, real=measured / "real.json", held_out=measured / "held_out.json",
             synthetic=[measured / "copier.json"], out=tmp_path / "out.json",

@@ -127,7 +127,7 @@ def test_further_sets_are_scored_by_every_arm(world, monkeypatch):
     expected = [value[name] for name in found.cases["changed"].images.tolist()]
     np.testing.assert_allclose(found.values["other", "changed"][1, :, 0], expected, atol=1e-6)
     np.testing.assert_allclose(found.values["real", "changed"].sum(axis=2), 1)
-    with pytest.raises(InputError, match="1 classifiers for the arms"):
+    with pytest.raises(InputError, match="classifiers: 1 files for"):
         score_sets(chosen, classifiers=[world / "a.pt"], sets=[world / "changed.zip"], scores=world / "s.csv")
 
 

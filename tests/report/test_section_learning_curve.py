@@ -24,6 +24,8 @@ def verdicts(size, value):
             "p": 0.03,
             "verdict": "helps" if size < 50 else None,
             "reason": "too few seeds",
+            "p_holm": 0.06,
+            "equivalent": False,
         }
         shown = {"title": title, "n_train": size * (1 + (number > 0)), "tests": {"test": {"outcomes": values}}}
         arms[name] = shown | {"versus_reference": versus if number else None}
@@ -92,7 +94,7 @@ def test_a_size_that_whole_patients_do_not_give_is_said_so(run):
 
 
 def test_one_file_for_each_size(run, tmp_path):
-    with pytest.raises(InputError, match="1 verdicts, 1 splits for the sizes"):
+    with pytest.raises(InputError, match="verdicts: 1 files for"):
         section(
             LearningCurveSettings((40, 120), "gan", "?"), verdicts=[tmp_path / "v.json"],
             splits=[tmp_path / "s.json"], section=tmp_path / "x.json", out=[],

@@ -153,5 +153,5 @@ def test_the_second_test_has_a_table_of_its_own(run):
 
 
 def test_one_set_for_each_variant(run):
-    with pytest.raises(InputError, match="2 image sets for"):
+    with pytest.raises(InputError, match="variants: 2 files for"):
         run(variants=("soft",))

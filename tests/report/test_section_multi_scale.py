@@ -112,7 +112,7 @@ def test_what_maps_add_beyond_constant_ones_is_said_at_every_size(given):
     ]
     assert [(row["difference"], row["p_holm"], row["verdict"]) for row in rows] == [("0.04", "0.03", "harms")] * 2
     said = " ".join(page["html"].split())
-    assert said.count("they gain +0.040 (99 % interval +0.020 to +0.060), p 0.030: <b>harms</b>.") == 2
+    assert said.count("they gain +0.040 (99 % interval +0.020 to +0.060), p (Holm) 0.030: <b>harms</b>.") == 2
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_the_networks_of_the_diagram_are_called_what_they_are(given, monkeypatch
 
 
 def test_other_numbers_of_files_are_refused(given):
-    with pytest.raises(InputError, match="2 verdicts, 2 summaries for 1 sizes"):
+    with pytest.raises(InputError, match="verdicts: 2 files for"):
         run(given, SIZES[:1])
 
 

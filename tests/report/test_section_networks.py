@@ -139,7 +139,7 @@ def test_the_jitter_is_shown_where_there_is_one(tmp_path, networks):
 
 
 def test_a_missing_file_of_networks_is_refused(tmp_path, networks):
-    with pytest.raises(InputError, match=r"1 files of networks for the generators \['a', 'b'\]"):
+    with pytest.raises(InputError, match=r"networks: 1 files for \['a', 'b'\]"):
         section(
             parse(
                 NetworksSettings,

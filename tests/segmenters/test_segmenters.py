@@ -394,7 +394,7 @@ def test_objects_are_pasted_from_images_of_other_patients(tmp_path, size):
     [
         ({"arm": "b"}, "no arm 'b'"),
         ({"arm": None}, "setting arm is None"),
-        ({"sets": []}, "1 synthetic sets for"),
+        ({"sets": []}, "synthetic: 1 files for"),
         ({"batch_size": 16}, "fewer than a step takes"),
     ],
 )

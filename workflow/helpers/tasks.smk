@@ -1,5 +1,5 @@
 # What the rules of workflow/rules/tasks.smk ask.
-from synthmed.core.names import used_generators
+from synthmed.core.check_names import used_generators
 from synthmed.core.known import AUGMENTED
 from synthmed.data.targets import LABEL
 from synthmed.evaluation.arms import ArmSettings, arm_names, define_arms

@@ -21,7 +21,7 @@ from synthmed.anomaly.inputs import check_model, choose_images, read_images
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file
 from synthmed.core.provenance import code_hashes
-from synthmed.core.settings import Count, Seed
+from synthmed.core.settings import Count, ModelName, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.generators.base import Generator
@@ -80,7 +80,7 @@ class EncoderOptions(LoopOptions):
 class EncoderSettings(EncoderOptions):
     """Settings of `train-encoder`."""
 
-    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
+    model: ModelName
     seed: Seed
     labels: Annotated[
         tuple[str, ...], Meta(min_length=1, description="Which images of the set it learns from: the normal ones.")

@@ -28,7 +28,7 @@ from synthmed.anomaly.inputs import check_model, choose_images, read_images
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, read_json, write_json
 from synthmed.core.provenance import code_hashes
-from synthmed.core.settings import Count, Device, Precision, Seed, Threads
+from synthmed.core.settings import Count, Device, ModelName, Precision, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.generators.base import Generator
@@ -94,7 +94,7 @@ class SearchOptions:
 class SearchSettings(SearchOptions):
     """Settings of `anomaly-search`."""
 
-    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
+    model: ModelName
     seed: Seed
     labels: Annotated[tuple[str, ...] | None, Meta(description="Which images of the set are searched for; null: all.")]
     limit: Annotated[Count | None, Meta(description="Images of each label at most, drawn by chance; null: all.")]

@@ -17,9 +17,9 @@ from synthmed.core.known import AUGMENTED, REAL
 from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.imageset import ImageSet
 from synthmed.data.split import draw
+from synthmed.training.arm_images import Parts, check_together, gathered, open_arm
 from synthmed.training.device import derived_seed
 from synthmed.training.images import mirrored, to_model, to_pixels
-from synthmed.training.parts import Parts, check_together, gathered, open_arm
 
 
 @dataclass(frozen=True)

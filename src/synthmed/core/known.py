@@ -1,4 +1,4 @@
-"""The program's own names, and what the settings may name: checks that both files of names share."""
+"""The program's own names, and checks of names in the settings that check_names.py and check_method_names.py share."""
 
 import difflib
 import re

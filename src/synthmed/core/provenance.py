@@ -223,57 +223,15 @@ def settle(
             name for name, made in made_of.items() if not set(filter(is_settings, made["inputs"])) <= in_use
         ]
         made_of = {name: made for name, made in made_of.items() if name not in settled.unnamed}
-    hashes: dict[str, str | None] = {}
-
-    def current_hash(path: Path) -> str | None:
-        key = str(path)
-        if key not in hashes:
-            hashes[key] = hash_file(path) if path.is_file() else None
-        return hashes[key]
-
-    verdicts: dict[str, str | None] = {}  # artefact -> None when current, else the reason
-    visiting: set[str] = set()
-
-    def judge(name: str) -> str | None:
-        if name in verdicts:
-            return verdicts[name]
-        if name in visiting:
-            raise InputError(f"{name}: its record says that it was made from itself; delete {name}{SUFFIX}")
-        visiting.add(name)
-        verdicts[name] = reason = _reason(name)
-        visiting.discard(name)
-        return reason
-
-    def _reason(name: str) -> str | None:
-        made = made_of[name]
-        if others := set((chosen or {}).get(name, made["inputs"])) ^ set(made["inputs"]):
-            return f"the settings choose other inputs for it now ({', '.join(sorted(others))})"
-        for source, digest in made["code"].items():
-            if current_hash(PACKAGE.parent / source) != digest:
-                return f"its code {source} changed"
-        for source, digest in made["inputs"].items():
-            if source in made_of and judge(source) is not None:
-                return f"its input {source} is stale"
-            # A missing intermediate is no sign of a change (it may be temporary); a missing settings file is.
-            found = current_hash(root / source)
-            if found != digest and (found is not None or is_settings(source)):
-                return f"its input {source} changed"
-        # A missing artefact (an archive deleted to save space) says nothing against what was made from it.
-        if current_hash(root / name) not in (None, made["sha256"]):
-            return "its bytes are not the recorded ones"
-        return None
-
+    reasons = _Reasons(made_of, chosen or {}, root)
     for name in sorted(made_of):
-        reason = judge(name)
-        if reason is None and not (root / name).exists():
-            settled.missing.append(name)
-        elif reason is None:
-            settled.current.append(name)
-        else:
+        if reason := reasons.of(name):
             settled.stale[name] = reason
+        else:
+            (settled.current if (root / name).exists() else settled.missing).append(name)
     if remove:
         # What follows before its cause: an interruption must not leave a stale result whose cause is gone.
-        for name in [name for name in reversed(verdicts) if name in settled.stale]:
+        for name in [name for name in reversed(reasons.found) if name in settled.stale]:
             (root / name).unlink(missing_ok=True)
             (root / f"{name}{SUFFIX}").unlink(missing_ok=True)
         remove_left(folders)
@@ -281,6 +239,45 @@ def settle(
         for name in settled.current:
             _settle_time(name, made_of, root, touched)
     return settled
+
+
+class _Reasons:
+    """Why artefacts are stale. made_of: their records by name; chosen: see settle; found: the reasons so far, each
+    after those of what the artefact was made from, None for a current one."""
+
+    def __init__(self, made_of: Mapping[str, dict], chosen: Mapping[str, Collection[str]], root: Path):
+        self.made_of, self.chosen, self.root = made_of, chosen, root
+        self.found: dict[str, str | None] = {}
+        self._visiting: set[str] = set()
+        self._hash = cache(lambda path: hash_file(path) if path.is_file() else None)
+
+    def of(self, name: str) -> str | None:
+        """The reason in words; None: the artefact is current."""
+        if name not in self.found:
+            if name in self._visiting:
+                raise InputError(f"{name}: its record says that it was made from itself; delete {name}{SUFFIX}")
+            self._visiting.add(name)
+            self.found[name] = self._look(name)
+        return self.found[name]
+
+    def _look(self, name: str) -> str | None:
+        made = self.made_of[name]
+        if others := set(self.chosen.get(name, made["inputs"])) ^ set(made["inputs"]):
+            return f"the settings choose other inputs for it now ({', '.join(sorted(others))})"
+        for source, digest in made["code"].items():
+            if self._hash(PACKAGE.parent / source) != digest:
+                return f"its code {source} changed"
+        for source, digest in made["inputs"].items():
+            if source in self.made_of and self.of(source) is not None:
+                return f"its input {source} is stale"
+            # A missing intermediate is no sign of a change (it may be temporary); a missing settings file is.
+            found = self._hash(self.root / source)
+            if found != digest and (found is not None or is_settings(source)):
+                return f"its input {source} changed"
+        # A missing artefact (an archive deleted to save space) says nothing against what was made from it.
+        if self._hash(self.root / name) not in (None, made["sha256"]):
+            return "its bytes are not the recorded ones"
+        return None
 
 
 def _settle_time(name: str, made_of: Mapping[str, dict], root: Path, touched: set[str]) -> None:

@@ -44,6 +44,17 @@ TrainingPrecision = Annotated[
         "and changes values; auto: bf16 where the processor multiplies it, else fp32; the provenance says which."
     ),
 ]
+ModelName = Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
+GeneratorName = Annotated[str, Meta(description="Its name in the experiment.")]
+SyntheticSets = Annotated[
+    tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")
+]
+Classes = Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
+TwoClasses = Annotated[tuple[str, ...], Meta(min_length=2, max_length=2, description="The two classes, in order.")]
+Lpips = Annotated[
+    Literal["lpips_vgg16"] | None,
+    Meta(description="Pretrained weights of LPIPS; null measures it not. They are left out where they are not had."),
+]
 """Types of settings that several steps have. Where a field says more, its own description holds."""
 
 

@@ -88,6 +88,15 @@ def fetch_archive(
         copy_placed(placed, path, url=url, holds=holds, published=published)
 
 
+def placed_archive(text: str, setting: str, source: str) -> Path:
+    """The archive that setting options.<setting> names by `text`. Raises InputError when it is not there; source: what
+    to download from where."""
+    path = user_path(text)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file (setting options.{setting}); download {source}")
+    return path
+
+
 def copy_placed(placed: Path, path: Path, *, url: str, holds: Callable[[Path], Contents], published: Contents) -> None:
     """Copy an archive that was placed by hand to `path`; say when it does not hold what the published one holds.
 

@@ -285,6 +285,13 @@ def arm_names(settings: ArmSettings) -> list[str]:
     return [arm.name for arm in define_arms(settings, dict.fromkeys(settings.classes, 1))]
 
 
+def of_design(name: str, title: str, images: int) -> dict:
+    """An arm of the same real `images` under another design of model, as `compose-arms` describes arms."""
+    kind = "real" if name == REAL else "design"
+    alike = {"set": None, "n_train": images, "share": 0.0, "trainings": 1, "uses_up": False}
+    return {"kind": kind, "title": title, **alike}
+
+
 def _check_names(settings: ArmSettings) -> None:
     own = (REAL, AUGMENTED, TEST, *PAIRS)
     if len(set(settings.sets)) != len(settings.sets) or set(own) & set(settings.sets):

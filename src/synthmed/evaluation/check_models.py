@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from synthmed import generators
 from synthmed.core.errors import InputError
-from synthmed.core.settings import Count, Names, parse
+from synthmed.core.settings import Count, ModelName, Names, parse
 from synthmed.data.channels import Coding, MaskChannels
 from synthmed.data.imageset import PLAIN
 from synthmed.prepare.masks import MaskSettings
@@ -19,7 +19,7 @@ from synthmed.prepare.masks import MaskSettings
 class PlannedTraining:
     """A training of a generator that will come."""
 
-    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
+    model: ModelName
     config: Annotated[dict, Meta(description="Settings of the model.")]
     receptive_field: Annotated[int | None, Meta(description="Of its PatchGAN, as the report will say it.")]
     labels: Annotated[Names, Meta(description="Classes of its training images.")]

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import AUGMENTED, UNLABELLED
 from synthmed.core.step import Output, step
@@ -74,8 +74,7 @@ def check_needs(
     Raises InputError on a class of which the test part has one patient only, on a generator that cannot be built or fed
     (check_models), and one that lists every need that cannot be met, with its setting and numbers.
     """
-    if len(synthetic) != len(settings.external):
-        raise InputError(f"{len(synthetic)} image sets for {list(settings.external)}; give one each, in that order")
+    check_one_each(settings.external, synthetic=synthetic)
     made = {
         name: dict(Counter(ImageSet(path).column("label")))
         for name, path in zip(settings.external, synthetic, strict=True)

@@ -13,9 +13,10 @@ import numpy as np
 from msgspec import Meta
 
 from synthmed.classifiers.frozen_backbone import Head, Schedule, TrainedHeads, train_heads
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import read_json, write_csv, write_json
 from synthmed.core.known import AUGMENTED, REAL, TEST
+from synthmed.core.settings import SyntheticSets
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.features import Features, check_apart, check_together, read_features
@@ -61,7 +62,7 @@ class ClassifySettings(HeadOptions):
     classes: Annotated[tuple[str, ...], Meta(min_length=2, description="Classes, in order.")]
     positive: Annotated[str, Meta(description="The class that false positives and the area under the curve refer to.")]
     column: TargetColumn
-    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+    sets: SyntheticSets
     leaking: Annotated[bool, Meta(description="Whether the test images may be of patients that were trained on.")]
     seed: Annotated[int, Meta(description="From which all randomness follows.")]
 
@@ -153,8 +154,7 @@ class _Table:
     ):
         if settings.positive not in settings.classes:
             raise InputError(f"setting positive is {settings.positive!r}; the classes are {list(settings.classes)}")
-        if len(synthetic) != len(settings.sets):
-            raise InputError(f"{len(synthetic)} feature files for {list(settings.sets)}; give one each, in that order")
+        check_one_each(settings.sets, synthetic=synthetic)
         named = {REAL: train, "validation": validation, TEST: test, **dict(zip(settings.sets, synthetic, strict=True))}
         self.files = {name: read_features(path).as_is() for name, path in named.items()}
         check_apart([self.files[name] for name in (REAL, "validation", *([] if settings.leaking else [TEST]))])
@@ -176,8 +176,7 @@ class _Table:
     def _ask_for(self, settings: ClassifySettings, images: Sequence[Path]) -> None:
         """Take the classes of settings.column for labels."""
         names = (REAL, "validation", TEST, *settings.sets)
-        if len(images) != len(names):
-            raise InputError(f"{len(images)} image sets for the features of {list(names)}; give one each")
+        check_one_each(names, images=images)
         sets = {name: ImageSet(path) for name, path in zip(names, images, strict=True)}
         for name, file in self.files.items():
             own = sets[REAL if name == AUGMENTED else name]

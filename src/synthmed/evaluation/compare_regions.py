@@ -15,7 +15,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import write_json
 from synthmed.core.known import REAL, TEST
 from synthmed.core.step import Output, step
@@ -54,8 +54,7 @@ def compare_regions(settings: RegionSettings, *, whole: Path, regions: list[Path
     (not adjusted), `equivalent`, and `finding`, what follows. `all`: the name of all test images among the origins.
     Raises InputError where the files are of other images or trainings.
     """
-    if len(regions) != len(settings.regions):
-        raise InputError(f"regions: {len(regions)} files for {list(settings.regions)}; give one each, in that order")
+    check_one_each(settings.regions, regions=regions)
     columns = [f"p_{name}" for name in settings.classes]
     read = {path: read_scores(path, columns) for path in (whole, *regions)}
     cases, values = read[whole].cases[TEST], {path: scores.values[REAL, TEST] for path, scores in read.items()}

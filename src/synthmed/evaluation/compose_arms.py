@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import atomic_path, write_json
 from synthmed.core.known import AUGMENTED, REAL
 from synthmed.core.step import Output, step
@@ -37,8 +37,7 @@ def compose_arms(
     uses_up: whether its draws use up a class of the set, so that other seeds draw the same images. Raises InputError on
     other numbers of sets, too few images, and where the set that replaces the real ones lacks a part.
     """
-    if len(synthetic) != len(settings.sets):
-        raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
+    check_one_each(settings.sets, synthetic=synthetic)
     table, parts = _stacked(settings, train, synthetic)
     if settings.swap is not None:
         _check_parts(settings.swap, table, synthetic[settings.sets.index(settings.swap)])

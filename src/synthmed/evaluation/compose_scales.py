@@ -18,6 +18,7 @@ from synthmed.core.settings import Seed
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import COLUMNS
 from synthmed.data.imageset import ImageSet
+from synthmed.evaluation.arms import of_design
 from synthmed.training.seeds import seed_of
 
 logger = logging.getLogger(__name__)
@@ -65,9 +66,6 @@ def compose_scales(settings: ScalesSettings, *, train: Path, out: Output, descri
     lists = [table[of_image != number].assign(arm=f"fold_{number + 1}") for number in range(settings.folds)]
     with atomic_path(out) as temporary:
         pd.concat(lists)[list(COLUMNS)].to_csv(temporary, index=False, lineterminator="\n")
-    alike = {"set": None, "n_train": len(images), "share": 0.0, "trainings": 1, "uses_up": False}
-    described = {
-        name: {"kind": "real" if name == REAL else "design", "title": title, **alike} for name, title in ARMS.items()
-    }
+    described = {name: of_design(name, title, len(images)) for name, title in ARMS.items()}
     write_json(description, {"real": REAL, "swap": None, "arms": described})
     logger.info("%d folds of %d patients", settings.folds, len(names))

@@ -2,13 +2,10 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
-
-from msgspec import Meta
 
 from synthmed import generators
 from synthmed.core.files import write_json
-from synthmed.core.settings import parse
+from synthmed.core.settings import ModelName, parse
 from synthmed.core.step import Output, step
 from synthmed.generators.layers import layers
 from synthmed.training import checkpoint as checkpoints
@@ -18,7 +15,7 @@ from synthmed.training import checkpoint as checkpoints
 class DescribeNetworksSettings:
     """Settings of `describe-networks`."""
 
-    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
+    model: ModelName
 
 
 @step("describe-networks")

@@ -20,7 +20,7 @@ from synthmed.classifiers.cam import grad_cam as maps_of
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import TEST
-from synthmed.core.settings import BatchSize, Count, Device, Level, Threads
+from synthmed.core.settings import BatchSize, Count, Device, Level, Threads, TwoClasses
 from synthmed.core.step import Output, step
 from synthmed.data.boxes import parse_boxes
 from synthmed.data.imageset import ImageSet, write_image_set
@@ -57,7 +57,7 @@ class GradCamOptions:
 class GradCamSettings(GradCamOptions):
     """Settings of `grad-cam`."""
 
-    classes: Annotated[tuple[str, ...], Meta(min_length=2, max_length=2, description="The two classes, in order.")]
+    classes: TwoClasses
     positive: Annotated[str, Meta(description="Output of both networks whose evidence is mapped.")]
     arms: Annotated[
         tuple[str, ...], Meta(min_length=2, max_length=2, description="The arms, in the order of their networks.")

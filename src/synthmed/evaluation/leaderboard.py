@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import read_csv, read_json, write_csv, write_json
 from synthmed.core.known import MEAN, REAL, TEST
 from synthmed.core.step import Output, step
@@ -61,8 +61,7 @@ def metrics(
     false_positive_rate, true_positive_rate of every main arm (mean over seeds) of tasks with two classes.
     training_history: training, step, loss, value, at most HISTORY_POINTS steps a training.
     """
-    if len(histories) != len(settings.trainings):
-        raise InputError(f"histories: {len(histories)} files for {len(settings.trainings)} trainings; give one each")
+    check_one_each(settings.trainings, histories=histories)
     tasks = [read_json(path) for path in verdicts]
     quality = [read_json(path) for path in fidelity]
     audits = {audit["generator"]: audit for audit in map(read_json, copies)}
@@ -254,8 +253,7 @@ def leaderboard(settings: LeaderboardSettings, *, effects: list[Path], out: Outp
     predictors (CSV): how far each of PREDICTORS orders generators as their effects do, see `predictor_rows`. Raises
     InputError when a file belongs to another experiment than the settings say, or has other columns.
     """
-    if len(effects) != len(settings.experiments):
-        raise InputError(f"effects: {len(effects)} files for {len(settings.experiments)} experiments; give one each")
+    check_one_each(settings.experiments, effects=effects)
     rows = []
     for experiment, path in zip(settings.experiments, effects, strict=True):
         found = read_csv(path)

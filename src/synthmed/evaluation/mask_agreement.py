@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, write_json
-from synthmed.core.settings import BatchSize, Count, Device, Level, Seed, Threads
+from synthmed.core.settings import BatchSize, Count, Device, GeneratorName, Level, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.mask_diversity import Chosen, chosen_masks
@@ -50,7 +50,7 @@ class AgreementOptions:
 class AgreementSettings(AgreementOptions):
     """Settings of `mask-agreement`."""
 
-    generator: Annotated[str, Meta(description="Its name in the experiment.")]
+    generator: GeneratorName
     level: Level
     seed: Seed
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, write_json
 from synthmed.core.known import VARIED
-from synthmed.core.settings import Count, Device, Level, Resamples, Seed, Threads
+from synthmed.core.settings import Count, Device, GeneratorName, Level, Lpips, Resamples, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet
@@ -42,12 +42,7 @@ class DiversityOptions:
     masks: Annotated[Count, Meta(description="Masks, drawn at random; all where there are fewer.")]
     samples: Annotated[int, Meta(ge=2, description="Images of each mask, for each of what may vary.")]
     shown: Annotated[Count, Meta(description="Masks whose images are kept for the figure.")]
-    lpips: Annotated[
-        Literal["lpips_vgg16"] | None,
-        Meta(
-            description="Pretrained weights of LPIPS; null measures it not. They are left out where they are not had."
-        ),
-    ]
+    lpips: Lpips
     level: Level
     resamples: Resamples
     threads: Threads
@@ -58,7 +53,7 @@ class DiversityOptions:
 class DiversitySettings(DiversityOptions):
     """Settings of `mask-diversity`."""
 
-    generator: Annotated[str, Meta(description="Its name in the experiment.")]
+    generator: GeneratorName
     seed: Seed
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
-from synthmed.core.settings import BatchSize, Device, Seed, Threads
+from synthmed.core.settings import BatchSize, Device, Lpips, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.metrics import resampling
@@ -35,12 +35,7 @@ class PairOptions:
         int,
         Meta(ge=16, description="Larger images are reduced to this longer side.", extra_json_schema={"unit": "px"}),
     ]
-    lpips: Annotated[
-        Literal["lpips_vgg16"] | None,
-        Meta(
-            description="Pretrained weights of LPIPS; null measures it not. They are left out where they are not had."
-        ),
-    ]
+    lpips: Lpips
     batch_size: BatchSize
     threads: Threads
     device: Device

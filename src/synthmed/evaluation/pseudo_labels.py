@@ -18,7 +18,7 @@ from msgspec import Meta
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
-from synthmed.core.settings import BatchSize, Count, Device, Fraction, Seed, Threads
+from synthmed.core.settings import BatchSize, Classes, Count, Device, Fraction, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.data.parts import PARTS
@@ -50,7 +50,7 @@ class PseudoLabelOptions:
 class PseudoLabelSettings(PseudoLabelOptions):
     """Settings of `pseudo-label`."""
 
-    classes: Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
+    classes: Classes
     positive: Annotated[str, Meta(description="The class that is also an output of the classifier.")]
     seed: Seed
 

@@ -21,10 +21,10 @@ from synthmed.classifiers.frozen_backbone import Head, Schedule, TrainedHeads, t
 from synthmed.classifiers.labelled_images import Part, augmented, resized
 from synthmed.classifiers.network import Classifier, Training, likelihoods
 from synthmed.classifiers.network_settings import LearnerOptions, NetworkSettings
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import hash_file, write_json
 from synthmed.core.provenance import code_hashes
-from synthmed.core.settings import Count, Seed, Share
+from synthmed.core.settings import Classes, Count, Seed, Share, SyntheticSets
 from synthmed.core.step import Output, step
 from synthmed.data.features import read_features
 from synthmed.data.imageset import ImageSet
@@ -111,8 +111,8 @@ class ReidentifySettings(ReidentifyOptions, FeatureOptions):
     extractor: Annotated[
         str, Meta(description="The network whose features the head stands on, and the nearest image is sought in.")
     ]
-    classes: Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
-    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+    classes: Classes
+    sets: SyntheticSets
     seed: Seed
 
     def __post_init__(self) -> None:
@@ -227,8 +227,7 @@ def _inputs(
 ) -> tuple[dict[str, Images], dict[str, np.ndarray]]:
     """Name → images, of SEEN, UNSEEN, CHANGED and the sets with origins; of the last two also the positions among the
     training images of what they were made from."""
-    if len(synthetic) != len(settings.sets):
-        raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
+    check_one_each(settings.sets, synthetic=synthetic)
     if len(features) != ("plain" in settings.variants) * (2 + len(synthetic)):
         raise InputError(
             f"{len(features)} feature files for {2 + len(synthetic)} sets; give those of train, unseen, synthetic in "

@@ -13,7 +13,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import atomic_path, write_json
 from synthmed.core.known import TEST
 from synthmed.core.settings import BatchSize, Count, Device, Level, Threads
@@ -69,11 +69,9 @@ def scale_forms(
     seed `maps` (N, M, H, W) the soft maps of settings.maps and `drawn` (N, S, H, W) the masks of all segmenters, uint8.
     Raises InputError on other inputs, and where a test has no image.
     """
-    if len(segmenters) != len(settings.segmenters) or set(settings.maps) - set(settings.segmenters):
-        raise InputError(
-            f"{len(segmenters)} segmenters for {list(settings.segmenters)}, of which {list(settings.maps)} give maps; "
-            "give one file each, and maps of those"
-        )
+    check_one_each(settings.segmenters, segmenters=segmenters)
+    if unknown := sorted(set(settings.maps) - set(settings.segmenters)):
+        raise InputError(f"setting maps names {unknown[0]!r}; the segmenters are {list(settings.segmenters)}")
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     loaded = [load(path).to(device) for path in segmenters]

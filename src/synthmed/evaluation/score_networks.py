@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -12,12 +13,12 @@ import torch
 from msgspec import Meta
 
 from synthmed.classifiers import network
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import REAL, TEST
-from synthmed.core.settings import BatchSize, Device, Threads
+from synthmed.core.settings import BatchSize, Device, SyntheticSets, Threads, TwoClasses
 from synthmed.core.step import Output, step
-from synthmed.data.arm_lists import read_arms
+from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.scores import Scores, by_arm, cases_of, described, same_seeds, write_scores
 from synthmed.training.device import choose_device
@@ -38,10 +39,10 @@ class ScoringOptions:
 class ScoreNetworksSettings(ScoringOptions):
     """Settings of `score-networks`."""
 
-    classes: Annotated[tuple[str, ...], Meta(min_length=2, max_length=2, description="The two classes, in order.")]
+    classes: TwoClasses
     positive: Annotated[str, Meta(description="The class that is the output of every network.")]
     arms: Annotated[tuple[str, ...], Meta(min_length=1, description="Arms, in the order of their networks.")]
-    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+    sets: SyntheticSets
 
 
 class _Asked(Protocol):
@@ -74,39 +75,19 @@ def score_networks(
     """
     if settings.positive not in settings.classes:
         raise InputError(f"setting positive is {settings.positive!r}; the classes are {list(settings.classes)}")
-    if not len(classifiers) == len(classifier_reports) == len(settings.arms) or len(synthetic) != len(settings.sets):
-        raise InputError(
-            f"{len(classifiers)} classifiers with {len(classifier_reports)} reports for the arms "
-            f"{list(settings.arms)}, {len(synthetic)} sets for {list(settings.sets)}; give one of each"
-        )
+    check_one_each(settings.arms, classifiers=classifiers, classifier_reports=classifier_reports)
+    check_one_each(settings.sets, synthetic=synthetic)
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     trained = {arm: network.load(path).to(device) for arm, path in zip(settings.arms, classifiers, strict=True)}
     seeds = same_seeds(trained)
-    swapped = read_arms(arms, 1, "test")
     tests = {TEST: ImageSet(test)} | {name: ImageSet(path) for name, path in zip(settings.sets, synthetic, strict=True)}
-    rows = {name: list(range(len(images))) for name, images in tests.items()}
-    for name, lists in swapped.items():
-        wanted = set(lists[0].images.tolist())
-        rows[name] = [row for row, image in enumerate(tests[name].column("image")) if image in wanted]
-
-    values, cases = {}, {}
-    for name, images in tests.items():
-        images.label_indices(settings.classes)
-        cases[name] = cases_of(images, rows[name])
-        for arm, classifier in trained.items():
-            if name == TEST or arm == REAL or (arm == name and name in swapped):
-                values[arm, name] = probabilities(settings, classifier, images, rows[name])
-                logger.info("%s on %s: %d images, %d seeds", arm, name, len(rows[name]), seeds)
-    columns = tuple(f"p_{name}" for name in settings.classes)
-    write_scores(scores, Scores(columns, cases, by_arm(values, settings.arms)))
+    write_scores(scores, _scores(settings, trained, tests, read_arms(arms, 1, "test")))
     reports = [read_json(path) for path in classifier_reports]
     write_json(
         summary,
         described(description, settings.arms, reports)
         | {
-            "model": reports[0]["architecture"],
-            "backbone": reports[0]["architecture"],
             "classes": list(settings.classes),
             "positive": settings.positive,
             "seeds": seeds,
@@ -117,6 +98,27 @@ def score_networks(
             },
         },
     )
+
+
+def _scores(
+    settings: ScoreNetworksSettings,
+    trained: Mapping[str, network.Classifier],
+    tests: Mapping[str, ImageSet],
+    swapped: Mapping[str, Sequence[Members]],
+) -> Scores:
+    """swapped: set that replaces the real images → lists of its test part."""
+    values, cases = {}, {}
+    for name, images in tests.items():
+        images.label_indices(settings.classes)
+        wanted = set(swapped[name][0].images.tolist()) if name in swapped else None
+        rows = [row for row, image in enumerate(images.column("image")) if wanted is None or image in wanted]
+        cases[name] = cases_of(images, rows)
+        for arm, classifier in trained.items():
+            if name == TEST or arm == REAL or (arm == name and name in swapped):
+                values[arm, name] = probabilities(settings, classifier, images, rows)
+                logger.info("%s on %s: %d images", arm, name, len(rows))
+    columns = tuple(f"p_{name}" for name in settings.classes)
+    return Scores(columns, cases, by_arm(values, settings.arms))
 
 
 def probabilities(settings: _Asked, classifier: network.Classifier, images: ImageSet, rows: list[int]) -> np.ndarray:

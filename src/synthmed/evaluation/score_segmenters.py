@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import REAL, SECOND, SMALL, TEST
-from synthmed.core.settings import BatchSize, Count, Device, Threads
+from synthmed.core.settings import BatchSize, Count, Device, SyntheticSets, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
@@ -53,7 +53,7 @@ class ScoreSegmentersSettings(SegmenterScoringOptions):
     """Settings of `score-segmenters`."""
 
     arms: Annotated[tuple[str, ...], Meta(min_length=1, description="Arms, in the order of their segmenters.")]
-    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+    sets: SyntheticSets
 
 
 @step("score-segmenters")
@@ -82,11 +82,8 @@ def score_segmenters(
 
     Raises InputError when a test image has no mask, a test has no image, or segmenters differ in their number of seeds.
     """
-    if not len(segmenters) == len(segmenter_reports) == len(settings.arms) or len(synthetic) != len(settings.sets):
-        raise InputError(
-            f"{len(segmenters)} segmenters with {len(segmenter_reports)} reports for the arms {list(settings.arms)}, "
-            f"{len(synthetic)} sets for {list(settings.sets)}; give one of each"
-        )
+    check_one_each(settings.arms, segmenters=segmenters, segmenter_reports=segmenter_reports)
+    check_one_each(settings.sets, synthetic=synthetic)
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     trained = {arm: load(path).to(device) for arm, path in zip(settings.arms, segmenters, strict=True)}
@@ -99,24 +96,8 @@ def score_segmenters(
     real = ImageSet(test)
     masks = Masks(real, original)
     parts = parts_of(real, settings.second_test)
-    measured = {}
-    for arm, one in trained.items():
-        tested = _tested(settings, one, real, masks)
-        for name, of, part in ((TEST, TEST, TEST), (SMALL, SMALL, TEST), (SECOND, TEST, SECOND)):
-            if of in tested and part in parts:
-                measured[arm, name] = [[seed[row] for row in parts[part]] for seed in tested[of]]
-    cases = {name: cases_of(real, parts[SECOND if name == SECOND else TEST]) for _, name in measured}
-    for name, path in zip(settings.sets, synthetic, strict=True):
-        images = ImageSet(path)
-        measured[REAL, name] = _tested(settings, trained[REAL], images, Masks(images, None))[TEST]
-        cases[name] = cases_of(images)
-        logger.info("%s: %d images by the segmenter of the real ones", name, len(images))
-    columns = tuple(measured[REAL, TEST][0][0])
-    values = {
-        key: np.array([[[row[name] for name in columns] for row in seed] for seed in found])
-        for key, found in by_arm(measured, settings.arms).items()
-    }
-    write_scores(scores, Scores(columns, cases, values))
+    found = _scores(settings, trained, real, masks, parts, dict(zip(settings.sets, synthetic, strict=True)))
+    write_scores(scores, found)
     _write_examples(trained, real, parts[TEST][: settings.examples], predictions)
     reports = [read_json(path) for path in segmenter_reports]
     names = ("architecture", "widths", "parameters", "image_shape", "learning_rate", "dropout")
@@ -125,13 +106,11 @@ def score_segmenters(
         described(description, settings.arms, reports)
         | {name: reports[0][name] for name in names}
         | {
-            "model": reports[0]["architecture"],
-            "backbone": reports[0]["architecture"],
             "seeds": seeds,
             "selection": f"{reports[0]['selection']}.",
             "thresholds": {},
             "sizes": sorted(f"{height}×{width}" for height, width in masks.sizes),
-            "empty_masks": int(values[REAL, TEST][0, :, columns.index("truth_empty")].sum()),
+            "empty_masks": int(found.values[REAL, TEST][0, :, found.columns.index("truth_empty")].sum()),
             "second_test": settings.second_test,
             "trainings": {arm: report["seeds"] for arm, report in zip(settings.arms, reports, strict=True)},
         },
@@ -161,6 +140,35 @@ class Masks:
         _, mask = self.decode(self.rows[number])
         self.sizes.add(mask.shape)
         return mask
+
+
+def _scores(
+    settings: ScoreSegmentersSettings,
+    trained: Mapping[str, Segmenter],
+    real: ImageSet,
+    masks: Masks,
+    parts: Mapping[str, Sequence[int]],
+    synthetic: Mapping[str, Path],
+) -> Scores:
+    """parts: test → positions of its images in `real`, whose `masks` count."""
+    measured = {}
+    for arm, one in trained.items():
+        tested = _tested(settings, one, real, masks)
+        for name, of, part in ((TEST, TEST, TEST), (SMALL, SMALL, TEST), (SECOND, TEST, SECOND)):
+            if of in tested and part in parts:
+                measured[arm, name] = [[seed[row] for row in parts[part]] for seed in tested[of]]
+    cases = {name: cases_of(real, parts[SECOND if name == SECOND else TEST]) for _, name in measured}
+    for name, path in synthetic.items():
+        images = ImageSet(path)
+        measured[REAL, name] = _tested(settings, trained[REAL], images, Masks(images, None))[TEST]
+        cases[name] = cases_of(images)
+        logger.info("%s: %d images by the segmenter of the real ones", name, len(images))
+    columns = tuple(measured[REAL, TEST][0][0])
+    values = {
+        key: np.array([[[row[name] for name in columns] for row in seed] for seed in found])
+        for key, found in by_arm(measured, settings.arms).items()
+    }
+    return Scores(columns, cases, values)
 
 
 def _tested(

@@ -9,7 +9,8 @@ import torch
 from msgspec import Meta
 
 from synthmed.classifiers import network
-from synthmed.core.errors import InputError
+from synthmed.core.errors import check_one_each
+from synthmed.core.settings import TwoClasses
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.score_networks import ScoringOptions, probabilities
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 class ScoreSetsSettings(ScoringOptions):
     """Settings of `score-sets`."""
 
-    classes: Annotated[tuple[str, ...], Meta(min_length=2, max_length=2, description="The two classes, in order.")]
+    classes: TwoClasses
     positive: Annotated[str, Meta(description="The class that is the output of every network.")]
     arms: Annotated[tuple[str, ...], Meta(min_length=1, description="Arms, in the order of their networks.")]
     names: Annotated[tuple[str, ...], Meta(min_length=1, description="Names of the sets, in the order of their files.")]
@@ -36,11 +37,8 @@ def score_sets(settings: ScoreSetsSettings, *, classifiers: list[Path], sets: li
     classifiers: of `train-classifier`, one for each of settings.arms; sets: image sets, one for each of settings.names.
     scores: see scores.py; the tests are the names. Raises InputError when they do not fit together.
     """
-    if len(classifiers) != len(settings.arms) or len(sets) != len(settings.names):
-        raise InputError(
-            f"{len(classifiers)} classifiers for the arms {list(settings.arms)}, {len(sets)} sets for "
-            f"{list(settings.names)}; give one of each"
-        )
+    check_one_each(settings.arms, classifiers=classifiers)
+    check_one_each(settings.names, sets=sets)
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     images = {name: ImageSet(path) for name, path in zip(settings.names, sets, strict=True)}

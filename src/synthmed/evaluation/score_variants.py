@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +12,14 @@ import torch
 from msgspec import Meta
 
 from synthmed.classifiers import network
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import REAL
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet
 from synthmed.data.second_test import SecondTest, parts_of
+from synthmed.evaluation.arms import of_design
 from synthmed.evaluation.score_networks import ScoringOptions
 from synthmed.evaluation.scores import Scores, cases_of, same_seeds, write_scores
 from synthmed.training.device import choose_device
@@ -64,11 +64,9 @@ def score_variants(
     description. Raises InputError when sets or networks do not fit together.
     """
     names = list(settings.arms)
-    if not len(classifiers) == len(classifier_reports) == len(tests) == len(names) or names[0] != REAL:
-        raise InputError(
-            f"{len(classifiers)} classifiers with {len(classifier_reports)} reports and {len(tests)} tests for "
-            f"the arms {names}; give one of each, {REAL} first"
-        )
+    check_one_each(names, classifiers=classifiers, classifier_reports=classifier_reports, tests=tests)
+    if names[0] != REAL:
+        raise InputError(f"setting arms is {names}; {REAL} must come first")
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     trained = {arm: network.load(path).to(device) for arm, path in zip(names, classifiers, strict=True)}
@@ -99,26 +97,12 @@ def score_variants(
     kept = {name: reports[0][name] for name in ("architecture", "pretrained", "images", "selection", "image_shape")}
     parameters = {arm: report["parameters"] for arm, report in zip(names, reports, strict=True)}
     about = {"seeds": seeds, "parameters": parameters, "overlap": len(rows), "second_test": settings.second_test}
-    arms = _described(settings, reports)
-    write_json(summary, {"arms": arms, "thresholds": {}, "swap": None, **kept, **about})
-    logger.info("%d arms, %d test images, %d of them with experts' masks", len(names), len(sets[REAL]), len(rows))
-
-
-def _described(settings: ScoreVariantsSettings, reports: Sequence[Mapping]) -> dict[str, dict]:
-    """Every arm as `compose-arms` describes the arms of a task."""
-    return {
-        arm: {
-            "kind": "real" if arm == REAL else "design",
-            "title": title,
-            "set": None,
-            "n_train": report["images"]["train"]["images"],
-            "share": 0.0,
-            "trainings": 1,
-            "uses_up": False,
-            "budget_limited": report["budget_limited"],
-        }
+    arms = {
+        arm: of_design(arm, title, report["images"]["train"]["images"]) | {"budget_limited": report["budget_limited"]}
         for (arm, title), report in zip(settings.arms.items(), reports, strict=True)
     }
+    write_json(summary, {"arms": arms, "thresholds": {}, "swap": None, **kept, **about})
+    logger.info("%d arms, %d test images, %d of them with experts' masks", len(names), len(sets[REAL]), len(rows))
 
 
 def _ordered(settings: ScoreVariantsSettings, classifier: network.Classifier, found: np.ndarray) -> np.ndarray:

@@ -79,11 +79,12 @@ def by_arm(values: Mapping[tuple[str, str], T], arms: Sequence[str]) -> dict[tup
 
 
 def described(description: Path, arms: Sequence[str], reports: Sequence[Mapping]) -> dict:
-    """What `compose-arms` wrote of a task's arms, with `budget_limited` of each from the report of its training."""
+    """What `compose-arms` wrote of a task's arms, with `budget_limited` of each from the report of its training, and
+    the model that all were trained with."""
     found = read_json(description)
     for arm, report in zip(arms, reports, strict=True):
         found["arms"][arm] |= {"budget_limited": report["budget_limited"]}
-    return found
+    return found | dict.fromkeys(("model", "backbone"), reports[0]["architecture"])
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import MEAN, REAL
 from synthmed.core.settings import Level, Resamples, Seed
@@ -43,8 +43,7 @@ def set_diversity(
     of these labels, with intervals over patients. MS-SSIM above that of real images, or LPIPS below, means less
     variety than real images have.
     """
-    if len(synthetic) != len(settings.generators):
-        raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.generators)}; give one each")
+    check_one_each(settings.generators, synthetic=synthetic)
     reference = read_json(real)
     named = [(REAL, real), (HELD_OUT, held_out), *zip(settings.generators, synthetic, strict=True)]
     sets = []

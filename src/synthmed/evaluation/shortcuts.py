@@ -18,7 +18,7 @@ from msgspec import Meta
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import REAL, TEST
-from synthmed.core.settings import Fraction
+from synthmed.core.settings import Fraction, TwoClasses
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.evaluation.change_images import PASTED, REMOVED
@@ -72,7 +72,7 @@ class ShortcutOptions:
 class ShortcutSettings(ShortcutOptions):
     """Settings of `measure-shortcuts`."""
 
-    classes: Annotated[tuple[str, ...], Meta(min_length=2, max_length=2, description="The two classes, in order.")]
+    classes: TwoClasses
     positive: Annotated[str, Meta(description="The class that is looked for.")]
     threshold: Annotated[float, Meta(description="Of training sets that have none of their own.")]
     alpha: Annotated[float, Meta(gt=0, lt=1, description="Two-sided level of intervals and tests.")]

@@ -13,7 +13,7 @@ from msgspec import Meta
 from synthmed.core.files import atomic_path, read_json, write_json
 from synthmed.core.known import UNLABELLED
 from synthmed.core.provenance import note
-from synthmed.core.settings import Count, Names, Seed
+from synthmed.core.settings import Classes, Count, GeneratorName, ModelName, Names, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.features import Features, check_together, read_features
 from synthmed.data.imageset import ImageSet
@@ -57,10 +57,10 @@ class ScoreStatesSettings(StateOptions, FeatureOptions):
     """Settings of `score-states`."""
 
     extractor: Annotated[str, Meta(description="The network of the features, a file of src/synthmed/extractors/.")]
-    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
-    generator: Annotated[str, Meta(description="Its name in the experiment.")]
+    model: ModelName
+    generator: GeneratorName
     part: Annotated[str, Meta(description="Name of the training.")]
-    classes: Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
+    classes: Classes
     labels: Annotated[Names, Meta(description="Classes of its training images.")]
     seed: Seed
     metrics: MetricSettings
@@ -70,7 +70,7 @@ class ScoreStatesSettings(StateOptions, FeatureOptions):
 class ChooseSettings:
     """Settings of `choose-state`."""
 
-    generator: Annotated[str, Meta(description="Its name in the experiment.")]
+    generator: GeneratorName
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import torch
 from msgspec import Meta
 
 from synthmed.classifiers import network
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import write_csv, write_json
-from synthmed.core.settings import BatchSize, Device, Level, Names, Threads
+from synthmed.core.settings import BatchSize, Device, Level, Names, SyntheticSets, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.metrics.classification import auroc
@@ -49,7 +49,7 @@ class TagSettings(TagOptions):
         Literal["error", "skip"], Meta(description="What an empty cell of that column means: stop, or leave it out.")
     ]
     classes: Annotated[Names, Meta(description="Labels whose prevalences are shown.")]
-    sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets, in the order of their files.")]
+    sets: SyntheticSets
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,7 @@ def measure_tags(
     the tagger, corrected for its errors (`estimated`). tags: CSV: set, image, and yes or no for each tag; of real
     images as labelled. Raises InputError when an image of the test has no tags.
     """
-    if len(synthetic) != len(settings.sets):
-        raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
+    check_one_each(settings.sets, synthetic=synthetic)
     torch.set_num_threads(settings.threads)
     judge = network.load(classifier).to(choose_device(settings.device))
     paths = {"train": train, "test": test, **dict(zip(settings.sets, synthetic, strict=True))}

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from synthmed.augment.pairs import Elastic, deform_pairs
 from synthmed.core.errors import InputError
-from synthmed.core.settings import Count, Seed, Threads
+from synthmed.core.settings import Count, GeneratorName, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.training.device import derived_seed
@@ -33,7 +33,7 @@ class DeformSettings(DeformOptions):
     """Settings of `deform-masks`."""
 
     samples: Annotated[dict[str, Count], Meta(description="Masks of each label.")]
-    generator: Annotated[str, Meta(description="Its name in the experiment.")]
+    generator: GeneratorName
     seed: Seed
 
 

@@ -15,7 +15,7 @@ from msgspec import Meta
 from synthmed import generators
 from synthmed.core.errors import InputError
 from synthmed.core.known import UNLABELLED
-from synthmed.core.settings import BatchSize, Count, Device, Seed, Threads, parse
+from synthmed.core.settings import BatchSize, Classes, Count, Device, GeneratorName, ModelName, Seed, Threads, parse
 from synthmed.core.step import Output, step
 from synthmed.data.channels import nearest
 from synthmed.data.imageset import ImageSet, write_image_set
@@ -70,9 +70,9 @@ class SamplingOptions:
 class SampleSettings(SamplingOptions):
     """Settings of `sample`."""
 
-    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
-    generator: Annotated[str, Meta(description="Its name in the experiment.")]
-    classes: Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
+    model: ModelName
+    generator: GeneratorName
+    classes: Classes
     trainings: Annotated[
         dict[str, tuple[str, ...]], Meta(description="Name → labels of each training, in the order of the checkpoints.")
     ]
@@ -224,43 +224,57 @@ def sample(settings: SampleSettings, *, checkpoints: list[Path], images: Path, s
             "alike"
         )
     check_labels(settings, trainings, first.needs)
-    if settings.truncation is not None and "w" not in first.spaces:
-        raise InputError(
-            f"setting sampling.truncation is {settings.truncation}, but {settings.model} has no space w; leave it out"
-        )
-    if settings.start_scale is not None and "origin" not in first.needs:
-        raise InputError(
-            f"setting sampling.start_scale is {settings.start_scale}, but {settings.model} varies no image; leave it "
-            "out"
-        )
+    _check_options(settings, first)
     real, sources = None, {}
     if not first.needs.isdisjoint(SOURCES):
         real = ImageSet(images)
         sources = find_sources(settings, real, trainings, first.needs)
+    places = itertools.product(range(settings.repeats), settings.samples)
+    by_label = {(repeat, label): models[repeat, trainings[label]] for repeat, label in places}
+    write_image_set(synthetic, _rows(settings, by_label, real, sources, device), first.legend)
 
-    def rows() -> Iterator[tuple]:
-        number, names = 0, _file_names(sorted(settings.samples))
-        for repeat, label in itertools.product(range(settings.repeats), sorted(settings.samples)):
-            again = f"_r{repeat + 1}" if repeat else ""
-            model = models[repeat, trainings[label]].to(device)
-            model.start_scale = settings.start_scale or 0
-            model.truncation = 1.0 if settings.truncation is None else settings.truncation
-            drawn = draw_images(settings, label, again, model, real, sources.get(label))
-            for made, (found, *content) in enumerate(drawn, start=1):
-                number += 1
-                fields: dict[str, object] = {
-                    "image": f"{settings.generator}_{names[label]}{again}_{made:05d}.png",
-                    "label": label,
-                    "patient": f"synthetic-{settings.generator}-{number}",
-                    "split": "synthetic",
-                    "source": settings.generator,
-                }
-                if settings.repeats > 1:
-                    fields["training"] = str(repeat + 1)
-                yield fields | found, *content
-            logger.info(f"drew {settings.samples[label]} images of {label}{again}")
 
-    write_image_set(synthetic, rows(), first.legend)
+def _check_options(settings: SampleSettings, model: Generator) -> None:
+    """Raise InputError where a setting asks for what the model cannot do."""
+    if settings.truncation is not None and "w" not in model.spaces:
+        raise InputError(
+            f"setting sampling.truncation is {settings.truncation}, but {settings.model} has no space w; leave it out"
+        )
+    if settings.start_scale is not None and "origin" not in model.needs:
+        raise InputError(
+            f"setting sampling.start_scale is {settings.start_scale}, but {settings.model} varies no image; leave it "
+            "out"
+        )
+
+
+def _rows(
+    settings: SampleSettings,
+    models: Mapping[tuple[int, str], Generator],
+    real: ImageSet | None,
+    sources: Mapping[str, np.ndarray],
+    device: torch.device,
+) -> Iterator[tuple]:
+    """Rows of the image set. models: (repeat, label) → the training that draws it; sources: see find_sources."""
+    number, names = 0, _file_names(sorted(settings.samples))
+    for repeat, label in itertools.product(range(settings.repeats), sorted(settings.samples)):
+        again = f"_r{repeat + 1}" if repeat else ""
+        model = models[repeat, label].to(device)
+        model.start_scale = settings.start_scale or 0
+        model.truncation = 1.0 if settings.truncation is None else settings.truncation
+        drawn = draw_images(settings, label, again, model, real, sources.get(label))
+        for made, (found, *content) in enumerate(drawn, start=1):
+            number += 1
+            fields: dict[str, object] = {
+                "image": f"{settings.generator}_{names[label]}{again}_{made:05d}.png",
+                "label": label,
+                "patient": f"synthetic-{settings.generator}-{number}",
+                "split": "synthetic",
+                "source": settings.generator,
+            }
+            if settings.repeats > 1:
+                fields["training"] = str(repeat + 1)
+            yield fields | found, *content
+        logger.info(f"drew {settings.samples[label]} images of {label}{again}")
 
 
 def draw_images(

@@ -12,7 +12,7 @@ from synthmed import generators
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file
 from synthmed.core.provenance import code_hashes
-from synthmed.core.settings import Count, Seed, parse
+from synthmed.core.settings import Classes, Count, ModelName, Seed, parse
 from synthmed.core.step import Output, step
 from synthmed.data.channels import Coding
 from synthmed.generators.base import Generator
@@ -95,8 +95,8 @@ class LoopSettings(TrainingOptions):
 class TrainSettings:
     """Settings of `train`."""
 
-    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
-    classes: Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
+    model: ModelName
+    classes: Classes
     labels: Annotated[tuple[str, ...], Meta(min_length=1, description="Classes of its training images.")]
     learns: Annotated[
         Learnt,

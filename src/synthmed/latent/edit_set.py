@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
-from synthmed.core.settings import BatchSize, Count, Device, Seed, Threads
+from synthmed.core.settings import BatchSize, Count, Device, ModelName, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import write_image_set
 from synthmed.latent.editing import SHOWN
@@ -48,7 +48,7 @@ class EditSetSettings(EditSetOptions):
 
     name: Annotated[str, Meta(description="Name of the set.")]
     samples: Annotated[dict[str, Count], Meta(description="Images of each label.")]
-    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
+    model: ModelName
     several: Annotated[bool, Meta(description="Whether the generator is asked for a class.")]
     distances: Annotated[
         tuple[float, ...], Meta(min_length=2, description="Steps along the direction, in standard deviations, 0 first.")

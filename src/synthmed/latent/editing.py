@@ -23,7 +23,7 @@ from tqdm import tqdm
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, write_json
-from synthmed.core.settings import Count, Device, Level, Resamples, Seed, Threads
+from synthmed.core.settings import Count, Device, GeneratorName, Level, ModelName, Resamples, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import write_image_set
 from synthmed.latent.axes import interval_of, regression_slopes
@@ -102,8 +102,8 @@ class EditingOptions:
 class EditingSettings(EditingOptions):
     """Settings of `edit-latents`."""
 
-    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
-    generator: Annotated[str, Meta(description="Its name in the experiment.")]
+    model: ModelName
+    generator: GeneratorName
     label: Annotated[str | None, Meta(description="The class it makes; null where it was trained on one.")]
     seed: Seed
 

@@ -8,14 +8,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
 from msgspec import Meta
 
 from synthmed.core.files import write_json
-from synthmed.core.settings import Count, Device, Level, Resamples, Seed, Threads
+from synthmed.core.settings import Count, Device, GeneratorName, Level, Lpips, ModelName, Resamples, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.generators.base import Generator
 from synthmed.latent.space import draw_codes, images_of, restore
@@ -40,12 +40,7 @@ class PathLengthOptions:
     epsilon: Annotated[
         float, Meta(gt=0, lt=1, description="Step, as a share of the path (1.0e-4); float32 blurs smaller ones.")
     ]
-    lpips: Annotated[
-        Literal["lpips_vgg16"] | None,
-        Meta(
-            description="Pretrained weights of LPIPS; null measures it not. They are left out where they are not had."
-        ),
-    ]
+    lpips: Lpips
     level: Level
     resamples: Resamples
     batch_size: Annotated[Count, Meta(description="Pairs of images at once; bounds the memory.")]
@@ -57,8 +52,8 @@ class PathLengthOptions:
 class PathLengthSettings(PathLengthOptions):
     """Settings of `path-length`."""
 
-    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
-    generator: Annotated[str, Meta(description="Its name in the experiment.")]
+    model: ModelName
+    generator: GeneratorName
     label: Annotated[str | None, Meta(description="The class of both ends; null where it was trained on one.")]
     seed: Seed
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file, read_json, write_json
-from synthmed.core.settings import Count, Device, Fraction, Level, Seed, Threads
+from synthmed.core.settings import Count, Device, Fraction, GeneratorName, Level, ModelName, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import write_image_set
 from synthmed.latent.axes import Axes, identity_of, interval_of, read_axes
@@ -84,8 +84,8 @@ class PathsOptions:
 class PathsSettings(PathsOptions):
     """Settings of `move-along-axes`."""
 
-    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
-    generator: Annotated[str, Meta(description="Its name in the experiment.")]
+    model: ModelName
+    generator: GeneratorName
     seed: Seed
 
 

@@ -15,7 +15,7 @@ from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import hash_file
 from synthmed.core.provenance import code_hashes
-from synthmed.core.settings import Count, Device, Seed, Threads
+from synthmed.core.settings import Count, Device, GeneratorName, ModelName, Seed, Threads
 from synthmed.core.step import Output, step
 from synthmed.generators.base import Generator
 from synthmed.latent.sample_file import LatentSamples, write_samples
@@ -46,8 +46,8 @@ class LatentSamplesOptions:
 class LatentSamplesSettings(LatentSamplesOptions):
     """Settings of `latent-samples`."""
 
-    model: Annotated[str, Meta(description="Name of its model, a file of src/synthmed/generators/.")]
-    generator: Annotated[str, Meta(description="Its name in the experiment.")]
+    model: ModelName
+    generator: GeneratorName
     seed: Seed
     label: Annotated[str | None, Meta(description="The class it makes; null where it was trained on one.")]
 

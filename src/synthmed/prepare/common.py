@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from msgspec import Meta
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import nfc
+from synthmed.core.files import nfc, write_csv
 from synthmed.data.archives import DamagedMember
 from synthmed.data.channels import nearest
 from synthmed.data.sources.raw_image import Load, RawImage
@@ -165,6 +165,13 @@ def stop_if_too_many(rejected: Sequence[dict[str, str]], total: int, limit: floa
             f"{len(rejected)} of {total} {what} cannot be used (setting max_rejects allows a share of {limit:g}); "
             f"repair or remove them, or allow more:{listed}"
         )
+
+
+def write_rejects(path: Path, rejected: Sequence[dict[str, str]]) -> None:
+    """Write the table of what was rejected (file, reason), and say each."""
+    write_csv(path, rejected, ["file", "reason"])
+    for reject in rejected:
+        logger.warning("rejected %s: %s", reject["file"], reject["reason"])
 
 
 # ------------------------------------------------------------------------------------------------------- image files

@@ -8,7 +8,7 @@ manufacturer, everything else is left behind (anonymise.py). Files are spread ov
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,6 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import write_csv
 from synthmed.core.progress import Progress
 from synthmed.core.settings import Count, Share
 from synthmed.core.step import Output, step
@@ -41,11 +40,12 @@ from synthmed.prepare.common import (
     stop_if_too_many,
     unknown_patient,
     wanted,
+    write_rejects,
 )
 from synthmed.prepare.dicom_file import read_film, text
 from synthmed.prepare.dicom_grey import Voi, to_grey, whole_range
 from synthmed.prepare.levels import levels_of
-from synthmed.prepare.masks import MaskSettings, label_map, stop_if_all_empty, tell_smooth
+from synthmed.prepare.masks import MaskSettings, MaskTally, label_map
 from synthmed.prepare.processes import in_processes
 
 logger = logging.getLogger(__name__)
@@ -124,67 +124,77 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
     the source does not have, or more rejects than settings.max_rejects.
     """
     salt = read_salt(settings.salt, settings.salt_file)
-    raw = [Path(path) for path in raw]
-    rejected: list[dict[str, str]] = []
-    patients: dict[str, str] = {}  # hash of what all spellings of a patient's number share -> patient
-    otherwise = masks = drawn = smooth = 0
-    flagged: Counter[str] = Counter()
+    raw, tally = [Path(path) for path in raw], _Tally()
     with sources.load(settings.source).read(raw) as found:
         named = [_named(image, number, salt) for number, image in enumerate(found, start=1)]
         places = {image.name: place for place, image in enumerate(named)}
         films = wanted(named, settings)
         _check_columns(films, settings)
-
         work = partial(_prepare_one, settings=settings, salt=salt)
-
-        def rows() -> Iterator[tuple]:
-            nonlocal otherwise, masks, drawn, smooth
-            results = in_processes(work, [places[film.name] for film in films], settings.source, raw, settings.workers)
-            with Progress("prepared", len(films), "film") as progress:
-                for film, result in zip(films, results, strict=True):
-                    progress.add(1)
-                    if isinstance(result, Rejected):
-                        name = found[places[film.name]].file if settings.file_names == "shown" else film.name
-                        rejected.append({"file": name, "reason": str(result)})
-                        continue
-                    patient = patients.setdefault(result.spelling, result.fields["patient"])
-                    otherwise += patient != result.fields["patient"]
-                    fields = {
-                        **result.fields,
-                        "patient": patient,
-                        "image": f"{settings.prefix}{film.name}.png",
-                        **unknown_patient(film),
-                        "label": film.label,
-                        "split": film.split,
-                        "source": film.source,
-                    }
-                    flagged[result.fields["burnt_in"]] += 1
-                    masks, drawn = masks + (result.mask is not None), drawn + result.drawn
-                    smooth += result.smooth
-                    yield (fields, result.pixels) if result.mask is None else (fields, result.pixels, result.mask)
-            # Raised inside write_image_set, which then leaves no image set behind.
-            stop_if_too_many(rejected, len(films), settings.max_rejects)
-            stop_if_all_empty(masks, drawn)
-
-        write_image_set(images, rows(), PLAIN if settings.masks is None else settings.masks.legend)
-    write_csv(rejects, rejected, ["file", "reason"])
+        chosen = [places[film.name] for film in films]
+        results = in_processes(work, chosen, settings.source, raw, settings.workers)
+        files = [(found if settings.file_names == "shown" else named)[place].file for place in chosen]
+        rows = _rows(films, files, results, settings, tally)
+        write_image_set(images, rows, PLAIN if settings.masks is None else settings.masks.legend)
     logger.info(
         "%s: %d films of %d patients, %d rejected; burnt-in letters: %d yes, %d no, %d unknown",
-        images,
-        len(films) - len(rejected),
-        len(patients),
-        len(rejected),
-        *(flagged[answer] for answer in ("yes", "no", "")),
+        *(images, len(films) - len(tally.rejected), len(tally.patients), len(tally.rejected)),
+        *(tally.burnt_in[answer] for answer in ("yes", "no", "")),
     )
-    tell_smooth(smooth, images)
-    if otherwise:
+    tally.masks.tell_smooth(images)
+    if tally.otherwise:
         logger.warning(
             "%s: %d films have their patient's number in another spelling (case, spaces, zeros in front) than "
             "the first film of that patient; each counts as one patient",
-            *(images, otherwise),
+            *(images, tally.otherwise),
         )
-    for reject in rejected:
-        logger.warning("rejected %s: %s", reject["file"], reject["reason"])
+    write_rejects(rejects, tally.rejected)
+
+
+@dataclass
+class _Tally:
+    """rejected: rows of the table; patients: hash of what all spellings of a patient's number share → patient;
+    otherwise: films whose number is spelt otherwise than in the first of its patient; burnt_in: films by that column;
+    masks: see MaskTally."""
+
+    rejected: list[dict[str, str]] = field(default_factory=list)
+    patients: dict[str, str] = field(default_factory=dict)
+    otherwise: int = 0
+    burnt_in: Counter[str] = field(default_factory=Counter)
+    masks: MaskTally = field(default_factory=MaskTally)
+
+
+def _rows(
+    films: Sequence[RawImage],
+    files: Sequence[str],
+    results: Iterator,
+    settings: PrepareDicomSettings,
+    tally: _Tally,
+) -> Iterator[tuple]:
+    """Rows of the image set. What is wrong with all of them is raised inside write_image_set, which then leaves none
+    behind."""
+    with Progress("prepared", len(films), "film") as progress:
+        for film, file, result in zip(films, files, results, strict=True):
+            progress.add(1)
+            if isinstance(result, Rejected):
+                tally.rejected.append({"file": file, "reason": str(result)})
+                continue
+            patient = tally.patients.setdefault(result.spelling, result.fields["patient"])
+            tally.otherwise += patient != result.fields["patient"]
+            tally.burnt_in[result.fields["burnt_in"]] += 1
+            tally.masks.add(result.mask is not None, result.drawn, result.smooth)
+            fields = {
+                **result.fields,
+                "patient": patient,
+                "image": f"{settings.prefix}{film.name}.png",
+                **unknown_patient(film),
+                "label": film.label,
+                "split": film.split,
+                "source": film.source,
+            }
+            yield (fields, result.pixels) if result.mask is None else (fields, result.pixels, result.mask)
+    stop_if_too_many(tally.rejected, len(films), settings.max_rejects)
+    tally.masks.stop_if_all_empty()
 
 
 def _check_columns(films: Sequence[RawImage], settings: PrepareDicomSettings) -> None:
@@ -211,7 +221,7 @@ def _named(image: RawImage, number: int, salt: bytes) -> RawImage:
 @dataclass(frozen=True)
 class Prepared:
     """fields: columns that the file decides; spelling: a hash of what all spellings of the patient's number share
-    (patients.spelling); pixels, mask: PNG; drawn: whether the mask marks anything; smooth: see tell_smooth."""
+    (patients.spelling); pixels, mask: PNG; drawn: whether the mask marks anything; smooth: see MaskTally."""
 
     fields: dict[str, str]
     spelling: str

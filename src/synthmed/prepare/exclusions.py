@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_json
-from synthmed.core.settings import Names
+from synthmed.core.settings import Classes, Names
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
 
@@ -89,7 +89,7 @@ class ExcludeOptions:
 class ExcludeSettings(ExcludeOptions):
     """Settings of `exclude`."""
 
-    classes: Annotated[tuple[str, ...], Meta(description="Labels of the experiment, in order.")]
+    classes: Classes
 
     def __post_init__(self) -> None:
         rule = self.normals_with_devices

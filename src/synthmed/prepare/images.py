@@ -17,7 +17,6 @@ import numpy as np
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import write_csv
 from synthmed.core.progress import Progress
 from synthmed.core.settings import Count, Share
 from synthmed.core.step import Output, step
@@ -39,8 +38,9 @@ from synthmed.prepare.common import (
     unknown_patient,
     upright,
     wanted,
+    write_rejects,
 )
-from synthmed.prepare.masks import MaskSettings, label_map, stop_if_all_empty, tell_smooth
+from synthmed.prepare.masks import MaskSettings, MaskTally, label_map
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class PrepareSettings(PrepareOptions):
 
 
 Prepared = tuple[np.ndarray, np.ndarray | None, bool]
-"""Pixels, mask, and whether this is smooth (see tell_smooth)."""
+"""Pixels, mask, and whether this is smooth (see MaskTally)."""
 
 
 def _decoded(image: RawImage, settings: PrepareSettings) -> tuple[np.ndarray, np.ndarray | None, bool, tuple]:
@@ -127,7 +127,7 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
     one name, masks among the images, masks that are all empty, or more rejects than settings.max_rejects.
     """
     rejected: list[dict[str, str]] = []
-    masks = drawn = smooth = 0
+    masks = MaskTally()
 
     def work(image: RawImage) -> Prepared | Rejected:
         try:
@@ -139,7 +139,6 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
         chosen = wanted(found, settings)
 
         def rows() -> Iterator[tuple]:
-            nonlocal masks, drawn, smooth
             with Progress("prepared", len(chosen), "image") as progress:
                 for image, result in zip(chosen, _in_order(work, chosen, settings.workers), strict=True):
                     progress.add(1)
@@ -155,20 +154,17 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
                         "split": image.split if settings.synthetic is None else "synthetic",
                         "source": settings.synthetic or image.source,
                     }
-                    pixels, mask, is_smooth = result
-                    smooth += is_smooth
-                    masks, drawn = masks + (mask is not None), drawn + (mask is not None and mask.any())
+                    pixels, mask, smooth = result
+                    masks.add(mask is not None, mask is not None and bool(mask.any()), smooth)
                     yield (fields, pixels) if mask is None else (fields, pixels, mask)
             # Raised inside write_image_set, which then leaves no image set behind.
             stop_if_too_many(rejected, len(chosen), settings.max_rejects)
-            stop_if_all_empty(masks, drawn)
+            masks.stop_if_all_empty()
 
         write_image_set(images, rows(), PLAIN if settings.masks is None else settings.masks.legend)
-    write_csv(rejects, rejected, ["file", "reason"])
     logger.info("%s: %d images, %d rejected", images, len(chosen) - len(rejected), len(rejected))
-    tell_smooth(smooth, images)
-    for reject in rejected:
-        logger.warning("rejected %s: %s", reject["file"], reject["reason"])
+    masks.tell_smooth(images)
+    write_rejects(rejects, rejected)
 
 
 @step("original-masks")

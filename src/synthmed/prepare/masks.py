@@ -67,7 +67,7 @@ def label_map(
     masks: Sequence[Load], shape: tuple[int, int], settings: MaskSettings | None, orientation: int = 1
 ) -> tuple[np.ndarray | None, bool]:
     """The mask of one image, (H, W) = shape, uint8 or uint16, None where there is none, or settings are None; and
-    whether a file of it is smooth (see tell_smooth).
+    whether a file of it is smooth (see _is_smooth).
 
     masks: its files; orientation: of EXIF, by which the image was turned upright. Raises Rejected when a file cannot be
     read or has another shape, when values are unknown or cannot be told (colours, JPEG), when nobody knows whether a
@@ -214,17 +214,28 @@ def _grey(pixels: np.ndarray, marks: bool, lossy: bool) -> np.ndarray:
     return where.reshape(pixels.shape[:2])
 
 
-def tell_smooth(masks: int, where: object) -> None:
-    """Say how many masks have values between black and white that JPEG or a resize may have left; all of them count."""
-    if masks:
-        logger.warning(
-            "%s: %d masks have values between black and white, as JPEG and smooth resizing leave them around what is "
-            "marked, and of one class every value but 0 counts; threshold them",
-            *(where, masks),
-        )
+@dataclass
+class MaskTally:
+    """How many masks the images of a set have, how many of these are drawn (mark anything), how many are smooth."""
 
+    masks: int = 0
+    drawn: int = 0
+    smooth: int = 0
 
-def stop_if_all_empty(masks: int, drawn: int) -> None:
-    """Raises InputError when there are masks and nothing is drawn in any of them."""
-    if masks and not drawn:
-        raise InputError(f"all {masks} masks are empty; look at their files, or set masks to null")
+    def add(self, there: bool, drawn: bool, smooth: bool) -> None:
+        """Count one image."""
+        self.masks, self.drawn, self.smooth = self.masks + there, self.drawn + drawn, self.smooth + smooth
+
+    def stop_if_all_empty(self) -> None:
+        """Raises InputError when there are masks and nothing is drawn in any of them."""
+        if self.masks and not self.drawn:
+            raise InputError(f"all {self.masks} masks are empty; look at their files, or set masks to null")
+
+    def tell_smooth(self, where: object) -> None:
+        """Say how many have values between black and white that JPEG or a resize may have left; all of them count."""
+        if self.smooth:
+            logger.warning(
+                "%s: %d masks have values between black and white, as JPEG and smooth resizing leave them around what "
+                "is marked, and of one class every value but 0 counts; threshold them",
+                *(where, self.smooth),
+            )

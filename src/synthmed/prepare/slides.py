@@ -17,7 +17,6 @@ import numpy as np
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import write_csv
 from synthmed.core.progress import Progress
 from synthmed.core.settings import Count, Seed, Share
 from synthmed.core.step import Output, step
@@ -27,7 +26,16 @@ from synthmed.data.patients import cleaned
 from synthmed.data.png import encode_rgb
 from synthmed.data.sources.raw_slide import BORDER, INSIDE, OUTSIDE, UNKNOWN, RawSlide
 from synthmed.prepare.annotations import AnnotationSettings, area_map, read_outlines
-from synthmed.prepare.common import RESAMPLE, ImageSize, Prefix, Resample, SourceName, loaded, stop_if_too_many
+from synthmed.prepare.common import (
+    RESAMPLE,
+    ImageSize,
+    Prefix,
+    Resample,
+    SourceName,
+    loaded,
+    stop_if_too_many,
+    write_rejects,
+)
 from synthmed.prepare.rejected import Nothing, Rejected
 from synthmed.prepare.slide_file import ReaderName, Slide, open_slide
 from synthmed.prepare.tissue import TissueSettings, shares, small_picture, tissue_map
@@ -95,9 +103,7 @@ def prepare(settings: PrepareSlidesSettings, *, raw: list[Path], images: Output,
     with sources.load(settings.source).read([Path(path) for path in raw]) as found:
         _check(found, settings)
         write_image_set(images, _rows(found, settings, rejected))
-    write_csv(rejects, rejected, ["file", "reason"])
-    for reject in rejected:
-        logger.warning("rejected %s: %s", reject["file"], reject["reason"])
+    write_rejects(rejects, rejected)
 
 
 def _check(found: Sequence[RawSlide], settings: PrepareSlidesSettings) -> None:

@@ -17,7 +17,6 @@ from msgspec import Meta
 from pydicom import Dataset
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import write_csv
 from synthmed.core.progress import Progress
 from synthmed.core.settings import Count, Share
 from synthmed.core.step import Output, step
@@ -39,6 +38,7 @@ from synthmed.prepare.common import (
     resized_mask,
     stop_if_too_many,
     wanted,
+    write_rejects,
 )
 from synthmed.prepare.dicom_file import text
 from synthmed.prepare.masks import MaskSettings
@@ -181,13 +181,11 @@ def prepare(settings: PrepareVolumesSettings, *, raw: list[Path], images: Output
         files = [found[place].file if settings.file_names == "shown" else names[place] for place in places]
         rows = _rows(volumes, files, results, settings, tally)
         write_image_set(images, rows, *([] if settings.masks is None else [settings.masks.legend]))
-    write_csv(rejects, tally.rejected, ["file", "reason"])
     logger.info(
         "%s: %d slices of %d volumes, %d patients; %d volumes rejected",
         *(images, tally.taken, len(volumes) - len(tally.rejected), len(tally.patients), len(tally.rejected)),
     )
-    for reject in tally.rejected:
-        logger.warning("rejected %s: %s", reject["file"], reject["reason"])
+    write_rejects(rejects, tally.rejected)
 
 
 @dataclass

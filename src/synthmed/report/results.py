@@ -37,6 +37,10 @@ class GeneratorEntry:
         return (*([f"{self.model}-{self.receptive_field}"] if self.receptive_field else []), self.model)
 
 
+Generators = Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+"""Those of an experiment, in settings of sections."""
+
+
 def read_result(path: Path) -> dict:
     """A JSON result with every measured number as Estimate. Raises InputError when it is missing or malformed."""
     return _measured(read_json(path))
@@ -113,23 +117,6 @@ def real_fidelity(task: Mapping) -> Estimate:
     """The same of real test images, which is what generated ones can reach."""
     outcomes = task["arms"][task["reference"]]["tests"][task["tests"][0]]["outcomes"]
     return outcomes["iou" if task["kind"] == "segmentation" else "accuracy"]
-
-
-def against_rows(task: Mapping, arm: str) -> list[dict]:
-    """A row for each pair of `against` (see compare): the first arm, in the column `arm`, the `placebo` that it is held
-    against, and what was found of their difference."""
-    return [
-        {
-            arm: task["arms"][pair["names"][1]]["title"],
-            "placebo": task["arms"][pair["names"][0]]["title"],
-            "difference": pair["outcomes"][task["outcome"]]["difference"],
-            "p_holm": pair["p_holm"],
-            "verdict": pair["verdict"],
-            "equivalent": "yes" if pair["equivalent"] else "no",
-            "note": pair["reason"],
-        }
-        for pair in task["against"]
-    ]
 
 
 def check_generators(results: Sequence[Mapping], generators: Mapping[str, GeneratorEntry]) -> list[Mapping]:

@@ -16,10 +16,10 @@ from synthmed.data.arm_lists import Members
 from synthmed.data.channels import MaskChannels, nearest
 from synthmed.data.imageset import ImageSet
 from synthmed.segmenters.settings import TrainSegmenterSettings
+from synthmed.training.arm_images import Parts, check_together, gathered, open_arm
 from synthmed.training.batches import OnDemand
 from synthmed.training.device import derived_seed
 from synthmed.training.images import resized, to_model, to_pixels
-from synthmed.training.parts import Parts, check_together, gathered, open_arm
 
 SIMPLE, ELASTIC, PASTED = "simple", "elastic", "pasted"
 """Sets of augmented draws of the real images with their masks (evaluation/arms.py)."""

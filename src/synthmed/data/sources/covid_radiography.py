@@ -30,7 +30,7 @@ from synthmed.core.files import link_or_copy, read_csv, stored_zip, user_path, w
 from synthmed.core.settings import parse
 from synthmed.data import kaggle
 from synthmed.data.archives import Archive, DamagedMember
-from synthmed.data.published import PlacedArchive
+from synthmed.data.published import PlacedArchive, placed_archive
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.data.sources.user_folder import UserFolder
 from synthmed.data.xlsx import read_rows
@@ -95,10 +95,8 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
 
         write_archive(parse(ViralPhantomSettings, options, "options"), raw[0])
     elif provider == "file":
-        placed = user_path(parse(PlacedArchive, options, "options").path)
-        if not placed.is_file():
-            raise InputError(f"{placed}: no such file (setting options.path); download {NAME}.zip from {PAGE}")
-        link_or_copy(placed, raw[0])
+        path = parse(PlacedArchive, options, "options").path
+        link_or_copy(placed_archive(path, "path", f"{NAME}.zip from {PAGE}"), raw[0])
     elif provider == "kaggle":
         folder = user_path(parse(KaggleOptions, options, "options").folder)
         link_or_copy(kaggle.download_dataset(f"tawsifurrahman/{NAME}", folder), raw[0])

@@ -24,6 +24,7 @@ from synthmed.core.files import link_or_copy, read_json, user_path, write_json
 from synthmed.core.settings import parse
 from synthmed.data import kaggle
 from synthmed.data.archives import Archive, DamagedMember
+from synthmed.data.published import placed_archive
 from synthmed.data.sources.raw_image import RawImage
 from synthmed.data.sources.raw_volume import LABEL
 from synthmed.data.sources.user_table import rows_of
@@ -91,12 +92,8 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
         placed = kaggle.download_dataset(DATASET, user_path(settings.folder))
     else:
         settings = parse(FileOptions, options, "options")
-        placed = user_path(settings.path)
-        if not placed.is_file():
-            raise InputError(
-                f"{placed}: no such file (setting options.path); download {ARCHIVE} from "
-                f"https://www.kaggle.com/datasets/{DATASET}"
-            )
+        page = f"https://www.kaggle.com/datasets/{DATASET}"
+        placed = placed_archive(settings.path, "path", f"{ARCHIVE} from {page}")
     with Archive(placed) as archive:
         pairs = _pairs(archive)
     logger.info("%s: %d slices of %d patients", placed.name, len(pairs), len({_patient(image) for image, _ in pairs}))

@@ -23,6 +23,7 @@ from synthmed.core.files import link_or_copy, read_json, user_path, write_json
 from synthmed.core.settings import parse
 from synthmed.data import kaggle
 from synthmed.data.archives import Archive, Limits
+from synthmed.data.published import placed_archive
 from synthmed.data.sources.raw_volume import LABEL, Alignment, File, MaskFile, RawVolume, natural
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,9 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
         placed = kaggle.download_competition(COMPETITION, folder), kaggle.download_dataset(MASKS, folder)
     else:
         settings = parse(FileOptions, options, "options")
-        placed = _placed(settings.series, "series"), _placed(settings.masks, "masks")
+        series = f"{_SERIES} from https://www.kaggle.com/competitions/{COMPETITION}/data after accepting the rules"
+        masks = f"{_MARKED} from https://www.kaggle.com/datasets/{MASKS}"
+        placed = placed_archive(settings.series, "series", series), placed_archive(settings.masks, "masks", masks)
     with Archive(placed[0], _LIMITS) as series, Archive(placed[1], _LIMITS) as masks:
         slices, marked = _series(series), _masks(masks)
     logger.info(
@@ -107,17 +110,6 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
     for found, path in zip(placed, raw, strict=False):
         link_or_copy(found, path)
     write_json(raw[2], {"alignment": settings.reading.alignment})
-
-
-def _placed(text: str, setting: str) -> Path:
-    path = user_path(text)
-    if not path.is_file():
-        raise InputError(
-            f"{path}: no such file (setting options.{setting}); download {_SERIES} from "
-            f"https://www.kaggle.com/competitions/{COMPETITION}/data (accept the rules) and {_MARKED} from "
-            f"https://www.kaggle.com/datasets/{MASKS}"
-        )
-    return path
 
 
 def _series(archive: Archive) -> dict[str, list[str]]:

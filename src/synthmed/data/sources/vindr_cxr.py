@@ -24,6 +24,7 @@ from synthmed.core.settings import parse
 from synthmed.data import kaggle
 from synthmed.data.archives import Archive, DamagedMember, Limits
 from synthmed.data.boxes import Box
+from synthmed.data.published import placed_archive
 from synthmed.data.sources.finding_labels import (
     NORMAL,
     FindingNames,
@@ -132,12 +133,8 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
         placed = kaggle.download_competition(COMPETITION, user_path(settings.folder))
     else:
         settings = parse(FileOptions, options, "options")
-        placed = user_path(settings.path)
-        if not placed.is_file():
-            raise InputError(
-                f"{placed}: no such file (setting options.path); download {COMPETITION}.zip from "
-                f"https://www.kaggle.com/competitions/{COMPETITION}/data after accepting the rules"
-            )
+        page = f"https://www.kaggle.com/competitions/{COMPETITION}/data"
+        placed = placed_archive(settings.path, "path", f"{COMPETITION}.zip from {page} after accepting the rules")
     with Archive(placed, _LIMITS) as archive:
         films = _films(archive, settings.labels)
     findings = [sorted(film.findings) for film in films if film.findings is not None]

@@ -16,7 +16,7 @@ from synthmed.metrics.effects import FOLLOWS
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import (
-    GeneratorEntry,
+    Generators,
     check_generators,
     confusion,
     effect,
@@ -27,6 +27,7 @@ from synthmed.report.results import (
     shown_tests,
 )
 from synthmed.report.section import write_section
+from synthmed.report.tables import versus_cells
 from synthmed.report.words import environment, p_value, signed, tenths
 
 MAIN_ARMS = tuple(kind for kind in KINDS if kind != "sweep")
@@ -44,7 +45,7 @@ class AnswerSettings:
 
     tasks: Annotated[Count, Meta(description="How many tasks the experiment has.")]
     phantom: Annotated[bool, Meta(description="Whether its images are drawn by a program.")]
-    generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+    generators: Generators
     pseudo_labelled: Annotated[tuple[str, ...], Meta(description="Those whose labels a classifier gave.")]
 
 
@@ -140,13 +141,8 @@ def _rows(found: Found) -> list[dict]:
                     matrix[1 - negative][negative],
                 )
             if versus:
-                row |= {
-                    "difference": effect(task, arm),
-                    "p_holm": versus["p_holm"],
-                    "verdict": versus["verdict"] or "none given",
-                    "equivalent": "yes" if versus["equivalent"] else "no",
-                    "note": " ".join(_notes(arm)),
-                }
+                row |= versus_cells(task, versus)
+                row |= {"verdict": versus["verdict"] or "none given", "note": " ".join(_notes(arm))}
                 if arm["kind"] in ("generator", "synthetic_only") and arm["set"] in found["fidelity"]:
                     row["label_fidelity"] = found["fidelity"][arm["set"]]["all"]
             elif arm["name"] == task["reference"] and test == task["tests"][0]:

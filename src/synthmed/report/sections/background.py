@@ -7,8 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
-from synthmed.core.settings import Count, Seed
+from synthmed.core.errors import check_one_each
+from synthmed.core.settings import Classes, Count, Seed
 from synthmed.core.step import Output, step
 from synthmed.prepare.mask_out import Region
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
@@ -32,7 +32,7 @@ class BackgroundSettings:
     regions: Annotated[tuple[Region, ...], Meta(description="In the order of the files of `regions`.")]
     cover: Annotated[str, Meta(description="What was covered: mask or box.")]
     organ: Annotated[str, Meta(description="What the masks mark, for people.")]
-    classes: Annotated[tuple[str, ...], Meta(description="In order.")]
+    classes: Classes
     examples: Annotated[Count, Meta(description="Images of each class shown.")]
     seed: Seed
 
@@ -107,8 +107,7 @@ def section(
 
     results: of `compare-regions`; test: the real test images; regions: what is left of them, in settings' order.
     """
-    if len(regions) != len(settings.regions):
-        raise InputError(f"regions: {len(regions)} image sets for {list(settings.regions)}; give one each")
+    check_one_each(settings.regions, regions=regions)
     named = titles(settings.organ)
     found = {
         "settings": settings,

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import read_json
-from synthmed.core.settings import Count, Seed
+from synthmed.core.settings import Classes, Count, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.parts import PARTS
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
@@ -23,7 +23,7 @@ class DataSettings:
     provider: Annotated[
         Literal["phantom", "download", "kaggle", "file", "folder"], Meta(description="Where the images come from.")
     ]
-    classes: Annotated[tuple[str, ...], Meta(description="In order.")]
+    classes: Classes
     generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order of the image sets.")]
     pseudo_labelled: Annotated[
         tuple[str, ...], Meta(description="Generators whose images got their label from a classifier.")
@@ -93,8 +93,7 @@ def section(
 
     split_report: of `split`; train: real images; synthetics: one image set for each generator.
     """
-    if len(synthetics) != len(settings.generators):
-        raise InputError(f"synthetics: {len(synthetics)} sets for the generators {[*settings.generators]}; one each")
+    check_one_each(settings.generators, synthetics=synthetics)
     for name in settings.pseudo_labelled:
         if name not in settings.generators:
             raise InputError(f"setting pseudo_labelled names {name!r}; the generators are {list(settings.generators)}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import check_one_each
 from synthmed.core.files import read_json
 from synthmed.core.known import REAL, TEST
 from synthmed.core.settings import Count
@@ -15,6 +15,7 @@ from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import read_result
 from synthmed.report.section import write_section
+from synthmed.report.tables import versus_cells
 from synthmed.report.words import p_value, signed
 
 
@@ -43,8 +44,7 @@ def _rows(found: Found) -> list[dict]:
             row = {"real": size, "arm": _title(found, name, arm), "images": arm["n_train"]}
             row |= {key: arm["tests"][TEST]["outcomes"][key] for key in task["outcomes"]}
             if versus := arm["versus_reference"]:
-                row |= {"difference": versus["outcomes"][task["outcome"]]["difference"], "p": versus["p"]}
-                row |= {"verdict": versus["verdict"], "note": versus["reason"]}
+                row |= {**versus_cells(task, versus), "p": versus["p"]}
             rows.append(row)
     return rows
 
@@ -107,8 +107,7 @@ def section(
     whole patients may give fewer, and a number above that of all real training images is these. Raises InputError on
     other numbers of files.
     """
-    if not len(verdicts) == len(splits) == len(settings.sizes):
-        raise InputError(f"{len(verdicts)} verdicts, {len(splits)} splits for the sizes {list(settings.sizes)}")
+    check_one_each(settings.sizes, verdicts=verdicts, splits=splits)
     reports = [read_json(path) for path in splits]
     there = [sum(report["counts"]["train"].values()) for report in reports]
     every = [report["whole"]["train"] for report in reports]

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import check_one_each
 from synthmed.core.files import read_json
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
@@ -89,8 +89,7 @@ def section(
 
     agreement, pictures: of `mask-agreement`, in the settings' order; others: report of the split of the judge's images.
     """
-    if not len(agreement) == len(pictures) == len(settings.generators):
-        raise InputError(f"{len(agreement)} results, {len(pictures)} pictures for {list(settings.generators)}")
+    check_one_each(settings.generators, agreement=agreement, pictures=pictures)
     results = [read_result(path) for path in agreement]
     found = {
         "generators": settings.generators,

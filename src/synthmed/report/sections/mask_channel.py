@@ -1,5 +1,6 @@
 """Section "Mask as a channel": does the mask that a segmenter draws help a classifier (seed 000, section 2.5)?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -7,19 +8,22 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import check_one_each
 from synthmed.core.files import read_json
 from synthmed.core.known import REAL, SECOND, TEST
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
-from synthmed.report.results import against_rows, read_result
+from synthmed.report.results import read_result
 from synthmed.report.section import write_section
-from synthmed.report.words import decimals, p_value, signed
+from synthmed.report.tables import against_rows, outcome_columns, second_test_rows, verdict_columns, versus_cells
+from synthmed.report.words import decimals
 
 OVERLAP, TRUE_MASKS, WITH_MASK = "overlap", "overlap_true_masks", "soft"
 """Names in the scores (evaluation/score_variants.py)."""
+
+_GIVEN = Column("given", "the classifier is given")
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,11 @@ class MaskChannelSectionSettings:
 
 def _rows(found: Found) -> list[dict]:
     task, rows = found["task"], []
-    for name in (REAL, *found["settings"].variants):
+    for name in found["arms"]:
         arm = task["arms"][name]
-        outcomes, versus = arm["tests"][TEST]["outcomes"], arm["versus_reference"]
-        row = {"keys": (name,), "given": arm["title"], **{key: outcomes[key] for key in task["outcomes"]}}
-        if versus is not None:
-            row |= {"difference": versus["outcomes"][task["outcome"]]["difference"], "p_holm": versus["p_holm"]}
-            row |= {"verdict": versus["verdict"], "note": versus["reason"]}
-            row |= {"equivalent": "yes" if versus["equivalent"] else "no"}
+        row = {"keys": (name,), "given": arm["title"], **arm["tests"][TEST]["outcomes"]}
+        if versus := arm["versus_reference"]:
+            row |= versus_cells(task, versus)
         rows.append(row)
     return rows
 
@@ -49,12 +50,9 @@ def _columns(found: Found) -> list[Column]:
     titles = {name: entry["title"] for name, entry in task["outcomes"].items()}
     decides = task["outcome"]
     return [
-        Column("given", "the classifier is given"),
+        _GIVEN,
         Column(decides, titles[decides], interval=True),
-        Column("difference", signed_title(titles[decides]), signed, interval=True),
-        Column("p_holm", "p (Holm)", p_value),
-        Column("verdict"),
-        Column("equivalent", f"within ±{task['margin']:g}"),
+        *verdict_columns(task, f"{_difference(task)} from the image alone"),
         *(
             Column(name, f"{title} ({task['positive']})" if name in ("auroc", "auprc") else title, interval=True)
             for name, title in titles.items()
@@ -68,13 +66,13 @@ def _columns(found: Found) -> list[Column]:
     ]
 
 
-def signed_title(title: str) -> str:
-    """Header of the column of differences."""
-    return f"difference of {title[0].lower()}{title[1:]} from the image alone"
+def _difference(task: Mapping) -> str:
+    title = task["outcomes"][task["outcome"]]["title"]
+    return f"difference of {title[0].lower()}{title[1:]}"
 
 
 def _recall_rows(found: Found) -> list[dict]:
-    arms = [found["task"]["arms"][name] for name in (REAL, *found["settings"].variants)]
+    arms = [found["task"]["arms"][name] for name in found["arms"]]
     return [{"given": arm["title"], **arm["tests"][TEST]["recall"]} for arm in arms]
 
 
@@ -84,26 +82,6 @@ def _confusion_rows(found: Found) -> list[dict]:
     return [
         {"truth": name, **dict(zip(task["classes"], row, strict=True))}
         for name, row in zip(task["classes"], matrix, strict=True)
-    ]
-
-
-def _second_rows(found: Found) -> list[dict]:
-    arms = {name: found["task"]["arms"][name] for name in (REAL, *found["settings"].variants)}
-    return [
-        {"keys": (name,), "given": arm["title"], **arm["tests"][SECOND]["outcomes"]}
-        for name, arm in arms.items()
-        if SECOND in arm["tests"]
-    ]
-
-
-def _second_columns(found: Found) -> list[Column]:
-    outcomes, decides = found["task"]["outcomes"], found["task"]["outcome"]
-    return [
-        Column("given", "the classifier is given"),
-        *(
-            Column(name, one["title"], interval=True, page=name in (decides, "accuracy"))
-            for name, one in outcomes.items()
-        ),
     ]
 
 
@@ -174,17 +152,9 @@ SECTION = Section(
             "classifiers, on the same images and trainings. p is adjusted for the number of placebos (Holm).",
             lambda found: against_rows(found["task"], "given"),
             lambda found: [
-                Column("given", "the classifier is given"),
+                _GIVEN,
                 Column("placebo", "beyond"),
-                Column(
-                    "difference",
-                    f"difference of {found['task']['outcomes'][found['task']['outcome']]['title'].lower()}",
-                    signed,
-                    interval=True,
-                ),
-                Column("p_holm", "p (Holm)", p_value),
-                Column("verdict"),
-                Column("equivalent", f"within ±{found['task']['margin']:g}"),
+                *verdict_columns(found["task"], _difference(found["task"])),
             ],
         ),
         Table(
@@ -204,8 +174,8 @@ SECTION = Section(
             "second",
             "The same classifiers on a second test: {{ second.images | counted('image', 'images') }} of {{ "
             "second.source }}. Nothing is decided on it.",
-            _second_rows,
-            _second_columns,
+            lambda found: second_test_rows(found["task"], found["arms"], "given"),
+            lambda found: [_GIVEN, *outcome_columns(found["task"], (found["task"]["outcome"], "accuracy"))],
             empty="the settings name no second test",
         ),
         Table(
@@ -259,12 +229,12 @@ def section(
     verdicts: of `compare`; summary: of `score-variants`; unseen: the report of `drop-known`; test: the test images;
     variants: the same with a further channel, in the order of settings.variants.
     """
-    if len(variants) != len(settings.variants):
-        raise InputError(f"variants: {len(variants)} image sets for {list(settings.variants)}; give one each")
+    check_one_each(settings.variants, variants=variants)
     task, about = read_result(verdicts), read_json(summary)
     found = {
         "settings": settings,
         "task": task,
+        "arms": (REAL, *settings.variants),
         "summary": about,
         "second": {"source": about["second_test"], "images": task["images"].get(SECOND, 0)},
         "dropped": len(read_json(unseen)["dropped"]),

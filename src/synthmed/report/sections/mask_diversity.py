@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import check_one_each
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry, read_result
@@ -118,8 +118,7 @@ def section(
     out: list[Output],
 ) -> None:
     """The report's section on images of one mask. diversity, pictures: of `mask-diversity`, in the settings' order."""
-    if not len(diversity) == len(pictures) == len(settings.generators):
-        raise InputError(f"{len(diversity)} results, {len(pictures)} pictures for {list(settings.generators)}")
+    check_one_each(settings.generators, diversity=diversity, pictures=pictures)
     found = {
         "generators": settings.generators,
         "diversity": [read_result(path) for path in diversity],

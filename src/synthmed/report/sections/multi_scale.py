@@ -1,6 +1,5 @@
 """Section "Several sizes": segmenters at several sizes, alone and joined by a last network (seed 000, chapter 2)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,18 +7,21 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import check_one_each
 from synthmed.core.files import read_json
 from synthmed.core.known import REAL, SECOND, SMALL, TEST
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
-from synthmed.report.results import against_rows, read_result
+from synthmed.report.results import read_result
 from synthmed.report.section import write_section
+from synthmed.report.tables import against_rows, outcome_columns, second_test_rows, verdict_columns, versus_cells
 from synthmed.report.words import p_value, signed, sizes_of_masks
 
 MEASURES = ("iou", "thresholded_jaccard")
 FORMS = {"holes": "holes a mask", "roughness": "roughness of the border", "area": "area"}
+
+_SIZE = Column("size", once="Size {}.", group=True)
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,10 @@ def _jaccard_rows(found: Found) -> list[dict]:
             arm = task["arms"][name]
             outcomes = arm["tests"][TEST]["outcomes"]
             own = arm["tests"].get(SMALL, arm["tests"][TEST])["outcomes"]
-            versus: Mapping = arm["versus_reference"] or {}
             row = {"keys": (f"scale_{place}/{name}",), "size": size, "segmenter": arm["title"]}
             row |= {f"own_{key}": own[key] for key in MEASURES} | {key: outcomes[key] for key in task["outcomes"]}
-            if versus:
-                row |= {"difference": versus["outcomes"][task["outcome"]]["difference"]}
-                row |= {"p_holm": versus["p_holm"], "verdict": versus["verdict"], "note": versus["reason"]}
-                row |= {"equivalent": "yes" if versus["equivalent"] else "no"}
+            if versus := arm["versus_reference"]:
+                row |= versus_cells(task, versus)
             rows.append(row)
     return rows
 
@@ -60,14 +59,11 @@ def _jaccard_columns(found: Found) -> list[Column]:
     task = next(iter(found["tasks"].values()))
     titles = {name: entry["title"] for name, entry in task["outcomes"].items()}
     return [
-        Column("size", once="Size {}.", group=True),
+        _SIZE,
         Column("segmenter"),
         *(Column(name, f"{titles[name]}, at {found['masks_at']}", interval=True) for name in MEASURES),
         *(Column(f"own_{name}", f"{titles[name]}, own size", interval=True) for name in MEASURES),
-        Column("difference", f"difference of {task['outcomes'][task['outcome']]['title']}", signed, interval=True),
-        Column("p_holm", "p (Holm)", p_value),
-        Column("verdict"),
-        Column("equivalent", f"within ±{task['margin']:g}"),
+        *verdict_columns(task, f"difference of {titles[task['outcome']]}"),
         *(Column(name, titles[name], interval=True, page=False) for name in titles if name not in MEASURES),
     ]
 
@@ -78,36 +74,20 @@ def _beyond_rows(found: Found) -> list[dict]:
 
 def _beyond_columns(found: Found) -> list[Column]:
     task = next(iter(found["tasks"].values()))
-    return [
-        Column("size", once="Size {}.", group=True),
-        Column("segmenter"),
-        Column("placebo", "beyond"),
-        Column("difference", f"difference of {task['outcomes'][task['outcome']]['title']}", signed, interval=True),
-        Column("p_holm", "p", p_value),
-        Column("verdict"),
-        Column("equivalent", f"within ±{task['margin']:g}"),
-    ]
+    difference = f"difference of {task['outcomes'][task['outcome']]['title']}"
+    return [_SIZE, Column("segmenter"), Column("placebo", "beyond"), *verdict_columns(task, difference)]
 
 
 def _second_rows(found: Found) -> list[dict]:
-    rows = []
-    for place, (size, task) in enumerate(found["tasks"].items(), start=1):
-        for name in found["arms"]:
-            arm = task["arms"][name]
-            if SECOND in arm["tests"]:
-                outcomes = arm["tests"][SECOND]["outcomes"]
-                keys = (f"scale_{place}/{name}", name)
-                rows.append({"keys": keys, "size": size, "segmenter": arm["title"], **outcomes})
-    return rows
+    return [
+        {"size": size, **row, "keys": (f"scale_{place}/{row['keys'][0]}", *row["keys"])}
+        for place, (size, task) in enumerate(found["tasks"].items(), start=1)
+        for row in second_test_rows(task, found["arms"], "segmenter")
+    ]
 
 
 def _second_columns(found: Found) -> list[Column]:
-    outcomes = next(iter(found["tasks"].values()))["outcomes"]
-    return [
-        Column("size", once="Size {}.", group=True),
-        Column("segmenter"),
-        *(Column(name, one["title"], interval=True, page=name in MEASURES) for name, one in outcomes.items()),
-    ]
+    return [_SIZE, Column("segmenter"), *outcome_columns(next(iter(found["tasks"].values())), MEASURES)]
 
 
 def _form_rows(found: Found) -> list[dict]:
@@ -169,9 +149,8 @@ SECTION = Section(
         ),
         Table(
             "beyond",
-            "What the maps add beyond constant ones: differences "
-            "between the two, on the same images and trainings. One is tested at each size, and p is not adjusted over "
-            "the sizes.",
+            "What the maps add beyond constant ones: differences between the two, on the same images and trainings. p "
+            "is adjusted within a size (Holm), where one difference is tested, and not over the sizes.",
             _beyond_rows,
             _beyond_columns,
         ),
@@ -219,8 +198,7 @@ def section(
 
     verdicts, summaries: of each of settings.sizes; forms, examples: of `scale-forms`.
     """
-    if not len(verdicts) == len(summaries) == len(settings.sizes):
-        raise InputError(f"{len(verdicts)} verdicts, {len(summaries)} summaries for {len(settings.sizes)} sizes")
+    check_one_each(settings.sizes, verdicts=verdicts, summaries=summaries)
     tasks = {spoken(size): read_result(path) for size, path in zip(settings.sizes, verdicts, strict=True)}
     alone = [read_json(path) for path in summaries]
     formed, arrays = read_result(forms), dict(np.load(examples))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import check_one_each
 from synthmed.core.files import read_json
 from synthmed.core.settings import Seed
 from synthmed.core.step import Output, step
@@ -149,8 +149,7 @@ def section(
 
     networks: of `describe-networks`, for each generator in the order of the settings; train: real images.
     """
-    if len(networks) != len(settings.generators):
-        raise InputError(f"{len(networks)} files of networks for the generators {list(settings.generators)}")
+    check_one_each(settings.generators, networks=networks)
     described = [
         (name, entry, read_json(path))
         for (name, entry), path in zip(settings.generators.items(), networks, strict=True)

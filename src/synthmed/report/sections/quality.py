@@ -8,10 +8,11 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.known import MEAN, REAL
+from synthmed.core.settings import Classes
 from synthmed.core.step import Output, step
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
-from synthmed.report.results import GeneratorEntry, check_generators, label_fidelity, read_result, read_task
+from synthmed.report.results import Generators, check_generators, label_fidelity, read_result, read_task
 from synthmed.report.section import write_section
 
 DIVERSITY = {"ms_ssim": "MS-SSIM", "lpips": "LPIPS"}
@@ -38,8 +39,8 @@ def _floors() -> str:
 class QualitySettings:
     """Settings of `section-quality`."""
 
-    classes: Annotated[tuple[str, ...], Meta(description="In order.")]
-    generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+    classes: Classes
+    generators: Generators
     pseudo_labelled: Annotated[
         tuple[str, ...], Meta(description="Generators whose images got their label from a classifier.")
     ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.settings import Count, Names
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
@@ -247,8 +247,7 @@ def section(
     results: of `compare-identities`; train: the training part; synthetic: the sets, in the order of
     settings.generators; verdicts: of the task that settings.dial names.
     """
-    if len(synthetic) != len(settings.generators):
-        raise InputError(f"synthetic: {len(synthetic)} image sets for {list(settings.generators)}; give one each")
+    check_one_each(settings.generators, synthetic=synthetic)
     if (verdicts is None) != (settings.dial is None):
         raise InputError("verdicts: give those of the task that setting dial names, and none where it is null")
     read: Mapping = read_result(results)

@@ -13,7 +13,7 @@ from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
-from synthmed.report.results import GeneratorEntry, read_task
+from synthmed.report.results import Generators, read_task
 from synthmed.report.section import write_section
 from synthmed.report.sections.answer import keys_of
 from synthmed.report.words import sizes_of_masks
@@ -36,7 +36,7 @@ class SegmentationSettings:
     """Settings of `section-segmentation`."""
 
     tasks: Annotated[Count, Meta(description="How many the experiment has.")]
-    generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+    generators: Generators
     classes: Annotated[tuple[str, ...], Meta(min_length=1, description="Names of the classes of the masks, in order.")]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.files import read_csv, read_json
+from synthmed.core.settings import Classes
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.data.parts import PARTS
@@ -21,7 +22,7 @@ from synthmed.report.words import counted
 class SelectionSettings:
     """Settings of `section-selection`."""
 
-    classes: Annotated[tuple[str, ...], Meta(description="In order.")]
+    classes: Classes
     findings: Annotated[
         tuple[str, ...],
         Meta(description="Those that classifiers are trained on, in the order they are shown; others follow."),

@@ -10,7 +10,7 @@ from msgspec import Meta
 from synthmed.core.errors import InputError
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Found, Section, Table
-from synthmed.report.results import GeneratorEntry, check_generators, read_result
+from synthmed.report.results import Generators, check_generators, read_result
 from synthmed.report.section import Picture, write_section
 from synthmed.report.words import p_value, percent, short
 
@@ -36,7 +36,7 @@ _SPACES = ("features", "pixels")
 class SharingSettings:
     """Settings of `section-sharing`."""
 
-    generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+    generators: Generators
     mask_generators: Annotated[
         dict[str, str], Meta(description="What draws masks, or images with masks of their own: titles by name.")
     ]

@@ -11,7 +11,7 @@ from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
-from synthmed.report.results import GeneratorEntry, read_result, read_task
+from synthmed.report.results import Generators, read_result, read_task
 from synthmed.report.section import write_section
 from synthmed.report.words import artefact, p_value, percent, signed, tenths
 
@@ -22,7 +22,7 @@ RATES = ("auroc", "sensitivity", "specificity")
 class ShortcutsSettings:
     """Settings of `section-shortcuts`."""
 
-    generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+    generators: Generators
     negative: Annotated[str, Meta(description="The class that is not looked for.")]
     examples: Annotated[Count, Meta(description="Images of each change that are shown.")]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.files import read_csv
-from synthmed.core.settings import Count
+from synthmed.core.settings import Classes, Count
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
@@ -19,7 +19,7 @@ from synthmed.report.section import write_section
 class SlidesSettings:
     """Settings of `section-slides`."""
 
-    classes: Annotated[tuple[str, ...], Meta(description="In order.")]
+    classes: Classes
     mpp: Annotated[float, Meta(gt=0, description="Micrometres of a pixel of a tile, as asked for.")]
     size: Annotated[tuple[int, int], Meta(description="Height and width of a tile, pixels.")]
     examples: Annotated[Count, Meta(description="Tiles shown beside a slide.")]

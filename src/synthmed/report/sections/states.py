@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import check_one_each
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.metrics.estimate import Estimate
@@ -188,8 +188,7 @@ def section(
 
     scores: of `score-states`, for each training; pictures: of the first training of each generator, in their order.
     """
-    if len(pictures) != len(settings.generators):
-        raise InputError(f"{len(pictures)} pictures for the generators {list(settings.generators)}")
+    check_one_each(settings.generators, pictures=pictures)
     results = check_generators([read_result(path) for path in scores], settings.generators)
     shown = [
         (entry.title, dict(np.load(path))) for entry, path in zip(settings.generators.values(), pictures, strict=True)

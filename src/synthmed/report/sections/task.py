@@ -12,8 +12,9 @@ from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.metrics.effects import swept
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
-from synthmed.report.results import GeneratorEntry, confusion, read_task, shown_tests
+from synthmed.report.results import Generators, confusion, read_task, shown_tests
 from synthmed.report.section import write_section
+from synthmed.report.tables import versus_cells
 from synthmed.report.words import p_value, signed, tenths
 
 
@@ -22,7 +23,7 @@ class TaskSettings:
     """Settings of `section-task`."""
 
     tasks: Annotated[Count, Meta(description="How many the experiment has.")]
-    generators: Annotated[dict[str, GeneratorEntry], Meta(description="By name, in the order they are shown.")]
+    generators: Generators
 
 
 # ------------------------------------------------------------------------------------------------------------- tables
@@ -127,10 +128,8 @@ def comparison_rows(found: Found) -> list[dict]:
                 "names": " − ".join(reversed(entry["names"])),
                 "second": sides[0],
                 "first": sides[1],
-                **entry["outcomes"][task["outcome"]],
-                "p_holm": entry["p_holm"],
-                "verdict": entry["verdict"],
-                "equivalent": "yes" if entry["equivalent"] else "no",
+                **versus_cells(task, entry),
+                "p": entry["p"],
                 "note": "" if entry["verdict"] else f"No word: {entry['reason']}.",
             }
         )

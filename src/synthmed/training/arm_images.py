@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from synthmed.core.errors import InputError
+from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.known import REAL
 from synthmed.data.arm_lists import Members, read_arms
 from synthmed.data.imageset import ImageSet
@@ -55,8 +55,7 @@ def open_arm(
     arms: of `compose-arms`; synthetic: image sets in the order of settings.sets. Raises InputError when there is no
     such arm, or not a set for each name.
     """
-    if len(synthetic) != len(settings.sets):
-        raise InputError(f"{len(synthetic)} synthetic sets for {list(settings.sets)}; give one each, in that order")
+    check_one_each(settings.sets, synthetic=synthetic)
     lists = read_arms(arms, settings.seeds)
     if settings.arm not in lists:
         raise InputError(f"{arms}: no arm {settings.arm!r}; there are {list(lists)}")

@@ -1,11 +1,11 @@
-# Settings as they were written: what YAML does to them without a word and what the schema refuses. No rules.
+# Settings as they were written: what YAML does to them without a word and what the schema refuses.
 import json
 
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from synthmed.core import names
+from synthmed.core import check_names as names
 from synthmed.core.errors import InputError
 from synthmed.core.settings import explain, without_nulls
 

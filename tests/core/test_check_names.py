@@ -4,10 +4,10 @@ from contextlib import nullcontext
 import pytest
 import yaml
 
+from synthmed.core.check_method_names import check_methods
+from synthmed.core.check_names import check_keys, check_names, findings_of, pool_count, spread
 from synthmed.core.errors import InputError
 from synthmed.core.known import check_reserved, check_trainings
-from synthmed.core.names import check_keys, check_names, findings_of, pool_count, spread
-from synthmed.core.names_of_methods import check_methods
 
 NOTHING = {"generators": None, "pairs": [], "class_weights": False, "oracle_sweep": [], "only_share": None}
 

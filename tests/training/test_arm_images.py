@@ -8,8 +8,8 @@ import torch
 
 from synthmed.core.errors import InputError
 from synthmed.data.arm_lists import Members
-from synthmed.training import parts as module
-from synthmed.training.parts import Parts, check_together, gathered
+from synthmed.training import arm_images as module
+from synthmed.training.arm_images import Parts, check_together, gathered
 
 
 @dataclass(frozen=True)

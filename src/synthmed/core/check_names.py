@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from synthmed.core.check_method_names import check_methods
 from synthmed.core.errors import InputError
 from synthmed.core.known import (
     DRAWN_AGAIN,
@@ -16,7 +17,6 @@ from synthmed.core.known import (
     check_second_test,
     check_trainings,
 )
-from synthmed.core.names_of_methods import check_methods
 
 
 def check_keys(settings: object, where: str = "") -> None:
