@@ -151,6 +151,32 @@ def test_targets_of_make_and_keys_of_params_are_there():
                     node = node[key]
 
 
+def printed_data_sets() -> dict[str, str]:
+    """Name → text of the data sets that the pages print as entries of `datasets`."""
+    texts = [block.text for block in BLOCKS if block.language == "yaml"]
+    return {found[1]: text for text in texts if (found := re.match(r"  (\w+):\n    source: ", text))}
+
+
+def test_a_data_set_of_ours_that_is_printed_is_that_of_params():
+    ours = yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"]
+    printed = {name: yaml.safe_load(text)[name] for name, text in printed_data_sets().items() if name in ours}
+    assert printed
+    assert printed == {name: ours[name] for name in printed}
+
+
+def test_blocks_take_in_what_params_has():
+    """By anchors: `*name` in what a page prints is marked there, or in params.yaml."""
+    params = (ROOT / "params.yaml").read_text()
+    wrong = [
+        f"{block.page}: *{name}"
+        for block in BLOCKS
+        if block.language == "yaml"
+        for name in re.findall(r"[ \[]\*(\w+)", block.text)
+        if not re.search(rf"&{name}\b", params + block.text)
+    ]
+    assert wrong == []
+
+
 # ------------------------------------------------------------------------------------------- what the pages let you add
 def insert(checkout: Checkout, name: str, text: str, before: str, after: str = "") -> None:
     """`text` into a file of the checkout, above the first line that begins with `before`, below one with `after`."""
@@ -164,9 +190,10 @@ def insert(checkout: Checkout, name: str, text: str, before: str, after: str = "
 def checkout(tmp_path_factory) -> Checkout:
     """The project, its params.yaml with every data set and the experiment that the pages print."""
     checkout = new_checkout(tmp_path_factory.mktemp("docs") / "checkout", overlay=None)
-    for block in BLOCKS:
-        if block.language == "yaml" and re.match(r"  \w+:\n    source: ", block.text):
-            insert(checkout, "params.yaml", block.text, before="experiments:")
+    ours = yaml.safe_load((checkout.path / "params.yaml").read_text())["datasets"]
+    for name, text in printed_data_sets().items():
+        if name not in ours:
+            insert(checkout, "params.yaml", text, before="experiments:")
     (example,) = (block.text for block in BLOCKS if "\n  pneumonia:\n" in block.text)
     marked, _, section = example.partition("\n  pneumonia:\n")
     insert(checkout, "params.yaml", f"  pneumonia:\n{section}\n", before="  chest_findings:")
