@@ -246,6 +246,18 @@ def test_documents_that_are_named_are_those_of_the_list():
             assert not re.search(r"\b(SYSTEMS|STUDIES|STATISTICS|PEERS|MOVES)\b(?! =)(?=\.md| [A-Z]\d)", text), path
 
 
+def test_the_documents_are_cited_alike():
+    references = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["references"]
+    page = " ".join(PAGES["docs/licences.md"].partition("## The five documents")[2].split())
+    listed = re.findall(r"- (.*?), (.*?), (?:master's|bachelor's|independent)(.*?)\.(?= - |$)", page)
+    assert [title for _, title, _ in listed] == [reference["title"] for reference in references]
+    for (authors, title, where), reference in zip(listed, references, strict=True):
+        names = [f"{author['given-names']} {author['family-names']}" for author in reference["authors"]]
+        assert authors == " and ".join(names), title
+        assert reference["institution"]["name"] in where, title
+        assert re.findall(r"\d{4}", where) == [str(reference[key]) for key in ("year",) if key in reference], title
+
+
 def test_pages_name_the_generators_that_there_are():
     listed = PAGES["README.md"].partition("Generators (")[2].partition(" learn ")[0].lower()
     assert not {name for name in GENERATORS if name not in listed} - {"deformed_masks"}

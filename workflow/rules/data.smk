@@ -31,7 +31,7 @@ for dataset, kind in [Path(path).relative_to("data").parts[::2] for path in SETT
         conda:
             ENVIRONMENT
         # On a cluster by the machine that submits: the others often have no internet.
-        localrule: config["datasets"][dataset]["provider"] == "download"
+        localrule: config["datasets"][dataset]["provider"] in ("download", "kaggle")
         params:
             raw=lambda w, output: shell_words(output.raw),
         shell:

@@ -1,7 +1,7 @@
 """`synthmed judge`: your own synthetic images against real ones, without a settings file.
 
 It writes a settings file into a folder of its own and runs the pipeline there, with the settings that are said in
-workflow/judge.yaml in place of those of params.yaml. The folder is left, for whoever wants to go on.
+workflow/judge.yaml and none of the project's own. The folder is left, for whoever wants to go on.
 """
 
 import csv
