@@ -8,7 +8,6 @@ import subprocess
 import unicodedata
 import zlib
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
