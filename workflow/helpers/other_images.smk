@@ -25,7 +25,7 @@ def divided(w):
     return f"results/{w.experiment}/images/{w.other}/{'unseen' if DROPPED_FROM.get(w.other) == 'all' else 'all'}.zip"
 
 
-def known(w):
+def known_images(w):
     """What the experiment knows: that it learns from, and where all are dropped what it is tested on, too."""
     parts = PARTS if DROPPED_FROM[w.other] == "all" else ("train", "validation")
     return [f"results/{w.experiment}/images/{part}.zip" for part in parts]

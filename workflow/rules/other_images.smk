@@ -33,7 +33,7 @@ rule drop_known:
     input:
         settings="results/{experiment}/settings/drop_known.{other}.json",
         images=lambda w: f"results/{w.experiment}/images/{w.other}/{DROPPED_FROM[w.other]}.zip",
-        known=known,
+        known=known_images,
         code=code("results/{experiment}/settings/drop_known.{other}.json"),
     output:
         kept="results/{experiment}/images/{other}/unseen.zip",
