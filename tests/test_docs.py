@@ -15,6 +15,7 @@ from checkout import Checkout, new_checkout
 from PIL import Image
 
 from synthmed.cli import _arguments, _parser
+from synthmed.commands import judge
 from synthmed.core.settings import parse
 from synthmed.data import sources
 from synthmed.generators import GENERATORS
@@ -122,9 +123,11 @@ def test_settings_files_that_are_printed_can_be_used():
             name = words[words.index("--settings") + 1] if "--settings" in words else None
             if name and (text := settings_file(block.page, name)):
                 _, config = STEPS[words[1]].load()
-                parse(config, json.loads(text), f"{block.page}: {name}")
+                workers = _arguments(words[1:]).workers
+                values = json.loads(text) | ({} if workers is None else {"workers": workers})
+                parse(config, values, f"{block.page}: {name}")
                 found.append(words[1])
-    assert {"fetch", "prepare-dicom", "latent-samples", "disease-axes", "move-along-axes"} <= {*found}
+    assert {"fetch", "prepare", "prepare-dicom", "latent-samples", "disease-axes", "move-along-axes"} <= {*found}
 
 
 def test_python_for_photographs_of_your_own_runs(tmp_path, monkeypatch, capsys):
@@ -151,6 +154,32 @@ def test_targets_of_make_and_keys_of_params_are_there():
                     node = node[key]
 
 
+def printed_data_sets() -> dict[str, str]:
+    """Name → text of the data sets that the pages print as entries of `datasets`."""
+    texts = [block.text for block in BLOCKS if block.language == "yaml"]
+    return {found[1]: text for text in texts if (found := re.match(r"  (\w+):\n    source: ", text))}
+
+
+def test_a_data_set_of_ours_that_is_printed_is_that_of_params():
+    ours = yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"]
+    printed = {name: yaml.safe_load(text)[name] for name, text in printed_data_sets().items() if name in ours}
+    assert printed
+    assert printed == {name: ours[name] for name in printed}
+
+
+def test_blocks_take_in_what_params_has():
+    """By anchors: `*name` in what a page prints is marked there, or in params.yaml."""
+    params = (ROOT / "params.yaml").read_text()
+    wrong = [
+        f"{block.page}: *{name}"
+        for block in BLOCKS
+        if block.language == "yaml"
+        for name in re.findall(r"[ \[]\*(\w+)", block.text)
+        if not re.search(rf"&{name}\b", params + block.text)
+    ]
+    assert wrong == []
+
+
 # ------------------------------------------------------------------------------------------- what the pages let you add
 def insert(checkout: Checkout, name: str, text: str, before: str, after: str = "") -> None:
     """`text` into a file of the checkout, above the first line that begins with `before`, below one with `after`."""
@@ -164,9 +193,10 @@ def insert(checkout: Checkout, name: str, text: str, before: str, after: str = "
 def checkout(tmp_path_factory) -> Checkout:
     """The project, its params.yaml with every data set and the experiment that the pages print."""
     checkout = new_checkout(tmp_path_factory.mktemp("docs") / "checkout", overlay=None)
-    for block in BLOCKS:
-        if block.language == "yaml" and re.match(r"  \w+:\n    source: ", block.text):
-            insert(checkout, "params.yaml", block.text, before="experiments:")
+    ours = yaml.safe_load((checkout.path / "params.yaml").read_text())["datasets"]
+    for name, text in printed_data_sets().items():
+        if name not in ours:
+            insert(checkout, "params.yaml", text, before="experiments:")
     (example,) = (block.text for block in BLOCKS if "\n  pneumonia:\n" in block.text)
     marked, _, section = example.partition("\n  pneumonia:\n")
     insert(checkout, "params.yaml", f"  pneumonia:\n{section}\n", before="  chest_findings:")
@@ -214,6 +244,18 @@ def test_documents_that_are_named_are_those_of_the_list():
             text = path.read_text(encoding="utf-8")
             assert set(re.findall(r"\bseed 00\d\b", text)) <= set(listed), path
             assert not re.search(r"\b(SYSTEMS|STUDIES|STATISTICS|PEERS|MOVES)\b(?! =)(?=\.md| [A-Z]\d)", text), path
+
+
+def test_the_documents_are_cited_alike():
+    references = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["references"]
+    page = " ".join(PAGES["docs/licences.md"].partition("## The five documents")[2].split())
+    listed = re.findall(r"- (.*?), (.*?), (?:master's|bachelor's|independent)(.*?)\.(?= - |$)", page)
+    assert [title for _, title, _ in listed] == [reference["title"] for reference in references]
+    for (authors, title, where), reference in zip(listed, references, strict=True):
+        names = [f"{author['given-names']} {author['family-names']}" for author in reference["authors"]]
+        assert authors == " and ".join(names), title
+        assert reference["institution"]["name"] in where, title
+        assert re.findall(r"\d{4}", where) == [str(reference[key]) for key in ("year",) if key in reference], title
 
 
 def test_pages_name_the_generators_that_there_are():
@@ -272,12 +314,56 @@ def test_the_gan_of_the_page_is_one_after_its_steps(checkout):
         assert "generator" in checkout.run(sys.executable, "-m", "synthmed", *described.split()).stdout
 
 
+@pytest.mark.workflow
+def test_images_that_were_made_elsewhere_are_a_generator_after_the_page(checkout):
+    """docs/judge.md; its data set is in the checkout already."""
+    (entry,) = (block.text for block in BLOCKS if block.page == "docs/judge.md" and "model: external" in block.text)
+    insert(checkout, "params.yaml", entry, before="    domain_extractor:", after="  tuberculosis:")
+    planned = checkout.snakemake("-n", "--", "results/tuberculosis/images/synthetic/my_diffusion.zip").stdout
+    rules = {*re.findall(r"^(?:local)?rule (\w+):", planned, re.MULTILINE)}
+    assert rules == {"fetch_my_diffusion_images_raw", "prepare_external"}
+
+
+def test_the_page_of_judge_says_what_it_knows():
+    """Its options with their defaults, the names of columns and of healthy classes, and its numbers."""
+    page = PAGES["docs/judge.md"]
+    given = vars(_arguments(["judge", "--real", "r", "--synthetic", "s", "--out", "o.html"]))
+    options = {f"`--{name.replace('_', '-')}`" for name in given if name != "verb"}
+    described = {name for row in re.findall(r"^\| (`--.*?) \|", page, re.MULTILINE) for name in row.split(", ")}
+    assert described == options
+    assert f"{given['size']} by default" in page
+    assert f"{given['cores']} by default" in page
+    for names in judge.COLUMNS.values():
+        assert f" | {', '.join(f'`{name}`' for name in names)} |" in page
+    assert f"{', '.join(f'`{name}`' for name in judge.HEALTHY)}." in page
+    quantile = yaml.safe_load((ROOT / "workflow/judge.yaml").read_text())["experiments"]["judge"]["copies"]["quantile"]
+    learnt = 1 - judge.VALIDATION
+    for number in (judge.TEST, judge.VALIDATION, learnt, learnt - judge.TEST, quantile):
+        assert f"{number:.0%}".replace("%", " %") in page
+    assert f"fewer than {judge.FEWEST} test images" in page
+
+
 def test_the_table_of_licences_is_what_the_sources_say():
     table = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
     words = {"allowed": "yes", "forbidden": "no", "ask": "say so: `--terms`"}
     for name in sources.SOURCES:
         source = sources.load(name)
         assert f"| `{name}` | {source.LICENCE} | {words[source.SHARING]} |" in table
+
+
+def test_the_table_of_scales_has_every_file_with_its_experiments_and_those_of_the_paper():
+    def of(path: Path) -> set[str]:
+        return set(yaml.safe_load(path.read_text())["experiments"])
+
+    page = PAGES["docs/scales.md"]
+    rows = dict(re.findall(r"^\| `(\w+\.yaml)`.*? \| ([^|]+) \|", page, re.MULTILINE))
+    assert set(rows) == {path.name for path in ROOT.glob("workflow/scales/*.yaml")}
+    everything = of(ROOT / "workflow/scales/paper.yaml")
+    for name, experiments in rows.items():
+        named = everything if experiments == "all" else set(re.findall(r"`(\w+)`", experiments))
+        assert named == of(ROOT / "workflow/scales" / name), name
+    listed = re.findall(r"^\| (`.*?) \|", page.partition("| experiment | images | how |\n")[2], re.MULTILINE)
+    assert everything == set(re.findall(r"`(\w+)`", " ".join(listed)))
 
 
 def test_the_index_of_the_docs_names_every_page():

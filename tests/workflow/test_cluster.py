@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import yaml
 from checkout import ROOT, Checkout, new_checkout
 
 TOOLS = ROOT.parent / "shared" / "tools"
@@ -101,3 +102,15 @@ def test_rules_that_ask_for_a_gpu_are_sent_to_the_partition_that_has_them(tmp_pa
     assert len(rules) > 30
     for rule, resources in rules:
         assert ("gpu=1" in resources) == ("slurm_partition=gpu" in resources), f"{rule} in profiles/slurm: {resources}"
+
+
+def test_the_profile_names_the_rules_that_ask_for_a_gpu_and_no_others():
+    """Also those that the default settings have no job for."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("workflow/rules/*.smk")))
+    rules = re.findall(r"^rule (\w+):\n(.*(?:\n(?: .*)?)*)", text, flags=re.MULTILINE)
+    asking = {name for name, body in rules if re.search(r"^ +gpu=", body, flags=re.MULTILINE)}
+    used_again = re.findall(r"^use rule (\w+) as (\w+) with:", text, flags=re.MULTILINE)
+    asking |= {name for other, name in used_again if other in asking}
+    assert len(asking) > 30
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    assert set(profile["set-resources"]) == asking

@@ -159,6 +159,8 @@ class Training(CheckedTraining):
         self.weight = (balanced if settings.class_weights == "balanced" else torch.ones_like(balanced)).to(device)
 
     def batch(self, chosen: Tensor) -> Batch:
+        """The training images at the positions `chosen` (N,), augmented, with their targets (N, outputs); of several
+        processes each gets its own rows of both."""
         images = augmented(self.train.pixels[chosen], self.settings.flip, self.settings.shift, self.rng)
         targets = distributed.own_rows(self.train.targets[chosen]).to(self.device)
         return Batch(self._on_device(distributed.own_rows(images)), targets)

@@ -1,7 +1,7 @@
 """`synthmed judge`: your own synthetic images against real ones, without a settings file.
 
 It writes a settings file into a folder of its own and runs the pipeline there, with the settings that are said in
-workflow/judge.yaml. The folder is left, for whoever wants to go on.
+workflow/judge.yaml and none of the project's own. The folder is left, for whoever wants to go on.
 """
 
 import csv
@@ -384,8 +384,8 @@ def pipeline(folder: Path, cores: int, anew: Sequence[str] = ()) -> list[str]:
         raise InputError(f"{clone}: no Snakefile here; `judge` runs the pipeline of a clone of the repository")
     return [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(clone / "Snakefile"), "--cores", str(cores)),
-        *("--directory", str(folder), "--quiet", "rules", "progress", "host", "--configfile"),
-        *(str(clone / "workflow" / "judge.yaml"), str(folder / "judge.json")),
+        *("--directory", str(folder), "--quiet", "rules", "progress", "host", "--replace-workflow-config"),
+        *("--configfile", str(clone / "workflow" / "judge.yaml"), str(folder / "judge.json")),
         *(["--forcerun", *(f"fetch_{name}_raw" for name in anew)] if anew else []),
         *("--", "experiment_judge"),
     ]

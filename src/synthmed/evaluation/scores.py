@@ -47,9 +47,11 @@ class Scores:
 
     @property
     def arms(self) -> list[str]:
+        """Names of the arms, in the order of `values`."""
         return list(dict.fromkeys(arm for arm, _ in self.values))
 
     def tests_of(self, arm: str) -> list[str]:
+        """Names of the test sets that the arm was tested on, in the order of `values`."""
         return [test for name, test in self.values if name == arm]
 
 

@@ -77,6 +77,7 @@ class Config:
 
 
 def normed(channels: int) -> nn.GroupNorm:
+    """Group norm of (N, channels, H, W), in so many groups as divide GROUPS and the channels."""
     return nn.GroupNorm(math.gcd(GROUPS, channels), channels, eps=1e-5)
 
 

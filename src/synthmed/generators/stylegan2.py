@@ -305,6 +305,8 @@ class Model(Generator):
             return synthesis(w[:, None].expand(-1, synthesis.layers, -1), noise).clamp(-1, 1)
 
     def w_of(self, z: Tensor) -> Tensor:
+        """z (N, latent_size) → w (N, latent_size), float32, differentiable, truncated by `truncation`, of the class
+        `label`. Raises InputError where there are several classes and `label` is none of them."""
         return self._w(z, self.label)
 
     def synthesise_w(self, w: Tensor) -> Tensor:

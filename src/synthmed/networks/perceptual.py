@@ -101,6 +101,7 @@ class PerceptualDistance(nn.Module):
             self.register_buffer(f"lin{stage}", lin.float().view(1, filters, 1, 1))
 
     def of_pairs(self, first: Tensor, second: Tensor) -> Tensor:
+        """Distance of each pair of images (N, C, H, W) in [-1, 1]: (N,), float32, at least 0."""
         distance = first.new_zeros(())
         for stage, (a, b) in enumerate(zip(self.maps(first), self.maps(second), strict=True)):
             a, b = F.normalize(a.float(), dim=1, eps=1e-10), F.normalize(b.float(), dim=1, eps=1e-10)

@@ -36,6 +36,7 @@ class Endless:
         self.left = indices[:0]
 
     def take(self, count: int, rng: torch.Generator) -> Tensor:
+        """The next `count` of the indices, (count,); `rng` draws every new epoch that they begin."""
         while len(self.left) < count:
             epoch = self.indices[torch.randperm(len(self.indices), generator=rng)] if self.shuffle else self.indices
             self.left = torch.cat([self.left, epoch])
