@@ -21,7 +21,8 @@ def test_the_experiment_runs_to_its_page(tmp_path):
     assert "begins with the weights of" in log
     assert "benign.pt" in log
     verdicts = json.loads((folder / "tasks" / "classification" / "verdicts.json").read_text())
-    assert {"real", "duplicates", "cgan", "only_cgan", "only_no_frames"} <= set(verdicts["arms"])
+    assert {"real", "duplicates", "cgan", "only_cgan", "only_no_frames", "undersampled_cgan"} <= set(verdicts["arms"])
+    assert [pair["names"] for pair in verdicts["against"]] == [["undersampled", "undersampled_cgan"]]
     with open(folder / "tables" / "quality.fidelity_by_class.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert {row["generator"] for row in rows} == {"cGAN", "benGAN and melGAN"}

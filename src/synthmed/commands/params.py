@@ -157,10 +157,12 @@ class Arms(ArmOptions):
     """What a task adds to the real training images, and of which generators."""
 
     generators: Annotated[
-        Names | dict[Literal["added", "alone"], tuple[str, ...]] | None,
+        Names | dict[Literal["added", "alone", "undersampled"], tuple[str, ...]] | None,
         Meta(
             description="Generators and derived sets that this task uses: a list; or apart, those that are added to "
-            "the real images and those whose images are training sets of their own; null: all, for both."
+            "the real images, those whose images are training sets of their own, and those that are added to as many "
+            "real images of each class as the smallest has (undersampled; only_sweep names smallest, too); null: all, "
+            "for the first two."
         ),
     ]
 

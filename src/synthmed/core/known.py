@@ -21,10 +21,10 @@ SMALL, SECOND = "test_small", "second_test"
 (setting second_test), which are in no other test."""
 KINDS = (
     *("real", "class_weights", "classic", "duplicates", "design", "oracle", "generator", "label_shuffled", "sweep"),
-    *("synthetic_only", "fewer"),
+    *("synthetic_only", "fewer", "fewer_generator"),
 )
 """Kinds of arms (see evaluation.arms), in the order of tables and figures. design: another network on the real images;
-fewer: a part of the real images."""
+fewer: a part of the real images; fewer_generator: the same with generated ones beside."""
 HELPS, NO_EVIDENCE, HARMS = "helps", "no evidence of a difference", "harms"
 """The words of a verdict."""
 VARIED = {"dropout", "dropout_blocks", "noise"}
