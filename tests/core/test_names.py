@@ -194,6 +194,7 @@ EDITING = {
     "label": None,
     "classifier": "findings",
     "editing": {"remove": "nodule", "keep": None},
+    "path_length": {"generators": ["dcgan", "pggan"], "label": None},
 }
 
 
@@ -261,6 +262,7 @@ def test_painted_trainings_need_the_tags_beside_which_their_traces_are_counted()
         ({"generator": "elsewhere"}, "latent_editing.generator names 'elsewhere'"),
         ({"training": "norml"}, "latent_editing.training names 'norml'"),
         ({"label": "abnormal"}, "latent_editing.label names 'abnormal'"),
+        ({"path_length": {"generators": ["dcgna"], "label": None}}, "path_length.generators names 'dcgna'"),
         ({"classifier": "finding"}, "latent_editing.classifier names 'finding'"),
         ({"editing": {"remove": "noodle", "keep": None}}, "latent_editing.editing names 'noodle'"),
         ({"editing": {"remove": "nodule", "keep": "noraml"}}, "latent_editing.editing names 'noraml'"),
@@ -274,6 +276,19 @@ def test_editing_is_of_what_there_is(changes, message):
         check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
         return
     with pytest.raises(InputError, match=message):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+@pytest.mark.parametrize(("label", "refused"), [("normal", False), (None, True), ("strange", True)])
+def test_both_ends_of_a_path_are_of_a_class_where_there_are_several_to_ask_for(label, refused):
+    entry = copy.deepcopy(ENTRY)
+    entry["generators"]["pggan"]["sampling"]["samples"] = {"normal": 3, "abnormal": 3}
+    entry["tasks"]["networks"]["arms"]["swap"] = None  # whose images would have no part
+    entry["latent_editing"] = EDITING | {"path_length": {"generators": ["dcgan", "pggan"], "label": label}}
+    if not refused:
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+        return
+    with pytest.raises(InputError, match=r"path_length.label is .*'both' of 'pggan' is of \['normal', 'abnormal'\]"):
         check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 
 

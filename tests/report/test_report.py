@@ -389,7 +389,7 @@ def test_several_tasks_have_their_own_headings_and_comparisons(inputs, tmp_path)
     arms = entry["arms"] | {"undersampled_fastgan": beside}
     write_json(tmp_path / "v.json", entry | {"arms": arms, "against": [pair]})
     said = words_of(given, tmp_path, "task.classification")
-    assert "Fewer real + FastGAN − Real, each image twice: −0.010" in said
+    assert "Fewer real + FastGAN − Real + duplicated real: −0.010" in said
     assert rows_of(tmp_path, "task.classification.comparisons")[0]["second"] == "Fewer real + FastGAN, tested on test"
     words_of(given, tmp_path, "answer.classification")
     assert rows_of(tmp_path, "answer.classification.arms")[-1]["arm"] == "Fewer real + FastGAN"

@@ -272,6 +272,20 @@ class DiseaseAxes:
 
 
 @dataclass(frozen=True)
+class PathLength(PathLengthOptions):
+    """Perceptual path length of generators, the edited one and others."""
+
+    generators: Annotated[Names, Meta(description="Generators with a latent vector; every training of each, once.")]
+    label: Annotated[
+        str | None,
+        Meta(
+            description="The class of both ends, of a training on several that can be asked for one; null where none "
+            "can."
+        ),
+    ]
+
+
+@dataclass(frozen=True)
 class LatentEditing:
     """Something is edited out of generated images, by every method."""
 
@@ -283,7 +297,7 @@ class LatentEditing:
     classifier: Annotated[str, Meta(description="Name of the classifier whose outputs are removed and kept.")]
     samples: LatentSamplesOptions
     editing: EditingOptions
-    path_length: PathLengthOptions
+    path_length: PathLength
 
 
 @dataclass(frozen=True)

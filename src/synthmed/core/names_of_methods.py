@@ -111,6 +111,15 @@ def _check_asked(setting: str, name: str, training: str, entry: Mapping) -> None
         )
 
 
+def asked_trainings(generator: Mapping) -> dict[str, list[str]]:
+    """Training → the classes that it can be asked for; none where it is of one class, or makes images of all at once."""
+    several = UNLABELLED not in generator["sampling"]["samples"]
+    return {
+        name: list(one["labels"]) if several and len(one["labels"]) > 1 else []
+        for name, one in generator["trainings"].items()
+    }
+
+
 def _check_editing(entry: Mapping) -> None:
     editing, classifiers = entry["latent_editing"], entry.get("classifiers", {})
     trained = {name: one["trainings"] for name, one in entry["generators"].items() if "trainings" in one}
@@ -125,6 +134,15 @@ def _check_editing(entry: Mapping) -> None:
     named = [editing["editing"][key] for key in ("remove", "keep") if editing["editing"][key] is not None]
     targets = classifiers[editing["classifier"]]["targets"]
     check_known("latent_editing.editing", named, targets, "targets of its classifier")
+    lengths = editing["path_length"]
+    check_known("latent_editing.path_length.generators", lengths["generators"], trained, "generators")
+    for name in lengths["generators"]:
+        for training, labels in asked_trainings(entry["generators"][name]).items():
+            if labels and lengths["label"] not in labels:
+                raise InputError(
+                    f"setting latent_editing.path_length.label is {lengths['label']!r}, but the training {training!r} of "
+                    f"{name!r} is of {labels}, and both ends of a path are of one class; name it"
+                )
 
 
 def _check_anomaly(entry: Mapping) -> None:
