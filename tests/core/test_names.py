@@ -322,19 +322,34 @@ def test_agreement_with_masks_is_of_what_there_is(changes, shape, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "extractor", "message"),
+    ("name", "content", "changes", "message"),
     [
-        ("real", {"counts": {"normal": 3}, "synthetic": False}, "domain", None),
-        ("dcgan", {"counts": {"normal": 3}, "synthetic": True}, "domain", None),
-        ("dcgna", {"counts": {"normal": 3}, "synthetic": True}, "domain", "study.sets names 'dcgna'"),
-        ("dcgan", {"counts": {"norml": 3}, "synthetic": True}, "domain", "sets.dcgan.counts names 'norml'"),
-        ("dcgan", {"counts": {"normal": 3}, "synthetic": False}, "domain", "dcgan.synthetic is False; it is not so"),
-        ("real", {"counts": {"normal": 3}, "synthetic": True}, "domain", "real.synthetic is True; it is not so"),
-        ("real", {"counts": {"normal": 3}, "synthetic": False}, "domian", "extractor names 'domian'"),
+        ("real", {"counts": {"normal": 3}, "synthetic": False}, {}, None),
+        ("dcgan", {"counts": {"normal": 3}, "synthetic": True}, {}, None),
+        ("dcgna", {"counts": {"normal": 3}, "synthetic": True}, {}, "study.sets names 'dcgna'"),
+        ("dcgan", {"counts": {"norml": 3}, "synthetic": True}, {}, "sets.dcgan.counts names 'norml'"),
+        ("dcgan", {"counts": {"normal": 3}, "synthetic": False}, {}, "dcgan.synthetic is False; it is not so"),
+        ("real", {"counts": {"normal": 3}, "synthetic": True}, {}, "real.synthetic is True; it is not so"),
+        ("dcgan", {"counts": {"normal": 3}, "synthetic": True}, {"task": "netwroks"}, "task names 'netwroks'"),
+        ("dcgan", {"counts": {"normal": 3}, "synthetic": True}, {"screened": {"dcgan": "out"}}, None),
+        (
+            "dcgan",
+            {"counts": {"normal": 3}, "synthetic": True},
+            {"screened": {"dcgan": "out"}, "task": "main"},
+            "task is 'main', but the outliers of .'dcgan'. are those of a network",
+        ),
+        (
+            "dcgan",
+            {"counts": {"normal": 3}, "synthetic": True},
+            {"screened": {"dcgan": "out"}, "task": None},
+            "task is None, but the outliers",
+        ),
+        ("dcgan", {"counts": {"normal": 3}, "synthetic": True}, {"task": None}, None),
     ],
 )
-def test_readers_see_sets_that_there_are(name, content, extractor, message):
-    entry = copy.deepcopy(ENTRY) | {"reader_study": {"study": {"sets": {name: content}}, "extractor": extractor}}
+def test_readers_see_sets_that_there_are(name, content, changes, message):
+    study = {"sets": {name: content}, "screened": changes.get("screened", {})}
+    entry = copy.deepcopy(ENTRY) | {"reader_study": {"study": study, "task": changes.get("task", "networks")}}
     with nullcontext() if message is None else pytest.raises(InputError, match=message):
         check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 

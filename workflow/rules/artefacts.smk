@@ -15,7 +15,10 @@ for experiment in having("tags"):
         f"{folder}/section.artefacts.json",
         {
             "apart": tagged_images(experiment) is not None,
-            "generators": {name: entry["generators"][name]["title"] for name in entry["tags"]["generators"]},
+            "generators": {
+                **{name: entry["generators"][name]["title"] for name in entry["tags"]["generators"]},
+                **{name: derived_sets(experiment)[name]["title"] for name in edited_and_read(experiment)},
+            },
             "titles": {name: one["title"] for name, one in entry["generators"].items()},
             "classes": entry["classes"],
             "column": column,

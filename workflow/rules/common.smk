@@ -13,7 +13,7 @@ from snakemake.output_index import OutputIndex
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from synthmed.core.known import EXTERNAL, UNLABELLED, check_reserved, is_file
+from synthmed.core.known import EXTERNAL, REAL_TEST, UNLABELLED, check_reserved, is_file
 from synthmed.core.names import check_names, pool_count
 from synthmed.data.sources import raw_files
 from synthmed.data.sources.raw_slide import shell_words

@@ -16,6 +16,8 @@ DRAWN_AGAIN = "drawn_again"
 """The model of further images of another generator of the experiment, sampled in another way: nothing is trained."""
 REAL, AUGMENTED, TEST = "real", "augmented", "test"
 """Sets that are no generator's: the real training images, augmented draws of them, the real test images."""
+REAL_TEST = "real_test"
+"""The real test images in the table of tags, where the tags of another data set's images are known (`train`, `test`)."""
 SMALL, SECOND = "test_small", "second_test"
 """Further tests in the scores: TEST at the network's size, where the masks have another; test images of another source
 (setting second_test), which are in no other test."""
@@ -37,7 +39,7 @@ RESERVED = {
     "generators": {
         *(REAL, AUGMENTED, TEST, "oracle", "oracle_shuffled", "classic", "class_weights", "duplicates"),
         *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "pasted", SMALL, SECOND),
-        *("unseen", "seen", "changed"),
+        *("unseen", "seen", "changed", REAL_TEST),
         *("anomaly", "raw", "pool", "train", "validation", "planted", "set_aside", "selected"),
     },
     "experiments": {"settings"},

@@ -164,7 +164,13 @@ def _check_readers(entry: Mapping) -> None:
         check_known(f"reader_study.study.sets.{name}.counts", wanted["counts"], entry["classes"], "classes")
         if wanted["synthetic"] == (name == REAL):
             raise InputError(f"setting reader_study.study.sets.{name}.synthetic is {wanted['synthetic']}; it is not so")
-    check_known("reader_study.extractor", [entry["reader_study"]["extractor"]], entry["extractors"], "extractors")
+    task = entry["reader_study"]["task"]
+    check_known("reader_study.task", [task] if task else [], entry["tasks"], "tasks")
+    if study["screened"] and (task is None or entry["tasks"][task]["model"]["kind"] != "network"):
+        raise InputError(
+            f"setting reader_study.task is {task!r}, but the outliers of {list(study['screened'])} are those of a network; "
+            "name a task of networks, or set screened to {}"
+        )
 
 
 def _check_background(entry: Mapping) -> None:
