@@ -26,6 +26,11 @@ def labelled_images(part):
     return lambda w: (f"results/{w.experiment}/images/{'tagged/' if tagged_images(w.experiment) else ''}{part}.zip")
 
 
+def removal_tags(wildcards):
+    """The table of tags, where nobody but the tagger knows those of the training images."""
+    return f"results/{wildcards.experiment}/artefacts/tags.csv" if tagged_images(wildcards.experiment) else []
+
+
 def of_removal(name):
     """Input function: a file of the ways of taking artefacts out of pixels, or [] where nobody asks for them."""
     return lambda w: (

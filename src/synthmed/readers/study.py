@@ -19,11 +19,12 @@ import numpy as np
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import dump_json, read_csv, read_json, write_text
+from synthmed.core.files import dump_json, read_json, write_text
 from synthmed.core.settings import Count, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.features import Features, read_features
 from synthmed.data.imageset import ImageSet, encode_png, write_image_set
+from synthmed.data.tag_tables import check_given, read_tags
 from synthmed.metrics.outliers import nearer_to_another, two_components
 from synthmed.training.seeds import seed_of
 
@@ -241,18 +242,8 @@ def _word(flag: bool) -> str:
 
 def _tables(settings: StudySettings, tags: Path | None) -> dict[str, dict[str, dict[str, str]]]:
     """Set → image → its tags, yes or no; none of an image that is not tagged."""
-    if (tags is None) != (not settings.tagged):
-        raise InputError(
-            f"setting tagged is {dict(settings.tagged)}, and the input tags {tags and str(tags)!r}; give both or neither"
-        )
-    rows = read_csv(tags) if tags else []
-    found: dict[str, dict[str, dict[str, str]]] = {name: {} for name in settings.sets}
-    for name, theirs in settings.tagged.items():
-        own = [row for row in rows if row["set"] == theirs]
-        if not own:
-            raise InputError(f"{tags}: no image of {theirs!r} is tagged; run measure-tags again")
-        found[name] = {row["image"]: {tag: row[tag] for tag in row if tag not in ("set", "image")} for row in own}
-    return found
+    check_given(tags, dict(settings.tagged), "tagged")
+    return {name: read_tags(tags, settings.tagged[name]) if name in settings.tagged else {} for name in settings.sets}
 
 
 def _outliers(

@@ -167,7 +167,8 @@ SECTION = Section(
             "Lesion changed: mean absolute change in the middle of the image where nothing was pasted, of 255. Told "
             "apart: AUROC of a classifier that tells processed images from untouched ones of other patients; 0.5 is "
             "best. Side left: the share of the image's sides that a crop leaves, the mean of those that could be "
-            "cropped.",
+            "cropped. How long each takes depends on the machine: `python benchmarks/dermoscopy.py` prints images/s of "
+            "every way, beside OpenCV's inpainting.",
             _removal_rows,
             (
                 Column("method", "way"),
