@@ -190,7 +190,8 @@ def test_unlabelled_test_images_are_refused(folder):
 
 
 def remove(folder, settings, tags=None):
-    measure_removal(settings, images=folder / "images.zip", tags=tags, out=folder / "out.json", pictures=folder / "p.zip")
+    files = {"images": folder / "images.zip", "out": folder / "out.json", "pictures": folder / "p.zip"}
+    measure_removal(settings, tags=tags, **files)
 
 
 def test_removal_is_measured_against_what_the_frame_hid(tmp_path):

@@ -47,7 +47,8 @@ def run(tmp_path):
         "realism": 0.7,
         "refused": 1,
     }
-    hair = {"detail": estimate(3.0, 2.0, 4.0), "touched": 0.02, "touched_with": 0.1, "realism": 0.65, "images": 20, "by_tagger": True}
+    hair = {"detail": estimate(3.0, 2.0, 4.0), "touched": 0.02, "touched_with": 0.1, "realism": 0.65, "images": 20}
+    hair |= {"by_tagger": True}
     frames = dict.fromkeys(METHODS, measured)
     frames |= {
         name: measured | {"sides": [share], "side": share} for name, share in (("crop", 0.7), ("partial_crop", 0.8))

@@ -31,7 +31,8 @@ def test_the_experiment_runs_to_its_page(tmp_path):
         ("cGAN", "both", "malignant"), ("benGAN and melGAN", "benign", ""), ("benGAN and melGAN", "malignant", ""),
     }  # fmt: skip
     shown = ImageSet(folder / "readers" / "key.zip").rows
-    assert {row[tag] for row in shown for tag in ("dark_corner", "hair", "ruler")} <= {"yes", "no"}, "generated ones, too"
+    tags = ("dark_corner", "hair", "ruler")
+    assert {row[tag] for row in shown for tag in tags} <= {"yes", "no"}, "generated ones, too"
     assert {row["outlier"] in ("yes", "no") for row in shown if row["set"] == "cgan"} == {True}
     with open(folder / "tables" / "quality.fidelity_by_class.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))

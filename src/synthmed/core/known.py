@@ -17,7 +17,7 @@ DRAWN_AGAIN = "drawn_again"
 REAL, AUGMENTED, TEST = "real", "augmented", "test"
 """Sets that are no generator's: the real training images, augmented draws of them, the real test images."""
 REAL_TEST = "real_test"
-"""The real test images in the table of tags, where the tags of another data set's images are known (`train`, `test`)."""
+"""The real test images in the table of tags, where `train` and `test` are labelled images of another data set."""
 SMALL, SECOND = "test_small", "second_test"
 """Further tests in the scores: TEST at the network's size, where the masks have another; test images of another source
 (setting second_test), which are in no other test."""

@@ -112,7 +112,7 @@ def _check_asked(setting: str, name: str, training: str, entry: Mapping) -> None
 
 
 def asked_trainings(generator: Mapping) -> dict[str, list[str]]:
-    """Training → the classes that it can be asked for; none where it is of one class, or makes images of all at once."""
+    """Training → the classes that it can be asked for; none where it is of one, or makes images of all at once."""
     several = UNLABELLED not in generator["sampling"]["samples"]
     return {
         name: list(one["labels"]) if several and len(one["labels"]) > 1 else []
@@ -140,8 +140,8 @@ def _check_editing(entry: Mapping) -> None:
         for training, labels in asked_trainings(entry["generators"][name]).items():
             if labels and lengths["label"] not in labels:
                 raise InputError(
-                    f"setting latent_editing.path_length.label is {lengths['label']!r}, but the training {training!r} of "
-                    f"{name!r} is of {labels}, and both ends of a path are of one class; name it"
+                    f"setting latent_editing.path_length.label is {lengths['label']!r}, but the training {training!r} "
+                    f"of {name!r} is of {labels}, and both ends of a path are of one class; name it"
                 )
 
 
@@ -168,8 +168,8 @@ def _check_readers(entry: Mapping) -> None:
     check_known("reader_study.task", [task] if task else [], entry["tasks"], "tasks")
     if study["screened"] and (task is None or entry["tasks"][task]["model"]["kind"] != "network"):
         raise InputError(
-            f"setting reader_study.task is {task!r}, but the outliers of {list(study['screened'])} are those of a network; "
-            "name a task of networks, or set screened to {}"
+            f"setting reader_study.task is {task!r}, but the outliers of {list(study['screened'])} are those of a "
+            "network; name a task of networks, or set screened to {}"
         )
 
 

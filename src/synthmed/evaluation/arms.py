@@ -329,8 +329,8 @@ def _check_names(settings: ArmSettings) -> None:
         raise InputError("setting sweep names classic, but augmented_draws is 0; draw as many as each arm needs")
     if settings.undersampled and "smallest" not in settings.only_sweep:
         raise InputError(
-            f"setting undersampled names {settings.undersampled[0]!r}, but nothing shows what the fewer real images are "
-            "worth without it; name smallest under only_sweep"
+            f"setting undersampled names {settings.undersampled[0]!r}, but nothing shows what the fewer real images "
+            "are worth without it; name smallest under only_sweep"
         )
     if settings.oracle in settings.sweep:
         raise InputError(f"setting sweep names {settings.oracle!r}, whose shares are those of oracle_sweep")

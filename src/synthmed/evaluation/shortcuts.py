@@ -99,11 +99,11 @@ def measure_shortcuts(
 
     scores, summary: of the task; further: of `score-sets`, of the sets VALIDATION and CHANGED; test: the test images;
     changed: those of `change-images`; tags: CSV of `measure-tags`, where nobody but the tagger knows those of the test
-    images. out: JSON, `by_tagger`, whether it is so, and of every arm: `switched` (change, class: of the images that could
-    switch, those not called positive before pasting, those called so before removing, the share that does; how many
-    they `could` be, mean over trainings; `net`, of all images in both directions; `versus_real`, the difference with p
-    by Holm and word, of pasting on negative and removing from positive images, which are one family), `operating`, and
-    `subgroups`, shown in `order`. Raises InputError when the files do not belong together.
+    images. out: JSON, `by_tagger`, whether it is so, and of every arm: `switched` (change, class: of the images that
+    could switch, those not called positive before pasting, those called so before removing, the share that does; how
+    many they `could` be, mean over trainings; `net`, of all images in both directions; `versus_real`, the difference
+    with p by Holm and word, of pasting on negative and removing from positive images, which are one family),
+    `operating`, and `subgroups`, shown in `order`. Raises InputError when the files do not belong together.
     """
     columns = [f"p_{name}" for name in settings.classes]
     own, other = read_scores(scores, columns), read_scores(further, columns)
@@ -287,8 +287,8 @@ def _groups(
     for tag in settings.tags:
         if not any(tag in row for row in cells.values()):
             raise InputError(
-                f"{images.path}: has no column {tag!r}, and no tag of that name; setting tags names columns with yes or "
-                "no, or tags of the tagger"
+                f"{images.path}: has no column {tag!r}, and no tag of that name; setting tags names columns with yes "
+                "or no, or tags of the tagger"
             )
         values = np.array([cells.get(name, {}).get(tag, "") for name in order.tolist()])
         for value in ("yes", "no"):

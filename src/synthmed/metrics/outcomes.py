@@ -303,8 +303,8 @@ def adjusted_difference(values: np.ndarray, exposed: np.ndarray, other: np.ndarr
     """How much higher values (K, N) are where `exposed` (N,) holds, among cases alike in `other` (N,); both bool.
 
     Coefficient of `exposed` in the least squares of values on 1, exposed, other, for each of K readers; its influences
-    are those of the sandwich estimator, summed over patients (CR3 by the leverage). Without `other` where that holds for
-    all, or for none. Raises InputError where the columns cannot be told apart.
+    are those of the sandwich estimator, summed over patients (CR3 by the leverage). Without `other` where that holds
+    for all, or for none. Raises InputError where the columns cannot be told apart.
     """
     values, group = _finite(values), _patients(patients)
     kinds = [other] if 0 < other.sum() < len(other) else []

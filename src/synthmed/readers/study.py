@@ -3,8 +3,8 @@
 Seed 003, section 3.4.1: half synthetic, half real, each half melanoma and benign, in random order, 256² each; of every
 image the diagnosis, whether it is synthetic, and how certain the reader is. Images with rulers are left out of both
 halves. Of the synthetic ones "we also picked images that were outliers", "images that fell close to images of the other
-label" (section 4.3.1), to see whether they are what they claim to be. The questions are settings, so that other readings
-(how severe a finding is, what a difference map shows) are other questions of the same form.
+label" (section 4.3.1), to see whether they are what they claim to be. The questions are settings, so that other
+readings (how severe a finding is, what a difference map shows) are other questions of the same form.
 """
 
 import logging
@@ -83,7 +83,8 @@ class StudyOptions:
     skip: Annotated[
         dict[str, str],
         Meta(
-            description="Column of the sets, or tag, → value of images that are not shown, as ruler: yes; {}: all may be."
+            description="Column of the sets, or tag → value of images that are not shown, as ruler: yes; {}: all may "
+            "be."
         ),
     ]
     screened: Annotated[
@@ -303,8 +304,8 @@ def _drawn(
         left = [place for place, row in enumerate(rows) if row["label"] == label and place not in out]
         if len(left) < count:
             raise InputError(
-                f"{path}: {len(left)} images of {label!r} may be shown, but sets.{name}.counts asks for {count}; ask for "
-                "fewer, make more, or loosen skip and screened"
+                f"{path}: {len(left)} images of {label!r} may be shown, but sets.{name}.counts asks for {count}; ask "
+                "for fewer, make more, or loosen skip and screened"
             )
         first = [place for place in left if way == "first" and place in outliers]
         some = rng.choice(first, min(count, len(first)), replace=False).tolist()

@@ -144,11 +144,10 @@ SECTION = Section(
         ),
         Table(
             "path_length",
-            "Perceptual path length of each training (LPIPS on VGG16, steps of {{ '%g' % path_length.epsilon }} of the way "
-            "between two random codes, {{ counted(path_length.pairs, 'path', 'paths') }}): lower is smoother, easier to edit. End: "
-            "at the ends of the paths; full: anywhere on them. Class: of both ends, where a training is of several. "
-            "Not to be compared across sizes of images. With "
-            f"{_LEVEL} interval over paths.",
+            "Perceptual path length of each training (LPIPS on VGG16, steps of {{ '%g' % path_length.epsilon }} of the "
+            "way between two random codes, {{ counted(path_length.pairs, 'path', 'paths') }}): lower is smoother, "
+            "easier to edit. End: at the ends of the paths; full: anywhere on them. Class: of both ends, where a "
+            f"training is of several. Not to be compared across sizes of images. With {_LEVEL} interval over paths.",
             _length_rows,
             (
                 *(Column("generator"), Column("training"), Column("label", "class"), Column("space")),

@@ -216,8 +216,8 @@ SECTION = Section(
         Table(
             "tags",
             "What is seen in an image, and the answer: how much more often images with it are called synthetic than "
-            f"other images of their kind (real or synthetic). {{{{ tag_words }}}}With {_LEVEL} interval, {{{{ random }}}}; "
-            "p not adjusted for their number. Of: images of which it is known.",
+            f"other images of their kind (real or synthetic). {{{{ tag_words }}}}With {_LEVEL} interval, "
+            "{{ random }}; p not adjusted for their number. Of: images of which it is known.",
             lambda found: [{**row, "tag": row["tag"].replace("_", " ")} for row in found["study"]["tags"]],
             (
                 *(Column("tag"), Column("images", "images with it"), Column("known", "of")),
