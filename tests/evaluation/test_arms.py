@@ -339,7 +339,7 @@ def test_generated_images_beside_fewer_real_ones_need_the_arm_without_them_and_a
 
 
 def test_a_role_for_a_set_that_there_is_not_is_refused():
-    with pytest.raises(InputError, match="added, alone and undersampled name .strange."):
+    with pytest.raises(InputError, match="added, alone and undersampled name 'strange'"):
         define_arms(settings(alone=("strange",)), {"normal": 10, "abnormal": 4})
 
 

@@ -4,7 +4,8 @@ FILTERED = derived_pattern("filtered")
 
 def tagged_sets(experiment):
     """Sets that the tagger is asked about: name → where its images lie. Those of real images where the tags of others
-    are known; of the derived ones those that are edited and shown to readers, as the others are images of generators."""
+    are known; of the derived ones those that are edited and shown to readers, as the others are images of generators.
+    """
     folder = f"results/{experiment}/images"
     names = config["experiments"][experiment]["tags"]["generators"]
     own = {"real": f"{folder}/train.zip", REAL_TEST: f"{folder}/test.zip"} if tagged_images(experiment) else {}

@@ -4,7 +4,9 @@ for experiment in having("reader_study"):
     folder = f"results/{experiment}/settings"
     asked = reader_study(experiment)
     seed = {"seed": entry["seed"]}
-    declare("draw-study", f"{folder}/draw_study.json", {**asked["study"], "tagged": tagged_in_study(experiment), **seed})
+    declare(
+        "draw-study", f"{folder}/draw_study.json", {**asked["study"], "tagged": tagged_in_study(experiment), **seed}
+    )
     declare("embed", f"{folder}/embed.json", asked["embedding"])
     declare("write-form", f"{folder}/write_form.json", {})
     declare("merge-answers", f"{folder}/merge_answers.json", {})
@@ -32,9 +34,7 @@ for experiment in having("reader_study"):
 rule embed:
     input:
         settings="results/{experiment}/settings/embed.json",
-        classifier=lambda w: (
-            f"results/{w.experiment}/tasks/{reader_study(w.experiment)['task']}/models/real.pt"
-        ),
+        classifier=lambda w: (f"results/{w.experiment}/tasks/{reader_study(w.experiment)['task']}/models/real.pt"),
         images=embedded_images,
         code=code("results/{experiment}/settings/embed.json"),
     output:

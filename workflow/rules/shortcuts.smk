@@ -10,7 +10,11 @@ for experiment in having("shortcuts"):
     declare("score-sets", f"{folder}/score_sets.json", {**task["model"]["scoring"], **classes, **sets})
     tagged = {"tagged": REAL_TEST if asked["measures"]["tags"] and tagged_images(experiment) else None}
     statistics = {name: task["statistics"][name] for name in ("threshold", "alpha")}
-    declare("measure-shortcuts", f"{folder}/measure_shortcuts.json", {**asked["measures"], **classes, **statistics, **tagged})
+    declare(
+        "measure-shortcuts",
+        f"{folder}/measure_shortcuts.json",
+        {**asked["measures"], **classes, **statistics, **tagged},
+    )
     negative = next(name for name in entry["classes"] if name != entry["positive"])
     content = {"generators": sets_in_report(experiment), "negative": negative, "examples": entry["figures"]["examples"]}
     declare("section-shortcuts", f"{folder}/section.shortcuts.json", content)

@@ -42,7 +42,8 @@ for experiment in EXPERIMENTS:
                 **leaks,
                 **seed,
                 "against": [
-                    [f"{UNDERSAMPLED}_{name}", UNDERSAMPLED] for name in task_generators(experiment, task, "undersampled")
+                    [f"{UNDERSAMPLED}_{name}", UNDERSAMPLED]
+                    for name in task_generators(experiment, task, "undersampled")
                 ],
                 "task": task,
                 "kind": settings["kind"],
