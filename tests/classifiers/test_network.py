@@ -16,12 +16,14 @@ from trainings import CLASSIFIER
 from made_up_images import SIDE, image_set, rows
 from synthmed.classifiers import network
 from synthmed.classifiers.architectures import ResNet50, SmallCNN, build
+from synthmed.classifiers.embedding import EmbedSettings, embed
 from synthmed.classifiers.labelled_images import augmented, read_arm, read_parts, read_targets
 from synthmed.classifiers.network import NetworkSettings, PredictSettings, likelihoods, load, predict, train
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_csv
 from synthmed.core.settings import parse
 from synthmed.data.arm_lists import COLUMNS
+from synthmed.data.features import read_features
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.metrics.classification import auroc
 from synthmed.training.history import History, TrainingError
@@ -477,6 +479,17 @@ def test_predict_writes_the_mean_over_seeds(tmp_path, sets, trained):
     assert list(found[0]) == ["image", "abnormal"]
     assert [row["image"] for row in found] == images.column("image")
     assert [float(row["abnormal"]) for row in found] == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_embedding_is_what_the_last_layer_of_the_first_network_gets(tmp_path, sets, trained):
+    out = tmp_path / "e.npz"
+    embed(EmbedSettings(7, 1, "cpu"), classifier=trained, images=sets["validation"], out=out)
+    found, judge, images = read_features(out).as_is(), load(trained), ImageSet(sets["validation"])
+    assert found.names.tolist() == images.column("image")
+    assert found.labels.tolist() == images.column("label")
+    said = judge.models[0].head(torch.from_numpy(found.features)).double().sigmoid().numpy()
+    assert len(judge.models) > 1, "of which the first is asked"
+    assert said == pytest.approx(likelihoods(judge, images.pixels, 30)[0], abs=1e-5)
 
 
 # ------------------------------------------------------------------------------------------------------------- networks

@@ -194,6 +194,7 @@ EDITING = {
     "label": None,
     "classifier": "findings",
     "editing": {"remove": "nodule", "keep": None},
+    "path_length": {"generators": ["dcgan", "pggan"], "label": None},
 }
 
 
@@ -261,6 +262,7 @@ def test_painted_trainings_need_the_tags_beside_which_their_traces_are_counted()
         ({"generator": "elsewhere"}, "latent_editing.generator names 'elsewhere'"),
         ({"training": "norml"}, "latent_editing.training names 'norml'"),
         ({"label": "abnormal"}, "latent_editing.label names 'abnormal'"),
+        ({"path_length": {"generators": ["dcgna"], "label": None}}, "path_length.generators names 'dcgna'"),
         ({"classifier": "finding"}, "latent_editing.classifier names 'finding'"),
         ({"editing": {"remove": "noodle", "keep": None}}, "latent_editing.editing names 'noodle'"),
         ({"editing": {"remove": "nodule", "keep": "noraml"}}, "latent_editing.editing names 'noraml'"),
@@ -274,6 +276,19 @@ def test_editing_is_of_what_there_is(changes, message):
         check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
         return
     with pytest.raises(InputError, match=message):
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+
+
+@pytest.mark.parametrize(("label", "refused"), [("normal", False), (None, True), ("strange", True)])
+def test_both_ends_of_a_path_are_of_a_class_where_there_are_several_to_ask_for(label, refused):
+    entry = copy.deepcopy(ENTRY)
+    entry["generators"]["pggan"]["sampling"]["samples"] = {"normal": 3, "abnormal": 3}
+    entry["tasks"]["networks"]["arms"]["swap"] = None  # whose images would have no part
+    entry["latent_editing"] = EDITING | {"path_length": {"generators": ["dcgan", "pggan"], "label": label}}
+    if not refused:
+        check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
+        return
+    with pytest.raises(InputError, match=r"path_length.label is .*'both' of 'pggan' is of \['normal', 'abnormal'\]"):
         check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 
 
@@ -307,19 +322,34 @@ def test_agreement_with_masks_is_of_what_there_is(changes, shape, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "extractor", "message"),
+    ("name", "content", "changes", "message"),
     [
-        ("real", {"counts": {"normal": 3}, "synthetic": False}, "domain", None),
-        ("dcgan", {"counts": {"normal": 3}, "synthetic": True}, "domain", None),
-        ("dcgna", {"counts": {"normal": 3}, "synthetic": True}, "domain", "study.sets names 'dcgna'"),
-        ("dcgan", {"counts": {"norml": 3}, "synthetic": True}, "domain", "sets.dcgan.counts names 'norml'"),
-        ("dcgan", {"counts": {"normal": 3}, "synthetic": False}, "domain", "dcgan.synthetic is False; it is not so"),
-        ("real", {"counts": {"normal": 3}, "synthetic": True}, "domain", "real.synthetic is True; it is not so"),
-        ("real", {"counts": {"normal": 3}, "synthetic": False}, "domian", "extractor names 'domian'"),
+        ("real", {"counts": {"normal": 3}, "synthetic": False}, {}, None),
+        ("dcgan", {"counts": {"normal": 3}, "synthetic": True}, {}, None),
+        ("dcgna", {"counts": {"normal": 3}, "synthetic": True}, {}, "study.sets names 'dcgna'"),
+        ("dcgan", {"counts": {"norml": 3}, "synthetic": True}, {}, "sets.dcgan.counts names 'norml'"),
+        ("dcgan", {"counts": {"normal": 3}, "synthetic": False}, {}, "dcgan.synthetic is False; it is not so"),
+        ("real", {"counts": {"normal": 3}, "synthetic": True}, {}, "real.synthetic is True; it is not so"),
+        ("dcgan", {"counts": {"normal": 3}, "synthetic": True}, {"task": "netwroks"}, "task names 'netwroks'"),
+        ("dcgan", {"counts": {"normal": 3}, "synthetic": True}, {"screened": {"dcgan": "out"}}, None),
+        (
+            "dcgan",
+            {"counts": {"normal": 3}, "synthetic": True},
+            {"screened": {"dcgan": "out"}, "task": "main"},
+            "task is 'main', but the outliers of .'dcgan'. are those of a network",
+        ),
+        (
+            "dcgan",
+            {"counts": {"normal": 3}, "synthetic": True},
+            {"screened": {"dcgan": "out"}, "task": None},
+            "task is None, but the outliers",
+        ),
+        ("dcgan", {"counts": {"normal": 3}, "synthetic": True}, {"task": None}, None),
     ],
 )
-def test_readers_see_sets_that_there_are(name, content, extractor, message):
-    entry = copy.deepcopy(ENTRY) | {"reader_study": {"study": {"sets": {name: content}}, "extractor": extractor}}
+def test_readers_see_sets_that_there_are(name, content, changes, message):
+    study = {"sets": {name: content}, "screened": changes.get("screened", {})}
+    entry = copy.deepcopy(ENTRY) | {"reader_study": {"study": study, "task": changes.get("task", "networks")}}
     with nullcontext() if message is None else pytest.raises(InputError, match=message):
         check_names(entry, DATASETS, WEIGHTS, ["tuberculosis"], ["iou"])
 

@@ -15,6 +15,7 @@ from synthmed.evaluation.arms import (
     training_of,
 )
 from synthmed.evaluation.check_needs import NeedsSettings, needs
+from synthmed.evaluation.compose_arms import _described
 from synthmed.metrics.verdict import families
 
 CLASSES = ("normal", "abnormal")
@@ -25,7 +26,8 @@ def settings(**changes):
         "sets": ("fastgan", "fresh"), "added_share": 0.5, "added_counts": None, "augmented_draws": 2,
         "class_weights": False, "pairs": (), "masks": False,
         "sweep": {"fastgan": (0.25, 0.5, 2.0)}, "oracle_sweep": (), "only_share": 1.0, "only_sweep": (),
-        "swap": None, "oracle": "fresh", "classes": CLASSES, "column": "label", "seeds": 5, "seed": 1,
+        "undersampled": (), "swap": None, "oracle": "fresh", "classes": CLASSES,
+        "column": "label", "seeds": 5, "seed": 1,
     }  # fmt: skip
     values |= changes
     return ArmSettings(**({"added": values["sets"], "alone": values["sets"]} | values))
@@ -303,8 +305,41 @@ def test_undersampled_real_images_are_as_many_of_each_class_and_others_for_every
     assert {min(set(range(6)) - set(rows.tolist())) for rows, _ in drawn} == set(range(6))
 
 
+def test_generated_images_beside_the_very_real_ones_of_the_undersampled_arm(parts):
+    """Seed 003's mixed training set, whose real images are those of its real one."""
+    asked = settings(
+        sets=("fastgan",), oracle=None, sweep={}, only_share=None, only_sweep=("smallest",), undersampled=("fastgan",),
+        added_share=None, added_counts={"normal": 4, "abnormal": 3},
+    )  # fmt: skip
+    arms = by_name(define_arms(asked, {"normal": 6, "abnormal": 5}))
+    both = arms["undersampled_fastgan"]
+    assert (both.title, both.kind, both.added) == (
+        "Fewer real + fastgan", "fewer_generator", {"normal": 4, "abnormal": 3},
+    )  # fmt: skip
+    assert not both.with_real
+    for seed in range(3):
+        real, everything = (compose(arms[name], parts, CLASSES, seed=seed) for name in ("undersampled", "fastgan"))
+        rows, labels = compose(both, parts, CLASSES, seed=seed)
+        assert rows[:10].tolist() == real[0].tolist()
+        assert rows[10:].tolist() == everything[0][11:].tolist(), "the same generated images as beside all real ones"
+        assert np.bincount(labels).tolist() == [9, 8]
+    described = _described(both, parts, CLASSES, 17, 1)
+    assert (described["n_real"], described["share"], described["set"]) == (10, 7 / 17, "fastgan")
+    shares = dataclasses.replace(asked, added_share=0.5, added_counts=None)
+    arms = by_name(define_arms(shares, {"normal": 6, "abnormal": 4}))
+    assert arms["undersampled_fastgan"].added == {"normal": 2, "abnormal": 2}, "shares of the real images that are left"
+
+
+def test_generated_images_beside_fewer_real_ones_need_the_arm_without_them_and_a_count():
+    asked = {"oracle": None, "sweep": {}, "only_share": None, "undersampled": ("fastgan",)}
+    with pytest.raises(InputError, match="name smallest under only_sweep"):
+        define_arms(settings(**asked), {"normal": 6, "abnormal": 5})
+    with pytest.raises(InputError, match="undersampled names 'fastgan', but no count"):
+        define_arms(settings(**asked, only_sweep=("smallest",), added_share=None), {"normal": 6, "abnormal": 5})
+
+
 def test_a_role_for_a_set_that_there_is_not_is_refused():
-    with pytest.raises(InputError, match="added and alone name 'strange'"):
+    with pytest.raises(InputError, match="added, alone and undersampled name 'strange'"):
         define_arms(settings(alone=("strange",)), {"normal": 10, "abnormal": 4})
 
 

@@ -13,8 +13,8 @@ from synthmed.evaluation.compose_arms import compose_arms
 VALUES = {
     "added_share": 1.5, "added_counts": None, "class_weights": False, "augmented_draws": 0,
     "pairs": ("on_the_fly", "simple", "elastic"), "sweep": {}, "oracle_sweep": (), "only_share": None, "only_sweep": (),
-    "swap": None, "classes": ("discs",), "column": "label", "sets": ("gan", "oracle"), "oracle": "oracle",
-    "masks": True, "seeds": 3, "seed": 1,
+    "undersampled": (), "swap": None, "classes": ("discs",), "column": "label", "sets": ("gan", "oracle"),
+    "oracle": "oracle", "masks": True, "seeds": 3, "seed": 1,
 }  # fmt: skip
 
 

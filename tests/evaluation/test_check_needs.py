@@ -16,7 +16,7 @@ REAL = {"normal": 90, "abnormal": 51}
 ARMS = {
     "added_share": 0.5, "added_counts": None, "augmented_draws": 0, "class_weights": False,
     "sweep": {"dcgan": [0.25, 2.0]}, "oracle_sweep": [],
-    "only_share": None, "only_sweep": [], "swap": None, "pairs": [], "masks": False,
+    "only_share": None, "only_sweep": [], "undersampled": [], "swap": None, "pairs": [], "masks": False,
     "classes": ["normal", "abnormal"], "column": "label", "sets": ["cyclegan", "dcgan"], "oracle": None,
     "seeds": 5, "seed": 1,
 }  # fmt: skip

@@ -24,7 +24,7 @@ SETTINGS = ClassifySettings(
 ARMS = ArmSettings(
     added_share=1.0, added_counts=None, augmented_draws=2, pairs=(), sweep={}, oracle_sweep=(0.5, 4.0), only_share=1.0,
     only_sweep=(), class_weights=True, swap=None, classes=CLASSES, column="label", sets=("fresh", "wrong"),
-    added=("fresh", "wrong"), alone=("fresh", "wrong"), oracle="fresh", seeds=4, seed=1, masks=False,
+    added=("fresh", "wrong"), alone=("fresh", "wrong"), undersampled=(), oracle="fresh", seeds=4, seed=1, masks=False,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import torch
 
 from synthmed.classifiers.network import Classifier
 from synthmed.core.errors import InputError
-from synthmed.core.files import read_json, write_json
+from synthmed.core.files import read_json, write_csv, write_json
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.evaluation import score_sets as scoring
 from synthmed.evaluation.change_images import ChangeSettings, change_images
@@ -135,7 +135,7 @@ def test_further_sets_are_scored_by_every_arm(world, monkeypatch):
 def settings(**changes):
     values = {
         "sensitivity": 0.9, "tags": ("frame",), "skin_tones": {"light": 41.0, "dark": None}, "skin_tone_column": "ita",
-        "classes": CLASSES, "positive": "malignant", "threshold": 0.5, "alpha": 0.05,
+        "classes": CLASSES, "positive": "malignant", "threshold": 0.5, "alpha": 0.05, "tagged": None,
     }  # fmt: skip
     return ShortcutSettings(**(values | changes))
 
@@ -152,7 +152,7 @@ def scores_of(images, looks, rng, seeds):
 
 @pytest.fixture
 def measured(world):
-    def do(chosen=None, seeds=SEEDS, threshold=0.5, trainings=1):
+    def do(chosen=None, seeds=SEEDS, threshold=0.5, trainings=1, tags=None):
         rng = np.random.default_rng(3)
         test, changed = ImageSet(world / "test.zip"), ImageSet(world / "changed.zip")
 
@@ -182,7 +182,7 @@ def measured(world):
         files = {name: world / f"{name}.zip" for name in ("test", "changed")}
         measure_shortcuts(
             chosen or settings(), scores=world / "own.csv", summary=world / "summary.json",
-            further=world / "further.csv", **files, out=world / "out.json",
+            further=world / "further.csv", **files, tags=tags, out=world / "out.json",
         )  # fmt: skip
         return read_json(world / "out.json")
 
@@ -387,6 +387,22 @@ def test_images_of_which_nothing_is_known_are_a_subgroup(measured, world):
         assert sum(sum(found["groups"][name].values()) for name in names) == 40
 
 
+def test_what_the_tagger_sees_makes_subgroups_of_photographs_that_nobody_labelled(measured, world):
+    images = ImageSet(world / "test.zip")
+    rows = [{"set": "real_test", "image": row["image"], "hair": "yes"} for row in images.rows[:10]]
+    rows += [{"set": "real_test", "image": row["image"], "hair": "no"} for row in images.rows[10:39]]
+    write_csv(world / "tags.csv", [{**rows[0], "set": "gan"}, *rows], ["set", "image", "hair"])
+    asked = settings(tags=("hair",), skin_tones={}, tagged="real_test")
+    found = measured(asked, tags=world / "tags.csv")
+    assert found["order"] == ["hair: yes", "hair: no", "hair: not known"]
+    assert [sum(found["groups"][name].values()) for name in found["order"]] == [10, 29, 1]
+    assert (found["by_tagger"], measured()["by_tagger"]) == (True, False)
+    with pytest.raises(InputError, match="give both or neither"):
+        measured(tags=world / "tags.csv")
+    with pytest.raises(InputError, match="no tag of that name"):
+        measured(settings(tags=("frame",), tagged="real_test"), tags=world / "tags.csv")
+
+
 def test_skin_tones_are_measured_where_no_column_has_them(measured):
     assert measured(settings(skin_tone_column=None))["groups"]["skin: light"]["benign"] > 0
 
@@ -430,7 +446,7 @@ def test_other_images_are_refused(measured, world):
     with pytest.raises(InputError, match="other images than those of"):
         measure_shortcuts(
             settings(), scores=world / "own.csv", summary=world / "summary.json", further=world / "further.csv",
-            test=world / "test.zip", changed=world / "changed.zip", out=world / "out.json",
+            test=world / "test.zip", changed=world / "changed.zip", tags=None, out=world / "out.json",
         )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Tags: the tagger's rates by hand, prevalence corrected for its errors, and the measuring of removal."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
-from synthmed.core.files import read_csv, read_json
+from synthmed.core.files import read_csv, read_json, write_csv
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.evaluation.removal import RemovalSettings, _realism, measure_removal
 from synthmed.evaluation.tags import TagSettings, measure_tags
@@ -187,6 +189,11 @@ def test_unlabelled_test_images_are_refused(folder):
         measured(folder)
 
 
+def remove(folder, settings, tags=None):
+    files = {"images": folder / "images.zip", "out": folder / "out.json", "pictures": folder / "p.zip"}
+    measure_removal(settings, tags=tags, **files)
+
+
 def test_removal_is_measured_against_what_the_frame_hid(tmp_path):
     rng, rows = np.random.default_rng(3), []
     y, x = np.mgrid[:48, :48]
@@ -205,8 +212,8 @@ def test_removal_is_measured_against_what_the_frame_hid(tmp_path):
         }
         rows.append((about, pixels, lesion.astype(np.uint8) * 255))
     write_image_set(tmp_path / "images.zip", rows)
-    settings = RemovalSettings(images=10, shown=2, level=0.95, seed=1)
-    measure_removal(settings, images=tmp_path / "images.zip", out=tmp_path / "out.json", pictures=tmp_path / "p.zip")
+    settings = RemovalSettings(images=10, shown=2, level=0.95, tagged=None, seed=1)
+    remove(tmp_path, settings)
     found = read_json(tmp_path / "out.json")
     frames = found["frames"]
     assert found["images"] == 10
@@ -236,8 +243,8 @@ def test_what_a_method_cannot_do_is_counted(tmp_path):
             pixels[(np.abs(y - x) < 4) & (x + y > 5) & (x + y < 89)] = 20
         rows.append(({"image": f"{n}.png", "label": "benign", "patient": f"p{n}", "hair": "no", "ruler": "no"}, pixels))
     write_image_set(tmp_path / "images.zip", rows)
-    settings = RemovalSettings(images=6, shown=1, level=0.95, seed=1)
-    measure_removal(settings, images=tmp_path / "images.zip", out=tmp_path / "out.json", pictures=tmp_path / "p.zip")
+    settings = RemovalSettings(images=6, shown=1, level=0.95, tagged=None, seed=1)
+    remove(tmp_path, settings)
     frames = read_json(tmp_path / "out.json")["frames"]
     assert frames["crop"]["refused"] == 1
     assert frames["crop"]["sides"] == [None]
@@ -255,10 +262,20 @@ def test_hair_is_told_apart_on_images_without_it(tmp_path):
         about = {"image": f"{n}.png", "label": "benign", "patient": f"p{n}", "ruler": "no"}
         rows.append((about | {"hair": "yes" if n >= 6 else "no"}, pixels))
     write_image_set(tmp_path / "images.zip", rows)
-    settings = RemovalSettings(images=12, shown=1, level=0.95, seed=1)
-    measure_removal(settings, images=tmp_path / "images.zip", out=tmp_path / "out.json", pictures=tmp_path / "p.zip")
+    settings = RemovalSettings(images=12, shown=1, level=0.95, tagged=None, seed=1)
+    remove(tmp_path, settings)
     hair = read_json(tmp_path / "out.json")["hair"]
-    assert (hair["images"], hair["touched"]) == (6, 0.0)
+    assert (hair["images"], hair["touched"], hair["by_tagger"]) == (6, 0.0, False)
+    # Photographs that nobody labelled: what the tagger says stands for it.
+    write_image_set(tmp_path / "images.zip", [({**row, "hair": "", "ruler": ""}, pixels) for row, pixels in rows])
+    remove(tmp_path, settings)
+    assert read_json(tmp_path / "out.json")["hair"] is None
+    table = [{"set": "real", "image": row["image"], "hair": row["hair"], "ruler": "no"} for row, _ in rows]
+    write_csv(tmp_path / "tags.csv", table, ["set", "image", "hair", "ruler"])
+    remove(tmp_path, dataclasses.replace(settings, tagged="real"), tmp_path / "tags.csv")
+    assert read_json(tmp_path / "out.json")["hair"] == hair | {"by_tagger": True}
+    with pytest.raises(InputError, match="give both or neither"):
+        remove(tmp_path, settings, tmp_path / "tags.csv")
     assert hair["touched_with"] > 0.1
     assert hair["realism"] == pytest.approx(0.5)
     pixels = np.stack([pixels for _, pixels in rows])

@@ -13,8 +13,8 @@ from synthmed.latent.space import draw_codes
 from synthmed.training.device import derived_seed
 
 SETTINGS = PathLengthSettings(
-    model="toy", generator="toy", label=None, pairs=300, epsilon=0.01, lpips="lpips_vgg16", level=0.95, resamples=200,
-    batch_size=64, threads=1, device="cpu", seed=1,
+    model="toy", generator="toy", training="both", label=None, pairs=300, epsilon=0.01, lpips="lpips_vgg16", level=0.95,
+    resamples=200, batch_size=64, threads=1, device="cpu", seed=1,
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synthmed.metrics.effects import EFFECT_COLUMNS, in_words
+from synthmed.metrics.effects import EFFECT_COLUMNS, in_words, swept
 from synthmed.metrics.predictors import predictor_rows
 
 
@@ -20,8 +20,16 @@ def test_the_name_of_a_set_is_no_part_of_another_word():
         ("Real + a", "Real + A GAN"),
         ("Real + a, 3 a, labels shuffled", "Real + A GAN, 3 a, labels shuffled"),
         ("a only, 0.5 × real", "A GAN only, 0.5 × real"),
+        ("Fewer real + a", "Fewer real + A GAN"),
     ):
         assert in_words(arm, "a", "A GAN") == said
+
+
+def test_a_set_beside_fewer_real_images_is_no_point_of_its_sweep():
+    kinds = {"real": ("real", None), "a": ("generator", "a"), "a_x2": ("sweep", "a")}
+    kinds |= {"undersampled_a": ("fewer_generator", "a"), "a_shuffled": ("label_shuffled", "a")}
+    arms = {name: {"kind": kind, "set": own, "n_train": n} for n, (name, (kind, own)) in enumerate(kinds.items())}
+    assert swept({"reference": "real", "arms": arms}) == {"a": ["real", "a", "a_x2"]}
 
 
 def test_a_measure_that_orders_generators_as_their_effects_do():

@@ -69,6 +69,13 @@ def test_adjusted_difference_is_that_of_images_of_one_kind():
         adjusted_difference(values, kind, kind, np.arange(200))
 
 
+def test_among_images_of_one_kind_an_adjusted_difference_is_that_of_the_means():
+    hair, values = np.arange(40) % 3 == 0, np.random.default_rng(3).random((2, 40))
+    for kind in (np.ones(40, bool), np.zeros(40, bool)):
+        found = adjusted_difference(values, hair, kind, np.arange(40))
+        assert found.estimates == pytest.approx(values[:, hair].mean(axis=1) - values[:, ~hair].mean(axis=1))
+
+
 def test_the_error_of_an_adjusted_difference_is_that_of_fresh_images():
     rng, kind = np.random.default_rng(2), np.repeat([False, True], 60)
     estimates, variances = [], []

@@ -9,7 +9,7 @@ from scipy import stats
 from small_study import QUESTIONS, SETTINGS, drawn, write_set
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import read_csv, read_json
+from synthmed.core.files import read_csv, read_json, write_csv
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.readers.analyse import (
     NOT_ALL,
@@ -17,13 +17,14 @@ from synthmed.readers.analyse import (
     Answers,
     _diagnosis,
     _reader,
+    _tags,
     analyse_readers,
     pooled,
     read_answers,
 )
 from synthmed.readers.answers import MergeSettings, checksum, merge_answers
 from synthmed.readers.simulate import SimulationSettings, Skill, simulate_readers
-from synthmed.readers.study import Roles, ShownSet, read_study
+from synthmed.readers.study import Roles, ShownSet, _drawn, read_study
 
 ROLES = Roles(synthetic="synthetic", diagnosis="diagnosis", certainty="certainty", scores=("certainty",))
 ANALYSIS = AnalysisSettings(ROLES, ("simulated",), margin=0.1, alpha=0.05, level=0.95)
@@ -86,26 +87,89 @@ def features(path, image_set, values):
     return path
 
 
-def test_images_that_lie_with_the_other_class_are_left_out(tmp_path):
+@pytest.mark.parametrize(("way", "shown"), [("out", 0), ("first", 1), ("as_is", None)])
+def test_images_that_lie_with_the_other_class(tmp_path, way, shown):
     drawn(tmp_path)
     real = features(
         tmp_path / "r.npz", tmp_path / "train.zip", [[n % 2, n] for n in range(4)] + [[9 + n % 2, n] for n in range(4)]
     )
     # The second benign image of gan lies with the melanomas.
     gan = features(tmp_path / "g.npz", tmp_path / "gan.zip", [[0, 1], [9, 1], [0, 1], [0, 1]] + [[9, 1]] * 4)
-    drawn(tmp_path, dataclasses.replace(SETTINGS, screened=("gan",)), features=[gan], real_features=real)
-    assert read_json(tmp_path / "study.json")["left_out"]["gan"] == {"ruler: yes": 2, "outliers": 1}
-    embedded = read_json(tmp_path / "study.json")["embedded"]["gan"]
+    screened = dataclasses.replace(SETTINGS, screened={"gan": way})
+    drawn(tmp_path, screened, features=[gan], real_features=real)
+    study, items = read_json(tmp_path / "study.json"), ImageSet(tmp_path / "key.zip").rows
+    assert study["left_out"]["gan"] == {"ruler: yes": 2} | ({"outliers": 1} if way == "out" else {})
+    embedded, marked = study["embedded"]["gan"], {row["name"]: row["outlier"] for row in items if row["set"] == "gan"}
+    assert marked == {name: ("no", "yes")[name == "gan_benign_1.png"] for name in marked}
+    assert {row["outlier"] for row in items if row["set"] != "gan"} == {""}
+    assert (embedded["way"], embedded["outliers"], embedded["count"], embedded["shown"]) == (way, 1, 8, 4)
+    assert embedded["shown_outliers"] == list(marked.values()).count("yes")
+    if shown is not None:
+        assert embedded["shown_outliers"] == shown
     assert [image["outlier"] for image in embedded["images"]] == [False, True] + [False] * 6
     assert {image["label"] for image in embedded["images"]} == {"benign", "melanoma"}
     assert sum(embedded["explained"]) == pytest.approx(1), "two features"
     assert embedded["images"][1]["x"] == embedded["images"][-1]["x"], "which lies with the melanomas"
     assert "name" not in embedded["images"][0]
-    assert "gan_benign_1.png" not in ImageSet(tmp_path / "key.zip").column("name")
+
+
+def test_outliers_are_looked_for_in_synthetic_sets_that_are_embedded(tmp_path):
     with pytest.raises(InputError, match="give one each"):
-        drawn(tmp_path, dataclasses.replace(SETTINGS, screened=("gan",)))
+        drawn(tmp_path, dataclasses.replace(SETTINGS, screened={"gan": "out"}))
     with pytest.raises(InputError, match="no synthetic one"):
-        dataclasses.replace(SETTINGS, screened=("real",))
+        dataclasses.replace(SETTINGS, screened={"real": "out"})
+
+
+def test_outliers_come_first_as_far_as_there_are_any(tmp_path):
+    rows = [{"label": label, "outlier": ("no", "yes")[n < 2]} for label in ("benign", "melanoma") for n in range(6)]
+    sets = {"gan": ShownSet({"benign": 1, "melanoma": 4}, True, False)}
+    asked = dataclasses.replace(SETTINGS, sets=sets, screened={"gan": "first"}, skip={})
+    for seed in range(9):
+        places, left_out = _drawn(asked, "gan", rows, tmp_path, np.random.default_rng(seed))
+        assert left_out == {}
+        assert places[0] in (0, 1)
+        assert {6, 7} < set(places[1:]) <= set(range(6, 12))
+        assert len(set(places)) == 5
+
+
+def tagged(path, **sets):
+    """A table of tags: of each set the images with a ruler; all others have none, and nobody has hair."""
+    rows = [
+        {"set": name, "image": f"{of}_{label}_{n}.png", "ruler": ("no", "yes")[n in with_it], "hair": "no"}
+        for name, (of, with_it) in sets.items()
+        for label in ("benign", "melanoma")
+        for n in range(4)
+    ]
+    write_csv(path, rows, ["set", "image", "ruler", "hair"])
+    return path
+
+
+def test_tags_of_a_table_stand_for_those_of_the_sets(tmp_path):
+    """Generated images have no column of their own; what the tagger sees on them is left out as on real ones."""
+    drawn(tmp_path)
+    table = tagged(tmp_path / "tags.csv", samples=("gan", (1, 2)), test=("real", (3,)))
+    asked = dataclasses.replace(SETTINGS, tagged={"gan": "samples", "real": "test"})
+    drawn(tmp_path, asked, tags=table)
+    items = ImageSet(tmp_path / "key.zip").rows
+    assert {row["name"][-5] for row in items if row["set"] == "gan"} == {"0", "3"}
+    assert {row["name"][-5] for row in items if row["set"] == "real"} <= {"0", "1", "2"}
+    assert {row["hair"] for row in items if row["set"] in ("gan", "real")} == {"no"}
+    assert {row["hair"] for row in items if row["set"] == "edited"} <= {"yes", "no"}, "as the set has it"
+    left_out = read_json(tmp_path / "study.json")["left_out"]
+    assert (left_out["gan"], left_out["real"]) == ({"ruler: yes": 4}, {"ruler: yes": 2})
+
+
+def test_what_shall_be_left_out_must_be_known(tmp_path):
+    drawn(tmp_path)
+    table = tagged(tmp_path / "tags.csv", samples=("gan", ()))
+    with pytest.raises(InputError, match=r"real.zip: has no column 'ink', and no tag.*take ink out of skip"):
+        drawn(tmp_path, dataclasses.replace(SETTINGS, skip={"ink": "yes"}))
+    with pytest.raises(InputError, match="give both or neither"):
+        drawn(tmp_path, dataclasses.replace(SETTINGS, tagged={"gan": "samples"}))
+    with pytest.raises(InputError, match="give both or neither"):
+        drawn(tmp_path, tags=table)
+    with pytest.raises(InputError, match="no image of 'others' is tagged"):
+        drawn(tmp_path, dataclasses.replace(SETTINGS, tagged={"gan": "others"}), tags=table)
 
 
 # -------------------------------------------------------------------------------------------------------------- answers
@@ -328,13 +392,22 @@ def test_swapping_real_and_synthetic_turns_the_rates_round():
 def test_a_tag_that_drives_the_answer_is_found(large):
     rows = ImageSet(large / "key.zip").rows
     hair = np.array([row["hair"] == "yes" for row in rows])
-    from synthmed.readers.analyse import _tags
-
     rng = np.random.default_rng(6)
     called = rng.random((3, 400)) < 0.3 + 0.4 * hair
     (found,) = [tag for tag in _tags(Answers([], {}, rows), called, 0.95) if tag["tag"] == "hair"]
     assert found["difference"]["value"] == pytest.approx(0.4, abs=0.08)
     assert found["p"] < 0.001
+
+
+def test_of_a_tag_that_not_all_images_have_those_count_that_have_it(large):
+    """What nobody looked at on real images drives the answer to synthetic ones; others have no say in it."""
+    rows = [row | {"ink": row["hair"] if row["synthetic"] == "yes" else ""} for row in ImageSet(large / "key.zip").rows]
+    ink, synthetic = (np.array([row[name] == "yes" for row in rows]) for name in ("ink", "synthetic"))
+    called = np.random.default_rng(6).random((3, len(rows))) < np.where(synthetic, 0.3 + 0.4 * ink, 0.9)
+    (found,) = [tag for tag in _tags(Answers([], {}, rows), called, 0.95) if tag["tag"] == "ink"]
+    assert (found["images"], found["known"]) == (ink.sum(), synthetic.sum())
+    assert found["difference"]["value"] == pytest.approx(0.4, abs=0.1)
+    assert found["p"] < 0.05
 
 
 def test_images_are_counted_by_how_many_called_them_synthetic(large):

@@ -220,6 +220,7 @@ def verdicts(rng, outcomes=OUTCOMES, classes=CLASSES, arms=ARMS, **changed):
         "rule": "A made-up rule.",
         "arms": found,
         "comparisons": [],
+        "against": [],
     } | changed
 
 

@@ -383,6 +383,16 @@ def test_several_tasks_have_their_own_headings_and_comparisons(inputs, tmp_path)
     ]
     assert ("Real + DCGAN", "dcgan") in tested
     assert ("Real only", "fastgan") not in tested  # there for label fidelity only
+    beside = entry["arms"]["fastgan"] | {"title": "Fewer real + fastgan", "kind": "fewer_generator"}
+    pair = {"names": ["duplicates", "undersampled_fastgan"], "first": ["duplicates", "test"]}
+    pair = swapped | pair | {"second": ["undersampled_fastgan", "test"], "equivalent": False}
+    arms = entry["arms"] | {"undersampled_fastgan": beside}
+    write_json(tmp_path / "v.json", entry | {"arms": arms, "against": [pair]})
+    said = words_of(given, tmp_path, "task.classification")
+    assert "Fewer real + FastGAN − Real + duplicated real: −0.010" in said
+    assert rows_of(tmp_path, "task.classification.comparisons")[0]["second"] == "Fewer real + FastGAN, tested on test"
+    words_of(given, tmp_path, "answer.classification")
+    assert rows_of(tmp_path, "answer.classification.arms")[-1]["arm"] == "Fewer real + FastGAN"
 
 
 def test_every_interval_is_told_with_its_own_level(inputs, tmp_path, monkeypatch):

@@ -49,6 +49,7 @@ def run(tmp_path):
         "refused": 1,
     }
     hair = {"detail": estimate(3.0, 2.0, 4.0), "touched": 0.02, "touched_with": 0.1, "realism": 0.65, "images": 20}
+    hair |= {"by_tagger": True}
     frames = dict.fromkeys(METHODS, measured)
     frames |= {
         name: measured | {"sides": [share], "side": share} for name, share in (("crop", 0.7), ("partial_crop", 0.8))
@@ -87,6 +88,7 @@ def test_it_says_what_is_uneven_and_shows_every_set(run, tmp_path):
     assert (rows[0]["dark_corner"], rows[1]["dark_corner"]) == ("0.1", "0.4")
     assert "the tagger tells nothing" in rows[-2]["note"]
     assert "an AUROC of\n0.65" in page["html"]
+    assert "20 images without either (as the tagger says) by" in " ".join(page["html"].split())
     assert "3.000 (99 % interval 2.000 to 4.000) of 255" in page["html"]
     assert "for its errors. 90 % intervals, over patients." in page["html"]
     assert len(read_csv(tmp_path / "tables" / "artefacts.removal.csv")) == len(METHODS)
@@ -177,3 +179,14 @@ def test_every_class_has_a_look_of_its_own_and_every_set_a_colour(monkeypatch, t
     (legend,) = drawn[0].legends
     said = [text.get_text() for text in legend.get_texts()]
     assert said == ["real, training", "cGAN", "nevus", "melanoma", "keratosis"], "whatever is missing"
+
+
+def test_where_other_images_are_labelled_the_real_ones_are_shown_as_the_tagger_says(run, tmp_path):
+    tags = read_json(tmp_path / "tags.json")
+    tags["sets"] |= {name: tags["sets"]["gan"] for name in ("real", "real_test")}
+    write_json(tmp_path / "tags.json", tags)
+    run(apart=True)
+    rows = read_csv(tmp_path / "tables" / "artefacts.prevalence.csv")
+    assert [row["set"] for row in rows[::2]] == [
+        "labelled, training", "labelled, test", "real, training", "real, test", "cGAN",
+    ]  # fmt: skip

@@ -73,6 +73,7 @@ EDITING = {
 
 PATH_LENGTH = {
     "generator": "cgan",
+    "training": "both",
     "label": "melanoma",
     "pairs": 50000,
     "epsilon": 1e-4,
@@ -83,9 +84,11 @@ PATH_LENGTH = {
 
 @pytest.fixture
 def run(tmp_path):
-    def do(editing, components=(), training="both", document=None):
+    def do(editing, components=(), lengths=(PATH_LENGTH,), document=None):
         write_json(tmp_path / "editing.json", editing)
-        write_json(tmp_path / "path_length.json", PATH_LENGTH)
+        paths = [tmp_path / f"path_length.{number}.json" for number, _ in enumerate(lengths)]
+        for path, measured in zip(paths, lengths, strict=True):
+            write_json(path, measured)
         pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)
         rows = [
             (
@@ -99,9 +102,9 @@ def run(tmp_path):
         write_image_set(tmp_path / "images.zip", rows)
         out = [tmp_path / path for path in SECTION.files("latent_editing")]
         section(
-            LatentEditingSectionSettings("cGAN", training),
+            LatentEditingSectionSettings("cgan", {"cgan": "cGAN", "one_class": "benGAN and melGAN"}),
             editing=tmp_path / "editing.json",
-            path_length=tmp_path / "path_length.json",
+            path_lengths=paths,
             images=tmp_path / "images.zip",
             document=document,
             section=tmp_path / "latent_editing.json",
@@ -133,11 +136,19 @@ def test_rejection_stands_beside_editing(run):
     ]
 
 
-@pytest.mark.parametrize(("training", "theirs"), [("both", "77.2"), ("malignant", "")])
-def test_a_documents_path_length_stands_beside_the_generator_that_it_is_of(run, training, theirs):
-    _, files = run(EDITING, training=training, document=PACKAGE / "report" / "references" / "melanoma.yaml")
-    rows = read_csv(files["path_length"])
-    assert [row["reference_length"] for row in rows] == [theirs, ""]
+def test_a_documents_path_length_stands_beside_each_training_that_it_is_of(run):
+    """Seed 003, Table 4.2, has one number each of benGAN, melGAN and cGAN."""
+    one_class = PATH_LENGTH | {"generator": "one_class", "label": None}
+    lengths = [PATH_LENGTH, *(one_class | {"training": name} for name in ("benign", "malignant", "other"))]
+    page, files = run(EDITING, lengths=lengths, document=PACKAGE / "report" / "references" / "melanoma.yaml")
+    rows = [row for row in read_csv(files["path_length"]) if row["space"] == "w"]
+    assert [(row["generator"], row["training"], row["label"], row["reference_length"]) for row in rows] == [
+        ("cGAN", "both", "melanoma", "77.2"),
+        ("benGAN and melGAN", "benign", "", "59.0"),
+        ("benGAN and melGAN", "malignant", "", "59.3"),
+        ("benGAN and melGAN", "other", "", ""),
+    ]
+    assert "samples of cGAN (melanoma)" in page["html"]
 
 
 def test_directions_are_drawn_both_ways_where_there_are_any(run):

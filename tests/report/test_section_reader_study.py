@@ -31,14 +31,16 @@ def folder(tmp_path_factory):
     return folder
 
 
-def written(folder, whole=None, study=None, names=("ED1", "ED2", "DLE1"), document=None, **changes):
+def written(
+    folder, whole=None, study=None, names=("ED1", "ED2", "DLE1"), document=None, tagged=(), labelled=True, **changes
+):
     content = whole or read_json(folder / "analysis.json")
     content["pooled"] |= changes
     write_json(folder / "changed.json", content)
     names = {f"SIM00{n}": name for n, name in enumerate(names, 1)}
     out = [folder / "out" / Path(name).name for name in SECTION.files("reader_study")]
     section(
-        ReaderSectionSettings(names=names, sets={"gan": "GAN"}, form="readers/form.html"),
+        ReaderSectionSettings(names, {"gan": "GAN"}, "readers/form.html", tagged, labelled),
         analysis=folder / "changed.json",
         study=study or folder / "study.json",
         key=folder / "key.zip",
@@ -118,14 +120,32 @@ def test_screened_sets_are_drawn_and_the_documents_readers_stand_beside_ours(fol
     assert not next(one for one in found["exhibits"] if one["name"] == "reader_study.screened")["shown"]
     study = read_json(folder / "study.json")
     images = [{"x": x, "y": -x, "label": "ab"[x % 2], "outlier": x == 3} for x in range(6)]
-    write_json(folder / "screened.json", study | {"embedded": {"gan": {"explained": [0.7, 0.2], "images": images}}})
+    one = {"explained": [0.7, 0.2], "images": images, "way": "first", "outliers": 9, "count": 60}
+    one |= {"shown": 4, "shown_outliers": 3}
+    write_json(folder / "screened.json", study | {"embedded": {"gan": one}})
     found, files = written(
         folder, study=folder / "screened.json", names=("expert_1", "expert_2", "engineer_1"),
         document=PACKAGE / "report" / "references" / "melanoma.yaml",
     )  # fmt: skip
-    assert next(one for one in found["exhibits"] if one["name"] == "reader_study.screened")["shown"]
+    figure = next(one for one in found["exhibits"] if one["name"] == "reader_study.screened")
+    assert figure["shown"]
+    assert "of GAN 9 of 60, which come first: 3 of the 4 that readers see are such." in figure["caption"]
     assert [row["reference_tp"] for row in read_csv(files["confusion"])] == ["70", "36", "38"]
     assert [row["reference_accuracy"] for row in read_csv(files["rates"])] == ["0.66", "0.5", "0.44", "0.54"]
+
+
+@pytest.mark.parametrize(
+    ("tagged", "labelled", "said"),
+    [
+        ((), True, None),
+        (("gan",), True, "of real images are as labelled, of synthetic ones as the tagger says"),
+        (("gan", "real"), False, "Tags are as the tagger says"),
+    ],
+)
+def test_it_is_said_whose_word_the_tags_are(folder, tagged, labelled, said):
+    found, _ = written(folder, tagged=tagged, labelled=labelled)
+    caption = next(one["caption"] for one in found["exhibits"] if one["name"] == "reader_study.tags")
+    assert said in caption if said else "tagger" not in caption
 
 
 def test_diagnoses_left_blank_stand_on_the_page(folder):

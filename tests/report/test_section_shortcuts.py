@@ -56,6 +56,7 @@ def run(tmp_path):
     write_image_set(tmp_path / "changed.zip", changed)
     result = {
         "seeds": 5, "sensitivity": 0.95, "level": 0.9, "positive": "malignant", "changed": {"pasted/benign": 4},
+        "by_tagger": False,
         "order": ["dark_corner: yes", "skin: light"],
         "groups": {"dark_corner: yes": {"benign": 0, "malignant": 3}, "skin: light": {"benign": 5, "malignant": 4}},
         "arms": {"real": measured("real", 0.6), "only_gan": measured("only_gan", 0.2)},

@@ -6,6 +6,8 @@ import json
 import pytest
 from checkout import new_checkout
 
+from synthmed.data.imageset import ImageSet
+
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("melanoma")]
 
 RESULTS = "results/melanoma"
@@ -21,7 +23,17 @@ def test_the_experiment_runs_to_its_page(tmp_path):
     assert "begins with the weights of" in log
     assert "benign.pt" in log
     verdicts = json.loads((folder / "tasks" / "classification" / "verdicts.json").read_text())
-    assert {"real", "duplicates", "cgan", "only_cgan", "only_no_frames"} <= set(verdicts["arms"])
+    assert {"real", "duplicates", "cgan", "only_cgan", "only_no_frames", "undersampled_cgan"} <= set(verdicts["arms"])
+    assert [pair["names"] for pair in verdicts["against"]] == [["undersampled", "undersampled_cgan"]]
+    with open(folder / "tables" / "latent_editing.path_length.csv", newline="") as handle:
+        lengths = {(row["generator"], row["training"], row["label"]) for row in csv.DictReader(handle)}
+    assert lengths == {
+        ("cGAN", "both", "malignant"), ("benGAN and melGAN", "benign", ""), ("benGAN and melGAN", "malignant", ""),
+    }  # fmt: skip
+    shown = ImageSet(folder / "readers" / "key.zip").rows
+    tags = ("dark_corner", "hair", "ruler")
+    assert {row[tag] for row in shown for tag in tags} <= {"yes", "no"}, "generated ones, too"
+    assert {row["outlier"] in ("yes", "no") for row in shown if row["set"] == "cgan"} == {True}
     with open(folder / "tables" / "quality.fidelity_by_class.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert {row["generator"] for row in rows} == {"cGAN", "benGAN and melGAN"}

@@ -1,4 +1,6 @@
 # What the rules of workflow/rules/latent_editing.smk ask.
+from synthmed.core.names_of_methods import asked_trainings
+
 EDIT_USE = ("batch_size", "threads", "device")
 
 
@@ -20,6 +22,22 @@ def edited_checkpoint(wildcards):
     """The first repeat of the training whose latent space is edited in."""
     editing = config["experiments"][wildcards.experiment]["latent_editing"]
     return checkpoint_of(wildcards.experiment, editing["generator"], editing["training"])
+
+
+def path_lengths(experiment):
+    """Generator, training and label of every path length, of the first repeat of each training."""
+    entry = config["experiments"][experiment]
+    asked = entry["latent_editing"]["path_length"]
+    return [
+        (name, training, asked["label"] if labels else None)
+        for name in asked["generators"]
+        for training, labels in asked_trainings(entry["generators"][name]).items()
+    ]
+
+
+def path_length_files(wildcards):
+    folder = f"results/{wildcards.experiment}/latent_editing/path_length"
+    return [f"{folder}/{name}.{training}.json" for name, training, _ in path_lengths(wildcards.experiment)]
 
 
 def path_length_weights(wildcards):

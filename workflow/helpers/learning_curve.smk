@@ -8,7 +8,7 @@ def curve_arms(experiment):
     curve = learning_curve(experiment)
     alike = {"added_share": curve["added_share"], "sets": [curve["generator"]], "added": [curve["generator"]]}
     nothing = {"added_counts": None, "only_share": None, "swap": None, "oracle": None, "alone": []}
-    nothing |= {"pairs": [], "sweep": {}, "oracle_sweep": [], "only_sweep": []}
+    nothing |= {"undersampled": [], "pairs": [], "sweep": {}, "oracle_sweep": [], "only_sweep": []}
     return {**arm_settings(experiment, curve["task"]), **nothing, **alike}
 
 

@@ -15,20 +15,42 @@ def study_images(wildcards):
     return [f"{folder}/{places.get(name, f'synthetic/{name}')}.zip" for name in names]
 
 
-def study_features(wildcards):
-    """Features of the sets of which outliers are left out."""
-    study = reader_study(wildcards.experiment)
-    folder = f"results/{wildcards.experiment}/features/{study['extractor']}/plain"
-    derived = derived_sets(wildcards.experiment)
-    return [
-        f"{folder}/{'derived' if name in derived else 'synthetic'}/{name}.npz" for name in study["study"]["screened"]
-    ]
+def screened_sets(wildcards):
+    """Sets of which outliers are looked for."""
+    return list(reader_study(wildcards.experiment)["study"]["screened"])
 
 
-def study_real_features(wildcards):
-    study = reader_study(wildcards.experiment)
-    path = f"results/{wildcards.experiment}/features/{study['extractor']}/plain/train.npz"
-    return path if study["study"]["screened"] else []
+def embedded_images(wildcards):
+    """Image set whose place among the others is looked at: that of a screened set, or the real training images."""
+    folder, part = f"results/{wildcards.experiment}/images", wildcards.part
+    kind = "" if part == "train" else "derived/" if part in derived_sets(wildcards.experiment) else "synthetic/"
+    return f"{folder}/{kind}{part}.zip"
+
+
+def study_embeddings(wildcards):
+    folder = f"results/{wildcards.experiment}/readers/embedding"
+    return [f"{folder}/{name}.npz" for name in screened_sets(wildcards)]
+
+
+def study_real_embedding(wildcards):
+    path = f"results/{wildcards.experiment}/readers/embedding/train.npz"
+    return path if screened_sets(wildcards) else []
+
+
+def tagged_in_study(experiment):
+    """Set of a study -> its name in the table of tags; those that are tagged."""
+    if experiment not in having("tags"):
+        return {}
+    named = {"real": REAL_TEST if tagged_images(experiment) else "test"}
+    # Images of a filtered set keep their names.
+    named |= {name: one.get("generator", name) for name, one in derived_sets(experiment).items()}
+    names = {name: named.get(name, name) for name in reader_study(experiment)["study"]["sets"]}
+    return {name: theirs for name, theirs in names.items() if theirs in ("test", *tagged_sets(experiment))}
+
+
+def study_tags(wildcards):
+    tagged = tagged_in_study(wildcards.experiment)
+    return f"results/{wildcards.experiment}/artefacts/tags.csv" if tagged else []
 
 
 def simulated_readers(experiment):

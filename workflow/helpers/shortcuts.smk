@@ -16,3 +16,10 @@ def of_shortcuts_arms(wildcards):
     return [
         f"results/{wildcards.experiment}/tasks/{task}/models/{arm}.pt" for arm in arms_of(wildcards.experiment, task)
     ]
+
+
+def shortcut_tags(wildcards):
+    """The table of tags, where nobody but the tagger knows those of the test images."""
+    asked = config["experiments"][wildcards.experiment]["shortcuts"]["measures"]["tags"]
+    known_by_tagger = asked and tagged_images(wildcards.experiment)
+    return f"results/{wildcards.experiment}/artefacts/tags.csv" if known_by_tagger else []

@@ -2,7 +2,7 @@
 from synthmed.core.check_names import used_generators
 from synthmed.core.known import AUGMENTED
 from synthmed.data.targets import LABEL
-from synthmed.evaluation.arms import ArmSettings, arm_names, define_arms
+from synthmed.evaluation.arms import UNDERSAMPLED, ArmSettings, arm_names, define_arms
 
 
 def tasks_of(experiment):
@@ -38,8 +38,8 @@ def task_sets(experiment, task):
 
 
 def task_generators(experiment, task, role=None):
-    """The generators and derived sets that a task uses, in the order of params.yaml; role: `added` or `alone`, None:
-    any."""
+    """The generators and derived sets that a task uses, in the order of params.yaml; role: `added`, `alone` or
+    `undersampled`, None: any."""
     known = [*generators(experiment), *derived_sets(experiment)]
     named = used_generators(tasks_of(experiment)[task]["arms"]["generators"], known)
     return [name for name in known if any(name in named[one] for one in ([role] if role else named))]
@@ -61,6 +61,7 @@ def arm_settings(experiment, task):
         **{name: target_of(experiment, task)[name] for name in ("classes", "column")},
         "sets": task_sets(experiment, task),
         **roles,
+        "undersampled": task_generators(experiment, task, "undersampled"),
         "oracle": oracle,
         "masks": entry["kind"] == "segmentation",
         "seeds": model["seeds"],

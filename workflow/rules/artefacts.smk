@@ -15,7 +15,10 @@ for experiment in having("tags"):
         f"{folder}/section.artefacts.json",
         {
             "apart": tagged_images(experiment) is not None,
-            "generators": {name: entry["generators"][name]["title"] for name in entry["tags"]["generators"]},
+            "generators": {
+                **{name: entry["generators"][name]["title"] for name in entry["tags"]["generators"]},
+                **{name: derived_sets(experiment)[name]["title"] for name in edited_and_read(experiment)},
+            },
             "titles": {name: one["title"] for name, one in entry["generators"].items()},
             "classes": entry["classes"],
             "column": column,
@@ -29,6 +32,7 @@ for experiment in having("tags"):
 
 for experiment in having("removal"):
     content = {**config["experiments"][experiment]["removal"], "seed": config["experiments"][experiment]["seed"]}
+    content["tagged"] = "real" if tagged_images(experiment) else None
     declare("measure-removal", f"results/{experiment}/settings/measure_removal.json", content)
 
 for experiment in EXPERIMENTS:
@@ -93,6 +97,7 @@ rule measure_removal:
     input:
         settings="results/{experiment}/settings/measure_removal.json",
         images="results/{experiment}/images/train.zip",
+        tags=removal_tags,
         code=code("results/{experiment}/settings/measure_removal.json"),
     output:
         out="results/{experiment}/artefacts/removal.json",

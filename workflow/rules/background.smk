@@ -20,6 +20,7 @@ for experiment in having("background"):
         "sets": [],
         "added": [],
         "alone": [],
+        "undersampled": [],
     }
     nothing |= dict.fromkeys(("added_share", "added_counts", "only_share", "swap", "oracle"))
     content = {**arm_settings(experiment, probe["task"]), **nothing}

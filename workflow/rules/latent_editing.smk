@@ -11,11 +11,18 @@ for experiment in having("latent_editing"):
     }
     declare("latent-samples", f"{folder}/latent_editing_samples.json", {**editing["samples"], **generator})
     declare("edit-latents", f"{folder}/edit_latents.json", {**editing["editing"], **generator})
-    declare("path-length", f"{folder}/path_length.json", {**editing["path_length"], **generator})
+    measured = {key: value for key, value in editing["path_length"].items() if key not in ("generators", "label")}
+    for name, training, label in path_lengths(experiment):
+        model = entry["generators"][name]["model"]
+        about = {"seed": entry["seed"], "generator": name, "training": training, "model": model, "label": label}
+        declare("path-length", f"{folder}/path_length.{name}.{training}.json", {**measured, **about})
     declare(
         "section-latent-editing",
         f"{folder}/section.latent_editing.json",
-        {"generator": entry["generators"][editing["generator"]]["title"], "training": editing["training"]},
+        {
+            "generator": editing["generator"],
+            "titles": {name: one["title"] for name, one in entry["generators"].items()},
+        },
     )
     for name, one in derived_sets(experiment).items():
         if one["kind"] == "edited":
@@ -95,16 +102,16 @@ rule edit_set:
 
 rule path_length:
     input:
-        settings="results/{experiment}/settings/path_length.json",
-        checkpoint=edited_checkpoint,
+        settings="results/{experiment}/settings/path_length.{generator}.{part}.json",
+        checkpoint=lambda w: checkpoint_of(w.experiment, w.generator, w.part),
         weights=path_length_weights,
-        code=code("results/{experiment}/settings/path_length.json"),
+        code=code("results/{experiment}/settings/path_length.{generator}.{part}.json"),
     output:
-        out="results/{experiment}/latent_editing/path_length.json",
+        out="results/{experiment}/latent_editing/path_length/{generator}.{part}.json",
     log:
-        "logs/{experiment}/path_length.log",
+        "logs/{experiment}/path_length.{generator}.{part}.log",
     benchmark:
-        "logs/{experiment}/path_length.benchmark.tsv"
+        "logs/{experiment}/path_length.{generator}.{part}.benchmark.tsv"
     conda:
         ENVIRONMENT
     resources:
@@ -117,7 +124,7 @@ rule section_latent_editing:
     input:
         settings="results/{experiment}/settings/section.latent_editing.json",
         editing="results/{experiment}/latent_editing/editing.json",
-        path_length="results/{experiment}/latent_editing/path_length.json",
+        path_lengths=path_length_files,
         images="results/{experiment}/latent_editing/edited.zip",
         document=document,
         code=code("results/{experiment}/settings/section.latent_editing.json"),

@@ -4,7 +4,10 @@ for experiment in having("reader_study"):
     folder = f"results/{experiment}/settings"
     asked = reader_study(experiment)
     seed = {"seed": entry["seed"]}
-    declare("draw-study", f"{folder}/draw_study.json", {**asked["study"], **seed})
+    declare(
+        "draw-study", f"{folder}/draw_study.json", {**asked["study"], "tagged": tagged_in_study(experiment), **seed}
+    )
+    declare("embed", f"{folder}/embed.json", asked["embedding"])
     declare("write-form", f"{folder}/write_form.json", {})
     declare("merge-answers", f"{folder}/merge_answers.json", {})
     declare("analyse-readers", f"{folder}/analyse_readers.json", asked["analysis"])
@@ -22,16 +25,40 @@ for experiment in having("reader_study"):
             "names": {code_of_reader(number): name for number, name in enumerate(names, 1)},
             "sets": {"real": "real", **titles},
             "form": "readers/form.html",
+            "labelled": experiment in having("tags") and tagged_images(experiment) is None,
+            "tagged": list(tagged_in_study(experiment)),
         },
     )
+
+
+rule embed:
+    input:
+        settings="results/{experiment}/settings/embed.json",
+        classifier=lambda w: (f"results/{w.experiment}/tasks/{reader_study(w.experiment)['task']}/models/real.pt"),
+        images=embedded_images,
+        code=code("results/{experiment}/settings/embed.json"),
+    output:
+        out="results/{experiment}/readers/embedding/{part}.npz",
+    log:
+        "logs/{experiment}/embed.{part}.log",
+    benchmark:
+        "logs/{experiment}/embed.{part}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: lambda w: reader_study(w.experiment)["embedding"]["threads"]
+    resources:
+        gpu=1,
+    shell:
+        command("embed")
 
 
 rule draw_study:
     input:
         settings="results/{experiment}/settings/draw_study.json",
         sets=study_images,
-        features=study_features,
-        real_features=study_real_features,
+        features=study_embeddings,
+        real_features=study_real_embedding,
+        tags=study_tags,
         real="results/{experiment}/images/train.zip",
         code=code("results/{experiment}/settings/draw_study.json"),
     output:

@@ -8,8 +8,13 @@ for experiment in having("shortcuts"):
     declare("change-images", f"{folder}/change_images.json", {**asked["frames"], **seed})
     sets = {"arms": arms_of(experiment, asked["task"]), "names": ["validation", "changed"]}
     declare("score-sets", f"{folder}/score_sets.json", {**task["model"]["scoring"], **classes, **sets})
+    tagged = {"tagged": REAL_TEST if asked["measures"]["tags"] and tagged_images(experiment) else None}
     statistics = {name: task["statistics"][name] for name in ("threshold", "alpha")}
-    declare("measure-shortcuts", f"{folder}/measure_shortcuts.json", {**asked["measures"], **classes, **statistics})
+    declare(
+        "measure-shortcuts",
+        f"{folder}/measure_shortcuts.json",
+        {**asked["measures"], **classes, **statistics, **tagged},
+    )
     negative = next(name for name in entry["classes"] if name != entry["positive"])
     content = {"generators": sets_in_report(experiment), "negative": negative, "examples": entry["figures"]["examples"]}
     declare("section-shortcuts", f"{folder}/section.shortcuts.json", content)
@@ -62,6 +67,7 @@ rule measure_shortcuts:
         further="results/{experiment}/shortcuts/scores.csv",
         test="results/{experiment}/images/test.zip",
         changed="results/{experiment}/shortcuts/changed.zip",
+        tags=shortcut_tags,
         code=code("results/{experiment}/settings/measure_shortcuts.json"),
     output:
         out="results/{experiment}/shortcuts/results.json",

@@ -41,7 +41,10 @@ for experiment in EXPERIMENTS:
                 **settings["statistics"],
                 **leaks,
                 **seed,
-                "against": [],
+                "against": [
+                    [f"{UNDERSAMPLED}_{name}", UNDERSAMPLED]
+                    for name in task_generators(experiment, task, "undersampled")
+                ],
                 "task": task,
                 "kind": settings["kind"],
                 "title": settings["title"],

@@ -157,10 +157,12 @@ class Arms(ArmOptions):
     """What a task adds to the real training images, and of which generators."""
 
     generators: Annotated[
-        Names | dict[Literal["added", "alone"], tuple[str, ...]] | None,
+        Names | dict[Literal["added", "alone", "undersampled"], tuple[str, ...]] | None,
         Meta(
             description="Generators and derived sets that this task uses: a list; or apart, those that are added to "
-            "the real images and those whose images are training sets of their own; null: all, for both."
+            "the real images, those whose images are training sets of their own, and those that are added to as many "
+            "real images of each class as the smallest has (undersampled; only_sweep names smallest, too); null: all, "
+            "for the first two."
         ),
     ]
 
@@ -270,6 +272,20 @@ class DiseaseAxes:
 
 
 @dataclass(frozen=True)
+class PathLength(PathLengthOptions):
+    """Perceptual path length of generators, the edited one and others."""
+
+    generators: Annotated[Names, Meta(description="Generators with a latent vector; every training of each, once.")]
+    label: Annotated[
+        str | None,
+        Meta(
+            description="The class of both ends, of a training on several that can be asked for one; null where none "
+            "can."
+        ),
+    ]
+
+
+@dataclass(frozen=True)
 class LatentEditing:
     """Something is edited out of generated images, by every method."""
 
@@ -281,7 +297,7 @@ class LatentEditing:
     classifier: Annotated[str, Meta(description="Name of the classifier whose outputs are removed and kept.")]
     samples: LatentSamplesOptions
     editing: EditingOptions
-    path_length: PathLengthOptions
+    path_length: PathLength
 
 
 @dataclass(frozen=True)

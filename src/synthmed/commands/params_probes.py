@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from synthmed import extractors
+from synthmed.classifiers.embedding import EmbedSettings
 from synthmed.commands.params_types import Counts, Labels, Title
 from synthmed.core.settings import Names
 from synthmed.data.split import SplitSettings
@@ -117,10 +118,14 @@ class Sent:
 class ReaderStudy:
     """People are asked which images are synthetic."""
 
-    extractor: Annotated[
-        Literal[tuple(extractors.EXTRACTORS)],
-        Meta(description="The network whose features tell the outliers of `screened`, a key of `extractors`."),
+    task: Annotated[
+        str | None,
+        Meta(
+            description="Name of the task whose network, trained on the real images, tells the outliers of `screened`; "
+            "null: there are none to tell."
+        ),
     ]
+    embedding: EmbedSettings
     study: StudyOptions
     answers: Simulated | Sent
     analysis: AnalysisOptions

@@ -111,6 +111,15 @@ def _check_asked(setting: str, name: str, training: str, entry: Mapping) -> None
         )
 
 
+def asked_trainings(generator: Mapping) -> dict[str, list[str]]:
+    """Training → the classes that it can be asked for; none where it is of one, or makes images of all at once."""
+    several = UNLABELLED not in generator["sampling"]["samples"]
+    return {
+        name: list(one["labels"]) if several and len(one["labels"]) > 1 else []
+        for name, one in generator["trainings"].items()
+    }
+
+
 def _check_editing(entry: Mapping) -> None:
     editing, classifiers = entry["latent_editing"], entry.get("classifiers", {})
     trained = {name: one["trainings"] for name, one in entry["generators"].items() if "trainings" in one}
@@ -125,6 +134,15 @@ def _check_editing(entry: Mapping) -> None:
     named = [editing["editing"][key] for key in ("remove", "keep") if editing["editing"][key] is not None]
     targets = classifiers[editing["classifier"]]["targets"]
     check_known("latent_editing.editing", named, targets, "targets of its classifier")
+    lengths = editing["path_length"]
+    check_known("latent_editing.path_length.generators", lengths["generators"], trained, "generators")
+    for name in lengths["generators"]:
+        for training, labels in asked_trainings(entry["generators"][name]).items():
+            if labels and lengths["label"] not in labels:
+                raise InputError(
+                    f"setting latent_editing.path_length.label is {lengths['label']!r}, but the training {training!r} "
+                    f"of {name!r} is of {labels}, and both ends of a path are of one class; name it"
+                )
 
 
 def _check_anomaly(entry: Mapping) -> None:
@@ -146,7 +164,13 @@ def _check_readers(entry: Mapping) -> None:
         check_known(f"reader_study.study.sets.{name}.counts", wanted["counts"], entry["classes"], "classes")
         if wanted["synthetic"] == (name == REAL):
             raise InputError(f"setting reader_study.study.sets.{name}.synthetic is {wanted['synthetic']}; it is not so")
-    check_known("reader_study.extractor", [entry["reader_study"]["extractor"]], entry["extractors"], "extractors")
+    task = entry["reader_study"]["task"]
+    check_known("reader_study.task", [task] if task else [], entry["tasks"], "tasks")
+    if study["screened"] and (task is None or entry["tasks"][task]["model"]["kind"] != "network"):
+        raise InputError(
+            f"setting reader_study.task is {task!r}, but the outliers of {list(study['screened'])} are those of a "
+            "network; name a task of networks, or set screened to {}"
+        )
 
 
 def _check_background(entry: Mapping) -> None:

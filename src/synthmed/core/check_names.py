@@ -153,11 +153,12 @@ def pool_count(entry: Mapping, pool: Mapping[str, object], label: str) -> int:
 def used_generators(
     named: Sequence[str] | Mapping[str, Sequence[str]] | None, generators: Iterable[str]
 ) -> dict[str, list[str]]:
-    """Generators of a task by their role, as its setting arms.generators names them: `added` to the real images, or
-    `alone`. generators: all of the experiment."""
+    """Generators of a task by their role, as its setting arms.generators names them: `added` to the real images,
+    `alone`, or `undersampled`, added to fewer real ones. generators: all of the experiment."""
     if isinstance(named, Mapping):
-        return {role: list(named.get(role, ())) for role in ("added", "alone")}
-    return {role: list(generators if named is None else named) for role in ("added", "alone")}
+        return {role: list(named.get(role, ())) for role in ("added", "alone", "undersampled")}
+    both = list(generators if named is None else named)
+    return {"added": both, "alone": both, "undersampled": []}
 
 
 def findings_of(dataset: Mapping) -> set[str] | None:

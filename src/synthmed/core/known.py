@@ -16,15 +16,17 @@ DRAWN_AGAIN = "drawn_again"
 """The model of further images of another generator of the experiment, sampled in another way: nothing is trained."""
 REAL, AUGMENTED, TEST = "real", "augmented", "test"
 """Sets that are no generator's: the real training images, augmented draws of them, the real test images."""
+REAL_TEST = "real_test"
+"""The real test images in the table of tags, where `train` and `test` are labelled images of another data set."""
 SMALL, SECOND = "test_small", "second_test"
 """Further tests in the scores: TEST at the network's size, where the masks have another; test images of another source
 (setting second_test), which are in no other test."""
 KINDS = (
     *("real", "class_weights", "classic", "duplicates", "design", "oracle", "generator", "label_shuffled", "sweep"),
-    *("synthetic_only", "fewer"),
+    *("synthetic_only", "fewer", "fewer_generator"),
 )
 """Kinds of arms (see evaluation.arms), in the order of tables and figures. design: another network on the real images;
-fewer: a part of the real images."""
+fewer: a part of the real images; fewer_generator: the same with generated ones beside."""
 HELPS, NO_EVIDENCE, HARMS = "helps", "no evidence of a difference", "harms"
 """The words of a verdict."""
 VARIED = {"dropout", "dropout_blocks", "noise"}
@@ -37,7 +39,7 @@ RESERVED = {
     "generators": {
         *(REAL, AUGMENTED, TEST, "oracle", "oracle_shuffled", "classic", "class_weights", "duplicates"),
         *("classic_part", "duplicates_part", "on_the_fly", "simple", "elastic", "pasted", SMALL, SECOND),
-        *("unseen", "seen", "changed"),
+        *("unseen", "seen", "changed", REAL_TEST),
         *("anomaly", "raw", "pool", "train", "validation", "planted", "set_aside", "selected"),
     },
     "experiments": {"settings"},

@@ -32,6 +32,9 @@ PAIRS = {
 }
 """Arms of augmented images with their masks. Their name is also that of the set of their augmented draws."""
 
+UNDERSAMPLED = "undersampled"
+"""Arm of as many real images of each class as the smallest has; `undersampled_<set>`: with images of a set beside."""
+
 CONTROLS = {"duplicates": REAL, "classic": AUGMENTED}
 """Curves of a sweep that need no generator: the real images again, and augmented draws of them."""
 
@@ -116,6 +119,10 @@ class ArmSettings(ArmOptions):
     sets: Annotated[tuple[str, ...], Meta(description="Names of the synthetic sets.")]
     added: Annotated[tuple[str, ...], Meta(description="Those that are added to the real images.")]
     alone: Annotated[tuple[str, ...], Meta(description="Those whose images are training sets of their own.")]
+    undersampled: Annotated[
+        tuple[str, ...],
+        Meta(description="Those that are added, too, to as many real images of each class as the smallest has."),
+    ]
     oracle: Annotated[str | None, Meta(description="The set of fresh true draws; null: none.")]
     masks: Annotated[
         bool, Meta(description="Whether masks are learned, so that images with wrong masks are known to be wrong.")
@@ -148,7 +155,7 @@ class Arm:
     @property
     def with_real(self) -> bool:
         """Whether all the real training images are in it."""
-        return self.kind not in ("synthetic_only", "fewer")
+        return self.kind not in ("synthetic_only", "fewer", "fewer_generator")
 
 
 @dataclass(frozen=True)
@@ -259,8 +266,8 @@ def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
         arms += [Arm(f"only_{name}", f"{name} only", "synthetic_only", name, only, None) for name in settings.alone]
     for share in settings.only_sweep:
         if share == "smallest":
-            least = dict.fromkeys(real, min(real.values()))
-            arms.append(Arm("undersampled", "Fewer real, as many of each class", "fewer", REAL, least, None))
+            arms.append(_undersampled(real))
+            arms += [_with_fewer(settings, name, arms[-1].added, dose) for name in settings.undersampled]
             continue
         part, words = share_of(share, real), f"{share:g} × real"
         arms.append(Arm(f"fewer_x{share:g}", f"Fewer real, {words}", "fewer", REAL, part, None))
@@ -273,6 +280,23 @@ def define_arms(settings: ArmSettings, real: Mapping[str, int]) -> list[Arm]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise InputError(f"the arms {twice} exist twice; rename a generator")
     return arms
+
+
+def _undersampled(real: Mapping[str, int]) -> Arm:
+    """As many real images of each class as the smallest has. real: those that there are."""
+    return Arm(
+        UNDERSAMPLED, "Fewer real, as many of each class", "fewer", REAL, dict.fromkeys(real, min(real.values())), None
+    )
+
+
+def _with_fewer(settings: ArmSettings, name: str, real: Mapping[str, int], dose: Dose | None) -> Arm:
+    """The images of a set beside as many real ones of each class. real: those of the arm `undersampled`."""
+    if dose is None:
+        raise InputError(
+            f"setting undersampled names {name!r}, but no count: give added_share or added_counts, or leave it out"
+        )
+    added = added_images(dose, real, "added_counts")
+    return Arm(f"{UNDERSAMPLED}_{name}", f"Fewer real + {name}", "fewer_generator", name, added, None)
 
 
 def _of_several_classes(dose: Dose) -> bool:
@@ -296,8 +320,10 @@ def _check_names(settings: ArmSettings) -> None:
     own = (REAL, AUGMENTED, TEST, *PAIRS)
     if len(set(settings.sets)) != len(settings.sets) or set(own) & set(settings.sets):
         raise InputError(f"setting sets {list(settings.sets)}: each name once, none {', '.join(map(repr, own))}")
-    if strangers := ({*settings.added, *settings.alone} - set(settings.sets)):
-        raise InputError(f"settings added and alone name {min(strangers)!r}; the sets are {list(settings.sets)}")
+    if strangers := ({*settings.added, *settings.alone, *settings.undersampled} - set(settings.sets)):
+        raise InputError(
+            f"settings added, alone and undersampled name {min(strangers)!r}; the sets are {list(settings.sets)}"
+        )
     if settings.pairs and not settings.masks:
         raise InputError(f"setting pairs is {list(settings.pairs)}, but this task learns no masks; set it to []")
     swept = [name for name in settings.sweep if name not in CONTROLS]
@@ -308,6 +334,11 @@ def _check_names(settings: ArmSettings) -> None:
                 raise InputError(f"setting {where} names {name!r}; the sets are {list(settings.sets)}")
     if "classic" in settings.sweep and not settings.augmented_draws:
         raise InputError("setting sweep names classic, but augmented_draws is 0; draw as many as each arm needs")
+    if settings.undersampled and "smallest" not in settings.only_sweep:
+        raise InputError(
+            f"setting undersampled names {settings.undersampled[0]!r}, but nothing shows what the fewer real images "
+            "are worth without it; name smallest under only_sweep"
+        )
     if settings.oracle in settings.sweep:
         raise InputError(f"setting sweep names {settings.oracle!r}, whose shares are those of oracle_sweep")
     if settings.swap is not None and dose_of(settings) is not None:
@@ -350,6 +381,11 @@ def compose(
     if arm.with_real:
         rows.append(parts[REAL].rows)
         labels.append(parts[REAL].labels)
+    elif arm.kind == "fewer_generator":
+        real = {label: len(parts[REAL].of_class(number)) for number, label in enumerate(classes)}
+        kept = compose(_undersampled(real), parts, classes, seed)  # the very images of that arm
+        rows.append(kept[0])
+        labels.append(kept[1])
     if arm.set is not None and not arm.added:  # all of it
         rows.append(parts[arm.set].rows)
         labels.append(parts[arm.set].labels)

@@ -166,9 +166,7 @@ def _frame(
 
 
 def _described(arm: Arm, parts: Mapping[str, Part], classes: Sequence[str], size: int, repeats: int) -> dict:
-    synthetic = (
-        0 if arm.set in (None, REAL, AUGMENTED, *PAIRS) else size - (len(parts[REAL].rows) if arm.with_real else 0)
-    )
+    synthetic = 0 if arm.set in (None, REAL, AUGMENTED, *PAIRS) else sum(arm.added.values()) or size
     supply = (
         {label: len(parts[arm.set].of_class(classes.index(label))) // repeats for label in arm.added} if arm.set else {}
     )
@@ -177,7 +175,7 @@ def _described(arm: Arm, parts: Mapping[str, Part], classes: Sequence[str], size
     return values | {
         "set": arm.curve if arm.with_real else arm.set,
         "n_train": size,
-        "n_real": len(parts[REAL].rows) if arm.with_real else size if arm.kind == "fewer" else 0,
+        "n_real": len(parts[REAL].rows) if arm.with_real else size - synthetic,
         "share": synthetic / size,
         "trainings": repeats,
         "uses_up": bool(synthetic and any(0 < arm.added[label] == supply[label] for label in supply)),

@@ -21,6 +21,7 @@ from synthmed.core.files import write_json
 from synthmed.core.settings import Count, Level, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.data.tag_tables import check_given, read_tags
 from synthmed.metrics.classification import auroc
 from synthmed.metrics.similarity import psnr, ssim
 from synthmed.metrics.statistics import case_mean
@@ -43,19 +44,26 @@ class RemovalOptions:
 class RemovalSettings(RemovalOptions):
     """Settings of `measure-removal`."""
 
+    tagged: Annotated[
+        str | None, Meta(description="Name of the images in the table of tags; null: tags are columns of theirs.")
+    ]
     seed: Seed
 
 
 @step("measure-removal")
-def measure_removal(settings: RemovalSettings, *, images: Path, out: Output, pictures: Output) -> None:
+def measure_removal(
+    settings: RemovalSettings, *, images: Path, tags: Path | None, out: Output, pictures: Output
+) -> None:
     """Measure every way of taking frames and hair out of images.
 
-    images: real images with patients; those on which frame_mask finds none are used. out: JSON, by method: `psnr` and
+    images: real images with patients; those on which frame_mask finds none are used; tags: CSV of `measure-tags`, where
+    nobody but the tagger knows which have hair or rulers. out: JSON, by method: `psnr` and
     `ssim` against the image without the pasted frame, `left` (share of its pixels that are frame still), `detail` (mean
     absolute change where nothing was pasted, of 255; of lesions where there are masks), `realism` (AUROC), `refused`
     (images of which the method says that it cannot do it, and which stay as they are), and of crops `sides`, the share
     of the sides that stays of each shown image (None: refused) and `side`, its mean over all; `hair`: the same of hair
-    and rulers, on images labelled to have neither, and how much of others is `touched_with` it, where labels are.
+    and rulers, on images that have neither as labelled or (`by_tagger`) tagged, and how much of others is
+    `touched_with` it, where that is known.
     pictures: image set of the first images by every method, columns method and start. Raises InputError when fewer than
     four images have no frame.
     """
@@ -81,7 +89,9 @@ def measure_removal(settings: RemovalSettings, *, images: Path, out: Output, pic
             sides = [_side(one, dermoscopy.CROPS[name]) for one in framed]
             known = [side for side in sides if side is not None]
             result[name] |= {"sides": sides[: settings.shown], "side": float(np.mean(known)) if known else None}
-    bare = np.array([_without_hair(row) for row, *_ in entries])
+    check_given(tags, settings.tagged, "tagged")
+    cells = read_tags(tags, settings.tagged) if tags else {}
+    bare = np.array([_without_hair(row | cells.get(row["image"], {})) for row, *_ in entries])
     hair = None
     if bare.sum() >= 2:
         done = _timed("hair", dermoscopy.remove_hair, originals)
@@ -95,6 +105,7 @@ def measure_removal(settings: RemovalSettings, *, images: Path, out: Output, pic
             else None,
             "realism": _realism(originals[bare], done[bare], patients[bare]),
             "images": int(bare.sum()),
+            "by_tagger": tags is not None,
         }
     write_json(out, {"images": len(originals), "level": settings.level, "frames": result, "hair": hair})
     rows = [
@@ -125,7 +136,7 @@ def _side(pixels: np.ndarray, left: float) -> float | None:
 
 
 def _without_hair(row: dict) -> bool:
-    """Whether labels say that an image has neither hair nor ruler."""
+    """Whether labels, or tags, say that an image has neither hair nor ruler."""
     return row.get("hair") == "no" and row.get("ruler") == "no"
 
 

@@ -21,6 +21,7 @@ from synthmed.core.known import REAL, TEST
 from synthmed.core.settings import Fraction, TwoClasses
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
+from synthmed.data.tag_tables import check_given, read_tags
 from synthmed.evaluation.change_images import PASTED, REMOVED
 from synthmed.evaluation.scores import Scores, by_seed, called, read_scores
 from synthmed.metrics import statistics, verdict
@@ -44,7 +45,8 @@ class ShortcutOptions:
 
     sensitivity: Annotated[Fraction, Meta(description="The sensitivity at which specificity is reported.")]
     tags: Annotated[
-        tuple[str, ...], Meta(description="Columns of the images with yes or no that make two subgroups each.")
+        tuple[str, ...],
+        Meta(description="Columns of the images with yes or no, or tags of the tagger, that make two subgroups each."),
     ]
     skin_tones: Annotated[
         dict[str, Annotated[float, Meta(ge=-90, le=90)] | None],
@@ -72,6 +74,9 @@ class ShortcutOptions:
 class ShortcutSettings(ShortcutOptions):
     """Settings of `measure-shortcuts`."""
 
+    tagged: Annotated[
+        str | None, Meta(description="Name of the test images in the table of tags; null: tags are columns of theirs.")
+    ]
     classes: TwoClasses
     positive: Annotated[str, Meta(description="The class that is looked for.")]
     threshold: Annotated[float, Meta(description="Of training sets that have none of their own.")]
@@ -87,16 +92,18 @@ def measure_shortcuts(
     further: Path,
     test: Path,
     changed: Path,
+    tags: Path | None,
     out: Output,
 ) -> None:
     """Ask the classifiers of a task what they look at, and for whom they work.
 
     scores, summary: of the task; further: of `score-sets`, of the sets VALIDATION and CHANGED; test: the test images;
-    changed: those of `change-images`. out: JSON, of every arm: `switched` (change, class: of the images that could
-    switch, those not called positive before pasting, those called so before removing, the share that does; how many
-    they `could` be, mean over trainings; `net`, of all images in both directions; `versus_real`, the difference with p
-    by Holm and word, of pasting on negative and removing from positive images, which are one family), `operating`, and
-    `subgroups`, shown in `order`. Raises InputError when the files do not belong together.
+    changed: those of `change-images`; tags: CSV of `measure-tags`, where nobody but the tagger knows those of the test
+    images. out: JSON, `by_tagger`, whether it is so, and of every arm: `switched` (change, class: of the images that
+    could switch, those not called positive before pasting, those called so before removing, the share that does; how
+    many they `could` be, mean over trainings; `net`, of all images in both directions; `versus_real`, the difference
+    with p by Holm and word, of pasting on negative and removing from positive images, which are one family),
+    `operating`, and `subgroups`, shown in `order`. Raises InputError when the files do not belong together.
     """
     columns = [f"p_{name}" for name in settings.classes]
     own, other = read_scores(scores, columns), read_scores(further, columns)
@@ -107,7 +114,9 @@ def measure_shortcuts(
         raise InputError(f"{test}: other images than those of {scores}; make the scores again")
     rows = {row["image"]: row for row in ImageSet(changed).rows}
     switches = _switches(found, rows, changed)
-    groups = dict(_groups(settings, images, own.cases[TEST].images))
+    check_given(tags, settings.tagged, "tagged")
+    cells = read_tags(tags, settings.tagged) if tags else {row["image"]: row for row in images.rows}
+    groups = dict(_groups(settings, images, cells, own.cases[TEST].images))
     write_json(
         out,
         {
@@ -115,6 +124,7 @@ def measure_shortcuts(
             "sensitivity": settings.sensitivity,
             "level": found.level,
             "positive": settings.positive,
+            "by_tagger": tags is not None,
             "changed": _counts(rows),
             "order": list(groups),
             "groups": {name: _sizes(found, where) for name, where in groups.items()},
@@ -266,15 +276,21 @@ def _operating(found: _Classifiers, arm: str) -> dict[str, dict]:
 
 
 # ---------------------------------------------------------------------------------------------------------- subgroups
-def _groups(settings: ShortcutSettings, images: ImageSet, order: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _groups(
+    settings: ShortcutSettings, images: ImageSet, cells: Mapping[str, Mapping[str, str]], order: np.ndarray
+) -> Iterator[tuple[str, np.ndarray]]:
     """Name → which of the test images, in the order of the scores, are in the subgroup, bool (N,). Those of which a
-    column has neither yes nor no, or of whose skin nothing is known, are a subgroup of their own, if there are any."""
+    tag is neither yes nor no, or of whose skin nothing is known, are a subgroup of their own, if there are any. cells:
+    image → tag → yes or no."""
     place = {name: number for number, name in enumerate(images.column("image"))}
     rows = [place[name] for name in order.tolist()]
     for tag in settings.tags:
-        if tag not in images.rows[0]:
-            raise InputError(f"{images.path}: has no column {tag!r}; setting tags names columns with yes or no")
-        values = np.array(images.column(tag))[rows]
+        if not any(tag in row for row in cells.values()):
+            raise InputError(
+                f"{images.path}: has no column {tag!r}, and no tag of that name; setting tags names columns with yes "
+                "or no, or tags of the tagger"
+            )
+        values = np.array([cells.get(name, {}).get(tag, "") for name in order.tolist()])
         for value in ("yes", "no"):
             yield f"{tag}: {value}", values == value
         if (rest := ~np.isin(values, ("yes", "no"))).any():

@@ -54,7 +54,10 @@ class PathLengthSettings(PathLengthOptions):
 
     model: ModelName
     generator: GeneratorName
-    label: Annotated[str | None, Meta(description="The class of both ends; null where it was trained on one.")]
+    training: Annotated[str, Meta(description="Name of its training.")]
+    label: Annotated[
+        str | None, Meta(description="The class of both ends; null where it was trained on one or cannot be asked.")
+    ]
     seed: Seed
 
 
@@ -79,7 +82,7 @@ def path_length(settings: PathLengthSettings, *, checkpoint: Path, weights: Path
             else:
                 measured = _measured(settings, gan, distance, space, sampling)
             found[space][sampling] = measured.to_json()
-    about = {name: getattr(settings, name) for name in ("generator", "label", "pairs", "epsilon", "level")}
+    about = {name: getattr(settings, name) for name in ("generator", "training", "label", "pairs", "epsilon", "level")}
     write_json(out, {**about, "spaces": found})
     logger.info("%s: %s", out, found)
 

@@ -16,14 +16,16 @@ where these are not all; copy_alarm, copy_limit: the word of the audit, and what
 how often the models of the real arm see the class that an image claims to show (of masks: the agreement with what they
 draw), label_fidelity_real: the same of real test images; pseudo_labelled: whether that class is what a classifier saw,
 and was never asked for."""
+NO_POINTS = ("label_shuffled", "fewer_generator")
+"""Kinds of arms that hold images of a set and are no points of its sweep."""
 FOLLOWS = 0.8
 """Images whose label fidelity is below this part of what real test images reach do not show what they claim."""
 
 
 def in_words(arm: str, name: str, title: str) -> str:
-    """The title of an arm, with the title of its set in place of its name. That stands first, or behind `Real +`
-    (evaluation.arms); anywhere else it may be a part of another word."""
-    plus = "Real + " if arm.startswith("Real + ") else ""
+    """The title of an arm, with the title of its set in place of its name. That stands first, or behind `Real +` or
+    `Fewer real +` (evaluation.arms); anywhere else it may be a part of another word."""
+    plus = next((words for words in ("Real + ", "Fewer real + ") if arm.startswith(words)), "")
     rest = arm.removeprefix(plus)
     return plus + title + rest.removeprefix(name) if rest.startswith(name) else arm
 
@@ -41,7 +43,7 @@ def swept(task: Mapping) -> dict[str, list[str]]:
         name: sorted(
             [
                 task["reference"],
-                *(key for key, one in arms.items() if one["set"] == name and one["kind"] != "label_shuffled"),
+                *(key for key, one in arms.items() if one["set"] == name and one["kind"] not in NO_POINTS),
             ],
             key=lambda key: (arms[key]["kind"] == "synthetic_only", arms[key]["n_train"]),
         )

@@ -303,12 +303,13 @@ def adjusted_difference(values: np.ndarray, exposed: np.ndarray, other: np.ndarr
     """How much higher values (K, N) are where `exposed` (N,) holds, among cases alike in `other` (N,); both bool.
 
     Coefficient of `exposed` in the least squares of values on 1, exposed, other, for each of K readers; its influences
-    are those of the sandwich estimator, summed over patients (CR3 by the leverage). Raises InputError where the three
-    columns cannot be told apart.
+    are those of the sandwich estimator, summed over patients (CR3 by the leverage). Without `other` where that holds
+    for all, or for none. Raises InputError where the columns cannot be told apart.
     """
     values, group = _finite(values), _patients(patients)
-    design = np.stack([np.ones(len(exposed)), exposed, other], axis=1).astype(np.float64)
-    if np.linalg.matrix_rank(design) < 3:
+    kinds = [other] if 0 < other.sum() < len(other) else []
+    design = np.stack([np.ones(len(exposed)), exposed, *kinds], axis=1).astype(np.float64)
+    if np.linalg.matrix_rank(design) < design.shape[1]:
         raise InputError("the images with and without it cannot be told from the two kinds of images")
     inverse = np.linalg.inv(design.T @ design)
     coefficients = inverse @ design.T @ values.T

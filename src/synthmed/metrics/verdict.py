@@ -53,7 +53,9 @@ class Verdict:
     equivalent: bool
 
 
-_FAMILIES = {"sweep": "sweep", "synthetic_only": "synthetic only", "fewer": "fewer real"}
+_FAMILIES = {"sweep": "sweep", "synthetic_only": "synthetic only"} | dict.fromkeys(
+    ("fewer", "fewer_generator"), "fewer real"
+)
 
 
 def families(arms: Mapping[str, tuple[str, str | None]]) -> dict[str, str]:

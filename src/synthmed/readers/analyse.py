@@ -265,25 +265,25 @@ def _diagnosis(settings: AnalysisSettings, study: Study, answers: Answers) -> di
 
 def _tags(answers: Answers, called: np.ndarray, level: float) -> list[dict]:
     """Whether what is seen in an image drives the answer: of every column of yes and no, how much more often images
-    that have it are called synthetic than others of their kind (real or synthetic), readers and images as random."""
-    found = []
-    own = {"synthetic", "edited"}
+    that have it are called synthetic than others of their kind (real or synthetic), readers and images as random. Of a
+    column that some images leave empty, as nobody looked at them, only the `known` count."""
+    found, own = [], {"synthetic", "edited"}
     for name in [name for name in answers.items[0] if name not in own]:
         cells = np.array([row[name] for row in answers.items])
-        if set(cells) != {"yes", "no"}:
+        known = cells != ""
+        if set(cells[known]) != {"yes", "no"}:
             continue
-        has = cells == "yes"
+        has = cells[known] == "yes"
+        row = {"tag": name, "images": int(has.sum()), "known": int(known.sum())}
         try:
-            measured = outcomes.adjusted_difference(called, has, answers.synthetic, answers.patients)
-        except InputError as error:
-            found.append(
-                {"tag": name, "images": int(has.sum()), "difference": Estimate.missing(str(error)).to_json(), "p": None}
+            measured = outcomes.adjusted_difference(
+                called[:, known], has, answers.synthetic[known], answers.patients[known]
             )
+        except InputError as error:
+            found.append(row | {"difference": Estimate.missing(str(error)).to_json(), "p": None})
             continue
         test = readers_test(measured, np.eye(len(called)), level=level)
-        found.append(
-            {"tag": name, "images": int(has.sum()), "difference": test.estimate(len(has)).to_json(), "p": test.p}
-        )
+        found.append(row | {"difference": test.estimate(len(has)).to_json(), "p": test.p})
     return found
 
 

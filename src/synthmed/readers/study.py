@@ -1,7 +1,9 @@
 """Drawing a reader study from image sets: which images are shown, in which order, and what is asked of each.
 
 Seed 003, section 3.4.1: half synthetic, half real, each half melanoma and benign, in random order, 256² each; of every
-image the diagnosis, whether it is synthetic, and how certain the reader is. The questions are settings, so that other
+image the diagnosis, whether it is synthetic, and how certain the reader is. Images with rulers are left out of both
+halves. Of the synthetic ones "we also picked images that were outliers", "images that fell close to images of the other
+label" (section 4.3.1), to see whether they are what they claim to be. The questions are settings, so that other
 readings (how severe a finding is, what a difference map shows) are other questions of the same form.
 """
 
@@ -11,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta
@@ -22,6 +24,7 @@ from synthmed.core.settings import Count, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.features import Features, read_features
 from synthmed.data.imageset import ImageSet, encode_png, write_image_set
+from synthmed.data.tag_tables import check_given, read_tags
 from synthmed.metrics.outliers import nearer_to_another, two_components
 from synthmed.training.seeds import seed_of
 
@@ -34,6 +37,8 @@ EMBEDDED = 2000
 logger = logging.getLogger(__name__)
 
 QuestionName = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$", description="lower-case letters, digits and _")]
+OUTLIER = "outlier"
+"""Column of the key: whether an image of a screened set is an outlier."""
 TAKEN = ("study", "code", "background", "comment", "item", "position", "seconds", "simulated", "checksum")
 """Columns of the answers that no question may be called like."""
 
@@ -77,14 +82,18 @@ class StudyOptions:
     examples: Annotated[Count, Meta(description="Real images of each label on the first page.")]
     skip: Annotated[
         dict[str, str],
-        Meta(description="Column of the sets → value of images that are not shown, as ruler: yes; {}: all may be."),
+        Meta(
+            description="Column of the sets, or tag → value of images that are not shown, as ruler: yes; {}: all may "
+            "be."
+        ),
     ]
     screened: Annotated[
-        tuple[str, ...],
+        dict[str, Literal["first", "out", "as_is"]],
         Meta(
-            description="Synthetic sets of which images are left out whose features lie nearer to the real images of "
-            "another class than to those of their own.",
-            extra_json_schema={"uniqueItems": True},
+            description="Synthetic set → what becomes of its outliers, images that lie nearer to the real images of "
+            "another class than to those of their own, as a classifier sees them: they are drawn first, other images "
+            "only where there are too few; they stay out; or they are drawn as_is, like all others. {}: nobody looks "
+            "for outliers."
         ),
     ]
     display_size: Annotated[
@@ -103,6 +112,7 @@ class StudyOptions:
 class StudySettings(StudyOptions):
     """Settings of `draw-study`."""
 
+    tagged: Annotated[dict[str, str], Meta(description="Set → its name in the table of tags; {}: none is tagged.")]
     seed: Seed
 
 
@@ -175,6 +185,7 @@ def draw_study(
     sets: list[Path],
     features: list[Path],
     real_features: Path | None,
+    tags: Path | None,
     real: Path,
     key: Output,
     examples: Output,
@@ -184,26 +195,34 @@ def draw_study(
 
     Draw the images that readers see, in random order under names that tell nothing, and the examples of the first page.
 
-    sets: image sets in the order of the settings; features: those of the sets that are screened, in that order;
-    real_features: those of the real images that they are screened by, where any is. real: image set that the examples
-    are drawn of; patients who are shown as items are left out. key: image set item_001 … in the order of the form, with
-    the columns of the sets and `set`, `name`, `synthetic`, `edited`, which readers must not have. examples: image set
-    of the examples. out: JSON, see Study, and `left_out`, by set, and `embedded`, by screened set (see _embedded).
-    Raises InputError when a set has too few images of a label.
+    sets: image sets in the order of the settings; features: of `embed`, those of the sets that are screened, in that
+    order; real_features: those of the real images that they are screened by, where any is. tags: CSV of `measure-tags`,
+    where sets are tagged. real: image set that the examples are drawn of; patients who are shown as items are left out.
+    key: image set item_001 … in the order of the form, with the columns and tags of the sets, `set`, `name`,
+    `synthetic`, `edited`, and OUTLIER of screened sets, which readers must not have. examples: image set of the
+    examples. out: JSON, see Study, and `left_out`, by set, and `embedded`, by screened set (see _embedded). Raises
+    InputError when a set has too few images of a label, or nobody knows what shall be left out of it.
     """
     if len(sets) != len(settings.sets):
         raise InputError(f"{len(sets)} image sets for {list(settings.sets)}; give one each, in that order")
     rng = np.random.default_rng(seed_of(settings.seed, "reader study"))
     outliers, embedded = _outliers(settings, features, real_features)
+    tables = _tables(settings, tags)
     chosen, left_out = [], {}
     for (name, wanted), path in zip(settings.sets.items(), sets, strict=True):
         images = ImageSet(path)
-        places, left_out[name] = _drawn(settings, name, images, outliers.get(name, set()), rng)
+        rows = [row | tables[name].get(row["image"], {}) for row in images.rows]
+        if name in outliers:
+            rows = [row | {OUTLIER: _word(row["image"] in outliers[name])} for row in rows]
+        places, left_out[name] = _drawn(settings, name, rows, path, rng)
         about = {"set": name, "synthetic": _word(wanted.synthetic)}
-        for row, pixels, *_ in images.entries(places):
+        for place, (row, pixels, *_) in zip(places, images.entries(places), strict=True):
             # Of a set with edited images the set itself knows which they are: not every code needs a change.
             edited = row.get("edited") or _word(wanted.edited)
-            chosen.append((row | about | {"edited": edited, "name": row["image"]}, pixels))
+            chosen.append((rows[place] | about | {"edited": edited, "name": row["image"]}, pixels))
+        if name in outliers:
+            shown = [rows[place][OUTLIER] for place in places]
+            embedded[name] |= {"shown": len(shown), "shown_outliers": shown.count("yes")}
     order, digits = rng.permutation(len(chosen)), len(str(len(chosen)))
     rows = [
         (chosen[place][0] | {"image": f"item_{number:0{digits}d}.png"}, chosen[place][1])
@@ -222,6 +241,12 @@ def _word(flag: bool) -> str:
     return "yes" if flag else "no"
 
 
+def _tables(settings: StudySettings, tags: Path | None) -> dict[str, dict[str, dict[str, str]]]:
+    """Set → image → its tags, yes or no; none of an image that is not tagged."""
+    check_given(tags, dict(settings.tagged), "tagged")
+    return {name: read_tags(tags, settings.tagged[name]) if name in settings.tagged else {} for name in settings.sets}
+
+
 def _outliers(
     settings: StudySettings, features: Sequence[Path], real: Path | None
 ) -> tuple[dict[str, set[str]], dict[str, dict]]:
@@ -238,15 +263,15 @@ def _outliers(
         own = read_features(path).as_is()
         away = nearer_to_another(own.features, own.labels, known.features, known.labels)
         found[name] = set(own.names[away].tolist())
-        embedded[name] = _embedded(own, away)
+        embedded[name] = {"way": settings.screened[name], "outliers": int(away.sum()), **_embedded(own, away)}
     return found, embedded
 
 
 def _embedded(own: Features, away: np.ndarray) -> dict:
     """Images on the two principal components of their features, as seed 003 shows them in Figure 3.7.
 
-    `explained`: share of the variance of each; `images`: of every so many-th, so that at most EMBEDDED are kept, x, y,
-    label and whether it is an outlier; without names.
+    `count`: how many; `explained`: share of the variance of each; `images`: of every so many-th, so that at most
+    EMBEDDED are kept, x, y, label and whether it is an outlier; without names.
     """
     places, explained = two_components(own.features.astype(np.float64))
     images = [
@@ -254,29 +279,39 @@ def _embedded(own: Features, away: np.ndarray) -> dict:
         for (x, y), label, out in zip(places, own.labels, away, strict=True)
     ]
     every = -(-len(images) // EMBEDDED)
-    return {"explained": [round(float(share), 4) for share in explained], "images": images[::every]}
+    shares = [round(float(share), 4) for share in explained]
+    return {"count": len(images), "explained": shares, "images": images[::every]}
 
 
 def _drawn(
-    settings: StudySettings, name: str, images: ImageSet, outliers: set[str], rng: np.random.Generator
+    settings: StudySettings, name: str, rows: Sequence[Mapping[str, str]], path: Path, rng: np.random.Generator
 ) -> tuple[list[int], dict[str, int]]:
-    """Places of the images that are shown of a set, and how many were left out for which reason."""
-    skipped = {
-        column: set(np.flatnonzero(np.array(images.column(column)) == value)) for column, value in settings.skip.items()
-    }
-    away = {place for place, image in enumerate(images.column("image")) if image in outliers}
-    out = set().union(away, *skipped.values())
-    labels, places = np.array(images.column("label")), []
+    """Places of the images that are shown of a set, and how many were left out for which reason. rows: of the set, with
+    their tags, and OUTLIER where it is screened."""
+    skipped = {}
+    for column, value in settings.skip.items():
+        if not any(column in row for row in rows):
+            raise InputError(
+                f"{path}: has no column {column!r}, and no tag of that name, so that setting skip cannot leave images "
+                f"out of {name}; tag the set (tags.generators), or take {column} out of skip"
+            )
+        skipped[f"{column}: {value}"] = {place for place, row in enumerate(rows) if row.get(column) == value}
+    way, outliers = settings.screened.get(name), {place for place, row in enumerate(rows) if row.get(OUTLIER) == "yes"}
+    if way == "out":
+        skipped["outliers"] = outliers
+    out, places = set().union(*skipped.values()), []
     for label, count in settings.sets[name].counts.items():
-        left = [place for place in np.flatnonzero(labels == label).tolist() if place not in out]
+        left = [place for place, row in enumerate(rows) if row["label"] == label and place not in out]
         if len(left) < count:
             raise InputError(
-                f"{images.path}: {len(left)} images of {label!r} may be shown, but sets.{name}.counts asks for "
-                f"{count}; ask for fewer, make more, or loosen skip and screened"
+                f"{path}: {len(left)} images of {label!r} may be shown, but sets.{name}.counts asks for {count}; ask "
+                "for fewer, make more, or loosen skip and screened"
             )
-        places += rng.choice(left, count, replace=False).tolist()
-    counts = {f"{column}: {settings.skip[column]}": len(found) for column, found in skipped.items()}
-    return places, counts | ({"outliers": len(away)} if name in settings.screened else {})
+        first = [place for place in left if way == "first" and place in outliers]
+        some = rng.choice(first, min(count, len(first)), replace=False).tolist()
+        rest = [place for place in left if way != "first" or place not in outliers]
+        places += [*some, *rng.choice(rest, count - len(some), replace=False).tolist()]
+    return places, {reason: len(found) for reason, found in skipped.items()}
 
 
 def _examples(

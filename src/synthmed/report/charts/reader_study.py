@@ -111,7 +111,7 @@ def draw_screened(path: Path, found: Mapping) -> str | None:
             own = [(image["x"], image["y"]) for image in one["images"] if image["label"] == label]
             axis.scatter(*zip(*own, strict=True), 7, SERIES[number], lw=0, label=label)
         away = np.array([(image["x"], image["y"]) for image in one["images"] if image["outlier"]]).reshape(-1, 2)
-        axis.scatter(*away.T, 34, facecolors="none", edgecolors=INK, lw=0.8, label="not shown")
+        axis.scatter(*away.T, 34, facecolors="none", edgecolors=INK, lw=0.8, label="outlier")
         axis.set_title(found["settings"].sets.get(name, name))
         for setter, number in ((axis.set_xlabel, 0), (axis.set_ylabel, 1)):
             setter(f"component {number + 1} ({100 * one['explained'][number]:.0f} %)")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from synthmed.core.known import REAL
+from synthmed.core.known import REAL, REAL_TEST
 from synthmed.core.settings import Count, Names
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
@@ -16,7 +16,7 @@ from synthmed.report.section import write_section
 from synthmed.report.words import artefact, percent
 
 OWN = {"train": "real, training", "test": "real, test"}
-APART = {"train": "labelled, training", "test": "labelled, test", REAL: "real, training"}
+APART = {"train": "labelled, training", "test": "labelled, test", REAL: "real, training", REAL_TEST: "real, test"}
 """Sets of real images; where the tags of other images are known, these and the experiment's own."""
 METHODS = {
     "crop": "full crop",
@@ -137,7 +137,7 @@ SECTION = Section(
     exhibits=(
         Figure(
             "frequency",
-            "Share of the images of each class that have an artefact: real ones as labelled, generated ones by the "
+            "Share of the images of each class that have an artefact: labelled ones as labelled, all others by the "
             "tagger, corrected for its errors. {{ tags.level | confidence }} intervals, over patients.",
             _draw_prevalence,
         ),
@@ -173,7 +173,8 @@ SECTION = Section(
             "Lesion changed: mean absolute change in the middle of the image where nothing was pasted, of 255. Told "
             "apart: AUROC of a classifier that tells processed images from untouched ones of other patients; 0.5 is "
             "best. Side left: the share of the image's sides that a crop leaves, the mean of those that could be "
-            "cropped.",
+            "cropped. How long each takes depends on the machine: `python benchmarks/dermoscopy.py` prints images/s of "
+            "every way, beside OpenCV's inpainting.",
             _removal_rows,
             (
                 Column("method", "way"),

@@ -32,8 +32,8 @@ NAMES = {
 class LatentEditingSectionSettings:
     """Settings of `section-latent-editing`."""
 
-    generator: Annotated[str, Meta(description="Its name, for people.")]
-    training: Annotated[str, Meta(description="Its training whose codes are edited.")]
+    generator: Annotated[str, Meta(description="Name of the generator that is edited.")]
+    titles: Annotated[dict[str, str], Meta(description="Generator → its name for people.")]
 
 
 def best_step(entry: Mapping) -> Mapping:
@@ -91,9 +91,16 @@ def _two(rejection: Mapping, before: str, after: str) -> dict:
 
 
 def _length_rows(found: Found) -> list[dict]:
-    measured = found["path_length"]
     return [
-        {"space": space, "keys": (f"{measured['generator']}/{found['settings'].training}/{space}",), **lengths}
+        {
+            "keys": (f"{measured['generator']}/{measured['training']}/{space}",),
+            "generator": found["settings"].titles[measured["generator"]],
+            "training": measured["training"],
+            "label": measured["label"] or "",
+            "space": space,
+            **lengths,
+        }
+        for measured in found["path_lengths"]
         for space, lengths in measured["spaces"].items()
     ]
 
@@ -137,12 +144,15 @@ SECTION = Section(
         ),
         Table(
             "path_length",
-            "Perceptual path length (LPIPS on VGG16, steps of {{ '%g' % path_length.epsilon }} of the way between two "
-            "random codes, {{ counted(path_length.pairs, 'path', 'paths') }}): lower is smoother, easier to edit. End: "
-            "at the ends of the paths; full: anywhere on them. Not to be compared across sizes of images. With "
-            f"{_LEVEL} interval over paths.",
+            "Perceptual path length of each training (LPIPS on VGG16, steps of {{ '%g' % path_length.epsilon }} of the "
+            "way between two random codes, {{ counted(path_length.pairs, 'path', 'paths') }}): lower is smoother, "
+            "easier to edit. End: at the ends of the paths; full: anywhere on them. Class: of both ends, where a "
+            f"training is of several. Not to be compared across sizes of images. With {_LEVEL} interval over paths.",
             _length_rows,
-            (Column("space"), Column("end", interval=True), Column("full", interval=True)),
+            (
+                *(Column("generator"), Column("training"), Column("label", "class"), Column("space")),
+                *(Column("end", interval=True), Column("full", interval=True)),
+            ),
         ),
         Figure(
             "trade_off",
@@ -172,7 +182,7 @@ def section(
     settings: LatentEditingSectionSettings,
     *,
     editing: Path,
-    path_length: Path,
+    path_lengths: list[Path],
     images: Path,
     document: Path | None,
     section: Output,
@@ -180,7 +190,8 @@ def section(
 ) -> None:
     """The report's section on editing something out of generated images.
 
-    editing, images: outputs `out` and `images` of `edit-latents`; path_length: of `path-length`.
+    editing, images: outputs `out` and `images` of `edit-latents`; path_lengths: of `path-length`, one
+    for each training.
     """
     result = read_result(editing)
     order = list(NAMES)
@@ -188,10 +199,11 @@ def section(
         "settings": settings,
         "editing": result | {"remove": artefact(result["remove"])},
         "methods": sorted(result["methods"], key=lambda entry: order.index(entry["method"])),
-        "path_length": read_result(path_length),
+        "path_lengths": [read_result(path) for path in path_lengths],
         "best": best_step,
         "names": NAMES,
         "none": f"Nothing was edited: {result['reason']}.",
         "images": ImageSet(images),
     }
+    found["path_length"] = found["path_lengths"][0]  # what they have in common
     write_section(section, out, SECTION, found, document=document)

@@ -25,6 +25,10 @@ class ReaderSectionSettings:
     ]
     sets: Annotated[dict[str, str], Meta(description="Set of images → its name for people.")]
     form: Annotated[str, Meta(description="Where the form lies, from the report.")]
+    tagged: Annotated[tuple[str, ...], Meta(description="Sets of images whose tags are those of a table of tags.")]
+    labelled: Annotated[
+        bool, Meta(description="Whether these are, of real images, as somebody labelled them; else as a tagger says.")
+    ]
 
 
 def _name(found: Found, reader: Mapping) -> str:
@@ -94,6 +98,33 @@ def _left_out_rows(found: Found) -> list[dict]:
         for name, reasons in found["drawn"]["left_out"].items()
         for reason, count in reasons.items()
     ]
+
+
+def _tag_words(settings: ReaderSectionSettings) -> str:
+    """Whose word the tags are."""
+    if not settings.tagged:
+        return ""
+    return (
+        "Tags of real images are as labelled, of synthetic ones as the tagger says. "
+        if settings.labelled
+        else "Tags are as the tagger says. "
+    )
+
+
+_WAYS = {
+    "first": "which come first: {shown_outliers} of the {shown} that readers see are such",
+    "out": "which readers do not see",
+    "as_is": "which are drawn like all others: {shown_outliers} of the {shown} that readers see are such",
+}
+
+
+def _screening(found: Found) -> str:
+    """How many outliers the screened sets have, and what became of them."""
+    titles = found["settings"].sets
+    return "; ".join(
+        f"of {titles.get(name, name)} {one['outliers']} of {one['count']}, {_WAYS[one['way']].format(**one)}"
+        for name, one in found["drawn"]["embedded"].items()
+    )
 
 
 def _score_rows(found: Found) -> list[dict]:
@@ -185,10 +216,13 @@ SECTION = Section(
         Table(
             "tags",
             "What is seen in an image, and the answer: how much more often images with it are called synthetic than "
-            f"other images of their kind (real or synthetic). With {_LEVEL} interval, {{{{ random }}}}; "
-            "p not adjusted for their number.",
+            f"other images of their kind (real or synthetic). {{{{ tag_words }}}}With {_LEVEL} interval, "
+            "{{ random }}; p not adjusted for their number. Of: images of which it is known.",
             lambda found: [{**row, "tag": row["tag"].replace("_", " ")} for row in found["study"]["tags"]],
-            (Column("tag"), Column("images"), Column("difference", interval=True), Column("p", form=p_value)),
+            (
+                *(Column("tag"), Column("images", "images with it"), Column("known", "of")),
+                *(Column("difference", interval=True), Column("p", form=p_value)),
+            ),
             empty="the images carry no tags",
         ),
         Table(
@@ -200,9 +234,10 @@ SECTION = Section(
         ),
         Figure(
             "screened",
-            "Generated images along the two directions in which their features vary most (principal components, with "
-            "their share of the variance). Circles: nearer to the real images of another class than to those of their "
-            "own, and not shown to readers.",
+            "Generated images as the classifier that was trained on real images sees them just before it says a class: "
+            "along the two directions in which that varies most (principal components, with their share of the "
+            "variance). Circles: outliers, nearer to the real images of another class than to those of their own"
+            "{{ ': ' ~ screening if screening }}.",
             _drawn("draw_screened"),
         ),
         Table(
@@ -244,5 +279,6 @@ def section(
     }
     found["halves"] = 2 * found["study"]["synthetic"] == found["study"]["count"]
     found["random"] = RANDOM if len(found["study"]["readers"]) > 1 else ONE
+    found |= {"tag_words": _tag_words(settings), "screening": _screening(found)}
     found["simulated"] = [one for one in found["study"]["readers"] if one["simulated"]]
     write_section(section, out, SECTION, found, document=document)

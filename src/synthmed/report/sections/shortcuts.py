@@ -176,7 +176,8 @@ SECTION = Section(
         Table(
             "subgroups",
             "AUROC among test images of one kind (intervals, sensitivities and specificities stand in the CSV "
-            "beside it). Images of each class: {{ sizes }}.",
+            "beside it). {{ 'Artefacts are those that the tagger sees. ' if result.by_tagger }}Images of each class: "
+            "{{ sizes }}.",
             _group_rows,
             _group_columns,
             empty="no subgroups were asked for",

@@ -120,12 +120,13 @@ def _confusion_rows(found: Found) -> list[dict]:
 def comparison_rows(found: Found) -> list[dict]:
     """Every comparison between two arms or two test sets: the second against the first."""
     task, rows = found["task"], []
-    for entry in task["comparisons"]:
+    for entry in [*task["comparisons"], *task["against"]]:
+        names = [task["arms"][name]["title"] if name in task["arms"] else name for name in entry["names"]]
         sides = [f"{task['arms'][arm]['title']}, tested on {test}" for arm, test in (entry["second"], entry["first"])]
         rows.append(
             {
                 "keys": ("/".join(entry["names"]),),
-                "names": " − ".join(reversed(entry["names"])),
+                "names": " − ".join(reversed(names)),
                 "second": sides[0],
                 "first": sides[1],
                 **versus_cells(task, entry),
