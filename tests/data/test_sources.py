@@ -255,6 +255,14 @@ def test_a_csv_with_a_pattern_for_the_file(tmp_path):
         ("file,finding,person\n1,a,7\n2.png,b,8\n", r"clinic/1 does not exist; is '1\.png' meant\?"),
         ("file,finding,person\n1.png,a," + "x" * 200_000 + "\n", r"line 2: not readable as a table \(field larger"),
         ('file,finding,person\n1.png,a,7\n2.png,b,"8\n' + "3.png,a,7\n" * 20_000, r"line 3: .*close the quote"),
+        ('file,finding,person\n1.png,a,7\n2.png,b,"8\n3.png,a,9\n', r"line 3: not readable .*unexpected end"),
+        ('file,finding,person\n1.png,a,"7\n2.png,b,"8\n3.png,a,9\n', r"line 2: not readable .*close the quote"),
+        (
+            'file,finding,person\n1.png,a,7\n2.png,b,"8\n3.png,a,9"\n',
+            r"line 3: its 'person' has a line break in it \('8\\n3\.png,a,9' …\); close the quote",
+        ),
+        ("file,finding,person,note\n1.png,a\n2.png,b,8\n", r"line 2: it has not 4 cells"),
+        ("file,finding,person\n" + "x" * 300 + ".png,a,7\n", r"labels\.csv, line 2: .*x\.png: its name is too long"),
     ],
 )
 def test_a_wrong_csv_is_told_with_its_line(tmp_path, text, message):
@@ -321,6 +329,21 @@ def test_quotes_after_a_space_and_commas_at_the_end_of_a_row_are_no_fault(tmp_pa
 
 
 def test_patients_whose_numbers_differ_in_spelling_or_are_none_are_told(tmp_path, caplog):
+def test_a_line_break_in_a_column_that_is_not_asked_for_is_no_fault(tmp_path):
+    text = 'file,finding,person,note\n1.png,a,7,"first\nsecond"\n2.png,b,8,\n'
+    found = fetch_folder(tmp_path, options(write_csv(tmp_path / "clinic", text), CSV))
+    assert [image.patient for image in found] == ["7", "8"]
+
+
+def test_empty_cells_that_spreadsheets_leave_out_at_the_end_of_rows_are_no_fault(tmp_path):
+    text = "file,finding,person,note,\n1.png,a,7,x,\n2.png,b,8\n3.png,b,9,y\n"
+    path = write_csv(tmp_path / "clinic", text)
+    found = fetch_folder(tmp_path, options(path, CSV))
+    assert [image.patient for image in found] == ["7", "8", "9"]
+    with pytest.raises(InputError, match="line 3: it has not 5 cells"):
+        fetch_folder(tmp_path, options(path, CSV | {"keep": ("note",)}))
+
+
     text = "file,finding,person\n1.png,a,007\n2.png,b,7\n3.png,b,unknown\n"
     found = fetch_folder(tmp_path, options(write_csv(tmp_path / "clinic", text), CSV))
     assert [image.patient for image in found] == ["007", "007", "3.png"]
