@@ -372,6 +372,14 @@ def test_images_without_a_line_are_told(tmp_path, caplog):
 
 
 def test_masks_without_an_image_are_refused(tmp_path):
+def test_a_pattern_without_any_image_is_told_as_no_image(tmp_path):
+    for kind in ("sick", "well"):
+        (tmp_path / "clinic" / kind).mkdir(parents=True)
+        (tmp_path / "clinic" / kind / "p1.gif").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"only one class \(no image\)"):
+        fetch_folder(tmp_path, options(tmp_path / "clinic", pattern="(p[0-9])"))
+
+
     clinic = write_csv(tmp_path / "clinic", "file,finding,person,mask\n1.png,a,1,masks/1.png\n2.png,b,2,masks/2.png\n")
     (clinic / "masks").mkdir()
     for number in range(1, 5):
@@ -471,6 +479,9 @@ def test_a_tilde_is_the_home_folder(tmp_path, class_folders, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(fetch_folder(tmp_path, options("~/clinic"))) == 4
     with pytest.raises(InputError, match=f"{tmp_path}/films: no such folder"):
+    rows = "sick/p1_a.png,a,1\nwell/p2_a.png,b,2\n"
+    (tmp_path / "labels.csv").write_text(f"file,finding,person\n{rows}")
+    assert len(fetch_folder(tmp_path, options("~/clinic", CSV | {"name": "~/labels.csv"}))) == 2
         fetch_folder(tmp_path, options("~/films"))
 
 
