@@ -512,6 +512,26 @@ def test_patients_of_an_image_set_are_those_of_a_table(tmp_path):
 
 
 def test_a_pattern_of_columns_that_does_not_close_is_named(tmp_path):
+def test_names_of_an_image_set_made_elsewhere_become_names_of_one_made_here(tmp_path):
+    names = ["fake 1.png", "fake_1.png", "张敏.png", "刘洋.png", "sub/4.png"]
+    rows = "".join(f"{name},{'ab'[n % 2]},,p{n},,x\n" for n, name in enumerate(names))
+    members = {f"images/{name}": png(n) for n, name in enumerate(names)} | {"images/": b""}
+    path = make_zip(tmp_path / "set.zip", members | {"manifest.csv": f"image,label,mask,patient,split,source\n{rows}"})
+    with image_set.read([path]) as images:
+        found = [image.name for image in images]
+        assert [image.load()[0, 0, 0] for image in images] == list(range(5))
+    assert len(set(found)) == 5
+    assert all(re.fullmatch(r"[A-Za-z0-9_.]+", name) for name in found)
+    assert found[4] == "sub_4"
+
+
+def test_a_row_without_an_image_is_no_folder_of_the_archive(tmp_path):
+    manifest = "image,label,mask,patient,split,source\n,a,,p,,x\n"
+    path = make_zip(tmp_path / "set.zip", {"manifest.csv": manifest, "images/": b""})
+    with pytest.raises(InputError, match=r"set\.zip: the manifest has a row without an image"):
+        fetch(FetchSettings("image_set", "file", {"path": str(path)}), raw=[tmp_path / "images.zip"])
+
+
     path = write_csv(tmp_path / "clinic", "file,finding,person\n1.png,a,1\n2.png,b,2\n")
     with pytest.raises(InputError, match=r"'\{finding/\{file\}' is no pattern of columns"):
         fetch_folder(tmp_path, options(path, CSV | {"file": "{finding/{file}"}))
