@@ -156,6 +156,17 @@ def test_the_noted_orientation_is_applied():
         (b"", "not an image"),
         (b"<html>404</html>", "not an image"),
         (encoded(Image.fromarray(np.tile(RAMP, (40, 40))))[:200], "truncated or damaged"),
+def test_a_picture_that_is_wholly_transparent_is_rejected():
+    pixels = np.dstack([RAMP, RAMP, RAMP, np.zeros_like(RAMP)])
+    deep = Image.merge("LA", [Image.fromarray(RAMP), Image.fromarray(np.zeros_like(RAMP))])
+    flat = Image.fromarray(np.full((4, 8), 7, np.uint8))
+    for content in (encoded(Image.fromarray(pixels)), encoded(deep), encoded(flat, transparency=7)):
+        with pytest.raises(Rejected, match="wholly transparent"):
+            decode(content, 1)
+    pixels[0, 0, 3] = 1
+    assert not decode(encoded(Image.fromarray(pixels)), 1).any()
+
+
         (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:800], "truncated or damaged"),
     ],
 )

@@ -189,7 +189,7 @@ def upright(content: bytes | np.ndarray, channels: int) -> tuple[np.ndarray, int
     float, grey or colour) are brought to 0..255 by ranks (deep.py) and turned round where a TIFF says WhiteIsZero;
     palettes go through RGB; transparent pixels are laid on black; grey is the luma of ITU-R BT.601; the orientation
     that a camera noted is applied.
-    Raises Rejected with the reason when there is no such image.
+    Raises Rejected with the reason when there is no such image, or all of it is transparent.
     """
     if isinstance(content, np.ndarray):
         if content.ndim == 3 and content.shape[2] == 1:
@@ -253,8 +253,9 @@ def _to_channels(image: Image.Image, channels: int) -> Image.Image:
         image = image.convert("RGB")
     elif image.mode == "L" and "transparency" in image.info:
         # One grey value is declared transparent; black is what it is laid on.
-        pixels = np.asarray(image)
-        image = Image.fromarray(np.where(pixels == image.info["transparency"], 0, pixels).astype(np.uint8))
+        pixels, transparent = np.asarray(image), np.asarray(image) == image.info["transparency"]
+        _refuse_transparent(transparent.all())
+        image = Image.fromarray(np.where(transparent, 0, pixels).astype(np.uint8))
     return image if image.mode == target else image.convert(target)
 
 
@@ -266,6 +267,7 @@ def refuse_small(shape: tuple[int, ...], min_size: int) -> None:
 
 
 def content_box(pixels: np.ndarray) -> tuple[int, int, int, int] | None:
+        _refuse_transparent(image.getextrema()[3][1] == 0)
     """The box (top, bottom, left, right; ends exclusive) inside the black border; None when everything is black.
 
     pixels: uint8, (H, W) or (H, W, 3). See BLACK and BORDER_CONTENT.
@@ -276,6 +278,11 @@ def content_box(pixels: np.ndarray) -> tuple[int, int, int, int] | None:
     while True:
         inside = bright[top:bottom, left:right]
         rows = np.flatnonzero(inside.mean(axis=1) >= BORDER_CONTENT)
+def _refuse_transparent(wholly: bool) -> None:
+    if wholly:
+        raise Rejected("wholly transparent: nothing of it would be seen; save it without alpha")
+
+
         columns = np.flatnonzero(inside.mean(axis=0) >= BORDER_CONTENT)
         if len(rows) == 0 or len(columns) == 0:
             return None
