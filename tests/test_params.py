@@ -260,6 +260,17 @@ def check_files():
         (b"a: M\xfcller\n", r"params\.yaml: not UTF-8 text"),
     ],
 )
+        (b"a:\n  steps: 0300\n", r"params\.yaml, line 2: YAML reads 0300 as 192 \(zeros in front: base 8"),
+        (b"a: [-0_17]\n", r"line 1: YAML reads -0_17 as -15"),
+        (b"a: 1:30\n", r"line 1: YAML reads 1:30 as 90"),
+        (b"a: 1:30.5\n", r"line 1: YAML reads 1:30\.5 as 90\.5"),
+        (b"a: {010: ill}\n", 'line 1: the key 010 is no text.*write "010" in quotes'),
+        (b"a: {true: ill}\n", 'the key true is no text.*write "true" in quotes'),
+        (b"a: {No: ill}\n", 'write "No" in quotes'),
+        (b"a: {file: {{file}}}\n", r"line 1: a key that is a list or a mapping; a text with braces needs quotes"),
+        (b"? [a]\n: b\n", r"a key that is a list or a mapping"),
+        (b"a: 1\nb: &b [*b]\n", r"line 2: this anchor holds itself"),
+        (b"a: &a {b: [{c: *a}]}\n", r"line 1: this anchor holds itself"),
 def test_a_settings_file_that_yaml_would_read_otherwise_is_refused(tmp_path, check_files, content, said):
     (tmp_path / "params.yaml").write_bytes(content)
     with pytest.raises(InputError, match=said):
@@ -276,6 +287,8 @@ def test_the_projects_own_settings_files_and_anchors_are_fine(tmp_path, check_fi
     check_files(tmp_path, [])
 
 
+    (tmp_path / "numbers.yaml").write_text("a: [0, 10, -0.05, 1.0e-4, 0x1f, '0300', '1:30', 12:30 h, 08]\n'010': 1\n")
+    check_files(tmp_path, [tmp_path / "numbers.yaml"])
 def test_dvc_writes_back_what_it_read(tmp_path):
     """`dvc exp run -S` writes params.yaml anew by YAML 1.2, where yes needs no quotes; Snakemake reads YAML 1.1."""
     from dvc.utils.serialize import modify_yaml
