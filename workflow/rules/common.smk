@@ -18,7 +18,7 @@ from synthmed.core.names import check_names, pool_count
 from synthmed.data.sources import raw_files
 from synthmed.data.sources.raw_slide import shell_words
 from synthmed.core.errors import InputError
-from synthmed.core.files import dump_json, read_json, write_text
+from synthmed.core.files import dump_json, read_json, user_path, write_text
 from synthmed.core.lock import hold
 from synthmed.core.provenance import is_settings, name_in, records
 from synthmed.core.settings import parse as parsed
