@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -15,6 +16,8 @@ from synthmed import generators
 from synthmed.commands.params import Params
 from synthmed.commands.schemas import schema_text
 from synthmed.core.errors import InputError
+from synthmed.core.files import user_path
+from synthmed.core.known import is_file
 from synthmed.core.settings import explain, parse, without_nulls
 from synthmed.data import sources
 
@@ -274,6 +277,17 @@ def check_files():
         (b"a:\n  - {x: 1,\n     x: 2}\n", r"line 3: the key 'x' stands in line 2 already"),
         (b"a: 1\n\tb: 2\n", r"params\.yaml: no YAML \(.*line 2.*\); indent with spaces, not tabs"),
         (b"a: [1\n", r"params\.yaml: no YAML"),
+        (b"a:\n  steps: 0300\n", r"params\.yaml, line 2: YAML reads 0300 as 192 \(zeros in front: base 8"),
+        (b"a: [-0_17]\n", r"line 1: YAML reads -0_17 as -15"),
+        (b"a: 1:30\n", r"line 1: YAML reads 1:30 as 90"),
+        (b"a: 1:30.5\n", r"line 1: YAML reads 1:30\.5 as 90\.5"),
+        (b"a: {010: ill}\n", 'line 1: the key 010 is no text.*write "010" in quotes'),
+        (b"a: {true: ill}\n", 'the key true is no text.*write "true" in quotes'),
+        (b"a: {No: ill}\n", 'write "No" in quotes'),
+        (b"a: {file: {{file}}}\n", r"line 1: a key that is a list or a mapping; a text with braces needs quotes"),
+        (b"? [a]\n: b\n", r"a key that is a list or a mapping"),
+        (b"a: 1\nb: &b [*b]\n", r"line 2: this anchor holds itself"),
+        (b"a: &a {b: [{c: *a}]}\n", r"line 1: this anchor holds itself"),
         (b"a: M\xfcller\n", r"params\.yaml: not UTF-8 text"),
     ],
 )
@@ -290,7 +304,29 @@ def test_a_settings_file_that_yaml_would_read_otherwise_is_refused(tmp_path, che
 def test_the_projects_own_settings_files_and_anchors_are_fine(tmp_path, check_files):
     check_files(ROOT, SCALES)
     (tmp_path / "params.yaml").write_text("a: &one {x: 1}\nb: {<<: *one, y: 2}\nc: *one\n")
+    (tmp_path / "numbers.yaml").write_text("a: [0, 10, -0.05, 1.0e-4, 0x1f, '0300', '1:30', 12:30 h, 08]\n'010': 1\n")
+    check_files(tmp_path, [tmp_path / "numbers.yaml"])
     check_files(tmp_path, [])
+
+
+def helpers(topic, **known) -> dict:
+    """The functions of workflow/helpers, outside of Snakemake. known: what the Snakefile would have defined."""
+    path = ROOT / "workflow" / "helpers" / f"{topic}.smk"
+    namespace = {"user_path": user_path, "is_file": is_file, **known}
+    exec(compile(path.read_text(encoding="utf-8"), path, "exec"), namespace)
+    return namespace
+
+
+def test_a_tilde_is_the_home_folder_where_settings_name_files_for_snakemake(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/of/you")
+    answers = {"kind": "files", "files": ["~/a.json", "b.csv"]}
+    config = {"experiments": {"mine": {"reader_study": {"answers": answers}}}}
+    asked = SimpleNamespace(experiment="mine", generator="gan", part="all")
+    found = helpers("reader_study", config=config)["returned_answers"](asked)
+    assert found == ["/home/of/you/a.json", "b.csv"]
+    training = {"initialise_from": "~/x.pt"}
+    known = {"trained_generators": lambda name: {"gan": training}, "repeated": lambda gan: [("all", gan, 0)]}
+    assert helpers("train", **known)["initial_checkpoint"](asked) == "/home/of/you/x.pt"
 
 
 def test_dvc_writes_back_what_it_read(tmp_path):

@@ -202,6 +202,23 @@ def test_a_manifest_of_a_spreadsheet_begins_with_a_mark_and_is_read(tmp_path):
     assert check(tmp_path / "set.zip") == []
 
 
+def test_folders_and_what_systems_add_to_archives_are_no_fault(tmp_path):
+    files = {"images/a.png": GREY, "images/b.png": GREY, "images/": b"", "masks/": b""}
+    files |= {"__MACOSX/images/._a.png": b"x", "images/.DS_Store": b"x"}
+    assert check(made_by_hand(tmp_path / "set.zip", ["a.png,a,,p,,", "b.png,b,,q,,"], files)) == []
+
+
+def test_names_that_the_preparation_changes_are_no_fault(tmp_path):
+    files = {"images/fake 1.png": GREY, "images/张敏.png": GREY}
+    assert check(made_by_hand(tmp_path / "set.zip", ["fake 1.png,a,,p,,", "张敏.png,b,,q,,"], files)) == []
+
+
+def test_a_quote_that_is_not_closed_is_told(tmp_path):
+    files = {"images/a.png": GREY, "images/b.png": GREY}
+    (problem,) = check(made_by_hand(tmp_path / "set.zip", ['a.png,a,,p,,"x', "b.png,b,,q,,"], files))
+    assert problem == "manifest.csv: cannot be read (unexpected end of data)"
+
+
 @pytest.mark.parametrize(("at", "value", "said"), [(8, 1, "encrypted, password required"), (10, 99, "compression")])
 @pytest.mark.parametrize("which", ["manifest.csv", "images/a.png"])
 def test_archives_with_a_password_or_of_an_unknown_method_are_told(tmp_path, at, value, said, which):

@@ -1,5 +1,8 @@
 """doctor is tried with programs of its own making on the PATH, so that it says the same on every machine."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -48,6 +51,29 @@ def test_a_program_that_is_there_but_fails_is_not_found(machine, tmp_path):
     found = by_name(tmp_path)["dvc"]
     assert not found.found
     assert "no such module" in found.seen
+
+
+def test_a_program_that_says_nothing_is_found(machine, tmp_path):
+    program = tmp_path / "bin" / "snakemake"
+    for line, seen in (("exit 0", f"{program}, which says no version"), ("echo; echo 9.9 >&2", "9.9")):
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        found = by_name(tmp_path)["snakemake"]
+        assert (found.found, found.seen) == (True, seen)
+    program.write_bytes(b"#!/bin/sh\nprintf '\\351 1'\n")
+    assert by_name(tmp_path)["snakemake"].seen == "\N{REPLACEMENT CHARACTER} 1"
+
+
+@pytest.mark.parametrize("error", ["OSError('libcudart.so.12: cannot open shared object file\\nno')", "ImportError()"])
+def test_packages_that_cannot_be_imported_are_not_found(tmp_path, error):
+    for name in ("torch", "openslide"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise {error}")
+    code = "from synthmed.commands import doctor; print(doctor._gpu()); print(doctor._openslide())"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    for name, line in zip(("torch", "openslide"), done.stdout.splitlines(), strict=True):
+        assert "found=False" in line
+        assert f"seen='{name} cannot be imported: {'libcudart' if 'lib' in error else ''}" in line
 
 
 def test_a_program_that_is_absent_is_named(machine, tmp_path):

@@ -281,6 +281,41 @@ def test_files_are_found_however_their_accents_are_written(tmp_path, ran):
     assert len(list((folder / "input").rglob("*.png"))) == 160
 
 
+def test_links_of_git_annex_lead_to_the_images_from_the_folder_of_the_run(tmp_path, ran):
+    for name in ("real", "more", "synthetic"):
+        folder_of(tmp_path / name, {"0": 40, "1": 40})
+        (tmp_path / name / ".annex").mkdir()
+        for path in [*(tmp_path / name).glob("[01]/*.png")]:
+            kept = path.rename(tmp_path / name / ".annex" / f"{path.parent.name}_{path.name}")
+            path.symlink_to(f"../.annex/{kept.name}")
+    folder = judge(**given(tmp_path, test=tmp_path / "more"))
+    found = list((folder / "input").rglob("*.png"))
+    assert len(found) == 160
+    assert all(path.is_file() and not path.is_symlink() for path in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file;label;patient\n1.png;a;7\n", r"no column of the file; .*separated by semicolons: save it"),
+        ("file\tlabel\n1.png\ta\n", "it is separated by tabs"),
+        ("file;label;size\n1.png;a;1,5\n", r"line 2: it has not 1 cells .*; it is separated by semicolons"),
+        ('file,label\n1.png,"a\n2.png,b\n', r"t\.csv, line 2: not readable as a table"),
+        ("file,label\n", r"t\.csv: no rows below the first line"),
+        (b"file,label\n\xe9.png,a\n", r"t\.csv: not UTF-8 text"),
+    ],
+)
+def test_tables_that_are_none_are_told_as_by_the_pipeline(tmp_path, text, message):
+    (tmp_path / "t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=message):
+        columns_of(tmp_path / "t.csv")
+
+
+def test_empty_lines_before_the_columns_are_passed_over(tmp_path):
+    (tmp_path / "t.csv").write_text("\n,,\nfile,label\n1.png,a\n")
+    assert columns_of(tmp_path / "t.csv")["label"] == "label"
+
+
 def test_the_positive_class_is_the_one_that_is_not_called_healthy():
     assert positive_of(["Healthy", "abnormal"], None) == "abnormal"
     assert positive_of(["abnormal", "normal"], None) == "abnormal"

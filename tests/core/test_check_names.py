@@ -15,11 +15,11 @@ NOTHING = {"generators": None, "pairs": [], "class_weights": False, "oracle_swee
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ("labels: {no: normal, 'yes': abnormal}", 'labels: false is no text.*write "no" in quotes'),
-        ("labels: {'no': normal, On: abnormal}", 'labels: true is no text.*write "yes" in quotes'),
-        ("labels: {0: normal}", 'labels: 0 is no text.*write "0" in quotes'),
-        ("labels: {1: normal}", 'labels: 1 is no text.*write "1" in quotes'),
-        ("labels: {null: normal}", 'labels: null is no text.*write "null" in quotes'),
+        ("labels: {no: normal, 'yes': abnormal}", "labels: false is no text.*write it in quotes"),
+        ("labels: {'no': normal, On: abnormal}", "labels: true is no text.*write it in quotes"),
+        ("labels: {0: normal}", "labels: 0 is no text"),
+        ("labels: {1: normal}", "labels: 1 is no text"),
+        ("labels: {null: normal}", "labels: null is no text"),
         ("a: [{b: {2020-01-01: x}}]", r'a\[0\]\.b: "2020-01-01" is no text'),
         ("1: x", "the file: 1 is no text"),
         ("a: [{b: .nan}]", r"a\[0\]\.b: nan is no number"),

@@ -245,3 +245,53 @@ def test_packing_twice_gives_the_same_bytes(tmp_path):
 def test_tables_that_cannot_be(tmp_path, rows, changes, message):
     with pytest.raises(InputError, match=message):
         packed(tmp_path, rows, **changes)
+
+
+DICOM = bytes(128) + b"DICM"
+
+
+def placed(folder, names, rows, content=b"x", **changes):
+    """A folder of volumes with these files."""
+    for name in names:
+        (folder / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "mine" / name).write_bytes(content)
+    return packed(folder, rows, **{"masks": [], **changes})
+
+
+def test_what_is_no_slice_is_left_out_of_a_series_and_told(tmp_path, caplog):
+    """LIDC-IDRI has an XML in the folders of its series; masks may lie there, too."""
+    placed(tmp_path, ["a/069.xml", "a/Thumbs.db", "a/LICENSE", "a/a_organs.nii.gz"], "a,,\n")
+    for name, content in (("a/IM3", DICOM), ("a/DICOMDIR", DICOM + b"1.2.840.10008.1.3.10\0"), ("a/4.DCM", b"")):
+        (tmp_path / "mine" / name).write_bytes(content)
+    caplog.clear()
+    masks = [{"file": "{volume}/a_organs.nii.gz", "organs": {"lung": []}}]
+    with ct_folder.read(packed(tmp_path, "a,,\n", masks=masks)) as (series,):
+        assert [file.name for file in series.files] == ["a/2.dcm", "a/4.DCM", "a/10.dcm", "a/IM3"]
+        assert [mask.file.name for mask in series.masks] == ["a/a_organs.nii.gz"]
+    assert "table.csv: 4 files in folders of series are no DICOM and are left out, e.g. a/069.xml" in caplog.text
+
+
+def test_a_series_without_endings_and_letters_is_taken_whole(tmp_path):
+    with ct_folder.read(placed(tmp_path, ["old/I10", "old/I9"], "old,,\n")) as (series,):
+        assert [file.name for file in series.files] == ["old/I9", "old/I10"]
+
+
+def test_volumes_without_a_line_are_told(tmp_path, caplog):
+    placed(tmp_path, ["c/1.dcm", "c/2.dcm", "d/e/1"], "a,,\nb.nii.gz,,\n", DICOM)
+    assert "table.csv: 5 volumes or masks have no line and are left out, e.g. a_organs.nii.gz" in caplog.text
+    caplog.clear()
+    (tmp_path / "one").mkdir()
+    packed(tmp_path / "one")
+    assert "no line" not in caplog.text
+
+
+def test_patients_that_are_missing_or_too_many_are_told(tmp_path, caplog):
+    names = [f"{n}.nii.gz" for n in range(8)]
+    placed(tmp_path, names, "".join(f"{n}.nii.gz,{'X' if n < 6 else ''},\n" for n in range(8)))
+    assert "2 of 8 images have no patient" in caplog.text
+    assert "patient 'X' has 6 of the 8 images" in caplog.text
+
+
+def test_a_name_too_long_for_the_disk_is_told_with_its_line(tmp_path):
+    with pytest.raises(InputError, match=r"table\.csv, line 3: its name is too long"):
+        packed(tmp_path, f"a,,\n{'x' * 300},,\n", masks=[])

@@ -281,7 +281,7 @@ def test_a_folder_of_slides(folder):
     ("rows", "words"),
     [
         ("c,healthy,,1,,\n", r"c\.tif"),
-        ("a,healthy,,1,,\na,healthy,,2,,\n", "stands in line 2 already"),
+        ("a,healthy,,1,,\na,healthy,,2,,\n", r"line 3: 'a\.tif' stands in line 2 already"),
         ("a,,b.xml,1,,\n", r"b\.xml does not exist"),
         ("a,healthy,,1,big,\n", "'big' is no size of a pixel"),
         ("a,healthy,,1,-1,\n", "'-1' is no size of a pixel"),
@@ -300,6 +300,22 @@ def test_a_slide_is_found_however_its_accents_are_written(folder):
     raw = fetched(folder / "raw", "slide_folder", "folder", of_folder(folder))
     with sources.load("slide_folder").read(raw) as (slide,):
         assert slide.path.samefile(folder / f"{apart}.tif")
+
+
+def test_slides_of_one_name_or_of_names_not_latin_have_names_of_their_own(folder, caplog):
+    for number, name in enumerate(("张敏", "刘洋", "sub/a", "sub/c")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_pyramid(folder / f"{name}.tif", np.full((300, 300, 3), 90 + number, np.uint8), 0.5, 2)
+    rows = "".join(f"{name},healthy,,{name},,\n" for name in ("张敏", "刘洋", "a", "sub/a", "b"))
+    (folder / "slides.csv").write_text(f"id,what,xml,who,mpp,site\n{rows}", encoding="utf-8")
+    raw = fetched(folder / "raw", "slide_folder", "folder", of_folder(folder))
+    with sources.load("slide_folder").read(raw) as slides:
+        names = [slide.name for slide in slides]
+        assert slides[3].path.samefile(folder / "sub/a.tif")
+    assert len(set(names)) == 5
+    assert [name[:-8] for name in names[:4]] == ["___", "___", "a_", "a_"]
+    assert names[4] == "b"
+    assert "slides.csv: 1 slides have no line and are left out, e.g. sub/c.tif" in caplog.text
 
 
 def test_formats_of_several_files_are_refused(folder):

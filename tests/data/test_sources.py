@@ -1,5 +1,6 @@
 """The registry, the step fetch, and what every source reads."""
 
+import contextlib
 import csv
 import io
 import itertools
@@ -254,6 +255,14 @@ def test_a_csv_with_a_pattern_for_the_file(tmp_path):
         ("file,finding,person\n1.PNG,a,7\n2.png,b,8\n", r"1\.PNG does not exist; is '1\.png' meant\?"),
         ("file,finding,person\n1,a,7\n2.png,b,8\n", r"clinic/1 does not exist; is '1\.png' meant\?"),
         ("file,finding,person\n1.png,a," + "x" * 200_000 + "\n", r"line 2: not readable as a table \(field larger"),
+        ('file,finding,person\n1.png,a,7\n2.png,b,"8\n3.png,a,9\n', r"line 3: not readable .*unexpected end"),
+        ('file,finding,person\n1.png,a,"7\n2.png,b,"8\n3.png,a,9\n', r"line 2: not readable .*close the quote"),
+        (
+            'file,finding,person\n1.png,a,7\n2.png,b,"8\n3.png,a,9"\n',
+            r"line 3: its 'person' has a line break in it \('8\\n3\.png,a,9' …\); close the quote",
+        ),
+        ("file,finding,person,note\n1.png,a\n2.png,b,8\n", r"line 2: it has not 4 cells"),
+        ("file,finding,person\n" + "x" * 300 + ".png,a,7\n", r"labels\.csv, line 2: .*x\.png: its name is too long"),
         ('file,finding,person\n1.png,a,7\n2.png,b,"8\n' + "3.png,a,7\n" * 20_000, r"line 3: .*close the quote"),
     ],
 )
@@ -320,6 +329,21 @@ def test_quotes_after_a_space_and_commas_at_the_end_of_a_row_are_no_fault(tmp_pa
     assert [(image.label, image.patient) for image in found] == [("a, or b", "7"), ("b", "8")]
 
 
+def test_a_line_break_in_a_column_that_is_not_asked_for_is_no_fault(tmp_path):
+    text = 'file,finding,person,note\n1.png,a,7,"first\nsecond"\n2.png,b,8,\n'
+    found = fetch_folder(tmp_path, options(write_csv(tmp_path / "clinic", text), CSV))
+    assert [image.patient for image in found] == ["7", "8"]
+
+
+def test_empty_cells_that_spreadsheets_leave_out_at_the_end_of_rows_are_no_fault(tmp_path):
+    text = "file,finding,person,note,\n1.png,a,7,x,\n2.png,b,8\n3.png,b,9,y\n"
+    path = write_csv(tmp_path / "clinic", text)
+    found = fetch_folder(tmp_path, options(path, CSV))
+    assert [image.patient for image in found] == ["7", "8", "9"]
+    with pytest.raises(InputError, match="line 3: it has not 5 cells"):
+        fetch_folder(tmp_path, options(path, CSV | {"keep": ("note",)}))
+
+
 def test_patients_whose_numbers_differ_in_spelling_or_are_none_are_told(tmp_path, caplog):
     text = "file,finding,person\n1.png,a,007\n2.png,b,7\n3.png,b,unknown\n"
     found = fetch_folder(tmp_path, options(write_csv(tmp_path / "clinic", text), CSV))
@@ -346,6 +370,14 @@ def test_a_table_without_patients_says_so_and_looks_at_the_names(tmp_path, caplo
 def test_images_without_a_line_are_told(tmp_path, caplog):
     fetch_folder(tmp_path, options(write_csv(tmp_path / "clinic", "file,finding,person\n1.png,a,1\n2.png,b,2\n"), CSV))
     assert "labels.csv: 2 images of the same folders have no line and are left out, e.g. 3.png" in caplog.text
+
+
+def test_a_pattern_without_any_image_is_told_as_no_image(tmp_path):
+    for kind in ("sick", "well"):
+        (tmp_path / "clinic" / kind).mkdir(parents=True)
+        (tmp_path / "clinic" / kind / "p1.gif").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"only one class \(no image\)"):
+        fetch_folder(tmp_path, options(tmp_path / "clinic", pattern="(p[0-9])"))
 
 
 def test_masks_without_an_image_are_refused(tmp_path):
@@ -447,6 +479,9 @@ def test_a_name_that_is_no_utf8_is_told_with_its_bytes(tmp_path, class_folders):
 def test_a_tilde_is_the_home_folder(tmp_path, class_folders, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(fetch_folder(tmp_path, options("~/clinic"))) == 4
+    rows = "sick/p1_a.png,a,1\nwell/p2_a.png,b,2\n"
+    (tmp_path / "labels.csv").write_text(f"file,finding,person\n{rows}")
+    assert len(fetch_folder(tmp_path, options("~/clinic", CSV | {"name": "~/labels.csv"}))) == 2
     with pytest.raises(InputError, match=f"{tmp_path}/films: no such folder"):
         fetch_folder(tmp_path, options("~/films"))
 
@@ -475,6 +510,26 @@ def test_patients_of_an_image_set_are_those_of_a_table(tmp_path):
     with image_set.read([tmp_path / "set.zip"]) as images:
         found = [(image.patient, image.patient_known) for image in images]
     assert found == [("007", True)] * 3 + [("3.png", False), ("4.png", False), ("8", True)]
+
+
+def test_names_of_an_image_set_made_elsewhere_become_names_of_one_made_here(tmp_path):
+    names = ["fake 1.png", "fake_1.png", "张敏.png", "刘洋.png", "sub/4.png"]
+    rows = "".join(f"{name},{'ab'[n % 2]},,p{n},,x\n" for n, name in enumerate(names))
+    members = {f"images/{name}": png(n) for n, name in enumerate(names)} | {"images/": b""}
+    path = make_zip(tmp_path / "set.zip", members | {"manifest.csv": f"image,label,mask,patient,split,source\n{rows}"})
+    with image_set.read([path]) as images:
+        found = [image.name for image in images]
+        assert [image.load()[0, 0, 0] for image in images] == list(range(5))
+    assert len(set(found)) == 5
+    assert all(re.fullmatch(r"[A-Za-z0-9_.]+", name) for name in found)
+    assert found[4] == "sub_4"
+
+
+def test_a_row_without_an_image_is_no_folder_of_the_archive(tmp_path):
+    manifest = "image,label,mask,patient,split,source\n,a,,p,,x\n"
+    path = make_zip(tmp_path / "set.zip", {"manifest.csv": manifest, "images/": b""})
+    with pytest.raises(InputError, match=r"set\.zip: the manifest has a row without an image"):
+        fetch(FetchSettings("image_set", "file", {"path": str(path)}), raw=[tmp_path / "images.zip"])
 
 
 def test_a_pattern_of_columns_that_does_not_close_is_named(tmp_path):
@@ -674,6 +729,28 @@ def test_medmnist_missing_incomplete_or_not_npz(tmp_path):
     (tmp_path / "one.npy").rename(tmp_path / "one.npz")
     with pytest.raises(InputError, match=r"one\.npz: not a readable"):
         attempt("one.npz")
+
+
+def test_medmnist_damaged_inside_or_with_a_password_is_no_readable_file(tmp_path):
+    np.savez_compressed(tmp_path / "whole.npz", **arrays(shape=(28, 28)))
+    whole = (tmp_path / "whole.npz").read_bytes()
+    damaged = [whole[:at] + b"\xff" * 8 + whole[at + 8 :] for at in range(60, len(whole) - 200, 97)]
+    locked = bytearray(whole)
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for found in re.finditer(re.escape(mark), whole):
+            locked[found.start() + flags] |= 1
+
+    def attempt(content):
+        (tmp_path / "x.npz").write_bytes(content)
+        fetch(FetchSettings("medmnist", "file", {"path": str(tmp_path / "x.npz")}), raw=[tmp_path / "medmnist.npz"])
+
+    for content in damaged:  # a damaged time of a member is no fault
+        with contextlib.suppress(InputError):
+            attempt(content)
+    with pytest.raises(InputError, match=r"x\.npz: not a readable \.npz file"):
+        attempt(damaged[10])  # in the first images
+    with pytest.raises(InputError, match=r"x\.npz: not a readable \.npz file \(.*password required"):
+        attempt(bytes(locked))
 
 
 def test_index_of_a_packed_folder_is_readable_by_hand(tmp_path, class_folders):

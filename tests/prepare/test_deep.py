@@ -129,6 +129,16 @@ def test_stains_are_not_taken_for_alpha(kind, stains, tags):
         decode(tiff(pixels.astype(kind), **tags), 1)
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_inks_of_16_bits_are_those_of_8_bits(order):
+    inks = np.dstack([COLOUR * 16, np.zeros_like(GREY)])  # no black ink, which must not be taken for alpha
+    buffer = io.BytesIO()
+    Image.fromarray((inks >> 8).astype(np.uint8), "CMYK").save(buffer, "TIFF")
+    found = decode(tiff(inks, order, tag_262=5), 3)
+    assert np.array_equal(found, decode(buffer.getvalue(), 3))
+    assert found.mean() > 100
+
+
 def test_planes_of_8_bits_are_not_touched():
     colour = (COLOUR // 16).astype(np.uint8)
     assert np.array_equal(decode(tiff(colour, planar=True), 3), colour)

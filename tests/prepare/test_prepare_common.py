@@ -58,6 +58,24 @@ def test_images_in_folders_that_sound_like_masks_are_images_where_no_other_has_t
     assert len(listed(*files)) == len(files)
 
 
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        *(("1", "mask_1"), ("train_1", "train_1_anno"), ("1", "1_groundtruth")),
+        *(("1", "1_ground truth"), ("1", "1_roi"), ("01_test", "01_test_manual1"), ("1", "1_mask (2)")),
+        *(("benign (1)", "benign (1)_mask_1"), ("a", "GT a")),
+    ],
+)
+def test_masks_beside_their_images_are_not_taken_for_images(image, mask):
+    with pytest.raises(InputError, match=r"1 of 3 images are masks of others by their names"):
+        listed(f"sick/{image}.png", f"sick/{mask}.png", "well/2.png")
+
+
+@pytest.mark.parametrize("files", [["s/roi/1.png", "s/1.png"], ["s/mask_1.png", "w/1.png"], ["s/1_roi.png", "s/2.png"]])
+def test_images_that_sound_like_masks_are_images_where_no_other_lies_beside_them(files):
+    assert len(listed(*files)) == len(files)
+
+
 # -------------------------------------------------------------------------------------------------------- conversion
 def test_grey_and_rgb_stay_what_they_are():
     assert np.array_equal(decode(encoded(Image.fromarray(RAMP)), 1), RAMP)
@@ -136,6 +154,17 @@ def test_transparency_of_palette_grey_and_colours_is_laid_on_black():
     assert decode(encoded(Image.fromarray(np.array([[9, 77]], np.uint8)), transparency=77), 1).tolist() == [[9, 0]]
     colours = Image.fromarray(np.array([[[255, 255, 255], [9, 8, 7]]], np.uint8))
     assert decode(encoded(colours, transparency=(255, 255, 255)), 3).tolist() == [[[0, 0, 0], [9, 8, 7]]]
+
+
+def test_a_picture_that_is_wholly_transparent_is_rejected():
+    pixels = np.dstack([RAMP, RAMP, RAMP, np.zeros_like(RAMP)])
+    deep = Image.merge("LA", [Image.fromarray(RAMP), Image.fromarray(np.zeros_like(RAMP))])
+    flat = Image.fromarray(np.full((4, 8), 7, np.uint8))
+    for content in (encoded(Image.fromarray(pixels)), encoded(deep), encoded(flat, transparency=7)):
+        with pytest.raises(Rejected, match="wholly transparent"):
+            decode(content, 1)
+    pixels[0, 0, 3] = 1
+    assert not decode(encoded(Image.fromarray(pixels)), 1).any()
 
 
 def test_one_bit_and_cmyk():

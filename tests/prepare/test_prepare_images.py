@@ -119,6 +119,13 @@ def test_a_border_is_cut_and_the_mask_with_it(tmp_path):
     assert set(without.column("mask")) == {""}
 
 
+def test_pictures_of_two_values_are_told_by_their_class(tmp_path, caplog):
+    disc = np.where(np.hypot(*np.mgrid[-20:20, -15:15]) < 9, 200, 10).astype(np.uint8)
+    run(tmp_path, GOOD | {f"sick/1m{n}.png": encoded(Image.fromarray(disc + n)) for n in range(3)})
+    assert "images.zip: 3 of the 7 images of 'abnormal' have at most two values, as masks have" in caplog.text
+    assert "'normal' have at most" not in caplog.text
+
+
 def test_smooth_masks_are_counted_and_told(tmp_path, caplog):
     disc = Image.fromarray(np.where(np.hypot(*np.mgrid[-20:20, -15:15]) < 9, 255, 0).astype(np.uint8))
     smooth = disc.resize((60, 80)).resize((30, 40), Image.Resampling.BILINEAR)

@@ -3,6 +3,7 @@
 import errno
 import importlib.util
 import os
+import unicodedata
 import xml.etree.ElementTree as ElementTree
 import zlib
 
@@ -109,6 +110,13 @@ def test_equal_bytes_whatever_the_number_of_threads(raw, tmp_path):
     digest = hash_file(first.path)
     again, _ = run(tmp_path, raw, set_to(workers=1))
     assert hash_file(again.path) == digest
+
+
+def test_labels_are_found_however_their_accents_are_written(tmp_path):
+    apart, together = (unicodedata.normalize(form, "Läsion") for form in ("NFD", "NFC"))
+    raw = raw_of(tmp_path, [placed(tmp_path, "one", stained(), label=together)])
+    images, _ = run(tmp_path, raw, set_to(labels={apart: "normal"}))
+    assert set(images.column("shows")) == {together}
 
 
 def test_a_stated_size_of_pixels_is_taken_for_that_of_the_file(tmp_path):

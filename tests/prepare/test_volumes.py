@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import gzip
 import io
 import itertools
 import json
@@ -343,6 +344,21 @@ def test_a_map_without_one_of_its_organs_is_never_made_and_one_without_any_only_
     assert [len(found) for found in one(volume(series()), **free)] == [2] * 6  # number and pixels alone
     with pytest.raises(Rejected, match="no mask of lung, heart"):
         one(volume(series()), slices=free["slices"])
+
+
+def members(content):
+    """Compressed in members of 300 bytes, as bgzip and pigz do it, with an empty one at the end."""
+    whole = gzip.decompress(content)
+    return b"".join(gzip.compress(whole[at : at + 300]) for at in range(0, len(whole) + 300, 300))
+
+
+def test_gzip_of_several_members_is_read_whole():
+    check(volume(one_file(members(nifti(HU, affine()))), masks_of(nifti)))
+    head, data = nrrd_file(HU, affine()).split(b"\n\n", 1)
+    check(volume(one_file(head + b"\n\n" + members(data), "v.nrrd"), masks_of(nifti)))
+    for content in (members(nifti(HU, affine()))[:-30], members(nifti(HU, affine()))[:-400]):
+        with pytest.raises(Rejected, match="truncated"):
+            one(volume(one_file(content), masks_of(nifti)))
 
 
 def test_rejects_are_counted_and_too_many_stop_the_run(tmp_path, monkeypatch):

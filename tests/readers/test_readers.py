@@ -256,6 +256,14 @@ def test_answers_changed_by_hand_are_refused(study):
         merge(study, [study / "study.json"])
 
 
+def test_a_row_that_lacks_a_cell_is_named(study):
+    def lacking(content):
+        del content["answers"][4]["seconds"]
+
+    with pytest.raises(InputError, match=r"changed\.json: no 'seconds' in it; give the file as the form saved it"):
+        merge(study, [changed(study / "reader_0.json", lacking, seal=False)])
+
+
 def test_all_faults_of_all_files_are_named_at_once(study):
     first = changed(study / "reader_0.json", one_less)
     first = first.rename(study / "first.json")

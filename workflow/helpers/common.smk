@@ -5,7 +5,7 @@ from pathlib import Path
 
 from synthmed.core.check_names import check_names, pool_count
 from synthmed.core.errors import InputError
-from synthmed.core.files import dump_json, read_json
+from synthmed.core.files import dump_json, read_json, user_path
 from synthmed.core.known import EXTERNAL, REAL_TEST, UNLABELLED, check_reserved, is_file
 from synthmed.core.settings import parse as parsed
 from synthmed.data.sources import raw_files

@@ -1,5 +1,5 @@
 # What the rules of workflow/rules/latent_editing.smk ask.
-from synthmed.core.names_of_methods import asked_trainings
+from synthmed.core.check_method_names import asked_trainings
 
 EDIT_USE = ("batch_size", "threads", "device")
 

@@ -63,6 +63,6 @@ def returned_answers(wildcards):
     """Files of answers: of the simulated readers, or those that people sent back."""
     simulated = simulated_readers(wildcards.experiment)
     if not simulated:
-        return reader_study(wildcards.experiment)["answers"]["files"]
+        return [str(user_path(path)) for path in reader_study(wildcards.experiment)["answers"]["files"]]
     codes = [code_of_reader(number) for number, _ in enumerate(simulated, 1)]
     return [f"results/{wildcards.experiment}/readers/simulated/{code}.json" for code in codes]

@@ -25,7 +25,7 @@ def initial_checkpoint(w):
     if begun is None:
         return []
     if is_file(begun):
-        return begun
+        return str(user_path(begun))
     generator, _, part = begun.partition(".")
     return checkpoint_of(w.experiment, generator, f"{part}_r{repeat + 1}" if repeat else part)
 

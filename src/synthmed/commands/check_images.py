@@ -24,6 +24,7 @@ from synthmed.data.imageset import (
     Legend,
     image_files,
 )
+from synthmed.data.sources.user_folder import is_hidden
 
 DARK = 16
 """Grey value of 255, at or below which nothing is seen on a screen."""
@@ -47,7 +48,7 @@ def check(path: str | Path) -> list[str]:
         if MANIFEST not in names:
             return [*problems, f"no {MANIFEST} inside"]
         try:
-            reader = csv.DictReader(io.StringIO(archive.read(MANIFEST).decode("utf-8-sig")))
+            reader = csv.DictReader(io.StringIO(archive.read(MANIFEST).decode("utf-8-sig")), strict=True)
             rows = list(reader)
         except (*UNREADABLE, UnicodeDecodeError, csv.Error) as error:
             return [*problems, f"{MANIFEST}: cannot be read ({error})"]
@@ -124,7 +125,8 @@ def _check_files(archive: zipfile.ZipFile, names: set[str], rows: list[dict[str,
                 problems += [f"{name}: the value {value}, which is no class" for value in legend.unknown(values)[:1]]
     problems += [f"{len(found)} images are {seen}, e.g. {found[0]}" for seen, found in sorted(empty.items())]
     del shapes[None]
-    problems += [f"{name}: in the archive, not in the manifest" for name in sorted(names - expected)]
+    further = sorted(name for name in names - expected if not name.endswith("/") and not is_hidden(name))
+    problems += [f"{name}: in the archive, not in the manifest" for name in further]
     if len(shapes) > 1:
         listed = ", ".join(f"{w}×{h} {mode} ({count})" for (w, h, mode), count in shapes.most_common())
         problems.append(f"images of different shapes: {listed}")

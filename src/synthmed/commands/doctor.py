@@ -27,7 +27,10 @@ class Finding:
 def _package(name: str, module: str, needed_for: str) -> Finding:
     if importlib.util.find_spec(module) is None:
         return Finding(name, False, f"pip package {name} is not installed", needed_for)
-    return Finding(name, True, importlib.metadata.version(name), needed_for)
+    try:
+        return Finding(name, True, importlib.metadata.version(name), needed_for)
+    except importlib.metadata.PackageNotFoundError:  # a copy that pip did not install
+        return Finding(name, True, "of an unknown version", needed_for)
 
 
 def _command(name: str, needed_for: str, *version: str) -> Finding:
@@ -35,20 +38,29 @@ def _command(name: str, needed_for: str, *version: str) -> Finding:
     if path is None:
         return Finding(name, False, f"no command {name} on the PATH", needed_for)
     try:
-        result = subprocess.run([path, *version], capture_output=True, text=True, timeout=60, check=False)
+        result = subprocess.run(
+            [path, *version], capture_output=True, text=True, errors="replace", timeout=60, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Finding(name, False, f"{path} does not run: {error}", needed_for)
     if result.returncode != 0:
         return Finding(name, False, f"{path} fails: {(result.stderr or result.stdout).strip()[:120]}", needed_for)
-    return Finding(name, True, (result.stdout or result.stderr).strip().splitlines()[0], needed_for)
+    said = _first_line(result.stdout) or _first_line(result.stderr)
+    return Finding(name, True, said or f"{path}, which says no version", needed_for)
+
+
+def _first_line(said: object) -> str:
+    return next(iter(str(said).strip().splitlines()), "")
 
 
 def _gpu() -> Finding:
     needed = "the paper scale in hours instead of weeks; the default scale runs on the CPU"
     if importlib.util.find_spec("torch") is None:
         return Finding("GPU", False, "torch is not installed", needed)
-    import torch
-
+    try:
+        import torch
+    except Exception as error:  # its libraries may be missing, or of another machine
+        return Finding("GPU", False, f"torch cannot be imported: {_first_line(error)}", needed)
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     shown = "" if chosen is None else f" (CUDA_VISIBLE_DEVICES={chosen})"
     if not torch.cuda.is_available():
@@ -66,7 +78,7 @@ def _openslide() -> Finding:
     try:
         import openslide
     except (ImportError, OSError) as error:
-        return Finding("openslide", False, str(error).splitlines()[0], needed)
+        return Finding("openslide", False, f"openslide cannot be imported: {_first_line(error)}", needed)
     return Finding("openslide", True, openslide.__library_version__, needed)
 
 

@@ -25,6 +25,7 @@ from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet
 from synthmed.data.sources import folder as folders
 from synthmed.data.sources.user_folder import UserFolder
+from synthmed.data.sources.user_table import read_table, separated
 from synthmed.prepare.common import decode
 from synthmed.prepare.rejected import Rejected
 
@@ -166,13 +167,14 @@ def look(path: Path, name: str, patient_pattern: str | None) -> Given:
 
 def columns_of(table: Path) -> dict[str, Any]:
     """Settings of a CSV, its columns found by their names. Raises InputError when file or label cannot be found."""
-    with open(table, newline="", encoding="utf-8-sig") as handle:
-        header = [cell.strip() for cell in next(csv.reader(handle), [])]
+    header = list(read_table(table, [])[0][1])
     found = {}
     for what, names in COLUMNS.items():
         found[what] = next((cell for name in names for cell in header if cell.lower() == name), None)
         if found[what] is None and what != "patient":
-            raise InputError(f"{table}: no column of the {what}; call it one of {list(names)} (it has {header})")
+            raise InputError(
+                f"{table}: no column of the {what}; call it one of {list(names)} (it has {header}){separated(header)}"
+            )
     said = [f"{what} is column {column!r}" if column else f"no column of the {what}" for what, column in found.items()]
     logger.info("%s: %s", table, ", ".join(said))
     return {"name": table.name, **found, "mask": None, "split": None, "keep": []}
@@ -258,7 +260,7 @@ def together(real: Given, test: Given, folder: Path) -> dict[str, Any]:
             path, target = given.folder.path_of(row["file"]), table.parent / part / row["file"]
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                os.link(path, target)
+                os.link(path.resolve(), target)
             except OSError:
                 shutil.copyfile(path, target)
     patient = "patient" if any(row["patient"] for given in (real, test) for row in given.rows) else None

@@ -25,10 +25,9 @@ def check_keys(settings: object, where: str = "") -> None:
     if isinstance(settings, Mapping):
         for key, value in settings.items():
             if not isinstance(key, str):
-                written = ("yes" if key else "no") if isinstance(key, bool) else "null" if key is None else key
                 raise InputError(
                     f"{where or 'the file'}: {json.dumps(key, default=str)} is no text, because YAML reads yes, no, "
-                    f'on, off and numbers as what they mean; write "{written}" in quotes'
+                    "on, off and numbers as what they mean; write it in quotes"
                 )
             check_keys(value, f"{where}.{key}".removeprefix("."))
     elif isinstance(settings, list):

@@ -6,6 +6,7 @@ patients are, that is said.
 
 import logging
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -22,19 +23,33 @@ _NONE = {
     ".",
     "#n/a",
     "<na>",
+    "anonymised",
+    "anonymized",
+    "anonymous",
+    "missing",
     "n/a",
+    "n.a",
+    "n.a.",
     "na",
     "nan",
     "nat",
     "nil",
     "none",
+    "not applicable",
+    "not available",
     "null",
     "undefined",
     "unknown",
 }
 """What pandas, R, Excel and people write where there is no number, in lower case."""
+_NO_NUMBER = re.compile(r"#[a-z/0]+[!?]|-1|-9+")
+"""Errors of spreadsheets (#REF!, #NAME?), and numbers that stand for none: -1, -9, -99, -999."""
+_ROUNDED = re.compile(r"\d(\.\d+)?e\+\d+", re.IGNORECASE)
+"""A number that a spreadsheet rounded: 1.23457E+11."""
 _CROWD = 5
-"""Images. A patient with as many, who makes up half of a class, may be a word for all who have no number."""
+"""Images. A patient with as many may be a word for all who have no number: one who makes up half of a class."""
+_TIMES = 6
+"""Or one who has so many times the images of any other."""
 _MANY = 20
 """Images of one patient, above which a beginning that many names share is taken for the name of a class."""
 _ONE_OF_SEVERAL = re.compile(
@@ -46,13 +61,26 @@ _ONE_OF_SEVERAL = re.compile(
 def cleaned(patient: str) -> str:
     """A patient's number in NFC, without surplus spaces; "7.0" is 7, as pandas writes it; "" for `nan` and the like."""
     text = " ".join(nfc(patient).split())
-    number = re.fullmatch(r"(\d+)\.0+", text)
-    return "" if text.lower() in _NONE else number[1] if number else text
+    number = re.fullmatch(r"(-?\d+)\.0+", text)
+    text = number[1] if number else text
+    plain = _plain(text)
+    return "" if plain in _NONE or _NO_NUMBER.fullmatch(plain) else text
+
+
+def _plain(text: str) -> str:
+    """What looks alike, written alike: lower case, letters of the usual width, one kind of dash, nothing invisible."""
+    kept = []
+    for letter in unicodedata.normalize("NFKC", text).casefold():
+        kind = unicodedata.category(letter)
+        if kind != "Cf":  # no-width spaces, marks of byte order and of direction, soft hyphens
+            kept.append("-" if kind == "Pd" or letter == "\N{MINUS SIGN}" else letter)
+    return "".join(kept).strip()
 
 
 def spelling(patient: str) -> str:
-    """What two numbers of one patient share that differ only in case, spaces, or zeros in front: P007, "p 7"."""
-    return re.sub(r"(?<![\d.])0+(?=\d)", "", patient.casefold().replace(" ", ""))
+    """What two numbers of one patient share that look alike (see _plain), or differ only in spaces, or zeros in front:
+    P007, "p 7"."""
+    return re.sub(r"(?<![\d.])0+(?=\d)", "", _plain(patient).replace(" ", ""))
 
 
 def one_spelling(patients: Sequence[str], where: str) -> list[str]:
@@ -71,8 +99,16 @@ def one_spelling(patients: Sequence[str], where: str) -> list[str]:
 
 
 def settled(patients: Iterable[str], where: str) -> list[str]:
-    """Patients as a table has them, each under one of its spellings, "" where there is none. Warns as one_spelling."""
-    return one_spelling([cleaned(patient) for patient in patients], where)
+    """Patients as a table has them, each under one of its spellings, "" where there is none. Warns as one_spelling, and
+    of numbers that a spreadsheet rounded."""
+    found = [cleaned(patient) for patient in patients]
+    if rounded := [patient for patient in found if _ROUNDED.fullmatch(patient)]:
+        logger.warning(
+            "%s: the patient of %d images is a rounded number, e.g. %r, which several patients may share; make the "
+            "column text in the spreadsheet, and export it again",
+            *(where, len(rounded), rounded[0]),
+        )
+    return one_spelling(found, where)
 
 
 def tell_missing(
@@ -87,15 +123,24 @@ def tell_missing(
 
 
 def tell_crowds(patients: Sequence[str], labels: Sequence[str], where: str) -> None:
-    """Say which patient makes up half of a class or more: one number for all whose number was removed?"""
-    totals = Counter(labels)
+    """Say which patient makes up half of a class or more, or has many times the images of any other: one number for all
+    whose number was removed?"""
+    totals, told = Counter(labels), set()
     for (patient, label), count in sorted(Counter(zip(patients, labels, strict=True)).items()):
         if patient and count >= _CROWD and 2 * count >= totals[label]:
+            told.add(patient)
             logger.warning(
                 "%s: patient %r has %d of the %d images of %r; is this a word for all whose number was removed? Then "
                 "leave it empty, or give real numbers (a column of patients)",
                 *(where, patient, count, totals[label], label),
             )
+    counts = Counter(filter(None, patients)).most_common(2)
+    if len(counts) == 2 and counts[0][1] >= _TIMES * counts[1][1] and counts[0][0] not in told:
+        logger.warning(
+            "%s: patient %r has %d of the %d images, and no other more than %d; is this a word for all whose number "
+            "was removed? Then leave it empty, or give real numbers (a column of patients)",
+            *(where, *counts[0], len(patients), counts[1][1]),
+        )
 
 
 def likely_patients(names: Iterable[str]) -> dict[str, list[str]]:

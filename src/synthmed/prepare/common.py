@@ -6,7 +6,7 @@ import re
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Protocol, TypeVar
@@ -60,9 +60,11 @@ DAMAGED = (
     *(struct.error, zlib.error),
 )
 """What Pillow raises on damaged files."""
-_MASK_NAME = re.compile(r"(.+?)[ _.-]+(?:masks?|seg|segmentation|labels?|gt|annotation)[ _.-]*\d*")
-"""Names of masks, in lower case, and the name of the image that each belongs to."""
-_MASK_FOLDER = re.compile(r"(?:.*[ _.-])?(?:masks?|seg|segmentations?|labels?|gt|ground[ _.-]?truths?|annotations?)")
+_MASK = r"masks?|seg|segmentations?|labels?|gt|ground[ _.-]?truths?|annotations?"
+_OF_IMAGE = rf"(?:{_MASK}|anno|roi|manual)"
+_MASK_NAME = re.compile(rf"(.+?)[ _.-]+{_OF_IMAGE}[ _.-]*\d*(?:\(\d+\))?|{_OF_IMAGE}[ _.-]+(.+)")
+"""Names of masks, in lower case, and the name of the image that each belongs to: what comes before, or what follows."""
+_MASK_FOLDER = re.compile(rf"(?:.*[ _.-])?(?:{_MASK})")
 """Names of folders of masks, in lower case."""
 _PHOTOMETRIC = 262
 """Tag PhotometricInterpretation of TIFF; 0: the lowest value is white (WhiteIsZero)."""
@@ -132,8 +134,8 @@ def _refuse_masks(found: Sequence[RawImage]) -> None:
 
 
 def _masks_of_others(files: Sequence[str]) -> dict[str, str]:
-    """Mask → image, of files that are named as masks of others: beside them (x.png, x_mask.png), or in a folder of
-    masks (images/x.png, masks/x.png or masks/x_mask.png, below one folder)."""
+    """Mask → image, of files that are named as masks of others: beside them (x.png, x_mask.png, mask_x.png),
+    or in a folder of masks (images/x.png, masks/x.png or masks/x_mask.png, below one folder)."""
     names = {PurePosixPath(file.lower()).with_suffix(""): file for file in files}
     images: dict[tuple[tuple[str, ...], str], str] = {}  # a folder above an image, and its name -> the image
     for path, file in names.items():
@@ -143,13 +145,29 @@ def _masks_of_others(files: Sequence[str]) -> dict[str, str]:
     masks = {}
     for path, file in names.items():
         cut = _MASK_NAME.fullmatch(path.name)
-        whose = [path.name, *([cut[1]] if cut else [])]
+        whose = [path.name, *([cut[1] or cut[2]] if cut else [])]
         above = [path.parts[:depth] for depth, part in enumerate(path.parts[:-1]) if _MASK_FOLDER.fullmatch(part)]
-        of = [names.get(path.parent / cut[1])] if cut else []
+        of = [names.get(path.parent / name) for name in whose[1:]]
         of += [images.get((folder, name)) for folder in above for name in whose]
         if image := next(filter(None, of), None):
             masks[file] = image
     return masks
+
+
+def has_two_values(pixels: np.ndarray) -> bool:
+    """Whether a picture (uint8) has at most two values, as masks and drawings have."""
+    sample = pixels[::8, ::8]  # tells nearly all others at once
+    return all(((part == part.min()) | (part == part.max())).all() for part in (sample, pixels))
+
+
+def tell_drawings(drawings: Mapping[str, int], labels: Sequence[str], where: object) -> None:
+    """Say which classes (of `labels`) have pictures of two values. drawings: class → how many, see has_two_values."""
+    for label, count in sorted(drawings.items()):
+        logger.warning(
+            "%s: %d of the %d images of %r have at most two values, as masks have; if they are masks, list them in a "
+            "table with their images (setting options.csv), or move them out of the folder",
+            *(where, count, labels.count(label), label),
+        )
 
 
 def unknown_patient(image: RawImage) -> dict[str, str]:
@@ -196,7 +214,7 @@ def upright(content: bytes | np.ndarray, channels: int) -> tuple[np.ndarray, int
     float, grey or colour) are brought to 0..255 by ranks (deep.py) and turned round where a TIFF says WhiteIsZero;
     palettes go through RGB; transparent pixels are laid on black; grey is the luma of ITU-R BT.601; the orientation
     that a camera noted is applied.
-    Raises Rejected with the reason when there is no such image.
+    Raises Rejected with the reason when there is no such image, or all of it is transparent.
     """
     if isinstance(content, np.ndarray):
         if content.ndim == 3 and content.shape[2] == 1:
@@ -255,14 +273,21 @@ def _to_channels(image: Image.Image, channels: int) -> Image.Image:
     target = "L" if channels == 1 else "RGB"
     if image.mode in ("LA", "PA", "RGBA") or (image.mode in ("P", "RGB") and "transparency" in image.info):
         image = image.convert("RGBA")
+        _refuse_transparent(image.getextrema()[3][1] == 0)
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
     elif image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
     elif image.mode == "L" and "transparency" in image.info:
         # One grey value is declared transparent; black is what it is laid on.
-        pixels = np.asarray(image)
-        image = Image.fromarray(np.where(pixels == image.info["transparency"], 0, pixels).astype(np.uint8))
+        pixels, transparent = np.asarray(image), np.asarray(image) == image.info["transparency"]
+        _refuse_transparent(transparent.all())
+        image = Image.fromarray(np.where(transparent, 0, pixels).astype(np.uint8))
     return image if image.mode == target else image.convert(target)
+
+
+def _refuse_transparent(wholly: bool) -> None:
+    if wholly:
+        raise Rejected("wholly transparent: nothing of it would be seen; save it without alpha")
 
 
 # ---------------------------------------------------------------------------------------------------------- geometry

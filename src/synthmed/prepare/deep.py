@@ -43,7 +43,8 @@ def without_comments(content: bytes) -> bytes:
 def deep_values(image: Image.Image, content: bytes) -> np.ndarray | None:
     """Values of a picture that is opened and not yet loaded: (H, W), or (H, W, 2 to 4) grey or RGB with alpha.
 
-    content: the bytes of its file. None when it has 8 bits a sample or fewer. Raises Rejected as tiff_values does.
+    content: the bytes of its file. None when it has 8 bits a sample or fewer, or inks, or
+    colours multiplied by alpha, of which Pillow takes the upper 8. Raises Rejected as tiff_values does.
     """
     tags = getattr(image, "tag_v2", {})
     if tags.get(277) == 2:  # of which Pillow takes the first where nobody explains the second
@@ -60,6 +61,8 @@ def deep_values(image: Image.Image, content: bytes) -> np.ndarray | None:
     if not isinstance(raw, str) or ";16" not in raw:
         return None
     samples = raw.partition(";")[0]
+    if samples not in ("L", "LA", "RGB", "RGBX", "RGBA"):
+        return None
     if samples == "LA":  # two samples of two bytes are four of one
         return _read_as(image, content, "RGBA").view(">u2")
     big, little = (_read_as(image, content, f"{samples};16{order}") for order in "BL")  # the first byte, the second

@@ -6,7 +6,7 @@ bring back the borders that tell one hospital from another.
 """
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,12 +29,14 @@ from synthmed.prepare.common import (
     Rejected,
     Resample,
     SourceName,
+    has_two_values,
     kept_box,
     loaded,
     refuse_small,
     resized,
     resized_mask,
     stop_if_too_many,
+    tell_drawings,
     unknown_patient,
     upright,
     wanted,
@@ -77,8 +79,8 @@ class PrepareSettings(PrepareOptions):
     ]
 
 
-Prepared = tuple[np.ndarray, np.ndarray | None, bool]
-"""Pixels, mask, and whether this is smooth (see MaskTally)."""
+Prepared = tuple[np.ndarray, np.ndarray | None, bool, bool]
+"""Pixels, mask, whether this is smooth (see MaskTally), whether the picture has two values (see tell_drawings)."""
 
 
 def _decoded(image: RawImage, settings: PrepareSettings) -> tuple[np.ndarray, np.ndarray | None, bool, tuple]:
@@ -91,8 +93,9 @@ def _decoded(image: RawImage, settings: PrepareSettings) -> tuple[np.ndarray, np
 
 def _prepare_one(image: RawImage, settings: PrepareSettings) -> Prepared:
     pixels, mask, smooth, box = _decoded(image, settings)
+    drawing = has_two_values(pixels)
     pixels = resized(pixels, box, settings.size, settings.resample)
-    return pixels, None if mask is None else resized_mask(mask, box, settings.size), smooth
+    return pixels, None if mask is None else resized_mask(mask, box, settings.size), smooth, drawing
 
 
 def _in_order(
@@ -127,7 +130,7 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
     one name, masks among the images, masks that are all empty, or more rejects than settings.max_rejects.
     """
     rejected: list[dict[str, str]] = []
-    masks = MaskTally()
+    masks, drawings = MaskTally(), Counter[str]()
 
     def work(image: RawImage) -> Prepared | Rejected:
         try:
@@ -154,8 +157,9 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
                         "split": image.split if settings.synthetic is None else "synthetic",
                         "source": settings.synthetic or image.source,
                     }
-                    pixels, mask, smooth = result
+                    pixels, mask, smooth, is_drawing = result
                     masks.add(mask is not None, mask is not None and bool(mask.any()), smooth)
+                    drawings[image.label] += is_drawing
                     yield (fields, pixels) if mask is None else (fields, pixels, mask)
             # Raised inside write_image_set, which then leaves no image set behind.
             stop_if_too_many(rejected, len(chosen), settings.max_rejects)
@@ -164,6 +168,7 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
         write_image_set(images, rows(), PLAIN if settings.masks is None else settings.masks.legend)
     logger.info("%s: %d images, %d rejected", images, len(chosen) - len(rejected), len(rejected))
     masks.tell_smooth(images)
+    tell_drawings(+drawings, [image.label for image in chosen], images)
     write_rejects(rejects, rejected)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
+from synthmed.core.files import nfc
 from synthmed.core.progress import Progress
 from synthmed.core.settings import Count, Seed, Share
 from synthmed.core.step import Output, step
@@ -106,11 +107,16 @@ def prepare(settings: PrepareSlidesSettings, *, raw: list[Path], images: Output,
     write_rejects(rejects, rejected)
 
 
+def _classes(settings: PrepareSlidesOptions) -> dict[str, str | None]:
+    """The setting labels, its keys in NFC as tables are read."""
+    return {nfc(label): name for label, name in settings.labels.items()}
+
+
 def _check(found: Sequence[RawSlide], settings: PrepareSlidesSettings) -> None:
     """Raises InputError on what is wrong with the list, before any slide is opened."""
     if not all(isinstance(slide, RawSlide) for slide in found):
         raise InputError(f"source {settings.source!r} gives no slides; setting prepare.format must be another")
-    names: set[str] = set()
+    names, known = set(), _classes(settings)
     for slide in found:
         if slide.name in names:
             raise InputError(f"source {settings.source!r} has two slides named {slide.name!r}; rename one of them")
@@ -118,7 +124,7 @@ def _check(found: Sequence[RawSlide], settings: PrepareSlidesSettings) -> None:
         if slide.annotation is not None and settings.annotation is None:
             raise InputError(f"{slide.file} has an annotation, but setting prepare.annotation is null")
         shown = [INSIDE, BORDER, OUTSIDE] if slide.annotation is not None else [slide.label]
-        unknown = [label for label in shown if label not in settings.labels and label != UNKNOWN]
+        unknown = [label for label in shown if nfc(label) not in known and label != UNKNOWN]
         if unknown:
             raise InputError(
                 f"{slide.file}: its tiles show {unknown[0]!r}; setting labels knows {sorted(settings.labels)} (null "
@@ -242,7 +248,8 @@ def draw_tiles(raw: RawSlide, slide: Slide, settings: PrepareSlidesOptions) -> l
         shows[annotated >= settings.annotation.inside_share] = INSIDE
         shows[annotated <= settings.annotation.outside_share] = OUTSIDE
     rng, taken = np.random.default_rng([settings.seed, zlib.crc32(raw.name.encode())]), []
-    classes = np.array([settings.labels[label] for label in shows], dtype=object)
+    known = _classes(settings)
+    classes = np.array([known[nfc(label)] for label in shows], dtype=object)
     enough = covered >= settings.tissue.min_share
     for label in sorted({label for label in classes if label is not None}):
         fitting = np.flatnonzero((classes == label) & enough)

@@ -1,5 +1,6 @@
 """DICOM series, NIfTI and NRRD as volumes. Reasons for a reject are words of this module, never texts of a file."""
 
+import gzip
 import io
 import zlib
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from synthmed.prepare.rejected import Rejected
 
 MAX_VOXELS = 2_000_000_000
 """A larger volume is rejected before anything is allocated; 512 × 512 × 2,000 has a quarter of it."""
+_PIECE = 2**24
+"""Bytes that are inflated at once."""
 _SAME = 0.05
 """Of the usual distance of slices: nearer ones lie at one position."""
 _GAP = 1.5
@@ -142,17 +145,20 @@ def _read(file: File, content: bytes, *, oriented: bool = True) -> Volume:
 
 
 def _inflated(content: bytes, most: int) -> bytes:
-    """What a gzip file holds, at most `most` bytes. Raises Rejected when it is cut off or holds more."""
-    inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    """What a gzip file holds, in one member or several (bgzip, pigz), at most `most` bytes. Raises Rejected when it is
+    cut off or holds more."""
+    inflated = io.BytesIO()
     try:
-        inflated = inflater.decompress(content, most + 1)
-    except zlib.error as error:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            while inflated.tell() <= most and inflated.write(file.read(_PIECE)):
+                pass
+    except EOFError as error:
+        raise Rejected("truncated: its compressed data have no end") from error
+    except (zlib.error, OSError) as error:
         raise Rejected("truncated or damaged: it cannot be inflated") from error
-    if len(inflated) > most:
+    if inflated.tell() > most:
         raise Rejected("too large: it inflates to more than its header says")
-    if not inflater.eof:
-        raise Rejected("truncated: its compressed data have no end")
-    return inflated
+    return inflated.getvalue()
 
 
 def _refuse_large(shape: Sequence[int]) -> int:
@@ -164,7 +170,7 @@ def _refuse_large(shape: Sequence[int]) -> int:
 
 def _nifti(content: bytes, oriented: bool) -> Volume:
     packed = content[:2] == b"\x1f\x8b"
-    head = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(content, 540) if packed else content[:540]
+    head = gzip.GzipFile(fileobj=io.BytesIO(content)).read(540) if packed else content[:540]
     kind = nibabel.Nifti2Image if head[4:8] == b"n+2\0" else nibabel.Nifti1Image
     header = kind.header_class.from_fileobj(io.BytesIO(head), check=False)
     size = header.get_data_dtype().itemsize * _refuse_large(header.get_data_shape()) + int(header["vox_offset"])

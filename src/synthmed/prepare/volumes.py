@@ -6,6 +6,7 @@ taken whole or rejected whole.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -242,8 +243,9 @@ def original_masks(settings: PrepareVolumesSettings, *, raw: list[Path], test: P
     Raises InputError when a volume of `test` is not among the raw ones, or has no mask.
     """
     salt = read_salt(settings.salt, settings.salt_file)
-    rows = ImageSet(test).rows
-    of_volume = {row["volume"]: [other for other in rows if other["volume"] == row["volume"]] for row in rows}
+    of_volume = defaultdict(list)
+    for row in ImageSet(test).rows:
+        of_volume[row["volume"]].append(row)
     with sources.load(settings.source).read([Path(path) for path in raw]) as found:
         named = dict(zip(_names(found, salt), found, strict=True))
         if missing := sorted(set(of_volume) - set(named)):

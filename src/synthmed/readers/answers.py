@@ -64,7 +64,7 @@ def read_returned(path: Path, study: Study) -> Returned:
         text = path.read_text(encoding="utf-8-sig")
     about, rows, said = _of_json(path, text) if path.suffix.lower() == ".json" else _of_csv(path, text)
     wanted = {"item", "position", "seconds", *study.questions}
-    lacking = sorted(set(_ABOUT) - set(about)) or sorted(wanted - set(rows[0] if rows else wanted))
+    lacking = sorted(set(_ABOUT) - set(about)) or sorted(wanted - wanted.intersection(*rows))
     if about.get("study", study.identity) != study.identity:
         raise InputError(f"{path}: answers of another study ({about['study']}, not {study.identity}); leave it out")
     if lacking or said is None:

@@ -20,7 +20,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import nfc, printable, readable
+from synthmed.core.files import nfc, printable
 from synthmed.core.settings import parse
 from synthmed.data.archives import Archive, DamagedMember
 from synthmed.data.boxes import Box
@@ -38,7 +38,7 @@ from synthmed.data.sources.finding_labels import (
     tally,
 )
 from synthmed.data.sources.raw_image import RawImage
-from synthmed.data.sources.user_folder import UserFolder
+from synthmed.data.sources.user_folder import UserFolder, is_dicom
 from synthmed.data.sources.user_table import filled, part, placeholders, read_table
 
 logger = logging.getLogger(__name__)
@@ -57,12 +57,7 @@ OPTIONS = {
 
 ARCHIVE = "dicom.zip"
 
-ENDINGS = (".dcm", ".dicom", ".dic", ".ima")
-"""Endings of DICOM files; a file with another ending or none is one when it has the letters DICM after its preamble."""
-
 DEVICE = ("yes", "no", "")
-_DICOMDIR = b"1.2.840.10008.1.3.10"
-"""UID of a media directory (DICOMDIR): a list of the files on a CD, no film."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +135,7 @@ class _Film:
 def _pack(settings: DicomFolderSettings, target: Path) -> None:
     folder = UserFolder(settings.path)
     check_names(settings.finding_names)
-    table = folder.path / settings.csv.name
+    table = folder.table(settings.csv.name)
     films = _films_of_csv(table, folder, settings)
     _check_folder(folder, table, films)
     if settings.csv.patient is None:
@@ -255,21 +250,13 @@ def _box(
 def _check_folder(folder: UserFolder, table: Path, films: Mapping[str, _Film]) -> None:
     """Raise InputError when the folder has DICOM files without a row. DICOMDIR, the list on a CD, needs none."""
     without = [
-        name for name, path in folder.files.items() if name not in films and path != table and _is_film(name, path)
+        name for name, path in folder.files.items() if name not in films and path != table and is_dicom(name, path)
     ]
     if without:
         raise InputError(
             f"{folder.path}: {len(without)} DICOM files have no row in {table.name}, the first is "
             f"{printable(without[0])!r}; add rows or take the files out of the folder"
         )
-
-
-def _is_film(name: str, path: Path) -> bool:
-    if not path.is_file():
-        return name.lower().endswith(ENDINGS)  # a link into nowhere
-    with readable(path), open(path, "rb") as handle:
-        start = handle.read(1024)
-    return _DICOMDIR not in start and (name.lower().endswith(ENDINGS) or start[128:132] == b"DICM")
 
 
 def _check_parts(table: Path, films: Mapping[str, _Film]) -> None:

@@ -15,12 +15,12 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import dump_json, nfc, printable, stored_zip
+from synthmed.core.files import dump_json, nfc, printable, readable, stored_zip
 from synthmed.core.settings import parse
 from synthmed.data.archives import Archive, DamagedMember, Limits
-from synthmed.data.patients import settled
+from synthmed.data.patients import settled, tell_crowds, tell_missing
 from synthmed.data.sources.raw_volume import ENDINGS, LABEL, Alignment, File, MaskFile, RawVolume, natural
-from synthmed.data.sources.user_folder import UserFolder
+from synthmed.data.sources.user_folder import UserFolder, is_dicom
 from synthmed.data.sources.user_table import filled, part, placeholders, read_table
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
     settings = parse(CtFolderSettings, options, "options")
     folder = UserFolder(settings.path)
     volumes = _volumes(folder, settings)
-    members = sorted({name for one in volumes for name in (*one["files"], *(mask["file"] for mask in one["masks"]))})
+    members = sorted(_members(volumes))
     index = {"source": settings.name, "alignment": settings.alignment, "volumes": volumes}
     with stored_zip(raw[0]) as add:
         add(INDEX, dump_json(index, sort_keys=False).encode())
@@ -100,20 +100,22 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
 
 
 def _volumes(folder: UserFolder, settings: CtFolderSettings) -> list[dict]:
-    table, path = settings.csv, folder.path / settings.csv.name
+    table, path = settings.csv, folder.table(settings.csv.name)
     for ours in table.masks:
         for organ, values in ours.organs.items():
             if 0 in values:
                 raise InputError(f"setting options.csv.masks: the value 0 of {organ!r} is the background; leave it out")
     patterns = [table.volume, *(mask.file for mask in table.masks)]
     wanted = [table.patient, table.split, *(name for pattern in patterns for name in placeholders(pattern))]
-    found, lines = [], {}
+    found, lines, others = [], {}, set()
     for line, cells in read_table(path, wanted):
         where = f"{path}, line {line}"
         name = _name(filled(table.volume, cells))
         if name in lines:
             raise InputError(f"{where}: {name!r} stands in line {lines[name]} already; one line a volume")
         lines[name] = line
+        files, beside = _files(folder, name, where)
+        others |= beside
         masks = [
             {
                 "file": _file(folder, text, where),
@@ -127,13 +129,38 @@ def _volumes(folder: UserFolder, settings: CtFolderSettings) -> list[dict]:
                 "file": name,
                 "patient": cells[nfc(table.patient)] if table.patient else "",
                 "split": part(cells, table.split, where),
-                "files": _files(folder, name, where),
+                "files": files,
                 "masks": masks,
             }
         )
-    for one, patient in zip(found, settled([one["patient"] for one in found], str(path)), strict=True):
+    _tell_left_out(folder, path, found, others)
+    patients = settled([one["patient"] for one in found], str(path))
+    for one, patient in zip(found, patients, strict=True):
         one["patient"] = patient
+    if table.patient is not None:
+        tell_missing(patients, str(path), "of a series the tag PatientID counts, any other volume is its own patient")
+        tell_crowds(patients, [LABEL] * len(patients), str(path))
     return found
+
+
+def _members(volumes: Sequence[Mapping]) -> set[str]:
+    """Names of the files of all volumes and of their masks."""
+    return {name for one in volumes for name in (*one["files"], *(mask["file"] for mask in one["masks"]))}
+
+
+def _tell_left_out(folder: UserFolder, table: Path, volumes: Sequence[Mapping], others: set[str]) -> None:
+    """Say which files of the folder belong to no volume. others: those in folders of series that are no DICOM."""
+    used = _members(volumes)
+    if left := sorted(others - used):
+        logger.warning(
+            "%s: %d files in folders of series are no DICOM and are left out, e.g. %s",
+            *(table, len(left), printable(left[0])),
+        )
+    known = used | others
+    rest = {name: path for name, path in folder.files.items() if name not in known}
+    found = [name for name in rest if name.lower().endswith(ENDINGS)]
+    series = {str(PurePosixPath(name).parent) for name, path in rest.items() if is_dicom(name, path)}
+    folder.tell_unlisted(table, used, [*found, *series], "volumes or masks")
 
 
 def _name(text: str) -> str:
@@ -141,12 +168,20 @@ def _name(text: str) -> str:
     return PurePosixPath(nfc(text).replace("\\", "/")).as_posix() if text else ""
 
 
-def _files(folder: UserFolder, name: str, where: str) -> list[str]:
-    """The one file of a volume, or the files of its folder in natural order."""
-    inside = [folder.check_name(file) for file in folder.files if file.startswith(f"{name}/")]
-    if not inside and name and (folder.path / name).is_dir():
-        raise InputError(f"{where}: the folder {name!r} is empty")
-    return sorted(inside, key=natural) or [_file(folder, name, where)]
+def _files(folder: UserFolder, name: str, where: str) -> tuple[list[str], set[str]]:
+    """The one file of a volume, or the DICOM files of its folder in natural order; and the other files of the folder.
+
+    Files of old scanners have neither ending nor letters that say DICOM: a folder without any that has is taken whole.
+    """
+    inside = folder.below(name)
+    if not inside:
+        with readable(where):
+            if name and (folder.path / name).is_dir():
+                raise InputError(f"{where}: the folder {name!r} is empty")
+        return [_file(folder, name, where)], set()
+    series = [folder.check_name(file) for file in inside if is_dicom(file, folder.files[file])]
+    series = series or [folder.check_name(file) for file in inside]
+    return sorted(series, key=natural), set(inside) - set(series)
 
 
 def _file(folder: UserFolder, text: str, where: str) -> str:

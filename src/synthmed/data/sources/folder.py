@@ -148,7 +148,7 @@ def _rows_of_class_folders(folder: UserFolder, settings: FolderSettings) -> list
         patient = "" if pattern is None else _patient(pattern, below, folder.path / file)
         rows.append({"file": folder.check_name(file), "label": label, "patient": patient, "mask": "", "split": ""})
     _tell_ignored(folder, ignored)
-    if pattern is not None:
+    if pattern is not None and rows:
         _tell_folders(folder, rows)
     return rows
 
@@ -209,7 +209,7 @@ def _tell_ignored(folder: UserFolder, ignored: Mapping[str, Sequence[str]]) -> N
 
 # --------------------------------------------------------------------------------------------------------------- CSV
 def _rows_of_csv(folder: UserFolder, settings: CsvSettings) -> list[dict[str, str]]:
-    path = folder.path / settings.name
+    path = folder.table(settings.name)
     clash = sorted(set(settings.keep) & {*COLUMNS, "image", "origin", "patient_known"})
     if clash:
         raise InputError(f"setting options.csv.keep names {clash[0]!r}, a column that the image set writes itself")
@@ -260,9 +260,5 @@ def _tell_unlisted(folder: UserFolder, table: Path, rows: Sequence[Mapping[str, 
             f"{table}: {len(lonely)} masks belong to no image of the table, the first is {printable(lonely[0])}; list "
             "their images, or move the masks out of the folder"
         )
-    without = [file for file in unlisted if PurePosixPath(file).parent in places]
-    if without:
-        logger.warning(
-            "%s: %d images of the same folders have no line and are left out, e.g. %s",
-            *(table, len(without), printable(without[0])),
-        )
+    beside = [file for file in unlisted if PurePosixPath(file).parent in places]
+    folder.tell_unlisted(table, listed, beside, "images of the same folders")

@@ -5,15 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from msgspec import Meta
 
+from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, user_path
 from synthmed.core.settings import parse
 from synthmed.data.imageset import ImageSet
 from synthmed.data.patients import settled, tell_missing
+from synthmed.data.sources.packed_folder import image_names
 from synthmed.data.sources.raw_image import RawImage
 
 LICENCE = "that of the images it holds"
@@ -38,7 +40,8 @@ def raw_files(settings: Mapping[str, object]) -> list[str]:
 def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> None:
     """Check the file and copy it to its place. Raises InputError when it is no image set."""
     path = user_path(parse(FileOptions, options, "options").path)
-    ImageSet(path).rows  # noqa: B018 - reads the manifest
+    if not all(ImageSet(path).column("image")):
+        raise InputError(f"{path}: the manifest has a row without an image; see `synthmed images check`")
     with atomic_path(raw[0]) as temporary:
         shutil.copyfile(path, temporary)
 
@@ -55,19 +58,21 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
     patients = settled(patients, str(raw[0]))
     if any(patients):
         tell_missing(patients, str(raw[0]))
+    files = images.column("image")
+    names = image_names(files, [str(PurePosixPath(file).with_suffix("")) for file in files])
     with images.opened() as (pixels_of, mask_of):
         yield [
             RawImage(
                 file=f"{raw[0].name}/{row['image']}",
-                name=Path(row["image"]).stem,
+                name=name,
                 label=row["label"],
                 patient=patient or row["image"],
                 split=row["split"] if row["split"] in ("train", "validation", "test") else "",
                 source=row["source"],
                 load=partial(pixels_of, place),
                 masks=(partial(mask_of, place),) if row["mask"] else (),
-                extra={name: value for name, value in row.items() if name not in fixed},
+                extra={column: value for column, value in row.items() if column not in fixed},
                 patient_known=bool(patient),
             )
-            for place, (row, patient) in enumerate(zip(images.rows, patients, strict=True))
+            for place, (row, name, patient) in enumerate(zip(images.rows, names, patients, strict=True))
         ]

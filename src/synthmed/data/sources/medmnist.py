@@ -8,7 +8,7 @@ reported.
 import hashlib
 import logging
 import shutil
-import zipfile
+import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from msgspec import Meta
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, nfc, user_path
 from synthmed.core.settings import parse
+from synthmed.data.imageset import UNREADABLE
 from synthmed.data.sources.raw_image import RawImage
 
 logger = logging.getLogger(__name__)
@@ -72,8 +73,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: no such file; get it from https://medmnist.com and set options.path") from error
     except InputError:
         raise
-    # A .npy file, a pickle and a damaged zip each fail in a way of their own.
-    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    # A .npy file, a pickle, a damaged zip and a damaged header of an array each fail in a way of their own.
+    except (ValueError, TypeError, OSError, SyntaxError, tokenize.TokenError, *UNREADABLE) as error:
         if "Object arrays" in str(error):
             raise InputError(
                 f"{path}: it holds Python objects, which are not read because they can run any code; save arrays of "

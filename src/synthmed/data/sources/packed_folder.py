@@ -46,7 +46,8 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
             raise InputError(f"{raw[0]}: {INDEX}: {error}; delete the archive and run fetch again") from error
         if not rows or not set(COLUMNS) <= set(rows[0]):
             raise InputError(f"{raw[0]}: {INDEX} lacks one of {list(COLUMNS)}; it was not made by the step fetch")
-        names = _image_names([row["file"] for row in rows])
+        files = [row["file"] for row in rows]
+        names = image_names(files, [str(PurePosixPath(file).with_suffix("")) for file in files])
         yield [
             RawImage(
                 file=row["file"],
@@ -64,16 +65,17 @@ def read(raw: Sequence[Path]) -> Iterator[list[RawImage]]:
         ]
 
 
-def _image_names(files: Sequence[str]) -> list[str]:
-    """Names in the image set, all different. `normal/a b.jpg` becomes `normal_a_b`: names repeat between folders.
+def image_names(files: Sequence[str], stems: Sequence[str]) -> list[str]:
+    """Names in the image set, all different, made of `stems`. `normal/a b` becomes `normal_a_b`: names repeat between
+    folders.
 
-    Eight digits of the path's hash follow where letters had to go (张敏.png), and where two would become one.
+    Eight digits of the hash of the file's path follow where letters had to go (张敏), and where two would become one.
     """
-    plain = [re.sub(r"[^A-Za-z0-9_.\-]", "_", str(PurePosixPath(file).with_suffix(""))) for file in files]
+    plain = [re.sub(r"[^A-Za-z0-9_.\-]", "_", stem) for stem in stems]
     counts = Counter(plain)
     names = []
-    for file, name in zip(files, plain, strict=True):
-        if counts[name] > 1 or not file.isascii():
+    for file, stem, name in zip(files, stems, plain, strict=True):
+        if counts[name] > 1 or not stem.isascii():
             name = f"{name}_{sha256(file.encode()).hexdigest()[:8]}"
         names.append(name if name[0] not in ".-" else f"_{name}")
     return names

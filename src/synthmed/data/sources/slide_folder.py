@@ -4,11 +4,10 @@ Raw files: see raw_slide.py. Formats of several files (MIRAX, VMS, DICOM) are re
 """
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from msgspec import Meta
@@ -17,6 +16,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import nfc, printable
 from synthmed.core.settings import parse
 from synthmed.data.patients import settled, tell_missing
+from synthmed.data.sources.packed_folder import image_names
 from synthmed.data.sources.raw_slide import Placed, RawSlide, read_slides, slide_files, write_slides
 from synthmed.data.sources.user_folder import UserFolder
 from synthmed.data.sources.user_table import Rows, filled, part, placeholders, read_table
@@ -30,6 +30,8 @@ PROVIDERS = {"folder": ("synthmed.data.sources.slide_folder",)}
 OPTIONS = {"folder": "synthmed.data.sources.slide_folder:SlideFolderSettings"}
 
 _SEVERAL_FILES = (".mrxs", ".vms", ".vmu", ".dcm")
+_ENDINGS = (".svs", ".svslide", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".mrxs", ".vms", ".vmu")
+"""Of files that stand for a slide each."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def _table(folder: UserFolder, settings: SlideFolderSettings) -> Rows:
     patterns = [table.slide, *([] if table.annotation is None else [table.annotation])]
     plain = [table.label, table.patient, table.mpp, table.source, table.split]
     return read_table(
-        folder.path / table.name, [*plain, *(name for pattern in patterns for name in placeholders(pattern))]
+        folder.table(table.name), [*plain, *(name for pattern in patterns for name in placeholders(pattern))]
     )
 
 
@@ -88,7 +90,7 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
     """
     settings = parse(SlideFolderSettings, options, "options")
     folder = UserFolder(settings.path)
-    table, path = settings.csv, folder.path / settings.csv.name
+    table, path = settings.csv, folder.table(settings.csv.name)
     placed, lines = [], {}
     for line, cells in _table(folder, settings):
         where = f"{path}, line {line}"
@@ -98,13 +100,11 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
                 f"{where}: {file!r} is of a format of several files; make one pyramidal TIFF of it (vips tiffsave "
                 f"{Path(file).name} {Path(file).stem}.tif --pyramid --tile --compression jpeg)"
             )
-        name = re.sub(r"[^A-Za-z0-9_.\-]", "_", Path(file).stem)
-        if name in lines:
-            raise InputError(f"{where}: the slide {name!r} stands in line {lines[name]} already; one line a slide")
-        lines[name] = line
+        if file in lines:
+            raise InputError(f"{where}: {file!r} stands in line {lines[file]} already; one line a slide")
+        lines[file] = line
         xml = filled(table.annotation, cells) if table.annotation else ""
         row = {
-            "name": name,
             "label": cells[nfc(table.label)] if table.label else "",
             "patient": cells[nfc(table.patient)] if table.patient else "",
             "split": part(cells, table.split, where),
@@ -115,10 +115,12 @@ def fetch(provider: str, options: Mapping[str, object], raw: Sequence[Path]) -> 
         placed.append(Placed(row, folder.path_of(file), annotation))
     patients = settled([slide.row["patient"] for slide in placed], str(path))
     tell_missing(patients, str(path), "each of these slides counts as a patient of its own")
+    names = image_names(list(lines), [PurePosixPath(file).stem for file in lines])
     placed = [
-        Placed({**slide.row, "patient": patient}, slide.path, slide.annotation)
-        for slide, patient in zip(placed, patients, strict=True)
+        Placed({**slide.row, "name": name, "patient": patient}, slide.path, slide.annotation)
+        for slide, name, patient in zip(placed, names, patients, strict=True)
     ]
+    folder.tell_unlisted(path, lines, [file for file in folder.files if file.lower().endswith(_ENDINGS)], "slides")
     write_slides(placed, raw)
     logger.info("%s: %d slides", printable(folder.path), len(placed))
 

@@ -1,7 +1,9 @@
 """The files of a folder of a user's own: found whatever system wrote their names, none passed over in silence."""
 
+import logging
 import os
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
@@ -9,6 +11,12 @@ from typing import NoReturn
 from synthmed.core.errors import InputError
 from synthmed.core.files import nfc, printable, readable, user_path
 
+logger = logging.getLogger(__name__)
+
+DICOM_ENDINGS = (".dcm", ".dicom", ".dic", ".ima")
+"""Endings of DICOM files; a file with another ending or none is one when it has the letters DICM after its preamble."""
+_DICOMDIR = b"1.2.840.10008.1.3.10"
+"""UID of a media directory (DICOMDIR): a list of the files on a CD, no picture."""
 MACOS = "__MACOSX"
 """Folder that macOS adds to its archives: resource forks, no files of anybody."""
 
@@ -16,6 +24,15 @@ MACOS = "__MACOSX"
 def is_hidden(name: str) -> bool:
     """Whether a path is none of the user's: a part begins with a dot (`._film.dcm` beside film.dcm), or is MACOS."""
     return any(part.startswith(".") or part == MACOS for part in PurePosixPath(name).parts)
+
+
+def is_dicom(name: str, path: Path) -> bool:
+    """Whether a file is DICOM by its ending or beginning, and no DICOMDIR."""
+    if not path.is_file():
+        return name.lower().endswith(DICOM_ENDINGS)  # a link into nowhere
+    with readable(path), open(path, "rb") as handle:
+        start = handle.read(1024)
+    return _DICOMDIR not in start and (name.lower().endswith(DICOM_ENDINGS) or start[128:132] == b"DICM")
 
 
 class UserFolder:
@@ -58,8 +75,9 @@ class UserFolder:
         if not text or name.is_absolute() or ".." in name.parts:
             raise InputError(f"{where}: {text!r} is not the name of a file below {self.path}")
         path, file = self.path / name, name.as_posix()
-        if path.is_file() or file in self.files:
-            return file
+        with readable(f"{where}: {printable(path)}"):  # a name may be too long to be asked for
+            if path.is_file() or file in self.files:
+                return file
         if path.is_symlink():
             with readable(path):
                 path.stat()
@@ -67,6 +85,28 @@ class UserFolder:
         like = [other for other in self.files if PurePosixPath(other.casefold()).stem in meant]
         advice = f"; is {like[0]!r} meant? Then write it so, or options.csv.file as a pattern" if like else ""
         raise InputError(f"{where}: {printable(path)} does not exist{advice}")
+
+    def table(self, name: str) -> Path:
+        """A table as a setting names it, relative to the folder, ~ allowed."""
+        return self.path / user_path(name)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return sorted(self.files)
+
+    def below(self, name: str) -> list[str]:
+        """Names of all files below a sub-folder."""
+        first, end = (bisect_left(self._names, f"{name}{letter}") for letter in "/0")  # 0 comes after /
+        return self._names[first:end]
+
+    def tell_unlisted(self, table: Path, listed: Collection[str], found: Iterable[str], what: str) -> None:
+        """Say which of the names `found` have no line in a table, which names those that are `listed`. what: they are,
+        for the message."""
+        if without := sorted(set(found) - set(listed)):
+            logger.warning(
+                "%s: %d %s have no line and are left out, e.g. %s",
+                *(table, len(without), what, printable(without[0])),
+            )
 
     def path_of(self, name: str) -> Path:
         """Where a file lies: on the disk its name may have accents as letters of their own (NFD)."""

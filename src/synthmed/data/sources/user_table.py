@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ PARTS = {"train": "train", "val": "validation", "validation": "validation", "tes
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 Rows = list[tuple[int, dict[str, str]]]
-"""Number of the line, and its cells by column."""
+"""Number of the first line of a row, and its cells by column."""
 
 
 def read_table(path: Path, wanted: Sequence[str | None]) -> Rows:
@@ -31,28 +32,38 @@ def rows_of(text: str, table: str, wanted: Sequence[str | None]) -> Rows:
     """Rows with at least one cell that is not empty. Columns and cells: without spaces around them, in NFC.
 
     table: its name, for messages; wanted: columns that must be there, None is passed over. Raises InputError when the
-    text is no table, a column is missing or occurs twice, a row has other cells than the first line, or there is none.
+    text is no table, a column is missing or occurs twice, a row has more cells than the first line or lacks a wanted
+    one, a wanted cell has a line break, or there is no row.
     """
-    reader, lines = csv.reader(io.StringIO(text), skipinitialspace=True), []
+    reader, lines, begins = csv.reader(io.StringIO(text), skipinitialspace=True, strict=True), [], 1
     try:
         for cells in reader:
-            lines.append((reader.line_num, [nfc(cell.strip()) for cell in cells]))
+            lines.append((begins, [nfc(cell.strip()) for cell in cells]))
+            begins = reader.line_num + 1
     except csv.Error as error:
-        begins = lines[-1][0] + 1 if lines else 1
         raise InputError(
-            f"{table}, line {begins}: not readable as a table ({error}); close the quote that is open there, or "
-            "shorten the cell"
+            f"{table}, line {begins}: not readable as a table ({error}); close the quote that is open there, "
+            "write quotes inside of a cell twice, or shorten it"
         ) from error
     lines = [(number, cells) for number, cells in lines if any(cells)]
     if not lines:
         raise InputError(f"{table}: the file is empty")
     columns = lines[0][1]
     _check_columns(table, columns, wanted)
-    rows = []
+    needed, rows = {nfc(column) for column in wanted if column is not None}, []
     for number, cells in lines[1:]:
-        if len(cells) < len(columns) or any(cells[len(columns) :]):
-            raise InputError(f"{table}, line {number}: it has not {len(columns)} cells as the first line has")
-        rows.append((number, dict(zip(columns, cells, strict=False))))
+        lacking = columns[len(cells) :]  # spreadsheets leave out empty cells at the end of some rows
+        if needed & set(lacking) or any(cells[len(columns) :]):
+            raise InputError(
+                f"{table}, line {number}: it has not {len(columns)} cells as the first line has{separated(columns)}"
+            )
+        row = dict(zip(columns, cells + [""] * len(lacking), strict=False))
+        if broken := [column for column in columns if column in needed and re.search(r"[\r\n]", row[column])]:
+            raise InputError(
+                f"{table}, line {number}: its {broken[0]!r} has a line break in it ({row[broken[0]][:40]!r} …); close "
+                "the quote that is open there, or write the cell in one line"
+            )
+        rows.append((number, row))
     if not rows:
         raise InputError(f"{table}: no rows below the first line")
     return rows
@@ -66,9 +77,13 @@ def _check_columns(table: str, columns: Sequence[str], wanted: Sequence[str | No
             )
     for column in wanted:
         if column is not None and nfc(column) not in columns:
-            found = [name for mark, name in _SEPARATORS.items() if len(columns) == 1 and mark in columns[0]]
-            hint = f"; it is separated by {found[0]}: save it with commas" if found else ""
-            raise InputError(f"{table}: no column {column!r}; it has {list(columns)}{hint}")
+            raise InputError(f"{table}: no column {column!r}; it has {list(columns)}{separated(columns)}")
+
+
+def separated(columns: Sequence[str]) -> str:
+    """What to say of a table whose columns are parted by something else than commas; "" of others."""
+    found = [name for mark, name in _SEPARATORS.items() if len(columns) == 1 and mark in columns[0]]
+    return f"; it is separated by {found[0]}: save it with commas" if found else ""
 
 
 def placeholders(pattern: str | None) -> list[str]:
