@@ -28,10 +28,10 @@ for dataset, kind in [Path(path).relative_to("data").parts[::2] for path in SETT
         benchmark:
             f"logs/{dataset}/fetch_{kind}.benchmark.tsv"
         priority: urgency_of_data(dataset)
-        conda:
-            ENVIRONMENT
         # On a cluster by the machine that submits: the others often have no internet.
         localrule: config["datasets"][dataset]["provider"] == "download"
+        conda:
+            ENVIRONMENT
         params:
             raw=lambda w, output: shell_words(output.raw),
         shell:
