@@ -157,3 +157,14 @@ def test_every_class_has_a_look_of_its_own_and_every_set_a_colour(monkeypatch, t
     (legend,) = drawn[0].legends
     said = [text.get_text() for text in legend.get_texts()]
     assert said == ["real, training", "cGAN", "nevus", "melanoma", "keratosis"], "whatever is missing"
+
+
+def test_what_a_crop_leaves_is_around_the_middle(monkeypatch, tmp_path):
+    from synthmed.report.charts import pictures
+
+    drawn = []
+    monkeypatch.setattr(pictures, "save", lambda figure, path: drawn.append(figure))
+    pictures.draw_crops(tmp_path / "crops.png", [np.zeros((10, 20, 3), np.uint8)], {"half": [0.5], "nothing": [None]})
+    (axis,) = drawn[0].axes
+    (box,) = axis.patches
+    assert (box.get_xy(), box.get_width(), box.get_height()) == ((4.5, 2.0), 10, 5), "of 20 × 10 pixels, from −0.5 on"
