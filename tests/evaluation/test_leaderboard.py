@@ -24,7 +24,11 @@ TRAINED = {"dcgan": "DCGAN", "fastgan": "a GAN"}
 
 
 def fidelity(folder, generator, extractor, fid):
-    measures = {"fid": Estimate(fid, fid - 1, fid + 1, 80), "kid": Estimate(0.1, n=80), "precision": Estimate(0.6, n=80)}
+    measures = {
+        "fid": Estimate(fid, fid - 1, fid + 1, 80),
+        "kid": Estimate(0.1, n=80),
+        "precision": Estimate(0.6, n=80),
+    }
     groups = {MEAN: {name: measured.to_json() for name, measured in measures.items()}}
     content = {"generator": generator, "extractor": extractor, "groups": groups, "matched": groups, "floor": groups}
     write_json(folder / f"{extractor}.{generator}.json", content)

@@ -209,9 +209,7 @@ def test_first_directions_go_on_where_the_method_goes_on(world, tmp_path):
     or at −d where the sign was turned."""
     methods = {one["method"]: one for one in edited(tmp_path, candidates=3)["methods"]}
     images = ImageSet(tmp_path / "images.zip")
-    place = {
-        (row["method"], float(row["distance"])): n for n, row in enumerate(images.rows) if int(row["start"]) == 0
-    }
+    place = {(row["method"], float(row["distance"])): n for n, row in enumerate(images.rows) if int(row["start"]) == 0}
     for kind in ("pca", "sefa"):
         chosen = methods[kind]
         shown = {side: images[place[f"{kind}_{chosen['candidate']}", 3.0 * side * chosen["sign"]]] for side in (1, -1)}

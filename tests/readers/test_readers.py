@@ -11,7 +11,7 @@ from small_study import QUESTIONS, SETTINGS, drawn, write_set
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json
 from synthmed.data.imageset import ImageSet, write_image_set
-from synthmed.readers import study
+from synthmed.readers import study as studies
 from synthmed.readers.analyse import (
     NOT_ALL,
     AnalysisSettings,
@@ -110,7 +110,7 @@ def test_images_that_lie_with_the_other_class_are_left_out(tmp_path):
 
 
 def test_of_many_screened_images_every_so_many_th_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "EMBEDDED", 4)
+    monkeypatch.setattr(studies, "EMBEDDED", 4)
     drawn(tmp_path)
     real = features(tmp_path / "r.npz", tmp_path / "train.zip", [[n, n % 2] for n in range(8)])
     gan = features(tmp_path / "g.npz", tmp_path / "gan.zip", [[n, n % 2] for n in range(8)])

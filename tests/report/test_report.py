@@ -197,7 +197,7 @@ def test_the_sweep_shows_the_main_set_without_real_images_and_says_so(inputs, tm
 
 
 def test_label_fidelity_is_held_against_that_of_real_images_of_the_same_classes(inputs, tmp_path):
-    """Below 0.8 of it, with every class weighing as in the set; and labels that a classifier gave were not asked for."""
+    """Below 0.8 of it, every class weighing as in the set; and labels that a classifier gave were not asked for."""
 
     def measured(**seen):
         """Generator → share of its images that show what they claim, and how many are of each class. The models know
@@ -225,7 +225,7 @@ def test_label_fidelity_is_held_against_that_of_real_images_of_the_same_classes(
     seen = {"dcgan": (0.45, 0, 60), "fastgan": (0.45, 90, 30)} | dict.fromkeys(list(GENERATORS)[2:], (0.7, 30, 30))
     words = said(inputs)
     assert "in the same proportion of classes: DCGAN: 45.0 % (real: 50.0 %); FastGAN: 45.0 % (real: 80.0 %;" in words
-    assert "CycleGAN 46: 70.0 % (real: 70.0 %; least: normal, 70.0 %)" in words
+    assert "CycleGAN 46: 70.0 % (real: 70.0 %; least: abnormal, 70.0 %)" in words
     assert "Below 0.8 of what real images reach: FastGAN. Such images do not show what they claim" in words
     words = said(inputs | {"pseudo_labelled": ["fastgan"]})
     assert "FastGAN was never asked for a class: a classifier gave its labels" in words
@@ -296,8 +296,8 @@ def test_a_set_without_a_word_leaves_the_headline_to_the_others(inputs, tmp_path
 
     said = words_of(changed(inputs, tmp_path, "verdicts", one_of_three), tmp_path, "answer.classification")
     assert said.startswith(
-        "Yes, for 1 of these trainings of 2 generators: adding their images to the real ones helps the model. Of 1 more "
-        "set no word is given: 2 trainings are too few. Helps: "
+        "Yes, for 1 of these trainings of 2 generators: adding their images to the real ones helps the model. Of 1 "
+        "more set no word is given: 2 trainings are too few. Helps: "
     )
 
 
@@ -316,7 +316,10 @@ def test_arms_that_use_up_their_images_have_a_note(inputs, tmp_path):
             content["arms"][arm] |= {"uses_up": True, "trainings": 1 if arm == "dcgan" else 3}
 
     said = words_of(changed(inputs, tmp_path, "verdicts", used_up), tmp_path, "answer.classification")
-    assert said.count("DCGAN: all images of a class are used, so that the interval does not cover the choice of images.") == 1
+    assert (
+        said.count("DCGAN: all images of a class are used, so that the interval does not cover the choice of images.")
+        == 1
+    )
     assert said.count("all images of a class are used") == 1, "several trainings have other images each"
     notes = [row["note"] for row in rows_of(tmp_path, "answer.classification.arms")]
     assert sum("all images of a class are used" in note for note in notes) == 1
