@@ -34,7 +34,7 @@ from synthmed.report.words import environment
 logger = logging.getLogger(__name__)
 
 NAMED = ".named.json"
-"""What params.yaml names and chooses, as the workflow last saw it, in the folder of all experiments."""
+"""In the folder of all experiments: what the settings name and choose, as the workflow last saw them."""
 PICTURED = 64
 """Images on the picture."""
 
