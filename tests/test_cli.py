@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from synthmed.data import split as split_module
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.prepare import exclusions
 from synthmed.steps import STEPS
+from synthmed.training import distributed
 
 SPLIT = {
     "by": "patient",
@@ -330,6 +332,22 @@ def test_a_missing_settings_file_is_named(tmp_path, images, capsys):
 def test_a_missing_input_is_named(tmp_path, capsys):
     command, _ = split_command(tmp_path, tmp_path / "nothing.zip", SPLIT)
     assert "nothing.zip: no such file" in refused(capsys, *command)
+
+
+def test_processes_are_started_for_the_device_of_the_training(tmp_path, monkeypatch):
+    started = []
+    training = SimpleNamespace(processes=2, device="cuda")
+    monkeypatch.setattr(exclusions, "exclude", lambda settings, **files: None)
+    monkeypatch.setattr(provenance, "record", lambda *_, **__: None)
+    monkeypatch.setattr("synthmed.core.settings.parse", lambda *_, **__: SimpleNamespace(training=training))
+    monkeypatch.setattr(distributed, "launched", lambda: False)
+    monkeypatch.setattr(distributed, "launch", lambda argv, *processes: started.append(processes))
+    (tmp_path / "exclude.json").write_text("{}")
+    (tmp_path / "images.zip").write_bytes(b"")
+    files = ["--settings", tmp_path / "exclude.json", "--images", tmp_path / "images.zip"]
+    outputs = ["--selected", tmp_path / "selected.zip", "--report", tmp_path / "report.json"]
+    assert run("exclude", *files, "--device-report", "--device-likelihoods", *outputs) == 0
+    assert started == [(2, "cuda")]
 
 
 def test_an_option_with_nothing_after_it_leaves_the_file_out(tmp_path, monkeypatch):

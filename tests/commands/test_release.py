@@ -272,6 +272,30 @@ def test_masks_of_training_images_are_refused(results):
         assert "Of the masks: none found" in archive.read("DATASHEET.md").decode()
 
 
+@pytest.mark.parametrize(
+    ("changes", "accused"),
+    [
+        ({}, True),
+        ({"label_fidelity_real": "0.7"}, False),
+        ({"label_fidelity_real": ""}, False),
+        ({"pseudo_labelled": "yes"}, False),
+    ],
+)
+def test_label_fidelity_is_a_failure_below_that_of_real_images_where_labels_were_asked_for(results, changes, accused):
+    effects, report = results / "lungs" / "tables" / "effects.csv", results / "lungs" / "report.html"
+    write_csv(effects, [EFFECT | changes], EFFECT_COLUMNS)
+    made(effects, "metrics", settings={"experiment": "lungs", "generators": {"dcgan": "DCGAN"}})
+    made(report, "page", [effects], {"title": "Lungs", "provider": "download", "generators": 1, "arms": 1})
+    assert ("label fidelity of 0.61 only" in sheet_of(results)) == accused
+
+
+def test_a_set_that_would_be_made_of_other_files_now_is_refused(results):
+    of_now = {"results/lungs/generators/dcgan/all.pt": ["data/bones/raw/bones.zip"]}
+    write_json(results / ".named.json", {"settings": {}, "inputs": of_now, "at": 1})
+    with pytest.raises(InputError, match=r"dcgan\.zip: its input .*all\.pt is stale"):
+        released(results)
+
+
 def test_names_are_checked(results):
     with pytest.raises(InputError, match=r"bones: no such experiment; those with a report are \['lungs'\]"):
         released(results, experiment="bones")

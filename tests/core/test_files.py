@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import os
@@ -16,6 +17,7 @@ from synthmed.core.files import (
     read_csv,
     read_json,
     readable,
+    refuse_failed_disk,
     remove_left,
     user_path,
     write_csv,
@@ -177,3 +179,16 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
         assert not temporary.exists()
         assert len(list((tmp_path / "deep").iterdir())) == 4
         temporary.write_text("whole")
+
+
+def test_only_a_failed_disk_stops_what_damage_does_not():
+    """What a damaged file asks for (EINVAL), and what no system says, are of the file; memory is of the machine."""
+    refuse_failed_disk(OSError(errno.EINVAL, "Invalid argument"), "film.dcm")
+    refuse_failed_disk(OSError("cut off"), "film.dcm")
+    refuse_failed_disk(ValueError("cut off"), "film.dcm")
+    with pytest.raises(MemoryError):
+        refuse_failed_disk(MemoryError(), "film.dcm")
+    with pytest.raises(InputError, match=r"film\.dcm: the disk or the network failed under it"):
+        refuse_failed_disk(OSError(errno.EIO, "Input/output error"), "film.dcm")
+    with pytest.raises(InputError, match=r"film\.dcm: cannot be read \(.*Connection timed out\)"):
+        refuse_failed_disk(OSError(errno.ETIMEDOUT, "Connection timed out"), "film.dcm")

@@ -128,6 +128,11 @@ def test_edited_code_makes_everything_of_it_stale(root):
 
 def test_removing_leaves_the_current_ones(root):
     (root / "results" / "settings" / "table.json").write_text("{}")
+    half = root / "results" / ".table.7.part.csv"
+    half.write_text("of a step that was killed")
+    os.utime(half, (0, 0))
+    judged(root)
+    assert half.exists()
     judged(root, remove=True)
     left = {path.name for path in (root / "results").iterdir() if path.is_file()}
     assert left == {name + suffix for name in ("raw", "images", "figure") for suffix in ("", SUFFIX)}

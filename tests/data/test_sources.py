@@ -532,6 +532,18 @@ def test_a_row_without_an_image_is_no_folder_of_the_archive(tmp_path):
         fetch(FetchSettings("image_set", "file", {"path": str(path)}), raw=[tmp_path / "images.zip"])
 
 
+def test_an_image_whose_patient_a_set_does_not_know_is_its_own_patient(tmp_path):
+    """Whatever it has in the column of patients."""
+    rows = [
+        {"image": f"{n}.png", "label": "ab"[n % 2], "patient": f"{n // 2}", "patient_known": known}
+        for n, known in enumerate(["", "", "no", "no"])
+    ]
+    write_image_set(tmp_path / "set.zip", [(row, np.zeros((8, 8), np.uint8)) for row in rows])
+    with image_set.read([tmp_path / "set.zip"]) as images:
+        found = [(image.patient, image.patient_known) for image in images]
+    assert found == [("0", True), ("0", True), ("2.png", False), ("3.png", False)]
+
+
 def test_a_pattern_of_columns_that_does_not_close_is_named(tmp_path):
     path = write_csv(tmp_path / "clinic", "file,finding,person\n1.png,a,1\n2.png,b,2\n")
     with pytest.raises(InputError, match=r"'\{finding/\{file\}' is no pattern of columns"):

@@ -128,7 +128,8 @@ def test_a_region_that_ranks_every_image_rightly_reaches_whole_images(made):
     folder, files, scores, _ = made
     write_scores(folder / "perfect.csv", certain(scores, "same", lambda positive: 0.2 + 0.6 * positive))
     write_scores(folder / "constant.csv", certain(scores, "same", lambda positive: 0.5 + 0.0 * positive))
-    files |= {"perfect": folder / "perfect.csv", "constant": folder / "constant.csv"}
+    write_scores(folder / "wrong.csv", certain(scores, "same", lambda positive: 0.8 - 0.6 * positive))
+    files |= {name: folder / f"{name}.csv" for name in ("perfect", "constant", "wrong")}
     found = run(folder, files, ("perfect", "constant"))["regions"]
     perfect, constant = found["outside"][ALL], found["inside"][ALL]
     assert (perfect["auroc"]["value"], perfect["auroc"]["low"], perfect["finding"]) == (1.0, None, "reaches")
@@ -136,6 +137,8 @@ def test_a_region_that_ranks_every_image_rightly_reaches_whole_images(made):
     both = run(folder, files | {"whole": files["perfect"]}, ("perfect", "constant"))["regions"]
     assert (both["outside"][ALL]["difference"]["value"], both["outside"][ALL]["finding"]) == (0.0, "reaches")
     assert (both["inside"][ALL]["difference"]["value"], both["inside"][ALL]["finding"]) == (-0.5, "chance")
+    wrong = run(folder, files, ("wrong", "constant"))["regions"]["outside"][ALL]
+    assert (wrong["auroc"]["value"], wrong["auroc"]["low"], wrong["finding"]) == (0.0, None, "chance")
 
 
 def test_a_perfect_ranking_of_very_few_patients_shows_nothing(tmp_path):

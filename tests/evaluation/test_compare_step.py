@@ -153,6 +153,14 @@ def test_several_trainings_of_a_generator_are_a_source_of_chance(tmp_path):
     assert drawn_thrice["high"] - drawn_thrice["low"] > 1.2 * (drawn_once["high"] - drawn_once["low"])
 
 
+def test_the_bootstrap_draws_the_same_models_of_both_arms(tmp_path):
+    scores = scores_of({"real": 1.0}, seeds=6)
+    scores.values["again", "test"] = scores.values["real", "test"]
+    arm = run(tmp_path, scores, described(scores, again={"trainings": 3}))["arms"]["again"]
+    bootstrap = arm["versus_reference"]["also"]["bootstrap"]["difference"]
+    assert (bootstrap["low"], bootstrap["high"]) == (0, 0)
+
+
 def test_two_trainings_of_a_generator_give_a_difference_and_no_word(tmp_path):
     scores = scores_of({"real": 1.0, "gan": 2.5, "other": 2.5}, seeds=6, tests=("test", "gan"))
     summary = described(scores, gan={"trainings": 2, "kind": "synthetic_only"}) | {"swap": "gan"}
@@ -237,6 +245,9 @@ def test_a_tie_of_the_trainings_is_decided_by_the_mean_score_against_the_mean_th
     scores, thresholds = np.array([[0.3, 0.5, 0.1], [0.7, 0.85, 0.95]]), np.array([0.2, 0.9])
     assert called(scores, thresholds).tolist() == [[True, True, False], [False, False, True]]
     assert called_by_most(scores, thresholds).tolist() == [False, True, False]
+    equal, thresholds = np.array([[0.25, 0.5], [0.75, 0.5]]), np.array([0.25, 0.75])
+    assert called(equal, thresholds).tolist() == [[True, True], [True, False]], "the threshold itself is enough"
+    assert called_by_most(equal, thresholds).tolist() == [True, True]
 
 
 def test_ties_in_mcnemars_test_are_decided_by_the_thresholds(tmp_path):

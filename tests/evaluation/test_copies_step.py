@@ -8,6 +8,7 @@ from synthmed.core.errors import InputError
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.evaluation.copies import CopiesSettings, copies
 from synthmed.evaluation.plant_copies import PlantCopiesSettings, kinds, plant_copies
+from synthmed.metrics import copies as metrics
 
 SETTINGS = CopiesSettings(
     generator="dcgan",
@@ -176,9 +177,17 @@ def test_the_report_says_what_would_have_been_found(folder):
     assert f"with 10% copies of training images (8), the audit finds: as they are {exact}," in result["detection_limit"]
 
 
-def test_no_set_is_larger_than_there_are_held_out_images(folder):
+def test_no_set_is_larger_than_there_are_held_out_images(folder, monkeypatch):
+    spiked, sizes = metrics.spiked, {}
+
+    def watched(base, copies, size, *rest):
+        sizes.setdefault(bool(copies), set()).add(size)
+        return spiked(base, copies, size, *rest)
+
+    monkeypatch.setattr(metrics, "spiked", watched)
     write(folder, "fake", pictures(120, 5))
     result = run(folder)
+    assert sizes == {True: {80}, False: {40}}, "false alarms are of sets that differ"
     found = result["detection"]
     assert (found["images"], found["generated"], found["honest"], found["copies"]) == (80, 120, 40, [2, 8])
     assert (

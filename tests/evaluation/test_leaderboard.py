@@ -1,5 +1,7 @@
 """Numbers for machines: effects, leaderboard."""
 
+import copy
+
 import pytest
 from test_compare_step import described, run, scores_of
 
@@ -18,10 +20,16 @@ from synthmed.metrics.effects import EFFECT_COLUMNS
 from synthmed.metrics.estimate import Estimate
 
 TITLES = {"dcgan": "DCGAN", "fastgan": "FastGAN"}
+TRAINED = {"dcgan": "DCGAN", "fastgan": "a GAN"}
 
 
 def fidelity(folder, generator, extractor, fid):
-    groups = {MEAN: {"fid": Estimate(fid, fid - 1, fid + 1, 80).to_json()}}
+    measures = {
+        "fid": Estimate(fid, fid - 1, fid + 1, 80),
+        "kid": Estimate(0.1, n=80),
+        "precision": Estimate(0.6, n=80),
+    }
+    groups = {MEAN: {name: measured.to_json() for name, measured in measures.items()}}
     content = {"generator": generator, "extractor": extractor, "groups": groups, "matched": groups, "floor": groups}
     write_json(folder / f"{extractor}.{generator}.json", content)
     return folder / f"{extractor}.{generator}.json"
@@ -51,7 +59,7 @@ def made(tmp_path_factory):
         name: folder / f"{name}.csv" for name in ("effects", "sweep", "roc", "training_history")
     } | {"metrics_json": folder / "metrics.json"}  # fmt: skip
     metrics(
-        MetricsSettings("tb", TITLES, TITLES, ("dcgan",), ("DCGAN, both",)),
+        MetricsSettings("tb", TITLES, TRAINED, ("dcgan",), ("DCGAN, both",)),
         fidelity=[
             *(fidelity(folder, name, "small CNN", 1.0) for name in TITLES),
             fidelity(folder, "dcgan", "Inception-v3", 90.0),
@@ -86,7 +94,7 @@ def test_metrics_json_holds_the_numbers_of_the_verdicts(made):
 def test_effects_have_a_row_for_each_generator_arm(made):
     verdicts, outputs = made
     rows = {row["arm"]: row for row in read_csv(outputs["effects"])}
-    assert {row["trained_as"] for row in rows.values()} == {"DCGAN", "FastGAN"}
+    assert {row["generator"]: row["trained_as"] for row in rows.values()} == {"DCGAN": "DCGAN", "FastGAN": "a GAN"}
     assert set(rows) == {"DCGAN", "FastGAN", "DCGAN only"}
     dcgan = rows["DCGAN"]
     versus = verdicts["arms"]["dcgan"]["versus_reference"]
@@ -97,28 +105,63 @@ def test_effects_have_a_row_for_each_generator_arm(made):
     assert float(dcgan["label_fidelity"]) == recognised
     assert rows["FastGAN"]["label_fidelity"] == rows["FastGAN"]["label_fidelity_real"] == ""
     real = verdicts["arms"]["real"]["tests"]["test"]["outcomes"]["accuracy"]["value"]
-    assert (float(dcgan["label_fidelity_real"]), dcgan["pseudo_labelled"]) == (real, "yes")
+    assert (float(dcgan["label_fidelity_real"]), dcgan["pseudo_labelled"]) == (pytest.approx(real), "yes")
     assert rows["FastGAN"]["pseudo_labelled"] == "no"
     assert (dcgan["copy_alarm"], dcgan["copy_limit"]) == ("none found", "Of 100 sets …")
 
 
-def test_a_task_that_leaks_is_told_in_the_note(made, tmp_path):
+def effects_of(made, folder, change):
+    """Rows of the effects after a change of the verdicts."""
     verdicts, outputs = made
-    assert not any(LEAKING in row["note"] or row["leaking"] == "yes" for row in read_csv(outputs["effects"]))
-    write_json(tmp_path / "verdicts.json", verdicts | {"leaking": True})
-    again = {name: tmp_path / path.name for name, path in outputs.items()}
+    changed = copy.deepcopy(verdicts)
+    change(changed)
+    write_json(folder / "verdicts.json", changed)
     nothing = {"fidelity": [], "copies": [], "histories": [], "scores": [outputs["effects"].parent / "scores.csv"]}
-    metrics(MetricsSettings("tb", TITLES, TITLES, (), ()), verdicts=[tmp_path / "verdicts.json"], **nothing, **again)
-    rows = read_csv(again["effects"])
+    again = {name: folder / path.name for name, path in outputs.items()}
+    metrics(MetricsSettings("tb", TITLES, TRAINED, (), ()), verdicts=[folder / "verdicts.json"], **nothing, **again)
+    return {row["arm"]: row for row in read_csv(again["effects"])}
+
+
+def test_a_task_that_leaks_is_told_in_the_note(made, tmp_path):
+    assert not any(LEAKING in row["note"] or row["leaking"] == "yes" for row in read_csv(made[1]["effects"]))
+    rows = effects_of(made, tmp_path, lambda verdicts: verdicts.update(leaking=True)).values()
     assert rows
     assert all(row["note"].startswith(f"{LEAKING}; ") and row["leaking"] == "yes" for row in rows)
-    assert all(row["task_title"] == verdicts["title"] for row in rows)
+    assert all(row["task_title"] == made[0]["title"] for row in rows)
+
+
+def test_whether_more_is_better_is_that_of_the_outcome(made, tmp_path):
+    rows = effects_of(made, tmp_path, lambda verdicts: verdicts["outcomes"]["auroc"].update(higher_is_better=False))
+    assert {row["higher_is_better"] for row in rows.values()} == {"no"}
+
+
+def test_label_fidelity_of_one_class_is_held_against_that_of_real_images_of_it(made, tmp_path):
+    def rare(verdicts):
+        tests = verdicts["arms"]["real"]["tests"]
+        tests["test"]["recall"]["abnormal"] |= {"value": 0.55, "low": None, "high": None}
+        tests["dcgan"]["recall"]["normal"] = Estimate.missing("the set has no 'normal' image", 0).to_json()
+
+    assert float(effects_of(made, tmp_path, rare)["DCGAN"]["label_fidelity_real"]) == pytest.approx(0.55)
+
+
+def test_of_masks_it_is_their_agreement_at_the_networks_size(made, tmp_path):
+    def of_masks(verdicts):
+        verdicts |= {"kind": "segmentation", "outcomes": verdicts["outcomes"] | {"iou": verdicts["outcomes"]["auroc"]}}
+        tests = verdicts["arms"]["real"]["tests"]
+        iou = {"test": 0.6, "test_small": 0.8, "dcgan": 0.5}
+        for name, value in iou.items():
+            outcomes = tests.get(name, tests["test"])["outcomes"]
+            tests[name] = {"outcomes": outcomes | {"iou": Estimate(value, n=80).to_json()}}
+
+    row = effects_of(made, tmp_path, of_masks)["DCGAN"]
+    assert (row["label_fidelity"], row["label_fidelity_real"]) == ("0.5", "0.8")
 
 
 def test_fidelity_of_fewer_images_than_the_floor_or_of_one_class_is_not_taken_for_the_others(made, tmp_path):
     verdicts, outputs = made
     path = fidelity(tmp_path, "dcgan", "CNN", 5.0)
-    fewer = {MEAN: {"fid": Estimate.missing("the floor is of other counts").to_json()}}
+    missing = Estimate.missing("the floor is of other counts").to_json()
+    fewer = {MEAN: dict.fromkeys(("fid", "kid", "precision"), missing)}
     groups = read_json(path)["groups"]
     one = {"floor": {**groups, "normal": {}, "abnormal": {}}, "matched": {**groups, "normal": {}}}
     nothing = {"copies": [], "histories": [], "scores": [outputs["effects"].parent / "scores.csv"]}
@@ -130,9 +173,10 @@ def test_fidelity_of_fewer_images_than_the_floor_or_of_one_class_is_not_taken_fo
     ):
         write_json(path, read_json(path) | change)
         given = {"fidelity": [path], "verdicts": [tmp_path / "verdicts.json"]}
-        metrics(MetricsSettings("tb", TITLES, TITLES, (), ()), **given, **nothing, **again)
+        metrics(MetricsSettings("tb", TITLES, TRAINED, (), ()), **given, **nothing, **again)
         row = read_csv(again["effects"])[0]
         assert (row["fid"], row["fid_only_of"]) == (fid, only_of)
+        assert (row["kid"], row["precision"]) == (("0.1", "0.6") if fid else ("", ""))
         assert note in row["note"]
 
 

@@ -98,6 +98,8 @@ def test_what_only_the_border_shows_is_not_compared_but_equal_masks_are_seen(rea
     found = audited(real | {"train": train}, tmp_path, [border, *masks(29, 7)])
     assert (found["empty"], found["identical"]) == (1, 1)
     assert found["alarm"] == {"word": "copies", "reason": "1 of 30 masks equal a training mask, pixel by pixel"}
+    everyone = audited(real | {"train": train}, tmp_path, [border, *masks(29, 7)], pairs=29)["closest_pairs"]
+    assert (len(everyone), [pair["image"] for pair in everyone if pair["identical"]]) == (29, [])
 
 
 def test_in_a_set_of_empty_masks_is_no_copy(real, tmp_path):
@@ -107,6 +109,13 @@ def test_in_a_set_of_empty_masks_is_no_copy(real, tmp_path):
     assert found["alarm"]["word"] == "none found"
     assert found["alarm"]["reason"] == "no mask shows anything in its middle, so none is a copy"
     assert found["by_space"]["pixels"]["p_smallest"] is None
+
+
+@pytest.mark.parametrize("name", ["train", "held_out"])
+def test_without_real_masks_to_compare_with_it_is_said_which_show_nothing(real, tmp_path, name):
+    empty = {name: write(tmp_path / f"{name}.zip", [np.zeros((SIDE, SIDE), np.uint8)] * 20)}
+    with pytest.raises(InputError, match=rf"{name}\.zip: no mask shows anything in its middle"):
+        audited(real | empty, tmp_path, masks(9, 7))
 
 
 def test_equal_masks_are_copies_where_nothing_shows_in_the_middle(real, tmp_path):

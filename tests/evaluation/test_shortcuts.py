@@ -14,7 +14,7 @@ from synthmed.evaluation import score_sets as scoring
 from synthmed.evaluation.change_images import ChangeSettings, change_images
 from synthmed.evaluation.score_sets import ScoreSetsSettings, score_sets
 from synthmed.evaluation.scores import Cases, Scores, read_scores, write_scores
-from synthmed.evaluation.shortcuts import ShortcutSettings, _switches, measure_shortcuts
+from synthmed.evaluation.shortcuts import ShortcutSettings, _operating, _subgroup, _switches, measure_shortcuts
 from synthmed.metrics.classification import threshold_reaching
 from synthmed.metrics.statistics import NO_SPREAD
 from synthmed.prepare.dermoscopy import frame_mask, paste_frame, skin_tone
@@ -251,6 +251,14 @@ def test_the_share_is_of_the_images_that_could_switch():
     assert found["other"]["versus_real"]["word"] == "no evidence of a difference"
 
 
+def test_more_switches_are_said_so_and_no_word_is_given_of_two_trainings_of_a_generator():
+    called = {("real", "test"): 0, ("real", "changed"): 0, ("other", "test"): 0, ("other", "changed"): 1}
+    assert switches(called, range(8), "pasted")["other"]["versus_real"]["word"] == "more"
+    twice = switches(called, range(8), "pasted", seeds=6, trainings={"real": 1, "other": 2})["other"]["versus_real"]
+    assert twice["word"] is None
+    assert twice["reason"].startswith("2 trainings of its generator")
+
+
 def test_where_few_could_switch_the_interval_is_wide_and_where_none_could_there_is_none():
     rng = np.random.default_rng(6)
     after = rng.random(40) < 0.5
@@ -347,6 +355,33 @@ def test_the_threshold_of_a_sensitivity_comes_from_validation_images(measured):
     assert operating["sensitivity"]["value"] == 1.0, "a threshold from the test images would find 0.9 of them"
     # Half of the melanomas have no frame: whoever looks at it must call nearly everything.
     assert found["arms"]["real"]["operating"]["specificity"]["value"] < 0.5
+
+
+def test_operating_points_and_areas_are_of_the_arms_own_scores_and_trainings():
+    """The other's scores are higher throughout, and those of one of its three trainings tell less."""
+    rng, truth = np.random.default_rng(8), np.arange(80) % 2 == 1
+    names = np.array([f"{number}.png" for number in range(80)])
+    cases = Cases(names, names, np.where(truth, "malignant", "benign"))
+    scores = {
+        (arm, test): higher + 2 * truth + rng.normal(size=(6, 80))
+        for arm, higher in (("real", 0), ("other", 5))
+        for test in ("validation", "test")
+    }
+    scores["other", "test"][:2, ~truth] += 2
+
+    def found(trainings):
+        made = SimpleNamespace(
+            level=0.95, settings=settings(), cases={"test": cases}, scores=scores, truth=lambda test: truth,
+            called=lambda arm, test: scores[arm, test] > 6, trainings={"real": 1, "other": trainings},
+        )  # fmt: skip
+        area = _subgroup(made, "other", np.ones(80, bool))["auroc"]
+        return [_operating(made, "other")["specificity"], area]
+
+    limits = [threshold_reaching(row, truth, 0.9) for row in scores["other", "validation"]]
+    right = [(row[~truth] < limit).mean() for row, limit in zip(scores["other", "test"], limits, strict=True)]
+    for expected, one, three in zip((np.mean(right), None), found(1), found(3), strict=True):
+        assert one["value"] == pytest.approx(expected or three["value"])
+        assert three["high"] - three["low"] > 1.2 * (one["high"] - one["low"])
 
 
 def test_subgroups_by_hand(measured, world):

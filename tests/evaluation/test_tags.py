@@ -52,6 +52,8 @@ def test_images_of_one_patient_count_as_far_as_they_differ():
     assert effective(np.ones(30, bool), np.repeat(np.arange(6), 5)) == (6, 6)
     assert effective(np.ones(3, bool), np.zeros(3)) == (1, 1)
     assert effective(np.zeros(0, bool), np.zeros(0)) == (0, 0)
+    one_of_ten = np.arange(10) == 9
+    assert effective(~one_of_ten, one_of_ten) == (0.9, 1), "never fewer than one"
     found = true_prevalence(40, 100, 4.5, 5, 4, 5, 0.95, n=300)
     assert found.value == pytest.approx(2 / 7)
     assert found.n == 300

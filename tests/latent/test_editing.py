@@ -205,6 +205,19 @@ def test_the_documents_directions_are_shown_both_ways_whatever_they_do(world, tm
     assert (images[places[0]] != images[places[-1]]).any()
 
 
+def test_first_directions_go_on_where_the_method_goes_on(world, tmp_path):
+    """The chosen direction is one of them where there are no more: at +d it shows what the method's path shows at d,
+    or at −d where the sign was turned."""
+    methods = {one["method"]: one for one in edited(tmp_path, candidates=3)["methods"]}
+    images = ImageSet(tmp_path / "images.zip")
+    place = {(row["method"], float(row["distance"])): n for n, row in enumerate(images.rows) if int(row["start"]) == 0}
+    for kind in ("pca", "sefa"):
+        chosen = methods[kind]
+        shown = {side: images[place[f"{kind}_{chosen['candidate']}", 3.0 * side * chosen["sign"]]] for side in (1, -1)}
+        assert (shown[1] == images[place[kind, 3.0]]).all()
+        assert (shown[-1] != images[place[kind, 3.0]]).any()
+
+
 def test_where_nothing_shows_it_the_reason_is_said(world, tmp_path):
     result = edited(tmp_path, remove="never")
     assert result["reason"].startswith("0 of the 600 samples to find directions by show it")

@@ -58,6 +58,10 @@ def test_p_counts_the_orders_of_the_units():
     assert (twice.p, twice.tau.n, twice.tau.low, twice.units) == (1, 1, None, 2)
     # Those of each group change places: 3! · 2! orders; all pairs agree in one, all disagree in one.
     assert of([1, 2, 3, 1, 2], [1, 2, 3, 1, 2], list("aaabb")).p == pytest.approx(2 / 12)
+    # Whatever order the rows are in: three units in two groups each, of whose 3! orders two are perfect.
+    first, groups, units = [1, 2, 3, 1, 2, 3], list("aaabbb"), list("xyzxyz")
+    for rows in ([0, 1, 2, 3, 4, 5], [0, 3, 4, 1, 5, 2]):
+        assert of(*([one[row] for row in rows] for one in (first, first, groups, units))).p == pytest.approx(2 / 6)
     # One that stands in more groups than the others keeps its place: two orders, three pairs agree or one.
     assert of([1, 2, 3, 3], [1, 2, 3, 3], list("aaab"), list("xyzz")).p == 1 / 2
 
@@ -68,6 +72,10 @@ def test_p_of_one_group_is_scipys_whether_all_orders_are_seen_or_some():
         first, second = rng.permutation(count), rng.permutation(count)
         exact = stats.kendalltau(first, second, method="exact").pvalue
         assert of(first, second).p == pytest.approx(exact, abs=within)
+
+
+def test_p_of_drawn_orders_is_never_nought():
+    assert of(range(12), range(12)).p == 1 / 10_001
 
 
 def test_numbers_of_one_unit_are_no_pair():

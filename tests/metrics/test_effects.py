@@ -61,6 +61,18 @@ def test_sets_of_one_training_are_one_generator():
     assert (found["tau"], found["pairs"], found["generators"], found["p_holm"]) == (-1, 1, 2, 1)
 
 
+@pytest.mark.parametrize("apart", ["task", "fid_extractor", "fid_only_of"])
+def test_only_sets_of_one_task_features_and_classes_are_compared(apart):
+    """Within either the better FID helps more; the other one has the worse FID, and helps more."""
+    rows = [
+        row("a", f"{name} of {group}", effect + shift, fid=shift - effect) | {apart: group}
+        for group, shift in (("one", 0), ("the other", 100))
+        for name, effect in (("w", 1), ("x", 2))
+    ]
+    found = predictor_rows(rows)[0]
+    assert (found["measure"], found["tau"], found["pairs"]) == ("FID", 1, 2)
+
+
 def test_few_generators_in_one_order_are_no_evidence_and_measures_are_tried_together():
     """Of four generators two orders of 24 are perfect; seven measures were tried, of which two are known here."""
     rows = [row("a", name, number, fid=100 - number, precision=number) for number, name in enumerate("wxyz")]

@@ -29,10 +29,11 @@ def numbers(test):
 # `mean_of_patients` of the cases above with "cr3" and degrees of freedom by patients, then its `readers_test`.
 def test_a_mean_over_all_cases_is_one_over_some_of_them():
     values, patients = np.array([[1.0, 0, 1, 1, 0, 0], [0, 0, 1, 0, 1, 1]]), np.array([0, 0, 1, 2, 2, 3])
-    every = o.mean_of_some(values, np.ones((2, 6), bool), patients)
-    same = o.mean_of_cases(values, patients)
-    for name in ("estimates", "influence", "leverage"):
-        np.testing.assert_allclose(getattr(every, name), getattr(same, name))
+    every = o.mean_of_cases(values, patients)
+    np.testing.assert_allclose(every.estimates, [3 / 6, 3 / 6])
+    np.testing.assert_allclose(every.leverage, [2 / 6, 1 / 6, 2 / 6, 1 / 6])
+    np.testing.assert_allclose(every.influence.T * 6, [[0, 0.5, 0, -0.5], [-1, 0.5, 0, 0.5]])
+    assert (every.patients.tolist(), every.cases) == ([0, 1, 2, 3], 6)
     # The first model has the images of patients 0, 1 and 2, the second those of 1 and 2: patient 3 has none.
     where = np.array([[1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0]], bool)
     some = o.mean_of_some(values, where, patients)

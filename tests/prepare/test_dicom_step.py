@@ -345,12 +345,21 @@ def test_a_process_that_the_system_kills_is_no_fault_of_the_film(tmp_path, monke
         run(tmp_path, monkeypatch, [*good(2), raw_image(killed, 2)])
 
 
-def test_a_disk_that_fails_is_no_fault_of_the_film(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ESTALE, "the network disk lost it; run the same command again"),
+        (errno.ETIMEDOUT, r"cannot be read \(\[Errno "),
+    ],
+)
+def test_a_disk_that_fails_is_no_fault_of_the_film_nor_names_it(tmp_path, monkeypatch, number, said):
     def lost():
-        raise OSError(errno.ESTALE, "Stale file handle")
+        raise OSError(number, "It failed")
 
-    with pytest.raises(InputError, match="the network disk lost it; run the same command again"):
+    with pytest.raises(InputError, match=said) as error:
         run(tmp_path, monkeypatch, [*good(2), raw_image(lost, 2)])
+    assert str(tmp_path) in str(error.value)
+    assert "2.dcm" not in str(error.value), "its name may be somebody's"
 
 
 def test_a_decoder_that_panics_rejects_its_film_alone(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from small_study import QUESTIONS, SETTINGS, drawn, write_set
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_csv
 from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.readers import study as studies
 from synthmed.readers.analyse import (
     NOT_ALL,
     AnalysisSettings,
@@ -170,6 +171,16 @@ def test_what_shall_be_left_out_must_be_known(tmp_path):
         drawn(tmp_path, tags=table)
     with pytest.raises(InputError, match="no image of 'others' is tagged"):
         drawn(tmp_path, dataclasses.replace(SETTINGS, tagged={"gan": "others"}), tags=table)
+
+
+def test_of_many_screened_images_every_so_many_th_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "EMBEDDED", 4)
+    drawn(tmp_path)
+    real = features(tmp_path / "r.npz", tmp_path / "train.zip", [[n, n % 2] for n in range(8)])
+    gan = features(tmp_path / "g.npz", tmp_path / "gan.zip", [[n, n % 2] for n in range(8)])
+    drawn(tmp_path, dataclasses.replace(SETTINGS, screened=("gan",)), features=[gan], real_features=real)
+    embedded = read_json(tmp_path / "study.json")["embedded"]["gan"]["images"]
+    assert [image["label"] for image in embedded] == ["benign"] * 2 + ["melanoma"] * 2
 
 
 # -------------------------------------------------------------------------------------------------------------- answers

@@ -114,6 +114,11 @@ def test_the_word_on_a_measure_follows_from_its_adjusted_p(made):
     row = html.read_text().partition(said)[2].partition("</tr>")[0]
     assert "0.003" in row
     assert "<td>yes<" in row
+    rows = [row | {"fid": 200 - float(row["fid"]), "label_fidelity": 0.5, "label_fidelity_real": ""} for row in rows]
+    write_csv(made.parent / "tb" / "tables" / "effects.csv", rows, EFFECT_COLUMNS)
+    html = index(IndexSettings((ExperimentEntry("tb", "TB", "finds tb", True, ("t",)),)), made.parent, made.parent)
+    assert "<td>the opposite<" in html.read_text().partition(said)[2].partition("</tr>")[0]
+    assert "real: " not in html.read_text(), "of what nobody knows"
 
 
 def test_results_of_another_version_are_named_not_shown(made):

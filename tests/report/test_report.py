@@ -9,6 +9,7 @@ from pages import results, write_page, write_sections
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.core.provenance import PACKAGE
+from synthmed.metrics.effects import real_fidelity
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.results import GeneratorEntry, read_result, read_task
 
@@ -195,28 +196,53 @@ def test_the_sweep_shows_the_main_set_without_real_images_and_says_so(inputs, tm
     assert circle not in words_of(without, tmp_path, "task.classification")
 
 
-def test_label_fidelity_is_held_against_that_of_real_images(inputs, tmp_path):
-    """Below 0.8 of it, whatever it is; and labels that a classifier gave were not asked for."""
+def test_label_fidelity_is_held_against_that_of_real_images_of_the_same_classes(inputs, tmp_path):
+    """Below 0.8 of it, every class weighing as in the set; and labels that a classifier gave were not asked for."""
 
-    def measured(of_real, **seen):
+    def measured(**seen):
+        """Generator → share of its images that show what they claim, and how many are of each class. The models know
+        the two classes of real images in 0.9 and 0.5 of cases."""
+
         def change(content):
             tests = content["arms"]["real"]["tests"]
-            for name, value in {"test": of_real, **seen}.items():
-                found = tests[name]["outcomes"] | {"accuracy": Estimate(value, n=90).to_json()}
-                tests[name] = tests[name] | {"outcomes": found}
+            tests["test"] = tests["test"] | {
+                "recall": {"normal": Estimate(0.9, n=150).to_json(), "abnormal": Estimate(0.5, n=10).to_json()}
+            }
+            for name, (value, *counts) in seen.items():
+                recall = {
+                    label: (Estimate(value, n=n) if n else Estimate.missing("the set has no such image", 0)).to_json()
+                    for label, n in zip(("normal", "abnormal"), counts, strict=True)
+                }
+                outcomes = tests[name]["outcomes"] | {"accuracy": Estimate(value, n=sum(counts)).to_json()}
+                tests[name] = tests[name] | {"outcomes": outcomes, "recall": recall}
 
         return change
 
-    seen = {"dcgan": 0.5, **dict.fromkeys(list(GENERATORS)[1:], 0.6)}
-    given = changed(inputs, tmp_path, "verdicts", measured(0.7, **seen))
-    said = words_of(given, tmp_path, "answer.classification")
-    assert "is 70.0 % on the real test images. Of generated ones: DCGAN: 50.0 %" in said
-    assert "Below 0.8 of what real images reach: DCGAN. Such images do not show what they claim" in said
-    said = words_of(given | {"pseudo_labelled": ["dcgan"]}, tmp_path, "answer.classification")
-    assert "DCGAN was never asked for a class: a classifier gave its labels" in said
-    assert "Below 0.8" not in said
-    given = changed(inputs, tmp_path, "verdicts", measured(0.7, **seen | {"dcgan": 0.6}))
-    assert "Each reaches 0.8 of what real images do." in words_of(given, tmp_path, "answer.classification")
+    def said(inputs, **changes):
+        given = changed(inputs, tmp_path, "verdicts", measured(**seen | changes))
+        return words_of(given, tmp_path, "answer.classification")
+
+    seen = {"dcgan": (0.45, 0, 60), "fastgan": (0.45, 90, 30)} | dict.fromkeys(list(GENERATORS)[2:], (0.7, 30, 30))
+    words = said(inputs)
+    assert "in the same proportion of classes: DCGAN: 45.0 % (real: 50.0 %); FastGAN: 45.0 % (real: 80.0 %;" in words
+    assert "CycleGAN 46: 70.0 % (real: 70.0 %; least: abnormal, 70.0 %)" in words
+    assert "Below 0.8 of what real images reach: FastGAN. Such images do not show what they claim" in words
+    words = said(inputs | {"pseudo_labelled": ["fastgan"]})
+    assert "FastGAN was never asked for a class: a classifier gave its labels" in words
+    assert "Below 0.8" not in words
+    words = said(with_generators(inputs, cyclegan_46={"of": "dcgan"}) | {"pseudo_labelled": ["dcgan"]},
+                 cyclegan_46=(0.1, 30, 30), fastgan=(0.8, 90, 30))  # fmt: skip
+    assert "Below 0.8" not in words, "nor were those that another set has of it"
+    assert "CycleGAN 46 was never asked for a class" in words
+    assert "Each reaches 0.8 of what real images do." in said(inputs, fastgan=(0.8, 90, 30))
+
+
+def test_masks_are_held_against_real_ones_of_the_networks_size():
+    def tested(value):
+        return {"outcomes": {"iou": Estimate(value, n=9)}}
+
+    assert real_fidelity({"test": tested(0.6), "gan": tested(0.5)}, "gan") == 0.6
+    assert real_fidelity({"test": tested(0.6), "test_small": tested(0.8), "gan": tested(0.5)}, "gan") == 0.8
 
 
 def test_arms_of_every_kind_have_their_place(inputs, tmp_path):
@@ -262,6 +288,19 @@ def test_the_headline_follows_the_word(inputs, tmp_path, arm, word, words):
     assert words_of(given, tmp_path, "answer.classification").startswith(words)
 
 
+def test_a_set_without_a_word_leaves_the_headline_to_the_others(inputs, tmp_path):
+    def one_of_three(content):
+        only("real", "dcgan", "fastgan", "cyclegan_46")(content)
+        for arm, word in (("dcgan", None), ("fastgan", "helps"), ("cyclegan_46", "harms")):
+            content["arms"][arm]["versus_reference"] |= {"verdict": word, "reason": "2 trainings are too few"}
+
+    said = words_of(changed(inputs, tmp_path, "verdicts", one_of_three), tmp_path, "answer.classification")
+    assert said.startswith(
+        "Yes, for 1 of these trainings of 2 generators: adding their images to the real ones helps the model. Of 1 "
+        "more set no word is given: 2 trainings are too few. Helps: "
+    )
+
+
 def test_with_few_seeds_the_reason_stands_in_place_of_a_word(inputs, tmp_path):
     change = decided("dcgan", None, reason="2 seeds are fewer than 5")
     given = changed(inputs, tmp_path, "verdicts", change)
@@ -277,10 +316,13 @@ def test_arms_that_use_up_their_images_have_a_note(inputs, tmp_path):
             content["arms"][arm] |= {"uses_up": True, "trainings": 1 if arm == "dcgan" else 3}
 
     said = words_of(changed(inputs, tmp_path, "verdicts", used_up), tmp_path, "answer.classification")
-    assert said.count("DCGAN: every image is used, so that the interval does not cover the choice of images.") == 1
-    assert said.count("every image is used") == 1, "several trainings have other images each"
+    assert (
+        said.count("DCGAN: all images of a class are used, so that the interval does not cover the choice of images.")
+        == 1
+    )
+    assert said.count("all images of a class are used") == 1, "several trainings have other images each"
     notes = [row["note"] for row in rows_of(tmp_path, "answer.classification.arms")]
-    assert sum("every image is used" in note for note in notes) == 1
+    assert sum("all images of a class are used" in note for note in notes) == 1
 
 
 def test_budget_limited_arms_are_named_in_text_and_table(inputs, tmp_path):

@@ -190,3 +190,14 @@ def test_where_other_images_are_labelled_the_real_ones_are_shown_as_the_tagger_s
     assert [row["set"] for row in rows[::2]] == [
         "labelled, training", "labelled, test", "real, training", "real, test", "cGAN",
     ]  # fmt: skip
+
+
+def test_what_a_crop_leaves_is_around_the_middle(monkeypatch, tmp_path):
+    from synthmed.report.charts import pictures
+
+    drawn = []
+    monkeypatch.setattr(pictures, "save", lambda figure, path: drawn.append(figure))
+    pictures.draw_crops(tmp_path / "crops.png", [np.zeros((10, 20, 3), np.uint8)], {"half": [0.5], "nothing": [None]})
+    (axis,) = drawn[0].axes
+    (box,) = axis.patches
+    assert (box.get_xy(), box.get_width(), box.get_height()) == ((4.5, 2.0), 10, 5), "of 20 × 10 pixels, from −0.5 on"

@@ -1,6 +1,7 @@
 """The section on the reader study: its words follow the tests, and simulated readers are called so everywhere."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -168,3 +169,25 @@ def test_tables_hold_the_counts(folder):
     assert int(one["fp"]) + int(one["tn"]) == 4
     assert [row["set"] for row in read_csv(files["left_out"])] == ["real", "GAN", "edited"]
     assert all(path.stat().st_size > 0 for path in files.values())
+
+
+def test_a_class_has_one_colour_in_all_panels_of_screened_sets(monkeypatch, tmp_path):
+    """Though the first has not all of them, and another order; and there are more classes than colours."""
+    from synthmed.report.charts import reader_study as charts
+
+    drawn = []
+    monkeypatch.setattr(charts, "save", lambda figure, path: drawn.append(figure))
+
+    def panel(labels):
+        images = [{"x": n, "y": -n, "label": label, "outlier": n == 0} for n, label in enumerate(labels)]
+        return {"explained": [0.7, 0.2], "images": images}
+
+    embedded = {"one": panel("ab"), "another": panel("bacdefghij")}
+    found = {"drawn": {"embedded": embedded}, "settings": SimpleNamespace(sets={})}
+    assert charts.draw_screened(tmp_path / "screened.png", found) is None
+    (legend,) = drawn[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == [*"abcdefghij", "not shown"]
+    first, second = ({dots.get_label(): dots for dots in axis.collections} for axis in drawn[0].axes)
+    assert len(first["j"].get_offsets()) == 0
+    for label in "abcdefghij":
+        assert (first[label].get_facecolor() == second[label].get_facecolor()).all()

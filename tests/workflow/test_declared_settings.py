@@ -47,3 +47,19 @@ def test_every_declared_setting_is_one_of_its_step(checkout, scale):
         if "workers" in {field.name for field in dataclasses.fields(config)} - {*content}:
             content["workers"] = 1  # by --workers
         parse(config, content, where=path)
+
+
+def test_the_report_knows_what_was_trained_for_every_set(checkout):
+    """Of a filtered set the generator whose images it keeps; and images that are drawn again count with the first."""
+    checkout.snakemake("settle", "-n", "--quiet", "all")
+    results = checkout.path / "results"
+    sets = read_json(results / "melanoma/settings/section.answer.classification.json")["generators"]
+    assert {sets[name]["of"] for name in ("cgan", "no_bias", "no_frames", "edited")} == {"cgan"}
+    declared = yaml.safe_load((ROOT / "params.yaml").read_text())["experiments"]["pathology_patches"]["generators"]
+    again = {name: one["of"] for name, one in declared.items() if one["model"] == "drawn_again"}
+    assert again
+    page = read_json(results / "pathology_patches/settings/page.json")
+    assert page["generators"] == len(declared) - len(again)
+    metrics = read_json(results / "pathology_patches/settings/metrics.json")
+    for name, of in again.items():
+        assert metrics["trained_as"][name] == metrics["generators"][of] != metrics["generators"][name]

@@ -1,17 +1,13 @@
 # Numbers for machines: what DVC and the figures read, and the leaderboard over all experiments.
 for experiment in EXPERIMENTS:
+    named = {name: named_in_report(name, one) for name, one in config["experiments"][experiment]["generators"].items()}
     declare(
         "metrics",
         f"results/{experiment}/settings/metrics.json",
         {
             "experiment": experiment,
-            "generators": {
-                name: generator["title"] for name, generator in config["experiments"][experiment]["generators"].items()
-            },
-            "trained_as": {
-                name: config["experiments"][experiment]["generators"][generator.get("trained_as", name)]["title"]
-                for name, generator in config["experiments"][experiment]["generators"].items()
-            },
+            "generators": {name: one["title"] for name, one in named.items()},
+            "trained_as": {name: named[one["of"]]["title"] for name, one in named.items()},
             "pseudo_labelled": pseudo_labelled(experiment),
             "trainings": [f"{name}, {part}" for name, part in all_trainings(experiment)],
         },

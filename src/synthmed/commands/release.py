@@ -27,12 +27,14 @@ from synthmed.core.provenance import SUFFIX, settle
 from synthmed.data import sources
 from synthmed.data.imageset import COMPANIONS, ZIP_TIME, ImageSet, write_image_set
 from synthmed.evaluation.copy_findings import COPIES
-from synthmed.metrics.effects import FOLLOWS
+from synthmed.metrics.effects import unlike
 from synthmed.report.results import read_result
 from synthmed.report.words import environment
 
 logger = logging.getLogger(__name__)
 
+NAMED = ".named.json"
+"""In the folder of all experiments: what the settings name and choose, as the workflow last saw them."""
 PICTURED = 64
 """Images on the picture."""
 
@@ -106,9 +108,9 @@ def look(results: Path, experiment: str, generator: str) -> Found:
             )
     root = results.absolute().parent
     used = {path: path.absolute().relative_to(root).as_posix() for path in (images, audit, effects, report, *fidelity)}
-    if stale := settle(
-        [folder, root / "data"] if (root / "data").is_dir() else [folder], remove=False, root=root
-    ).stale:
+    folders = [folder, root / "data"] if (root / "data").is_dir() else [folder]
+    chosen = read_json(results / NAMED)["inputs"] if (results / NAMED).is_file() else None
+    if stale := settle(folders, remove=False, chosen=chosen, root=root).stale:
         for path, name in used.items():
             if name in stale:
                 raise InputError(f"{path}: {stale[name]}; run `snakemake --cores all experiment_{experiment}` again")
@@ -253,8 +255,13 @@ def datasheet(found: Found, real: Mapping[str, str], made: Mapping[str, Any]) ->
             audit=found.audit,
             mask_audit=found.mask_audit,
             effects=found.effects,
-            follows=FOLLOWS,
+            unlike=[row for row in found.effects if row["pseudo_labelled"] == "no" and unlike(*_fidelities(row))],
             fidelity=found.fidelity,
             mean=MEAN,
         )
     )
+
+
+def _fidelities(row: Mapping[str, str]) -> list[float | None]:
+    """Label fidelity in a row of the effects, and what it is held against."""
+    return [float(row[name]) if row[name] else None for name in ("label_fidelity", "label_fidelity_real")]

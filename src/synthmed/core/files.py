@@ -67,6 +67,11 @@ def explained(error: Exception, path: str | Path | None = None) -> str | None:
     return said if path is None else f"{printable(path)}: {said}"
 
 
+def refused(error: Exception, path: str | Path) -> InputError:
+    """What `error` says of the file `path`, see explained; or, where it is none that anybody knows, its own words."""
+    return InputError(explained(error, path) or f"{printable(path)}: cannot be read ({error})")
+
+
 def printable(path: str | Path) -> str:
     """A path for messages: bytes that are no UTF-8 and characters that no terminal shows are written as escapes."""
     text = os.fspath(path)
@@ -84,7 +89,7 @@ def readable(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeError, csv.Error) as error:
-        raise InputError(explained(error, path) or f"{printable(path)}: cannot be read ({error})") from error
+        raise refused(error, path) from error
 
 
 def refuse_failed_disk(error: Exception, path: str | Path) -> None:
@@ -93,7 +98,7 @@ def refuse_failed_disk(error: Exception, path: str | Path) -> None:
     if isinstance(error, MemoryError):
         raise error
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-        raise InputError(explained(error, path)) from error
+        raise refused(error, path) from error
 
 
 def user_path(text: str) -> Path:

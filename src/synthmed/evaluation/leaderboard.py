@@ -16,8 +16,8 @@ from synthmed.core.known import MEAN, REAL, TEST
 from synthmed.core.step import Output, step
 from synthmed.evaluation.scores import read_scores
 from synthmed.metrics.classification import sensitivity_at
-from synthmed.metrics.effects import EFFECT_COLUMNS, added_share, gain, in_words, swept
-from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.effects import EFFECT_COLUMNS, added_share, fidelity_of, gain, in_words, real_fidelity, swept
+from synthmed.metrics.estimate import Estimate, estimates
 from synthmed.metrics.predictors import PREDICTOR_COLUMNS, predictor_rows
 from synthmed.metrics.quality import METRICS
 
@@ -132,8 +132,8 @@ def _effects(
         fid = _beside_floor(judged, "fid") if judged else Estimate.missing("FID was not computed")
         only_of = _only_of(judged) if judged else ""
         copied = copy_share(audits[name]) if name in audits else Estimate.missing("copies were not looked for")
-        seen, of_real = (task["arms"][REAL]["tests"].get(test, {}).get("outcomes", {}) for test in (name, TEST))
-        measure = "accuracy" if "accuracy" in seen else "iou"
+        tests = estimates(task["arms"][REAL]["tests"])
+        fidelity = fidelity_of(tests, name)["all"].value if name in tests else None
         yield {
             "experiment": settings.experiment,
             "task": task["task"],
@@ -162,8 +162,8 @@ def _effects(
             "copy_alarm": audits[name]["alarm"]["word"] if name in audits else None,
             "copy_share": copied.value,
             "copy_limit": audits[name]["detection_limit"] if name in audits else None,
-            "label_fidelity": seen[measure]["value"] if measure in seen else None,
-            "label_fidelity_real": of_real[measure]["value"] if measure in seen else None,
+            "label_fidelity": fidelity,
+            "label_fidelity_real": real_fidelity(tests, name) if name in tests else None,
             "pseudo_labelled": "yes" if name in settings.pseudo_labelled else "no",
             "note": "; ".join(
                 filter(

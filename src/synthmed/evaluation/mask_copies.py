@@ -43,7 +43,8 @@ def mask_copies(
     largest of the set). A mask without anything in it, or of nothing else, is a copy of none: masks that show nothing
     in their middle, which is compared, are in no test, real and planted ones neither; `empty` counts the generated
     ones. Where no generated mask shows anything, none is a copy, and ratios and p are missing. pairs: PNG, the closest
-    pairs. Raises InputError when an image has no mask, or when masks mean different things.
+    pairs. Raises InputError when an image has no mask, when masks mean different things, or when no mask of train or of
+    held_out shows anything in its middle.
     """
     sets = {"train": ImageSet(train), "held_out": ImageSet(held_out), "fake": ImageSet(fake)}
     for one in sets.values():
@@ -61,6 +62,12 @@ def mask_copies(
         thumbnails[name] = np.stack(small)
     thumbnails["planted"], kinds = _planted(settings, sets["train"])
     asked = {name: alignment.shows(small) for name, small in thumbnails.items()}
+    for name in ("train", "held_out"):
+        if not asked[name].any():
+            raise InputError(
+                f"{sets[name].path}: no mask shows anything in its middle, which is compared; the audit of masks needs "
+                "real ones that do"
+            )
     nothing = not asked["fake"].any()
     if nothing:
         asked["fake"][:] = True  # so that there are planted copies and pairs to show; what is said of them is not kept

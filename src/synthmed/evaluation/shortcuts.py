@@ -329,12 +329,6 @@ def _subgroup(found: _Classifiers, arm: str, where: np.ndarray) -> dict[str, dic
         auroc = Estimate.missing(str(error), int(where.sum()))
     return {
         "auroc": auroc.to_json(),
-        "sensitivity": _share_of(found, arm, positive, truth, patients).to_json(),
-        "specificity": _share_of(found, arm, ~positive, ~truth, patients).to_json(),
+        "sensitivity": _share(found, arm, positive[:, truth], patients[truth]).to_json(),
+        "specificity": _share(found, arm, ~positive[:, ~truth], patients[~truth]).to_json(),
     }
-
-
-def _share_of(found: _Classifiers, arm: str, right: np.ndarray, which: np.ndarray, patients: np.ndarray) -> Estimate:
-    if not which.any():
-        return Estimate.missing("there is no such image", 0)
-    return _share(found, arm, right[:, which], patients[which])

@@ -1,6 +1,10 @@
 """Effects of generators on tasks: the columns of their table, and what its rows and those of a sweep say."""
 
 from collections.abc import Mapping
+from operator import mul
+
+from synthmed.core.known import SMALL, TEST
+from synthmed.metrics.estimate import Estimate
 
 EFFECT_COLUMNS = (
     "experiment", "task", "task_title", "leaking", "generator", "trained_as", "arm", "outcome", "higher_is_better",
@@ -14,12 +18,40 @@ the task, good above 0 where higher_is_better is yes, else below; fid, kid, …:
 generated images as fid_floor has held-out real ones, and none of fewer; fid_only_of: the classes that they are of,
 where these are not all; copy_alarm, copy_limit: the word of the audit, and what it would have found; label_fidelity:
 how often the models of the real arm see the class that an image claims to show (of masks: the agreement with what they
-draw), label_fidelity_real: the same of real test images; pseudo_labelled: whether that class is what a classifier saw,
-and was never asked for."""
+draw), label_fidelity_real: what it is held against, see real_fidelity; pseudo_labelled: whether that class is what a
+classifier saw, and was never asked for."""
 NO_POINTS = ("label_shuffled", "fewer_generator")
 """Kinds of arms that hold images of a set and are no points of its sweep."""
 FOLLOWS = 0.8
 """Images whose label fidelity is below this part of what real test images reach do not show what they claim."""
+
+
+def fidelity_of(tests: Mapping[str, Mapping], name: str) -> dict[str, Estimate]:
+    """Label fidelity of the set `name`: class, or `all` → share of its images that models of the real arm take for the
+    class they claim; of masks, `all` → IoU with what they draw.
+
+    tests: of the real arm, by test set, every number an Estimate.
+    """
+    seen = tests[name]
+    if "recall" not in seen:
+        return {"all": seen["outcomes"]["iou"]}
+    return {**seen["recall"], "all": seen["outcomes"]["accuracy"]}
+
+
+def real_fidelity(tests: Mapping[str, Mapping], name: str) -> float | None:
+    """What the label fidelity of the set `name` is held against, see fidelity_of: that of real test images, with every
+    class weighing as it does in the set (the models know some classes better than others); of masks, at the size at
+    which those of sets are compared. None where it was not measured."""
+    if "recall" not in tests[name]:
+        return tests.get(SMALL, tests[TEST])["outcomes"]["iou"].value
+    counts = {label: one.n for label, one in tests[name]["recall"].items() if one.n}
+    of_real = [tests[TEST]["recall"][label].value for label in counts]
+    return None if None in of_real else sum(map(mul, counts.values(), of_real)) / sum(counts.values())
+
+
+def unlike(fidelity: float | None, of_real: float | None) -> bool:
+    """Whether images of this label fidelity do not show what they claim, where that of real ones is `of_real`."""
+    return None not in (fidelity, of_real) and fidelity < FOLLOWS * of_real
 
 
 def in_words(arm: str, name: str, title: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -45,3 +45,15 @@ class Estimate:
     def missing(cls, reason: str, n: int | None = None) -> Estimate:
         """No value, for `reason`."""
         return cls(None, n=n, reason=reason)
+
+
+_KEYS = {field.name for field in fields(Estimate)}
+
+
+def estimates(node: object) -> object:
+    """What was read from JSON, with every measured number in it as Estimate."""
+    if isinstance(node, Mapping):
+        if "value" in node and set(node) <= _KEYS:
+            return Estimate.from_json(node)
+        return {key: estimates(value) for key, value in node.items()}
+    return [estimates(value) for value in node] if isinstance(node, list) else node

@@ -179,12 +179,7 @@ def area_under_curve(scores: np.ndarray, positive: np.ndarray, patients: np.ndar
 
 def mean_of_cases(values: np.ndarray, patients: np.ndarray, *, decisions: bool = False) -> Measured:
     """Means over the cases of values (K, N); every case weighs the same. decisions: they are 0 or 1."""
-    values, group = _finite(values), _patients(patients)
-    number = values.shape[1]
-    means = values.mean(axis=1)
-    influence = group.sums(values - means[:, None]) / number
-    one = np.zeros(len(group.names), dtype=int)
-    return Measured(means, influence, group.counts() / number, one, group.names, number, decisions=decisions)
+    return mean_of_some(values, np.ones(np.shape(values), dtype=bool), patients, decisions=decisions)
 
 
 def mean_of_some(values: np.ndarray, where: np.ndarray, patients: np.ndarray, *, decisions: bool = False) -> Measured:

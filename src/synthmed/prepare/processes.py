@@ -31,7 +31,7 @@ def _start_worker(source: str, raw: Sequence[Path], work: Callable) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     stack = ExitStack()
     images = stack.enter_context(sources.load(source).read(raw))
-    _worker.update(images=images, work=work, stack=stack)
+    _worker.update(images=images, work=work, stack=stack, raw=raw)
 
 
 def _work(number: int) -> object:
@@ -42,7 +42,7 @@ def _work(number: int) -> object:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # of a file that nobody has thought of; its text may quote tags
-        refuse_failed_disk(error, _worker["images"][number].file)
+        refuse_failed_disk(error, _worker["raw"][0].parent)  # the name of the file itself may be somebody's
         return Rejected(f"damaged: it cannot be read ({type(error).__name__})")
 
 

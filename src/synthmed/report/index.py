@@ -145,7 +145,8 @@ def _cell(column: Column, row: Mapping[str, str]) -> dict[str, str]:
         said = {"equivalent": row["equivalent"], "leaks": row["leaking"]}
         text, below = value or "no word", ", ".join(words for words, so in said.items() if so == "yes")
     if column.key == "label_fidelity" and value:
-        below = f"real: {percent(float(row['label_fidelity_real']))}"
+        of_real = row["label_fidelity_real"]
+        below = f"real: {percent(float(of_real))}" if of_real else ""
         below += ", labels by a classifier" if row["pseudo_labelled"] == "yes" else ""
     if column.key == "copy_alarm":
         below = percent(float(row["copy_share"])) + " suspects" if row["copy_share"] else ""

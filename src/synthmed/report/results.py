@@ -1,7 +1,7 @@
 """Reading the pipeline's result files for sections."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +10,8 @@ from msgspec import Meta
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.core.known import EXTERNAL, KINDS
-from synthmed.metrics.effects import in_words
-from synthmed.metrics.estimate import Estimate
-
-_ESTIMATE = {field.name for field in fields(Estimate)}
+from synthmed.metrics.effects import fidelity_of, in_words
+from synthmed.metrics.estimate import Estimate, estimates
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,7 @@ Generators = Annotated[dict[str, GeneratorEntry], Meta(description="By name, in 
 
 def read_result(path: Path) -> dict:
     """A JSON result with every measured number as Estimate. Raises InputError when it is missing or malformed."""
-    return _measured(read_json(path))
-
-
-def _measured(node: object) -> object:
-    if isinstance(node, Mapping):
-        if "value" in node and set(node) <= _ESTIMATE:
-            return Estimate.from_json(node)
-        return {key: _measured(value) for key, value in node.items()}
-    return [_measured(value) for value in node] if isinstance(node, list) else node
+    return estimates(read_json(path))
 
 
 def read_task(path: Path, generators: Mapping[str, GeneratorEntry]) -> dict:
@@ -101,22 +91,9 @@ def confusion(arm: Mapping, test: str) -> list[list[float]] | None:
 
 
 def label_fidelity(task: Mapping, generators: Mapping[str, GeneratorEntry]) -> dict[str, dict[str, Estimate]]:
-    """Generator → class, or `all` → share of its images that models of the real arm take for the class they claim; of
-    masks, `all` → IoU with what they draw."""
+    """Generator → its label fidelity, see fidelity_of."""
     tests = task["arms"][task["reference"]]["tests"]
-    if task["kind"] == "segmentation":
-        return {name: {"all": tests[name]["outcomes"]["iou"]} for name in generators if name in tests}
-    return {
-        name: {**tests[name]["recall"], "all": tests[name]["outcomes"]["accuracy"]}
-        for name in generators
-        if name in tests and "recall" in tests[name]
-    }
-
-
-def real_fidelity(task: Mapping) -> Estimate:
-    """The same of real test images, which is what generated ones can reach."""
-    outcomes = task["arms"][task["reference"]]["tests"][task["tests"][0]]["outcomes"]
-    return outcomes["iou" if task["kind"] == "segmentation" else "accuracy"]
+    return {name: fidelity_of(tests, name) for name in generators if name in tests}
 
 
 def check_generators(results: Sequence[Mapping], generators: Mapping[str, GeneratorEntry]) -> list[Mapping]:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from synthmed.report.charts.pictures import name_row, picture_grid, show, small
+from synthmed.report.charts.pictures import name_row, picture_grid, show
 from synthmed.report.charts.style import MUTED, SERIES, plt, save
 from synthmed.report.words import minus
-
-_TILE = 128  # longest side of an image in a figure, pixels
 
 
 def _look(method: str) -> dict:
@@ -43,21 +43,13 @@ def draw_trade_off(path: Path, found: Mapping) -> None:
 def draw_images(path: Path, found: Mapping) -> None:
     """A row a method, a column a step. found: what the section read."""
     images, methods = found["images"], [entry["method"] for entry in found["methods"]]
-    steps = found["editing"]["distances"]
-    figure, axes = plt.subplots(
-        len(methods), len(steps), figsize=(2.3 + 1.05 * len(steps), 0.3 + 1.2 * len(methods)), squeeze=False
-    )
-    for axis in axes.flat:
-        axis.axis("off")
+    figure, grid = picture_grid(len(methods), len(found["editing"]["distances"]), 1.05)
     for position, row in enumerate(images.rows):
         if int(row["start"]) == 0 and row["method"] in methods:
-            axis = axes[methods.index(row["method"]), int(row["step"])]
-            pixels = small(images[position], _TILE)
-            axis.imshow(pixels, **({"cmap": "gray", "vmin": 0, "vmax": 255} if pixels.ndim == 2 else {}))
-            axis.set_title(f"{float(row['likelihood']):.2f}", fontsize=8, weight="normal", loc="center", pad=2)
-    for axis, method in zip(axes[:, 0], methods, strict=True):
-        words = found["names"][method].replace(", ", ",\n")
-        axis.text(-0.12, 0.5, words, transform=axis.transAxes, ha="right", va="center", fontsize=8.5)
+            axis = grid[methods.index(row["method"]), int(row["step"])]
+            _show_with_likelihood(axis, images[position], row)
+    for line, method in zip(grid, methods, strict=True):
+        name_row(line, found["names"][method])
     save(figure, path)
 
 
@@ -71,15 +63,20 @@ def draw_components(path: Path, found: Mapping) -> str | None:
     if not rows:
         return "No direction of PCA or SeFa was walked both ways."
     figure, grid = picture_grid(len(rows), max(map(len, rows.values())), 1.0)
-    look = {"ha": "right", "va": "bottom", "fontsize": 7, "color": "white"}
-    look["path_effects"] = [withStroke(linewidth=1.5, foreground="black")]
     for line, (title, positions) in zip(grid, rows.items(), strict=True):
         for axis, position in zip(line, positions, strict=True):
             row = images.rows[position]
-            show(axis, images[position])
-            axis.text(0.97, 0.03, f"{float(row['likelihood']):.2f}", transform=axis.transAxes, **look)
+            _show_with_likelihood(axis, images[position], row)
             if line[0] is grid[0, 0]:
                 axis.set_title(minus(f"{float(row['distance']):g}"), fontsize=8, weight="normal", loc="center", pad=2)
         name_row(line, title)
     save(figure, path)
     return None
+
+
+def _show_with_likelihood(axis: Axes, pixels: np.ndarray, row: Mapping) -> None:
+    """An image with the likelihood that stands in its row of the manifest."""
+    show(axis, pixels)
+    look = {"ha": "right", "va": "bottom", "fontsize": 7, "color": "white"}
+    look["path_effects"] = [withStroke(linewidth=1.5, foreground="black")]
+    axis.text(0.97, 0.03, f"{float(row['likelihood']):.2f}", transform=axis.transAxes, **look)

@@ -105,13 +105,14 @@ def draw_screened(path: Path, found: Mapping) -> str | None:
     embedded = found["drawn"]["embedded"]
     if not embedded:
         return "No set was screened."
+    labels = list(dict.fromkeys(image["label"] for one in embedded.values() for image in one["images"]))
     figure, axes = panels(len(embedded), columns=3, width=4.6, height=3.6)
     for axis, (name, one) in zip(axes, embedded.items(), strict=True):
-        for number, label in enumerate(dict.fromkeys(image["label"] for image in one["images"])):
-            own = [(image["x"], image["y"]) for image in one["images"] if image["label"] == label]
-            axis.scatter(*zip(*own, strict=True), 7, SERIES[number], lw=0, label=label)
-        away = np.array([(image["x"], image["y"]) for image in one["images"] if image["outlier"]]).reshape(-1, 2)
-        axis.scatter(*away.T, 34, facecolors="none", edgecolors=INK, lw=0.8, label="outlier")
+        places = np.array([(image["x"], image["y"]) for image in one["images"]])
+        of_label, outlier = (np.array([image[key] for image in one["images"]]) for key in ("label", "outlier"))
+        for number, label in enumerate(labels):  # those that a panel lacks, too: the legend of one is that of all
+            axis.scatter(*places[of_label == label].T, 7, SERIES[number % len(SERIES)], lw=0, label=label)
+        axis.scatter(*places[outlier].T, 34, facecolors="none", edgecolors=INK, lw=0.8, label="outlier")
         axis.set_title(found["settings"].sets.get(name, name))
         for setter, number in ((axis.set_xlabel, 0), (axis.set_ylabel, 1)):
             setter(f"component {number + 1} ({100 * one['explained'][number]:.0f} %)")

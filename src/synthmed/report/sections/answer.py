@@ -12,8 +12,7 @@ from synthmed.core.files import read_json
 from synthmed.core.known import HARMS, HELPS, KINDS, NO_EVIDENCE
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
-from synthmed.metrics.effects import FOLLOWS
-from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.effects import FOLLOWS, real_fidelity, unlike
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import (
     Generators,
@@ -23,7 +22,6 @@ from synthmed.report.results import (
     label_fidelity,
     read_result,
     read_task,
-    real_fidelity,
     shown_tests,
 )
 from synthmed.report.section import write_section
@@ -113,7 +111,9 @@ def _notes(arm: Mapping) -> list[str]:
     if not versus["verdict"]:
         notes.append(f"No word: {versus['reason']}.")
     if arm["uses_up"] and arm["trainings"] == 1:
-        notes.append(f"{arm['title']}: every image is used, so that the interval does not cover the choice of images.")
+        notes.append(
+            f"{arm['title']}: all images of a class are used, so that the interval does not cover the choice of images."
+        )
     return notes
 
 
@@ -230,7 +230,9 @@ def section(
     shown = [arm for arm in task["arms"].values() if arm["kind"] in MAIN_ARMS]
     words = [arm["versus_reference"]["verdict"] for arm in shown if arm["versus_reference"]]
     fidelity = label_fidelity(task, settings.generators)
-    of_real = real_fidelity(task) if fidelity else Estimate.missing("no generated images are tested on")
+    tests = task["arms"][task["reference"]]["tests"]
+    of_real = {name: real_fidelity(tests, name) for name in fidelity}
+    labelled = [name for name, entry in settings.generators.items() if {name, entry.of} & {*settings.pseudo_labelled}]
     found = {
         "task": task,
         "tasks": settings.tasks,
@@ -243,10 +245,9 @@ def section(
         "unlike": [
             settings.generators[name].title
             for name, labels in fidelity.items()
-            if name not in settings.pseudo_labelled and None not in (labels["all"].value, of_real.value)
-            if labels["all"].value < FOLLOWS * of_real.value
+            if name not in labelled and unlike(labels["all"].value, of_real[name])
         ],
-        "pseudo_labelled": settings.pseudo_labelled,
+        "labelled": labelled,
         "audits": check_generators([read_result(path) for path in copies], settings.generators),
         "limited": [arm["title"] for arm in shown if arm["budget_limited"]],
         "wordless": None in words,
