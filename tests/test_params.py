@@ -129,7 +129,7 @@ FREE |= {
     "mask_generators",
     *("images", "artefacts", "dark_corner", "perceptual_layers"),
     *("skin_tones", "derived_sets", "only_share"),
-    *("questions", "answers", "sets", "counts", "backgrounds", "skip", "readers"),
+    *("questions", "answers", "sets", "counts", "backgrounds", "skip", "readers", "screened"),
 }
 
 

@@ -16,7 +16,7 @@ SETTINGS = StudySettings(
     title="Real & <synthetic>?", purpose=("First </script> paragraph.", "Second."), consent="I agree.",
     backgrounds={"dermatologist": "dermatologist", "lay": "somebody else"}, questions=QUESTIONS,
     sets={"real": ShownSet(TWO, False, False), "gan": ShownSet(TWO, True, False), "edited": ShownSet(TWO, True, True)},
-    examples=2, skip={"ruler": "yes"}, screened={}, display_size=128, tagged={}, seed=1,
+    examples=2, skip=("ruler",), screened={}, display_size=128, tagged={}, seed=1,
 )  # fmt: skip
 
 

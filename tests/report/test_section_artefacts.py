@@ -107,7 +107,7 @@ def test_a_documents_shares_stand_beside_the_experiments_own_images(run, tmp_pat
     run(document=document)
     assert theirs() == {("real, training", "benign"): "none", ("real, training", "malignant"): "38 %"}
     tags = read_json(tmp_path / "tags.json")
-    tags["sets"]["real"] = tags["sets"]["gan"]
+    tags["sets"] |= {name: tags["sets"]["gan"] for name in ("real", "real_test")}
     write_json(tmp_path / "tags.json", tags)
     run(document=document, apart=True)
     assert theirs() == {("real, training", "benign"): "none", ("real, training", "malignant"): "38 %"}

@@ -186,7 +186,7 @@ def test_a_class_has_one_colour_in_all_panels_of_screened_sets(monkeypatch, tmp_
     found = {"drawn": {"embedded": embedded}, "settings": SimpleNamespace(sets={})}
     assert charts.draw_screened(tmp_path / "screened.png", found) is None
     (legend,) = drawn[0].legends
-    assert [text.get_text() for text in legend.get_texts()] == [*"abcdefghij", "not shown"]
+    assert [text.get_text() for text in legend.get_texts()] == [*"abcdefghij", "outlier"]
     first, second = ({dots.get_label(): dots for dots in axis.collections} for axis in drawn[0].axes)
     assert len(first["j"].get_offsets()) == 0
     for label in "abcdefghij":

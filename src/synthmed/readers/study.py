@@ -81,11 +81,8 @@ class StudyOptions:
     sets: Annotated[dict[str, ShownSet], Meta(min_length=1, description="Image sets by name.")]
     examples: Annotated[Count, Meta(description="Real images of each label on the first page.")]
     skip: Annotated[
-        dict[str, str],
-        Meta(
-            description="Column of the sets, or tag → value of images that are not shown, as ruler: yes; {}: all may "
-            "be."
-        ),
+        tuple[str, ...],
+        Meta(description="Columns of the sets, or tags: images of which one says `yes` are not shown; []: all may be."),
     ]
     screened: Annotated[
         dict[str, Literal["first", "out", "as_is"]],
@@ -289,13 +286,13 @@ def _drawn(
     """Places of the images that are shown of a set, and how many were left out for which reason. rows: of the set, with
     their tags, and OUTLIER where it is screened."""
     skipped = {}
-    for column, value in settings.skip.items():
+    for column in settings.skip:
         if not any(column in row for row in rows):
             raise InputError(
                 f"{path}: has no column {column!r}, and no tag of that name, so that setting skip cannot leave images "
                 f"out of {name}; tag the set (tags.generators), or take {column} out of skip"
             )
-        skipped[f"{column}: {value}"] = {place for place, row in enumerate(rows) if row.get(column) == value}
+        skipped[column] = {place for place, row in enumerate(rows) if row.get(column) == "yes"}
     way, outliers = settings.screened.get(name), {place for place, row in enumerate(rows) if row.get(OUTLIER) == "yes"}
     if way == "out":
         skipped["outliers"] = outliers
