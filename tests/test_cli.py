@@ -337,7 +337,11 @@ def test_a_missing_input_is_named(tmp_path, capsys):
 def test_processes_are_started_for_the_device_of_the_training(tmp_path, monkeypatch):
     started = []
     training = SimpleNamespace(processes=2, device="cuda")
-    monkeypatch.setattr(exclusions, "exclude", lambda settings, **files: None)
+
+    def exclude(settings: object, **files: object) -> None:
+        pass
+
+    monkeypatch.setattr(exclusions, "exclude", exclude)
     monkeypatch.setattr(provenance, "record", lambda *_, **__: None)
     monkeypatch.setattr("synthmed.core.settings.parse", lambda *_, **__: SimpleNamespace(training=training))
     monkeypatch.setattr(distributed, "launched", lambda: False)

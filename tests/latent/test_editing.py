@@ -9,6 +9,7 @@ import pytest
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.data.imageset import ImageSet
+from synthmed.latent import editing
 from synthmed.latent.directions import held_out, svm_boundary
 from synthmed.latent.editing import EditingSettings, edit_latents, fall, outcomes
 from synthmed.latent.eye import Walk
@@ -205,9 +206,10 @@ def test_the_documents_directions_are_shown_both_ways_whatever_they_do(world, tm
     assert (images[places[0]] != images[places[-1]]).any()
 
 
-def test_first_directions_go_on_where_the_method_goes_on(world, tmp_path):
+def test_first_directions_go_on_where_the_method_goes_on(world, tmp_path, monkeypatch):
     """The chosen direction is one of them where there are no more: at +d it shows what the method's path shows at d,
     or at −d where the sign was turned."""
+    monkeypatch.setattr(editing, "COMPONENTS", dict.fromkeys(("pca", "sefa"), (1, 2, 3)))
     methods = {one["method"]: one for one in edited(tmp_path, candidates=3)["methods"]}
     images = ImageSet(tmp_path / "images.zip")
     place = {(row["method"], float(row["distance"])): n for n, row in enumerate(images.rows) if int(row["start"]) == 0}

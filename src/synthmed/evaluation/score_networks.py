@@ -91,7 +91,7 @@ def score_networks(
             "classes": list(settings.classes),
             "positive": settings.positive,
             "seeds": seeds,
-            "selection": f"{reports[0]['selection']} Thresholds: {network.THRESHOLD_RULE}.",
+            "selection": f"{reports[0]['selection']}. Thresholds: {network.THRESHOLD_RULE}.",
             "thresholds": {
                 arm: classifier.thresholds[:, classifier.position(settings.positive)].tolist()
                 for arm, classifier in trained.items()
