@@ -64,7 +64,7 @@ def test_a_report_is_told_when_its_page_is_there():
     said = list(told(lines, Path("here"), lambda: next(clock, 130.0)))
     assert said[0] == "5 steps to 2 reports; details: here/logs/run.log"
     assert said[1].startswith("2:05  lungs: here/results/lungs/report.html  (2 of 5 steps done, about ")
-    assert said[2] == "All experiments and the leaderboard: x"
+    assert said[2] == "All experiments and the leaderboard: here/x"
     assert len(said) == 3
 
 

@@ -1,5 +1,6 @@
 # Time and memory of the generators, from what each step left beside its log. No rules: the pages are no artefacts (nothing
 # is made from them, and no two runs agree on them), so neither Snakemake nor DVC plans them; a run that went well writes them.
+from synthmed.commands.run import INDEX
 from synthmed.report import costs as cost_pages
 from synthmed.report import index as index_page
 
@@ -61,4 +62,4 @@ def index_of():
 def write_index():
     """results/index.html, of all experiments that have a report."""
     page = index_page.index(parsed(index_page.IndexSettings, index_of(), "index"), Path("results"), Path("logs"))
-    print(f"All experiments and the leaderboard: {page}", file=sys.stderr)
+    print(f"{INDEX}{page}", file=sys.stderr)

@@ -29,6 +29,8 @@ _ELSEWHERE = re.compile("--executor|-e|--profile|--workflow-profile|--sdm|--soft
 """Options by which jobs run on another machine, or in another environment than this one."""
 REPORT = "page"
 """Rule that ends an experiment."""
+INDEX = "All experiments and the leaderboard: "
+"""What the workflow says at its end, and behind it the page, as it lies in its folder (workflow/helpers/costs.smk)."""
 _ERRORS = re.compile(r"Error|error|Exception|^synthmed|^No such|not found|cannot|refused|^ {4}message:")
 _FAILED = re.compile(
     r"^Error in rule [^\n]*$|^    log: [^\n]*\(check[^\n]*$|^Logfile [^\n]*:\n=+\n(?P<said>.*?)^=+$",
@@ -170,7 +172,9 @@ def told(lines: Iterable[str], folder: Path, clock) -> Iterator[str]:
         if finished:
             report = folder / "results" / finished / "report.html"
             yield f"{_clock(now - progress.started)}  {finished}: {report}{_rest(progress, now)}"
-        elif line.startswith(("All experiments", "Nothing to be done", "Error in rule")):
+        elif line.startswith(INDEX):
+            yield f"{INDEX}{folder / line.removeprefix(INDEX)}"
+        elif line.startswith(("Nothing to be done", "Error in rule")):
             yield line
 
 
