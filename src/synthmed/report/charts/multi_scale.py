@@ -119,6 +119,10 @@ def draw_channels(path: Path, rows: Sequence[tuple[str, np.ndarray, Mapping[str,
         line[0].text(-0.06, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=8.5)
         for axis, title in zip(line[1:], titles, strict=True):
             axis.imshow(channels[title], cmap="gray", vmin=0, vmax=255)
+            # Else a mask of ones is white on white.
+            axis.add_patch(
+                plt.Rectangle((0, 0), 1, 1, transform=axis.transAxes, fill=False, ec=MUTED, lw=0.5, clip_on=False)
+            )
             if number == 0:
                 axis.set_title(fill(title, 20), fontsize=7, weight="normal", loc="center")
     save(figure, path)
