@@ -233,9 +233,13 @@ class Prepared:
 
 def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -> Prepared:
     film = read_film(_load(image.load))
-    patient = image.patient or cleaned(text(film.tags, "PatientID"))
+    tag = text(film.tags, "PatientID").strip()
+    patient = image.patient or cleaned(tag)
     if not patient:
-        raise Rejected("no patient: neither a column of patients nor the tag PatientID names one")
+        said = f"is {tag!r}, a word for nobody" if tag else "is empty"
+        raise Rejected(
+            f"no patient: the tag PatientID {said}, and no column of patients names one; add one to the table"
+        )
     shape = film.stored.shape
     refuse_small(shape, settings.min_size)
     mask, smooth = label_map([partial(_load, part) for part in image.masks], shape, settings.masks)
