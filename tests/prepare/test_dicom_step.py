@@ -244,8 +244,8 @@ BAD = {
     "not DICOM": {"content": b"a text file named .dcm\n"},
     "no pixel data": {"content": film(drop=["PixelData"])},
     "too small: 40×8 pixels, the shorter side must have 16": {"content": film(RAMP[:8])},
-    "no patient: the tag PatientID is 'unknown', a word for nobody, and no column of patients names one; add one to the "
-    "table": {"content": film(PatientID="unknown")},
+    "no patient: the tag PatientID is 'unknown', a word for nobody, and no column of patients names one; add such a "
+    "column": {"content": film(PatientID="unknown")},
     "damaged inside its archive": {"content": damaged},
     "not DICOM: its source gives pixels": {"content": lambda: RAMP},
     "its mask has 5×5 pixels, the image 40×48": {

@@ -237,9 +237,7 @@ def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -
     patient = image.patient or cleaned(tag)
     if not patient:
         said = f"is {tag!r}, a word for nobody" if tag else "is empty"
-        raise Rejected(
-            f"no patient: the tag PatientID {said}, and no column of patients names one; add one to the table"
-        )
+        raise Rejected(f"no patient: the tag PatientID {said}, and no column of patients names one; add such a column")
     shape = film.stored.shape
     refuse_small(shape, settings.min_size)
     mask, smooth = label_map([partial(_load, part) for part in image.masks], shape, settings.masks)
