@@ -329,6 +329,24 @@ def test_a_tilde_is_the_home_folder_where_settings_name_files_for_snakemake(monk
     assert helpers("train", **known)["initial_checkpoint"](asked) == "/home/of/you/x.pt"
 
 
+def test_what_an_experiment_knows_is_taken_out_of_all_that_judge_and_of_the_test_of_what_is_diagnosed():
+    config = {"experiments": {"mine": {"classes": ["lesion"], "prepare": {}}}}
+    channel = {"training": {"targets": ["MEL"]}, "second_test": None}
+    known = {
+        "tagged_images": lambda name: None,
+        "having": lambda method: ["mine"],
+        "PARTS": ("train", "validation", "test"),
+    }
+    known |= {"mask_channel": lambda name: channel, "mask_agreement": lambda name: {}}
+    others = helpers("other_images", config=config, **known)
+    judge, diagnosed = (SimpleNamespace(experiment="mine", other=other) for other in ("judge", "diagnosed"))
+    assert [others["divided"](one) for one in (judge, diagnosed)] == [
+        "results/mine/images/judge/unseen.zip", "results/mine/images/diagnosed/all.zip",
+    ]  # fmt: skip
+    assert [others["dropped_from"](one) for one in (judge, diagnosed)] == ["all", "test"]
+    assert [len(others["known_images"](one)) for one in (judge, diagnosed)] == [3, 2]
+
+
 def test_dvc_writes_back_what_it_read(tmp_path):
     """`dvc exp run -S` writes params.yaml anew by YAML 1.2, where yes needs no quotes; Snakemake reads YAML 1.1."""
     from dvc.utils.serialize import modify_yaml

@@ -114,13 +114,20 @@ def snakemake(tmp_path, monkeypatch):
 
     def put(lines, status):
         script = tmp_path / "snakemake.py"
-        script.write_text(f"import sys\nprint({chr(10).join(lines)!r})\nsys.exit({status})\n")
+        saved = f"open({str(tmp_path / 'given')!r}, 'w').write(' '.join(sys.argv[1:]))"
+        script.write_text(f"import sys\n{saved}\nprint({chr(10).join(lines)!r})\nsys.exit({status})\n")
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         monkeypatch.setattr(module.sys, "executable", sys.executable)
         monkeypatch.setattr(module.forkserver, "started", lambda: nullcontext({"STEPS": "forked"}))
         return tmp_path / "there"
 
     return put
+
+
+def test_an_experiment_that_fails_does_not_stop_the_others(snakemake, tmp_path):
+    there = snakemake(TABLE, 0)
+    run(["--cores", "1", "--directory", str(there)])
+    assert (tmp_path / "given").read_text() == f"--keep-going --cores 1 --directory {there}"
 
 
 def test_all_that_snakemake_says_is_kept(snakemake, capsys):

@@ -104,6 +104,20 @@ def test_rules_that_ask_for_a_gpu_are_sent_to_the_partition_that_has_them(tmp_pa
         assert ("gpu=1" in resources) == ("slurm_partition=gpu" in resources), f"{rule} in profiles/slurm: {resources}"
 
 
+def test_what_comes_by_the_internet_is_fetched_by_the_machine_that_submits(tmp_path):
+    """As Snakemake itself counts its rules; a dry run does not tell."""
+    checkout = new_checkout(tmp_path / "project", overlay=None)
+    with open(checkout.path / "Snakefile", "a", encoding="utf-8") as snakefile:
+        snakefile.write('print("BY THE SUBMITTER", *sorted(workflow._localrules))\n')
+    planned = checkout.snakemake(
+        "-n", "--quiet", "all", "--configfile", "workflow/scales/paper.yaml", "--", "data_montgomery_shenzhen"
+    )
+    (local,) = {line for line in (planned.stdout + planned.stderr).splitlines() if line.startswith("BY THE SUBMITTER")}
+    fetched = {name for name in local.split() if name.startswith("fetch_")}
+    assert {"fetch_weights", "fetch_montgomery_shenzhen_raw", "fetch_vindr_cxr_raw"} <= fetched
+    assert "fetch_tuberculosis_xrays_raw" not in fetched, "phantoms are drawn by any node"
+
+
 def test_the_profile_names_the_rules_that_ask_for_a_gpu_and_no_others():
     """Also those that the default settings have no job for."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("workflow/rules/*.smk")))

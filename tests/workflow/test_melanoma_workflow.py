@@ -22,6 +22,8 @@ def test_the_experiment_runs_to_its_page(tmp_path):
     log = (checkout.path / "logs" / "melanoma" / "train.one_class.malignant.log").read_text()
     assert "begins with the weights of" in log
     assert "benign.pt" in log
+    said = json.loads((folder / "tasks" / "classification" / "summary.json").read_text())["selection"]
+    assert ". Thresholds: the largest Youden index" in said
     verdicts = json.loads((folder / "tasks" / "classification" / "verdicts.json").read_text())
     assert {"real", "duplicates", "cgan", "only_cgan", "only_no_frames", "undersampled_cgan"} <= set(verdicts["arms"])
     assert [pair["names"] for pair in verdicts["against"]] == [["undersampled", "undersampled_cgan"]]

@@ -32,7 +32,7 @@ rule prepare_other:
 rule drop_known:
     input:
         settings="results/{experiment}/settings/drop_known.{other}.json",
-        images=lambda w: f"results/{w.experiment}/images/{w.other}/{DROPPED_FROM[w.other]}.zip",
+        images=lambda w: f"results/{w.experiment}/images/{w.other}/{dropped_from(w)}.zip",
         known=known_images,
         code=code("results/{experiment}/settings/drop_known.{other}.json"),
     output:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from synthmed.classifiers import network
-from synthmed.core.files import atomic_path
 from synthmed.core.settings import BatchSize, Device, Threads
 from synthmed.core.step import Output, step
+from synthmed.data.features import write_features
 from synthmed.data.imageset import ImageSet
 from synthmed.training.device import choose_device
 
@@ -43,15 +43,7 @@ def embed(settings: EmbedSettings, *, classifier: Path, images: Path, out: Outpu
     judge = replace(judge, models=judge.models[:1], thresholds=judge.thresholds[:1]).to(choose_device(settings.device))
     image_set = ImageSet(images)
     found = last_layer_inputs(judge, image_set, settings.batch_size)
-    columns = {"names": "image", "labels": "label", "patients": "patient"}
-    arrays = {name: np.array(image_set.column(column)) for name, column in columns.items()}
-    arrays |= {
-        "features": found,
-        "draw": np.zeros(len(found), dtype=np.int64),
-        "extractor": np.array(f"the last layer but one of {judge.architecture}"),
-    }
-    with atomic_path(out) as temporary, open(temporary, "wb") as handle:
-        np.savez(handle, **arrays)
+    write_features(out, image_set.rows, {"features": found}, f"the last layer but one of {judge.architecture}")
     logger.info("%s: %d images, %d numbers each", out, *found.shape)
 
 

@@ -1,4 +1,4 @@
-"""Reading feature files (.npz, see `synthmed features`): numpy only, so that a metric never loads torch."""
+"""Feature files (.npz, see `synthmed features`), read and written: numpy only, so that a metric never loads torch."""
 
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from synthmed.core.errors import InputError
+from synthmed.core.files import atomic_path
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,26 @@ class Features:
     def class_counts(self, classes: Sequence[str]) -> dict[str, int]:
         """Images of each class, in the order of `classes`."""
         return dict(zip(classes, np.bincount(self.classes(classes), minlength=len(classes)).tolist(), strict=True))
+
+
+def write_features(
+    path: str | Path,
+    rows: Sequence[Mapping[str, str]],
+    arrays: Mapping[str, np.ndarray],
+    extractor: str,
+    rounds: int = 1,
+) -> None:
+    """Write a feature file, atomically.
+
+    rows: of the manifest; arrays: features, and squares and probabilities where there are such, (rounds × N, D)
+    float32, ordered by draw, then by the manifest; extractor: its name for people; rounds: draws of each image, the
+    first as it is.
+    """
+    columns = {"names": "image", "labels": "label", "patients": "patient"}
+    texts = {name: np.tile(np.array([row[column] for row in rows]), rounds) for name, column in columns.items()}
+    draws = np.repeat(np.arange(rounds, dtype=np.int64), len(rows))
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        np.savez(handle, **arrays, **texts, draw=draws, extractor=np.array(extractor))
 
 
 def read_features(path: str | Path) -> Features:

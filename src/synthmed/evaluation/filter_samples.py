@@ -14,10 +14,10 @@ from typing import Annotated
 from msgspec import Meta
 
 from synthmed.core.errors import InputError
-from synthmed.core.files import read_csv
 from synthmed.core.settings import Count, Names
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.data.tag_tables import read_tags
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ def filter_samples(settings: FilterSettings, *, images: Path, tags: Path, filter
     left.
     """
     found = ImageSet(images)
-    rows = {row["image"]: row for row in read_csv(tags) if row["set"] == settings.generator}
-    known = set(next(iter(rows.values()), {}))
+    rows = read_tags(tags, settings.generator)
+    known = set(next(iter(rows.values())))
     if missing := [tag for tag in settings.without if tag not in known]:
         raise InputError(
             f"{tags}: no column {missing[0]!r} for images of {settings.generator!r}; run measure-tags again"

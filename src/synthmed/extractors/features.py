@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from synthmed.augment.classic import ClassicAugmentation, classic_augment
 from synthmed.core.errors import InputError
-from synthmed.core.files import atomic_path
 from synthmed.core.settings import BatchSize, Device, Precision, Seed, Threads
 from synthmed.core.step import Output, step
+from synthmed.data.features import write_features
 from synthmed.data.imageset import ImageSet
 from synthmed.extractors import EXTRACTORS
 from synthmed.extractors.extractor import Extractor
@@ -126,15 +126,7 @@ def features(settings: FeatureSettings, *, images: Path, weights: Path | None, o
                 progress.update(len(positions))
     _refuse_non_finite(arrays, image_set, images)
     arrays = {name: values.reshape(rounds * count, -1) for name, values in arrays.items()}
-    arrays |= {
-        "names": np.tile(np.array(image_set.column("image")), rounds),
-        "labels": np.tile(np.array(image_set.column("label")), rounds),
-        "patients": np.tile(np.array(image_set.column("patient")), rounds),
-        "draw": np.repeat(np.arange(rounds, dtype=np.int64), count),
-        "extractor": np.array(extractor.human),
-    }
-    with atomic_path(out) as temporary, open(temporary, "wb") as handle:
-        np.savez(handle, **arrays)
+    write_features(out, image_set.rows, arrays, extractor.human, rounds)
     logger.info(
         "%s: %d images × %d, %d features by %s", images, count, rounds, arrays["features"].shape[1], extractor.human
     )
