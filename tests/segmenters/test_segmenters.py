@@ -1,5 +1,7 @@
 """Segmenters and their training: what they learn, that they continue bit for bit, what they refuse."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -214,6 +216,26 @@ def test_it_ends_when_the_validation_gets_no_better(sets, monkeypatch):
         ended.append(training.enough())
     assert ended == [False, False, False, True]
     assert training.best["step"] == 12, "of equals the earliest"
+
+
+@pytest.mark.parametrize(("name", "weights"), [("unet", "none"), ("unet", "balanced"), ("pix2pix", "none")])
+def test_it_begins_with_how_much_of_the_masks_is_drawn(sets, name, weights):
+    """Without what it sees, cross-entropy has no gradient in the last layer's bias: it is the best constant answer."""
+    chosen = settings(architecture=name, widths=SMALL[name], class_weights=weights)
+    parts, validating = read_arm(chosen, **sets, arms=None, synthetic=[])
+    training = module.Training(chosen, 0, (parts[0], validating), torch.device("cpu"), (1e-3, 0.0))
+    masks = parts[0].masks.float() / 255
+    share = masks.mean().item()
+    begun = training.model.last.bias.sigmoid().item()
+    assert begun == pytest.approx(0.5 if weights == "balanced" else share, rel=1e-4)
+    (slope,) = torch.autograd.grad(
+        training.loss(training.model.last.bias.view(1, 1, 1, 1).expand(masks.shape), masks), training.model.last.bias
+    )
+    assert slope.item() == pytest.approx(0, abs=1e-6)
+    nothing = dataclasses.replace(parts[0], masks=torch.zeros_like(parts[0].masks))
+    training = module.Training(chosen, 0, (nothing, validating), torch.device("cpu"), (1e-3, 0.0))
+    assert training.model.last.bias.isfinite().all()
+    assert training.weight.isfinite().all()
 
 
 def test_a_step_is_the_textbooks(sets):

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 SMOOTH = 1.0
 """Added to both sides of Dice in the loss, so that an empty mask without a prediction costs nothing."""
+RAREST = 1e-3
+"""Of the pixels of all masks a channel is taken to have no smaller share, and to lack none smaller."""
 GRID = ("learning_rate", "dropout", "iou", "false_positives", "false_negatives", "best_step")
 """Columns of the grid: validation IoU of the best check, and its mean false pixels, at the network's size."""
 
@@ -62,6 +64,16 @@ def overlaps(drawn: Tensor, truth: Tensor, classes: int) -> Tensor:
     return torch.stack(found).mean(0)
 
 
+@torch.no_grad()
+def begin_with(network: nn.Module, drawn: Tensor, weight: Tensor) -> None:
+    """Let a network that has learnt nothing say of each channel how much of the masks it is (Lin et al. 2017, section
+    4.1), which the first steps would have to learn: the bias of its layer `last`.
+
+    drawn: share of the pixels of each channel, in (0, 1), and weight, > 0, of a drawn pixel in the loss, both (K,).
+    """
+    network.last.bias.copy_((weight * drawn / (1 - drawn)).log())
+
+
 class Training(CheckedTraining):
     """The training of one seed of a segmenter."""
 
@@ -83,9 +95,10 @@ class Training(CheckedTraining):
         )
         self.instances = settings.masks == "instances"
         self.classes = 1 if self.instances else outputs
-        drawn = self.train.masks.double().mean((0, 2, 3)) / 255
+        drawn = (self.train.masks.double().mean((0, 2, 3)) / 255).clamp(RAREST, 1 - RAREST)
         weight = (1 - drawn) / drawn if settings.class_weights == "balanced" else torch.ones_like(drawn)
         self.weight = weight.float()[:, None, None].to(device)
+        begin_with(self.model, drawn, weight)
 
     def input_shape(self) -> tuple[int, ...]:
         """(C, H, W) of what the network is given."""
