@@ -122,6 +122,7 @@ def test_every_row_of_the_appendix_agrees(found, network, printed, total):
     assert {name: ours[name] for name in wanted} == wanted
     assert {name for name in ours if ours[name][:2] != (0, 0)} <= wanted.keys()
     assert (sum(row[0] for row in ours.values()), sum(row[1] for row in ours.values())) == total
+    assert {layer.statistics for layer in found} == {0}, "filters, noise and w_avg are no statistics of BatchNorm"
 
 
 def test_the_appendix_prints_14_positions_of_w():
