@@ -49,10 +49,10 @@ def read_params(overlay: Path | None) -> dict:
     return params if overlay is None else merge(params, yaml.safe_load(overlay.read_text(encoding="utf-8")))
 
 
-def interleaved(
+def repeated(
     contestants: Mapping[str, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.process_time
-) -> dict[str, float]:
-    """Median seconds of each contestant, by `clock`: of the CPU unless another one is given.
+) -> dict[str, list[float]]:
+    """Seconds of each contestant in every repeat, by `clock`: of the CPU unless another one is given.
 
     Every repeat runs all of them, beginning with another one each time, so that other load on the machine, and caches
     and clocks that change, hit all alike.
@@ -65,4 +65,11 @@ def interleaved(
             before = clock()
             contestants[name]()
             seconds[name].append(clock() - before)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
+
+
+def interleaved(
+    contestants: Mapping[str, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, float]:
+    """Median seconds of each contestant over the repeats (see `repeated`)."""
+    return {name: statistics.median(values) for name, values in repeated(contestants, repeats, clock).items()}

@@ -8,10 +8,12 @@ import torch
 from tiny_configs import TINY
 
 from synthmed.core.errors import InputError
+from synthmed.core.provenance import PACKAGE
 from synthmed.core.settings import parse
 from synthmed.generators import stylegan2
 from synthmed.generators.layers import layers
 from synthmed.generators.stylegan2 import Config, Model
+from synthmed.report.references.document import read_document
 from synthmed.training.images import Batch
 
 # Name, parameters, buffers, output of one image: as printed (":0" and ":1" there are two outputs of a block; the second
@@ -122,6 +124,9 @@ def test_every_row_of_the_appendix_agrees(found, network, printed, total):
     assert {name: ours[name] for name in wanted} == wanted
     assert {name for name in ours if ours[name][:2] != (0, 0)} <= wanted.keys()
     assert (sum(row[0] for row in ours.values()), sum(row[1] for row in ours.values())) == total
+    document = read_document(PACKAGE / "report" / "references" / "melanoma.yaml")
+    assert tuple(document.of("networks", "layers").rows[f"one_class/{network}"]) == total
+    assert {layer.statistics for layer in found} == {0}, "filters, noise and w_avg are no statistics of BatchNorm"
 
 
 def test_the_appendix_prints_14_positions_of_w():

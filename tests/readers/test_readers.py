@@ -343,6 +343,8 @@ def test_known_skill_is_recovered(large):
     assert all(one["p"] < 0.05 for one in found["readers"][16:])
     assert found["diagnosis"]["real"]["balanced_accuracy"]["value"] == pytest.approx(stats.norm.cdf(0.5), abs=0.03)
     assert found["certainty"]["area"]["low"] > 0.5
+    means = [one["certainty"] for one in found["images"]["items"]]
+    assert np.mean(means) == pytest.approx(found["certainty"]["mean"]), "all were certain of all images"
 
 
 def test_readers_who_guess_are_said_not_to_tell_only_with_enough_power(large):
@@ -432,6 +434,33 @@ def test_of_a_tag_that_not_all_images_have_those_count_that_have_it(large):
 def test_images_are_counted_by_how_many_called_them_synthetic(large):
     found = analysed(large, [Skill(9.0, 0.0, 0.0)] * 3)["images"]["items"]
     assert all(row["called"] == (3 if row["synthetic"] else 0) for row in found)
+
+
+def test_the_certainty_of_an_image_is_the_mean_of_those_who_said_it(study):
+    """Of six images by hand; the others have nobody's word."""
+    said = ["15", "22", "3 ", " 4", "55", "1 "]
+    means, answers = [3.0, 2.0, 3.0, 4.0, 5.0, 1.0], []
+    order = [row["image"][:-4] for row in ImageSet(study / "key.zip").rows]
+    for reader in range(2):
+        given = {item: two[reader].strip() for item, two in zip(order, said, strict=False)}
+
+        def say(content, given=given):
+            for row in content["answers"]:
+                row["certainty"] = given.get(row["item"], "")
+
+        path = changed(study / f"reader_{reader}.json", say)
+        answers.append(path.rename(study / f"said_{reader}.json"))
+    merge(study, answers)
+    files = {"study": study / "study.json", "key": study / "key.zip", "answers": study / "merged.csv"}
+    scored = dataclasses.replace(ANALYSIS, roles=dataclasses.replace(ROLES, scores=()))
+    analyse_readers(scored, **files, out=study / "out.json")
+    found = read_json(study / "out.json")
+    assert [one["certainty"] for one in found["images"]["items"]] == means + [None] * 6
+    assert found["certainty"]["mean"] == 28 / 9  # of all answers, not of the images
+    assert [step["right"]["n"] for step in found["certainty"]["steps"]] == [2, 2, 1, 1, 3]
+    unasked = dataclasses.replace(scored, roles=dataclasses.replace(scored.roles, certainty=None))
+    analyse_readers(unasked, **files, out=study / "out.json")
+    assert {one["certainty"] for one in read_json(study / "out.json")["images"]["items"]} == {None}
 
 
 def test_questions_and_roles_must_fit(study):

@@ -34,7 +34,10 @@ exhibits:
     rows: {first/generator: [54427907]}
   networks.layers:
     columns: {layer: layer}
-    rows: {dcgan/discriminator/Conv2d 8 × 8 × 2: [Downsample_1], dcgan/discriminator/Conv2d 64 × 64 × 64: [other]}
+    rows:
+      dcgan/discriminator/Conv2d 8 × 8 × 2: [Downsample_1]
+      dcgan/discriminator/Conv2d 64 × 64 × 64: [other]
+      second/generator: [theirs in all]
 """
 
 
@@ -89,6 +92,8 @@ def test_parameters_and_running_statistics_are_those_counted_by_hand(tmp_path, n
         normed = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
         assert learned[name] == sum(parameter.numel() for parameter in network.parameters())
         assert statistics[name] == 2 * sum(module.num_features for module in normed)  # a mean and a variance each
+        # A BatchNorm also keeps how many batches there were, which nobody counts as a parameter.
+        assert sum(layer["buffers"] for layer in found[name]) == statistics[name] + len(normed)
     assert statistics["generator"] > 0
     convolutions = [layer for layer in found["discriminator"] if layer["kind"] == "Conv2d"]
     assert convolutions[0] | {"name": ""} == {
@@ -112,14 +117,20 @@ def test_a_network_that_two_generators_share_is_listed_once_and_counted_for_both
     for row in counts:
         assert int(row["parameters"]) == int(row["learned"]) + int(row["statistics"])
     assert {row["network"] for row in layers} == {"generator of First, Second", "discriminator of First, Second"}
-    assert sum(int(row["parameters"]) for row in layers) == int(counts[0]["learned"]) + int(counts[1]["learned"])
+    for network in ("generator", "discriminator"):
+        (*each, total) = [row for row in layers if row["network"].startswith(network)]
+        assert (total["layer"], total["output"]) == ("total", "")
+        of_first = next(row for row in counts if (row["generator"], row["network"]) == ("First", network))
+        for kind, in_counts in (("parameters", "learned"), ("buffers", "buffers"), ("statistics", "statistics")):
+            assert int(total[kind]) == sum(int(row[kind]) for row in each) == int(of_first[in_counts]), (network, kind)
 
 
 def test_the_documents_counts_stand_beside_the_generator_they_belong_to(tmp_path, networks):
     write_text(tmp_path / "document.yaml", DOCUMENT)
     counts, layers = write(tmp_path, networks, tmp_path / "document.yaml")
     beside = {row["layer"]: row["reference_layer"] for row in layers if row["reference_layer"]}
-    assert list(beside.values()) == ["Downsample_1"]  # that gives what ours gives
+    assert list(beside.values()) == ["Downsample_1", "theirs in all"]  # that gives what ours gives
+    assert beside["total"] == "theirs in all"
     beside = {(row["generator"], row["network"]): row["reference_parameters"] for row in counts}
     assert beside.pop(("First", "generator")) == "54427907"
     assert set(beside.values()) == {""}

@@ -99,7 +99,7 @@ def test_the_test_against_guessing_is_named_and_a_half_is_drawn_where_it_is_gues
     assert test in captions["reader_study.rates"]
     for figure in ("rates_figure", "certainty"):
         assert ("dashed" in captions[f"reader_study.{figure}"]) == bool(lines)
-    assert len(drawn_lines) == lines
+    assert drawn_lines.count((0.5,)) == lines
 
 
 def test_of_one_reader_it_is_said_that_the_test_holds_for_him_alone(folder):
@@ -191,3 +191,62 @@ def test_a_class_has_one_colour_in_all_panels_of_screened_sets(monkeypatch, tmp_
     assert len(first["j"].get_offsets()) == 0
     for label in "abcdefghij":
         assert (first[label].get_facecolor() == second[label].get_facecolor()).all()
+
+
+def items(*certainties):
+    """(mean certainty, synthetic) of images, as `analyse-readers` gives them."""
+    return [
+        {"certainty": value, "synthetic": synthetic, "edited": False, "called": 0} for value, synthetic in certainties
+    ]
+
+
+def test_a_bar_an_image_from_the_least_to_the_most_certain_in_the_colour_of_its_kind(monkeypatch, tmp_path):
+    from synthmed.report.charts import reader_study as charts
+
+    drawn = []
+    monkeypatch.setattr(charts, "save", lambda figure, path: drawn.append(figure))
+    means = items((4.5, True), (None, True), (2.0, False), (3.5, True), (1.25, True), (3.5, False))
+    study = {"certainty": {"mean": 2.95, "steps": [{"words": str(n)} for n in range(1, 6)]}, "images": {"items": means}}
+    found = {"study": study | {"readers": [{}, {}]}, "simulated": []}
+    assert charts.draw_certainty_by_image(tmp_path / "bars.png", found) is None
+    (axis,) = drawn[0].axes
+    synthetic, real = axis.containers
+    assert (synthetic.get_label(), real.get_label()) == ("synthetic", "real")
+    bars = [
+        sorted((round(bar.get_x() + bar.get_width() / 2), bar.get_height()) for bar in kind)
+        for kind in (synthetic, real)
+    ]
+    assert bars == [[(0, 1.25), (3, 3.5), (4, 4.5)], [(1, 2.0), (2, 3.5)]]
+    assert synthetic[0].get_facecolor() != real[0].get_facecolor()
+    assert axis.lines[0].get_ydata()[0] == 2.95
+    assert "simulated" not in axis.get_ylabel()
+    charts.draw_certainty_by_image(tmp_path / "bars.png", found | {"simulated": [{}]})
+    assert "1 of 2 readers simulated" in drawn[1].axes[0].get_ylabel()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [(False, "No question asks how certain readers are."), (True, "No reader said how certain he is.")],
+)
+def test_where_nobody_said_how_certain_he_is_that_is_said(folder, asked, said):
+    content = read_json(folder / "analysis.json")
+    content["certainty"] = content["certainty"] | {"mean": None} if asked else None
+    for one in content["images"]["items"]:
+        one["certainty"] = None
+    found, _ = written(folder, whole=content)
+    figure = next(one for one in found["exhibits"] if one["name"] == "reader_study.certainty_by_image")
+    assert (figure["shown"], figure["caption"]) == (False, said)
+
+
+def test_whose_certainty_is_drawn_and_of_how_many_images_it_is_not_known_is_said(folder):
+    content = read_json(folder / "analysis.json")
+    content["certainty"]["mean"] = 2.954
+    for one in content["images"]["items"][:2]:
+        one["certainty"] = None
+    content["readers"][0]["simulated"] = False
+    found, _ = written(folder, whole=content, document=PACKAGE / "report" / "references" / "melanoma.yaml")
+    figure = next(one for one in found["exhibits"] if one["name"] == "reader_study.certainty_by_image")
+    assert figure["caption"].endswith(
+        "(2 of 3 readers are simulated); dashed: of all answers, 2.95. Of 2 images nobody said it. "
+        "(The document's Figure 4.15, whose mean is 3.0.)"
+    )

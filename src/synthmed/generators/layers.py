@@ -17,8 +17,8 @@ BATCH = 2
 class Layer:
     """network: attribute of the model; name: path inside it; kind: class of the layer; output: shape for one image,
     None when it has several outputs; kernel, stride: of a convolution (square ones are all there are), else None;
-    parameters: numbers that are trained; buffers: running statistics and the like, of which `statistics` are
-    numbers that Keras counts as parameters too (not how many batches there were)."""
+    parameters: numbers that are trained; buffers: those that are kept and not trained (filters, noise, running
+    statistics), of which `statistics` are running means and variances, which Keras counts as parameters too."""
 
     network: str
     name: str
@@ -46,12 +46,12 @@ def layers(model: Generator) -> list[Layer]:
             shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else None
             convolution = isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
             kernel, stride = (module.kernel_size[0], module.stride[0]) if convolution else (None, None)
-            buffers = list(module.buffers(recurse=False))
+            buffers = {name: buffer.numel() for name, buffer in module.named_buffers(recurse=False)}
             layer = Layer(
                 *(network, inside, type(module).__name__, shape, kernel, stride),
                 parameters=sum(p.numel() for p in module.parameters(recurse=False)),
-                buffers=sum(b.numel() for b in buffers),
-                statistics=sum(b.numel() for b in buffers if b.is_floating_point()),
+                buffers=sum(buffers.values()),
+                statistics=buffers.get("running_mean", 0) + buffers.get("running_var", 0),
             )
             found.setdefault(name, layer)
 

@@ -99,8 +99,8 @@ def analyse_readers(settings: AnalysisSettings, *, study: Path, key: Path, answe
     """Analyse a reader study.
 
     study, key: of `draw-study`; answers: of `merge-answers`. out: JSON: `readers`, `pooled`, `images` (how many
-    readers called each synthetic), `certainty`, `diagnosis`, `tags`, `scores`; numbers as Estimate. Raises InputError
-    when the files do not belong together.
+    readers called each synthetic, and how certain they were on average), `certainty`, `diagnosis`, `tags`, `scores`;
+    numbers as Estimate. Raises InputError when the files do not belong together.
     """
     asked = read_study(study)
     settings.roles.check(asked)
@@ -116,7 +116,7 @@ def analyse_readers(settings: AnalysisSettings, *, study: Path, key: Path, answe
             "level": settings.level,
             "readers": [_reader(settings, found, called[number], number) for number in range(len(called))],
             "pooled": pooled(called, found.synthetic, found.patients, settings),
-            "images": _images(found, called, settings.level),
+            "images": _images(settings, asked, found, called),
             "certainty": _certainty(settings, asked, found, called),
             "diagnosis": _diagnosis(settings, asked, found),
             "tags": _tags(found, called, settings.level),
@@ -181,17 +181,30 @@ def pooled(called: np.ndarray, synthetic: np.ndarray, patients: np.ndarray, sett
     return found | {"d_prime": float(np.mean([one.d_prime for one in seen]))}
 
 
-def _images(answers: Answers, called: np.ndarray, level: float) -> dict:
-    """How many readers called each image synthetic, and how often edited images were."""
+def _certain(settings: AnalysisSettings, study: Study, answers: Answers) -> np.ndarray:
+    """How certain each reader was of each image, (R, N) float: 1 for the first answer of that question, 2 for the
+    second, and so on; nan where it was not answered, or is not asked."""
+    name = settings.roles.certainty
+    if name is None:
+        return np.full((len(answers.readers), len(answers.items)), np.nan)
+    place = {value: number for number, value in enumerate(study.questions[name].answers, 1)}
+    return np.array([[place[value] if value else np.nan for value in row] for row in answers.given[name]])
+
+
+def _images(settings: AnalysisSettings, study: Study, answers: Answers, called: np.ndarray) -> dict:
+    """How many readers called each image synthetic, how certain those who said so were on average (seed 003, Figure
+    4.15; None: nobody said), and how often edited images were called synthetic."""
     edited = np.array([row["edited"] == "yes" for row in answers.items])
     recognised = {}
     for name, where in (("edited", edited), ("not_edited", answers.synthetic & ~edited)):
         values = called[:, where].mean(axis=0)
-        recognised[name] = case_mean(values, answers.patients[where], level=level).to_json()
+        recognised[name] = case_mean(values, answers.patients[where], level=settings.level).to_json()
+    certain = [values[~np.isnan(values)] for values in _certain(settings, study, answers).T]
     rows = [
         {"item": row["image"], "label": row["label"], "set": row["set"], "synthetic": row["synthetic"] == "yes"}
         | {"edited": row["edited"] == "yes", "called": int(count)}
-        for row, count in zip(answers.items, called.sum(axis=0), strict=True)
+        | {"certainty": float(said.mean()) if len(said) else None}
+        for row, count, said in zip(answers.items, called.sum(axis=0), certain, strict=True)
     ]
     return {"items": rows, "recognised": recognised}
 
@@ -201,23 +214,22 @@ def _certainty(settings: AnalysisSettings, study: Study, answers: Answers, calle
     name = settings.roles.certainty
     if name is None:
         return None
-    levels = list(study.questions[name].answers)
-    given, right = answers.given[name], called == answers.synthetic
+    given, right = _certain(settings, study, answers), called == answers.synthetic
     patients = np.broadcast_to(answers.patients, right.shape)
     steps = []
-    for value in levels:
-        where = given == value
+    for number, (value, words) in enumerate(study.questions[name].answers.items(), 1):
+        where = given == number
         share = case_mean(right[where].astype(float), patients[where], level=settings.level)
-        steps.append({"certainty": value, "words": study.questions[name].answers[value], "right": share.to_json()})
-    known = given != ""
-    scores = np.array([[levels.index(value) if value else -1 for value in row] for row in given])[known][None]
+        steps.append({"certainty": value, "words": words, "right": share.to_json()})
+    known = ~np.isnan(given)
+    scores = given[known][None]
     try:
         area = mean_estimate(
             outcomes.area_under_curve(scores, right[known], patients[known]), level=settings.level
         ).to_json()
     except InputError as error:  # all answers right, or all wrong
         area = Estimate.missing(str(error)).to_json()
-    return {"steps": steps, "area": area, "mean": float(scores.mean() + 1) if known.any() else None}
+    return {"steps": steps, "area": area, "mean": float(scores.mean()) if known.any() else None}
 
 
 def _diagnosis(settings: AnalysisSettings, study: Study, answers: Answers) -> dict | None:

@@ -1,4 +1,5 @@
-"""Charts of the reader study: rates of readers, how images were called, images that all agree on, certainty."""
+"""Charts of the reader study: rates of readers, how images were called, images that all agree on, certainty (also of
+each image)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -144,5 +145,34 @@ def draw_certainty(path: Path, found: Mapping) -> str | None:
     axis.set_ylabel("share right")
     axis.set_xlabel("certainty")
     axis.grid(axis="y")
+    save(figure, path)
+    return None
+
+
+def draw_certainty_by_image(path: Path, found: Mapping) -> str | None:
+    """A bar for each image of which somebody said how certain he was: the mean of those who did, from the least to the
+    most certain, synthetic and real ones in two colours (seed 003, Figure 4.15). found: what the section read."""
+    certainty = found["study"]["certainty"]
+    if certainty is None:
+        return "No question asks how certain readers are."
+    items = [one for one in found["study"]["images"]["items"] if one["certainty"] is not None]
+    if not items:
+        return "No reader said how certain he is."
+    items.sort(key=lambda one: (one["certainty"], one["synthetic"]))
+    figure, axis = plt.subplots(figsize=(8.2, 3.2))
+    for synthetic, words in ((True, "synthetic"), (False, "real")):
+        places = [place for place, one in enumerate(items) if one["synthetic"] is synthetic]
+        means = [items[place]["certainty"] for place in places]
+        axis.bar(places, means, 0.8, color=SERIES[0 if synthetic else 1], label=words, snap=False)
+    axis.axhline(certainty["mean"], color=MUTED, ls="--", lw=1)
+    axis.set_yticks(range(1, len(certainty["steps"]) + 1), [one["words"] for one in certainty["steps"]])
+    axis.set_ylim(0, len(certainty["steps"]) + 0.2)
+    axis.set_xlim(-1, len(items))
+    axis.set_xticks([])
+    axis.set_xlabel(f"{len(items)} images, from the least to the most certain")
+    simulated = f"\n({len(found['simulated'])} of {len(found['study']['readers'])} readers simulated)"
+    axis.set_ylabel("mean certainty" + (simulated if found["simulated"] else ""))
+    axis.grid(axis="y")
+    figure.legend(loc="outside upper right", ncols=2)
     save(figure, path)
     return None

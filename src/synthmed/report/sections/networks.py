@@ -32,27 +32,36 @@ class NetworksSettings:
     costs: Annotated[str, Meta(description="Where the page of their time and memory lies, as the report sees it.")]
 
 
+COUNTED = ("parameters", "buffers", "statistics")
+"""What `describe-networks` counts in every layer."""
+
+
+def _total(layers: list[dict]) -> dict[str, int]:
+    return {kind: sum(layer[kind] for layer in layers) for kind in COUNTED}
+
+
 def _counts(found: Found) -> list[dict]:
     rows = []
     for name, entry, described in found["described"]:
         for network, layers in described["networks"].items():
-            learned, statistics = (sum(layer[kind] for layer in layers) for kind in ("parameters", "statistics"))
+            total = _total(layers)
             rows.append(
                 {
                     "keys": (f"{name}/{network}", *(f"{key}/{network}" for key in entry.keys)),
                     "generator": entry.title,
                     "network": network,
                     "image": " × ".join(map(str, described["image_shape"])),
-                    "learned": learned,
-                    "statistics": statistics,
-                    "parameters": learned + statistics,
+                    **total,
+                    "learned": total["parameters"],
+                    "parameters": total["parameters"] + total["statistics"],
                 }
             )
     return rows
 
 
 def _layers(found: Found) -> list[dict]:
-    """The layers of every network; what several generators have alike stands once, under the names of all."""
+    """The layers of every network and their total; what several generators have alike stands once, under the names of
+    all."""
     alike: dict[str, list[tuple]] = {}
     for name, entry, described in found["described"]:
         for network, layers in described["networks"].items():
@@ -61,8 +70,8 @@ def _layers(found: Found) -> list[dict]:
     for same in alike.values():
         _, _, network, layers = same[0]
         title = f"{network} of {', '.join(entry.title for _, entry, _, _ in same)}"
+        known_as = [key for name, entry, _, _ in same for key in (name, *entry.keys)]
         for layer in layers:
-            known_as = [key for name, entry, _, _ in same for key in (name, *entry.keys)]
             shape = layer["output"]
             size = shape and " × ".join(map(str, [*shape[1:], shape[0]]))
             rows.append(
@@ -72,9 +81,11 @@ def _layers(found: Found) -> list[dict]:
                     "network": title,
                     "layer": layer["name"],
                     "output": size,
-                    **{key: layer[key] for key in ("kind", "kernel", "stride", "parameters", "statistics")},
+                    **{key: layer[key] for key in ("kind", "kernel", "stride", *COUNTED)},
                 }
             )
+        keys = tuple(f"{key}/{network}" for key in known_as)
+        rows.append({"keys": keys, "network": title, "layer": "total", **_total(layers)})
     return rows
 
 
@@ -95,13 +106,15 @@ SECTION = Section(
     exhibits=(
         Table(
             "parameters",
-            "Networks of each generator. Parameters: learned ones and running statistics of BatchNorm.",
+            "Networks of each generator. Learned numbers; buffers, which are kept and not learned; those of them that "
+            "are running statistics of BatchNorm; parameters: learned numbers and running statistics.",
             _counts,
             (
                 Column("generator"),
                 Column("network"),
                 Column("image", "image (channels × height × width)", once="Images of {} (channels × height × width)."),
                 Column("learned"),
+                Column("buffers"),
                 Column("statistics", "running statistics"),
                 Column("parameters"),
             ),
@@ -109,7 +122,8 @@ SECTION = Section(
         ),
         Table(
             "layers",
-            "Layers, with the height × width × maps that they give and the kernel and stride of convolutions.",
+            "Layers, with the height × width × maps that they give, the kernel and stride of convolutions, and their "
+            "own numbers, learned and not.",
             _layers,
             (
                 Column("network", once="{}.", group=True),
@@ -118,7 +132,8 @@ SECTION = Section(
                 Column("output"),
                 Column("kernel"),
                 Column("stride"),
-                Column("parameters"),
+                Column("parameters", "learned"),
+                Column("buffers"),
                 Column("statistics", "running statistics"),
             ),
             empty="no generator was trained in this experiment",

@@ -204,6 +204,14 @@ SECTION = Section(
             "from left to right.",
             _drawn("draw_certainty"),
         ),
+        Figure(
+            "certainty_by_image",
+            "How certain readers were of their answer to each image: the mean of those who said it"
+            "{{ ' (%d of %d readers are simulated)' % (simulated|length, study.readers|length) if simulated }}; "
+            "dashed: of all answers{{ ', %.2f' % mean_certainty if mean_certainty }}."
+            "{{ ' Of %s nobody said it.' % counted(unsaid, 'image', 'images') if unsaid }}",
+            _drawn("draw_certainty_by_image"),
+        ),
         Table(
             "diagnosis",
             "Diagnosis against class, answers of "
@@ -280,5 +288,8 @@ def section(
     found["halves"] = 2 * found["study"]["synthetic"] == found["study"]["count"]
     found["random"] = RANDOM if len(found["study"]["readers"]) > 1 else ONE
     found |= {"tag_words": _tag_words(settings), "screening": _screening(found)}
+    certainty = found["study"]["certainty"]
+    found["mean_certainty"] = certainty["mean"] if certainty else None
+    found["unsaid"] = sum(one["certainty"] is None for one in found["study"]["images"]["items"])
     found["simulated"] = [one for one in found["study"]["readers"] if one["simulated"]]
     write_section(section, out, SECTION, found, document=document)
