@@ -8,7 +8,16 @@ import pytest
 from PIL import Image
 
 from synthmed.core.errors import InputError
-from synthmed.data.imageset import ImageSet, Legend, encode_mask, encode_png, write_image_set
+from synthmed.data.imageset import (
+    ImageSet,
+    Legend,
+    encode_mask,
+    encode_png,
+    made_sets,
+    not_made,
+    write_image_set,
+    write_not_made,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -347,6 +356,22 @@ def test_a_set_by_hand_that_does_not_fit_its_legend_is_named(tmp_path, files, me
     path = by_hand(tmp_path / "set.zip", HEAD + "a.png,x,a.png,p,,\n", content)
     with pytest.raises(InputError, match=r"set\.zip: .*" + message):
         list(ImageSet(path).entries())
+
+
+def test_a_set_that_could_not_be_made_says_why_and_holds_no_image(tmp_path):
+    sets = [tmp_path / "made.zip", tmp_path / "not.zip"]
+    write_image_set(sets[0], [(row(1), pictures(1)[0])])
+    write_not_made(sets[1], "2 of 5 images, “3” were asked for")
+    assert made_sets(["a", "b"], sets) == ({"a": sets[0]}, {"b": "2 of 5 images, “3” were asked for"})
+    with pytest.raises(InputError, match="could not be made and holds no image: 2 of 5 images, “3” were asked for"):
+        ImageSet(sets[1])
+    content = sets[1].read_bytes()
+    write_not_made(sets[1], "2 of 5 images, “3” were asked for")
+    assert sets[1].read_bytes() == content
+    with pytest.raises(InputError, match="not a readable zip file"):
+        not_made(__file__)
+    with pytest.raises(InputError, match="no such file"):
+        not_made(tmp_path / "none.zip")
 
 
 def test_an_image_of_another_mode_is_refused(tmp_path):

@@ -117,7 +117,9 @@ class Middle(torch.nn.Module):
 
 def test_further_sets_are_scored_by_every_arm(world, monkeypatch):
     made = Classifier("middle", ("malignant",), (3, 40, 40), np.zeros((2, 1)), [Middle()] * 2, False)
-    monkeypatch.setattr(scoring.network, "load", lambda path: made)
+    monkeypatch.setattr(
+        scoring.network, "load_trained", lambda arms, paths: zip(arms, [made] * len(paths), strict=True)
+    )
     chosen = ScoreSetsSettings(8, 1, "cpu", CLASSES, "malignant", ("real", "other"), ("changed",))
     sets = {"classifiers": [world / "a.pt", world / "b.pt"], "sets": [world / "changed.zip"]}
     score_sets(chosen, **sets, scores=world / "s.csv")

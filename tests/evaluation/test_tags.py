@@ -10,7 +10,7 @@ from torch import nn
 from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_csv
-from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.data.imageset import ImageSet, write_image_set, write_not_made
 from synthmed.evaluation.removal import RemovalSettings, _realism, measure_removal
 from synthmed.evaluation.tags import TagSettings, measure_tags
 from synthmed.metrics.classification import share_estimate
@@ -115,11 +115,11 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def measured(folder):
+def measured(folder, settings=SETTINGS):
     files = {name: folder / f"{name}.zip" for name in ("train", "test")}
     measure_tags(
-        SETTINGS, classifier=folder / "tagger.pt", **files, synthetic=[folder / "gan.zip"], out=folder / "out.json",
-        tags=folder / "tags.csv",
+        settings, classifier=folder / "tagger.pt", **files, tags=folder / "tags.csv", out=folder / "out.json",
+        synthetic=[folder / f"{name}.zip" for name in settings.sets],
     )  # fmt: skip
     return read_json(folder / "out.json")
 
@@ -177,6 +177,14 @@ def test_real_images_are_counted_as_labelled_and_synthetic_ones_corrected(folder
     assert rows["test", "test_6.png"]["hair"] == "yes"  # as labelled, not as seen
     assert rows["gan", "gan_0.png"]["hair"] == "yes"
     assert rows["gan", "gan_3.png"]["hair"] == "no"
+
+
+def test_a_set_that_could_not_be_made_is_named_and_has_no_numbers(folder):
+    before = measured(folder)
+    write_not_made(folder / "edited.zip", "none is left")
+    found = measured(folder, dataclasses.replace(SETTINGS, sets=("gan", "edited")))
+    assert found == before | {"not_made": {"edited": "none is left"}}
+    assert before["not_made"] == {}
 
 
 def test_a_prevalence_is_that_of_its_class(folder):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from synthmed.core.errors import InputError
-from synthmed.data.imageset import ImageSet
+from synthmed.data.imageset import ImageSet, not_made
 from synthmed.latent.edit_set import EditSetSettings, edit_set
 from synthmed.latent.sample_file import write_arrays
 from synthmed.latent.space import draw_codes
@@ -18,9 +18,13 @@ def world(monkeypatch, tmp_path):
     return linear_world.in_the_linear_world(monkeypatch, tmp_path)
 
 
-def run(folder, **changes):
-    arrays = {"svm": -2 * linear_world.LEFT, "sefa": 3 * np.eye(linear_world.D)[5], "up": 2 * linear_world.LEFT}
-    shared = {"space": np.array("z"), "remove": np.array("left")}
+def run(folder, reason="", **changes):
+    arrays = (
+        {}
+        if reason
+        else {"svm": -2 * linear_world.LEFT, "sefa": 3 * np.eye(linear_world.D)[5], "up": 2 * linear_world.LEFT}
+    )
+    shared = {"space": np.array("z"), "remove": np.array("left"), "reason": np.array(reason)}
     write_arrays(folder / "directions.npz", arrays | shared)
     values = {
         "method": "svm", "name": "gone", "samples": {"a": 30}, "model": "dcgan", "several": False,
@@ -34,11 +38,11 @@ def run(folder, **changes):
         directions=folder / "directions.npz",
         edited=folder / "edited.zip",
     )
-    return ImageSet(folder / "edited.zip")
+    return folder / "edited.zip"
 
 
 def test_no_image_shows_it_and_codes_go_no_further_than_they_must(world, tmp_path):
-    found = run(tmp_path)
+    found = ImageSet(run(tmp_path))
     judge = linear_world.toy_classifier()
     left = judge.targets.index("left")
     codes = draw_codes(world, "z", 150, derived_seed(4, "edited a"))
@@ -56,7 +60,7 @@ def test_no_image_shows_it_and_codes_go_no_further_than_they_must(world, tmp_pat
 
 
 def test_codes_of_which_it_never_goes_are_drawn_again(world, tmp_path):
-    found = run(tmp_path, method="sefa")
+    found = ImageSet(run(tmp_path, method="sefa"))
     assert set(found.column("edited")) == {"no"}
     assert len(found) == 30
 
@@ -64,5 +68,13 @@ def test_codes_of_which_it_never_goes_are_drawn_again(world, tmp_path):
 def test_what_cannot_be_is_refused(world, tmp_path):
     with pytest.raises(InputError, match="no direction of 'pca'; there are"):
         run(tmp_path, method="pca")
-    with pytest.raises(InputError, match=r"the direction of 'up' left 0 'a' images without it of 150 codes"):
-        run(tmp_path, method="up", distances=(5.0, 6.0))
+
+
+def test_what_does_not_go_away_is_a_finding(world, tmp_path):
+    assert not_made(run(tmp_path, method="up", distances=(5.0, 6.0))) == (
+        "of 150 codes, the direction of 'up' led 0 to 'a' images without it, and 30 were asked for"
+    )
+    assert not_made(run(tmp_path, reason="0 of the 9 samples show it")) == (
+        "nothing could be edited out: 0 of the 9 samples show it; 30 'a' images were asked for"
+    )
+    assert [path.name for path in tmp_path.iterdir() if "edited" in path.name] == ["edited.zip"]

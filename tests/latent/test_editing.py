@@ -59,7 +59,7 @@ def edited(folder, **changes):
 def test_the_directions_take_it_away(world, tmp_path):
     edited(tmp_path)
     found = dict(np.load(tmp_path / "directions.npz"))
-    assert (found.pop("space"), found.pop("remove")) == ("z", "left")
+    assert [found.pop(name) for name in ("space", "remove", "reason")] == ["z", "left", ""]
     for name in ("svm", "regression", "sefa"):
         along = found[name] @ linear_world.LEFT
         assert along < -0.5, name

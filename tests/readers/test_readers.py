@@ -10,7 +10,7 @@ from small_study import QUESTIONS, SETTINGS, drawn, write_set
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_csv
-from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.data.imageset import ImageSet, write_image_set, write_not_made
 from synthmed.readers import study as studies
 from synthmed.readers.analyse import (
     NOT_ALL,
@@ -27,6 +27,7 @@ from synthmed.readers.answers import MergeSettings, checksum, merge_answers
 from synthmed.readers.simulate import SimulationSettings, Skill, simulate_readers
 from synthmed.readers.study import Roles, ShownSet, _drawn, read_study
 
+LABELS = ("benign", "melanoma")
 ROLES = Roles(synthetic="synthetic", diagnosis="diagnosis", certainty="certainty", scores=("certainty",))
 ANALYSIS = AnalysisSettings(ROLES, ("simulated",), margin=0.1, alpha=0.05, level=0.95)
 
@@ -67,6 +68,22 @@ def test_too_few_images_are_refused(tmp_path):
     three = {**SETTINGS.sets, "gan": ShownSet({"melanoma": 4}, True, False)}
     with pytest.raises(InputError, match=r"3 images of 'melanoma' may be shown, but sets\.gan\.counts asks for 4"):
         drawn(tmp_path, dataclasses.replace(SETTINGS, sets=three))
+
+
+def test_a_set_that_could_not_be_made_is_not_shown_and_that_is_said(tmp_path):
+    """Its tags are in no table then; the other images are those that are drawn anyway."""
+    write_not_made(tmp_path / "edited.zip", "none is left")
+    tags = [{"set": "gan", "image": f"gan_{label}_{n}.png", "ink": "no"} for label in LABELS for n in range(4)]
+    write_csv(tmp_path / "tags.csv", tags, ["set", "image", "ink"])
+    asked = dataclasses.replace(SETTINGS, tagged={"gan": "gan", "edited": "edited"})
+    drawn(tmp_path, asked, tags=tmp_path / "tags.csv")
+    study = read_json(tmp_path / "study.json")
+    assert study["not_made"] == {"edited": "none is left"}
+    assert list(study["left_out"]) == ["real", "gan"]
+    assert sorted(ImageSet(tmp_path / "key.zip").column("set")) == ["gan"] * 4 + ["real"] * 4
+    write_not_made(tmp_path / "gan.zip", "nor here")
+    with pytest.raises(InputError, match=r"no synthetic set is left to ask about .*nor here"):
+        drawn(tmp_path)
 
 
 def test_examples_are_of_nobody_who_is_asked_about(tmp_path):

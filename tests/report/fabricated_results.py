@@ -219,6 +219,7 @@ def verdicts(rng, outcomes=OUTCOMES, classes=CLASSES, arms=ARMS, **changed):
         "patients_known": True,
         "rule": "A made-up rule.",
         "arms": found,
+        "not_made": {},
         "comparisons": [],
         "against": [],
     } | changed

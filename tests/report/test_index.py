@@ -1,5 +1,7 @@
 """The page over all experiments: what it shows, sorted by a click, on a desk and on a phone."""
 
+import re
+
 import pytest
 from PIL import Image
 
@@ -129,6 +131,25 @@ def test_results_of_another_version_are_named_not_shown(made):
     assert "0 experiments" in html
 
 
+def test_effects_are_sorted_by_what_they_gain_among_those_of_one_outcome(made):
+    """Millimetres less are a gain, and are not set beside areas under a curve."""
+    rows = [
+        effect("nuclei", name, value, outcome="HD95", higher_is_better="no")
+        for name, value in (("worse", 2.5), ("better", -4.0), ("none", 0.0))
+    ]
+    rows.append(effect("nuclei", "unknown", 1.0, outcome="HD95", higher_is_better="no") | {"effect": ""})
+    write_csv(made.parent / "nuclei" / "tables" / "effects.csv", rows, EFFECT_COLUMNS)
+    entries = tuple(ExperimentEntry(name, name, "finds", True, ("t",)) for name in ("tb", "nuclei"))
+    html = index(IndexSettings(entries), made.parent, made.parent).read_text()
+    effects = [dict(re.findall(r'data-(sort|group)="([^"]*)"', cell)) for cell in html.split("<td")]
+    effects = [cell for cell in effects if "group" in cell]
+    assert [(cell["group"], cell["sort"]) for cell in effects] == [
+        ("AUROC", "0.02"), ("AUROC", "-0.12"), ("AUROC", "0.1"),
+        ("HD95", "-2.5"), ("HD95", "4.0"), ("HD95", "-0.0"), ("HD95", ""),
+    ]  # fmt: skip
+    assert "+2.500" in html, "people see the effect itself"
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
 def test_it_is_sorted_by_a_click_and_fits_a_phone(made, tmp_path):
     column = "[...document.querySelectorAll('.sortable tbody tr')].map(row => row.cells[{}].innerText.split('\\n')[0])"
@@ -150,7 +171,9 @@ def test_it_is_sorted_by_a_click_and_fits_a_phone(made, tmp_path):
                 "Real + Pix2Pix",
             ]
             browser.run("document.querySelectorAll('.sortable button')[3].click()")
-            assert browser.run(column.format(3)) == ["+0.300", "+0.100", "+0.020", "−0.120"]
+            assert browser.run(column.format(3)) == ["+0.100", "+0.020", "−0.120", "+0.300"], "AUROC, then HD95"
+            browser.run("document.querySelectorAll('.sortable button')[3].click()")
+            assert browser.run(column.format(3)) == ["−0.120", "+0.020", "+0.100", "+0.300"]
             browser.run("document.querySelectorAll('.sortable button')[4].click()")
             assert browser.run(column.format(4)) == ["110.0", "30.50", "9.000", "–"], (
                 "numbers as numbers, unknown ones last"

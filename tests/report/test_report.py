@@ -253,6 +253,32 @@ def test_arms_of_every_kind_have_their_place(inputs, tmp_path):
     assert "Real + classic augmentation" in words_of(given, tmp_path, "answer.classification")
 
 
+def test_an_arm_that_could_not_be_made_has_its_row_the_reason_and_no_number(inputs, tmp_path):
+    reason = "3 of 9 images are without <frames>, and 5 were asked for"
+
+    def unmade(content):
+        arm = {"kind": "synthetic_only", "title": "dcgan only", "set": "dcgan", "not_made": reason}
+        content["not_made"] = {"only_dcgan": arm}
+
+    usual = words_of(inputs, tmp_path, "answer.classification")
+    before = rows_of(tmp_path, "answer.classification.arms")
+    said = words_of(changed(inputs, tmp_path, "verdicts", unmade), tmp_path, "answer.classification")
+    assert "Without a result: DCGAN only, whose images could not be made: 3 of 9 images are without" in said
+    assert "Without a result" not in usual
+    *others, row = rows_of(tmp_path, "answer.classification.arms")
+    assert others == before
+    shown = {"arm": "DCGAN only", "kind": "synthetic_only", "test": "test", "verdict": "not made"}
+    shown |= {"note": f"DCGAN only: could not be made, {reason}.", "model": others[0]["model"]}
+    assert {name: value for name, value in row.items() if value} == shown
+
+    def nothing_else(content):
+        unmade(content)
+        content["arms"] = {name: content["arms"][name] for name in ("real", "duplicates")}
+
+    said = words_of(changed(inputs, tmp_path, "verdicts", nothing_else), tmp_path, "answer.classification")
+    assert said.startswith("No answer: the training sets with generated images could not be made.")
+
+
 def only(*names):
     def keep(content):
         content["arms"] = {name: content["arms"][name] for name in names}

@@ -43,6 +43,7 @@ def run(tmp_path):
     }
     sets["gan"]["benign"]["hair"] = {"estimated": estimate(None, reason="the tagger tells nothing")}
     tags = {"level": 0.9, "tags": ["dark_corner", "hair"], "images": 32, "sets": sets}
+    tags["not_made"] = {"edited": "none is left"}
     write_json(tmp_path / "tags.json", tags | {"tagger": {"dark_corner": rates, "hair": rates}})
     measured = {name: estimate(0.5, 0.4, 0.6) for name in ("psnr", "ssim", "left", "detail")} | {
         "realism": 0.7,
@@ -67,7 +68,12 @@ def run(tmp_path):
 
     def do(removal=True, paint=None, apart=False, document=None):
         chosen = ArtefactsSettings(
-            {"gan": "cGAN"}, {"gan": "cGAN", "melgan": "melGAN"}, apart, ("benign", "malignant"), "artefacts", 2
+            {"gan": "cGAN", "edited": "cGAN, edited"},
+            {"gan": "cGAN", "melgan": "melGAN"},
+            apart,
+            ("benign", "malignant"),
+            "artefacts",
+            2,
         )
         files = {"removal": tmp_path / "removal.json", "pictures": tmp_path / "pictures.zip"}
         section(
@@ -83,6 +89,7 @@ def run(tmp_path):
 def test_it_says_what_is_uneven_and_shows_every_set(run, tmp_path):
     page = run()
     assert "intervals do not overlap):\nframe.\n" in page["html"]
+    assert "the set “cGAN, edited”, which could not be made: none is left." in page["html"]
     rows = read_csv(tmp_path / "tables" / "artefacts.prevalence.csv")
     assert [(row["set"], row["label"]) for row in rows][-2:] == [("cGAN", "benign"), ("cGAN", "malignant")]
     assert (rows[0]["dark_corner"], rows[1]["dark_corner"]) == ("0.1", "0.4")

@@ -75,6 +75,14 @@ def test_the_words_follow_the_tests(folder, p, equivalence_p, share, said):
     assert said in content["html"]
 
 
+def test_a_set_that_could_not_be_made_is_said_to_be_missing(folder):
+    content, _ = written(folder)
+    assert "could not be made" not in content["html"]
+    write_json(folder / "unmade.json", read_json(folder / "study.json") | {"not_made": {"gan": "none is left"}})
+    content, _ = written(folder, study=folder / "unmade.json")
+    assert "the set “GAN”, which could not be made: none is left." in content["html"]
+
+
 def test_readers_who_are_all_right_are_said_to_tell(folder):
     synthetic = np.repeat([True, False], 40)
     settings = AnalysisSettings(ROLES, ("simulated",), margin=0.05, alpha=0.05, level=0.95)

@@ -69,7 +69,8 @@ def run(tmp_path):
         for name, title in ARMS.items()
     }
     shared = {"outcome": "auroc", "outcomes": {"auroc": {"title": "AUROC"}}, "classes": ["benign", "malignant"]}
-    write_json(tmp_path / "v.json", {"arms": arms, **shared})
+    unmade = {"kind": "synthetic_only", "title": "edited only", "set": "edited", "not_made": "no image was left"}
+    write_json(tmp_path / "v.json", {"arms": arms, "not_made": {"only_edited": unmade}, **shared})
     out = [tmp_path / path for path in SECTION.files("shortcuts")]
     files = {
         "shortcuts": tmp_path / "r.json",
@@ -87,6 +88,7 @@ def run(tmp_path):
 
 def test_numbers_words_and_pictures(run):
     page = read_json(run / "shortcuts.json")
+    assert "edited only, whose images could not be made: no image was left." in page["html"]
     assert "60.0 % (90 % interval 10.0 % to 90.0 %) malignant" in page["html"]
     assert "5 trainings, 90 % intervals" in page["html"]
     assert "fewer decisions switch than with real images alone after training on: cGAN only" in page["html"]

@@ -49,6 +49,23 @@ def test_every_declared_setting_is_one_of_its_step(checkout, scale):
         parse(config, content, where=path)
 
 
+def test_that_there_are_no_weights_is_said_once_of_all_experiments(checkout):
+    """Melanoma measures LPIPS in two places."""
+    registry = checkout.path / "src/synthmed/weights/registry.py"
+    text = registry.read_text()
+    try:
+        registry.write_text(text.replace("elif source.locate() is None:", "elif True:"))
+        done = checkout.snakemake("settle", "-n", "--quiet", "all")
+    finally:
+        registry.write_text(text)
+    (said,) = [line for line in done.stderr.splitlines() if "no weights of LPIPS" in line]
+    assert "is not installed" in said
+    named = said.partition("it is not measured in ")[2].split(", ")
+    assert {"melanoma", "nuclei", "tuberculosis"} <= {*named}
+    assert len(named) == len({*named})
+    assert read_json(checkout.path / "results/melanoma/settings/pair_distances.json")["lpips"] is None
+
+
 def test_the_report_knows_what_was_trained_for_every_set(checkout):
     """Of a filtered set the generator whose images it keeps; and images that are drawn again count with the first."""
     checkout.snakemake("settle", "-n", "--quiet", "all")

@@ -26,6 +26,17 @@ def test_the_experiment_runs_to_its_page(tmp_path):
     assert ". Thresholds: the largest Youden index" in said
     verdicts = json.loads((folder / "tasks" / "classification" / "verdicts.json").read_text())
     assert {"real", "duplicates", "cgan", "only_cgan", "only_no_frames", "undersampled_cgan"} <= set(verdicts["arms"])
+    assert {arm: one["set"] for arm, one in verdicts["not_made"].items()} == {
+        "only_no_bias": "no_bias", "only_edited": "edited",
+    }  # fmt: skip
+    with open(folder / "tables" / "answer.classification.arms.csv", newline="") as handle:
+        shown = {row["arm"]: row for row in csv.DictReader(handle)}
+    row = shown["cGAN without artefacts only"]
+    assert (row["verdict"], row["auroc"], row["n_train"]) == ("not made", "", "")
+    assert "and 80 were asked for" in row["note"]
+    assert "nothing could be edited out" in shown["cGAN, frames edited out only"]["note"]
+    report = (folder / "report.html").read_text()
+    assert report.count("could not be made") >= 6, "in the answer, on frames, on artefacts and on readers"
     assert [pair["names"] for pair in verdicts["against"]] == [["undersampled", "undersampled_cgan"]]
     with open(folder / "tables" / "latent_editing.path_length.csv", newline="") as handle:
         lengths = {(row["generator"], row["training"], row["label"]) for row in csv.DictReader(handle)}

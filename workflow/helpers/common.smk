@@ -69,8 +69,10 @@ def check_painters(experiment):
 def stand_in():
     """Leave out the extractors whose weights cannot be had here, say so, and let `domain` be the backbone instead.
 
-    What was used stands in every settings file and table.
+    What was used stands in every settings file and table. That LPIPS is not measured is said once a run, of all
+    experiments together.
     """
+    unmeasured = {}
     for experiment, entry in config["experiments"].items():
         for name in [name for name in entry["extractors"] if name in WEIGHTS]:
             source, reasons = available(name)
@@ -96,8 +98,11 @@ def stand_in():
             lpips = part["lpips"]
             source, reasons = available(lpips)
             if source is None and not entry["weights"]["download"] and lpips not in entry["weights"]["files"]:
-                print(f"{experiment}: no weights of LPIPS ({'; '.join(reasons)}); it is not measured", file=sys.stderr)
+                unmeasured[experiment] = "; ".join(reasons)
                 part["lpips"] = None
+    if unmeasured and workflow.is_main_process:
+        why = "; ".join(dict.fromkeys(unmeasured.values()))
+        print(f"no weights of LPIPS ({why}); it is not measured in {', '.join(unmeasured)}", file=sys.stderr)
 
 
 def trained_generators(experiment):

@@ -9,7 +9,7 @@ hundred small images and no GPU. Thresholds are chosen on the validation images,
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from synthmed.core.files import hash_file, write_csv, write_json
 from synthmed.core.provenance import code_hashes
 from synthmed.core.settings import BatchSize, Device, Threads
 from synthmed.core.step import Output, step
-from synthmed.data.imageset import ImageSet
+from synthmed.data.imageset import NOT_MADE, ImageSet
 from synthmed.metrics.classification import auroc, choose_threshold
 from synthmed.networks.blocks import count_parameters
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
+from synthmed.training.arm_images import unmade
 from synthmed.training.checked import CheckedTraining, Measured, budget_limited, train_seeds
 from synthmed.training.device import autocast, choose_device
 from synthmed.training.history import History, TrainingError
@@ -80,14 +81,34 @@ class Classifier:
 
 
 def load(path: str | Path) -> Classifier:
-    """Read what `synthmed train-classifier` wrote, on the CPU. Raises InputError when the file is something else."""
+    """Read what `synthmed train-classifier` wrote, on the CPU. Raises InputError when the file is something else, and
+    when there was nothing to train it on."""
+    content = _read(path)
+    if NOT_MADE in content:
+        raise InputError(f"{path}: not trained, as its set of images could not be made: {content[NOT_MADE]}")
+    return _built(content)
+
+
+def load_trained(arms: Sequence[str], paths: Sequence[str | Path]) -> Iterator[tuple[str, Classifier]]:
+    """The classifiers of arms, one after the other, without the arms whose set could not be made. See load."""
+    for arm, path in zip(arms, paths, strict=True):
+        content = _read(path)
+        if NOT_MADE not in content:
+            yield arm, _built(content)
+
+
+def _read(path: str | Path) -> dict[str, Any]:
     content = checkpoints.read_torch(path, "train the classifier again")
-    if not isinstance(content, dict) or set(content) != _KEYS:
+    if not isinstance(content, dict) or set(content) not in (_KEYS, {NOT_MADE}):
         raise InputError(f"{path}: no classifier; give the file that `synthmed train-classifier` wrote")
-    if content["format"] != FORMAT:
+    if content.get("format", FORMAT) != FORMAT:
         raise InputError(
             f"{path}: classifier format {content['format']}, this version reads {FORMAT}; train the classifier again"
         )
+    return content
+
+
+def _built(content: Mapping[str, Any]) -> Classifier:
     shape = tuple(content["image_shape"])
     models = []
     for state in content["states"]:
@@ -253,7 +274,7 @@ def train(
     weights that the setting `pretrained` names (`synthmed fetch-weights`), else None. arms: of `compose-arms`, where
     settings.arm names one of it; synthetic: the sets of settings.sets, in that order. classifier: .pt, see `load`.
     report: JSON: images, positives and patients of both parts; a seed's best step, history, and per target its
-    validation AUROC, threshold and decisions.
+    validation AUROC, threshold and decisions. Of an arm whose set could not be made both hold nothing but the reason.
 
     Loss: see Training.loss. Best check: SELECTION; thresholds: THRESHOLD_RULE. After an interruption of any kind the
     same call goes on from `<classifier stem>.resume.pt`, on a CPU bit for bit as if nothing had happened.
@@ -267,6 +288,11 @@ def train(
         raise InputError(
             f"setting arm is {settings.arm!r}, and the input arms {arms and str(arms)!r}; give both or none"
         )
+    if reason := unmade(settings, arms, synthetic):
+        logger.warning("the arm %s is not trained, its set could not be made: %s", settings.arm, reason)
+        checkpoints.write_torch(classifier, {NOT_MADE: reason})
+        write_json(report, {NOT_MADE: reason})
+        return
     if arms is None:
         one, validating = read_parts(settings, Path(train), Path(validation))
         parts = [one] * settings.seeds

@@ -3,7 +3,8 @@
 An image set is one `.zip` file (stored, not deflated) with a `manifest.csv` of one row an image, 8-bit PNG images
 (`images/<name>`; of named channels `images/<channel>/<name>`, each grey) and for each image at most one label map
 (`masks/<name>`, PNG of 8 or 16 bits, as high and wide as the image). What channels and values mean stands in
-`set.json`, which a set without names does not have. Real images, synthetic images, edited, filtered and duplicated
+`set.json`, which a set without names does not have; there also stands why a set could not be made, which then holds no
+image (write_not_made). Real images, synthetic images, edited, filtered and duplicated
 images are all image sets, so they are interchangeable everywhere. Writing the same set twice gives the same bytes:
 sorted names, fixed zip times, canonical manifest, masks in as few bits as their values need.
 """
@@ -35,6 +36,8 @@ COLUMNS = ("image", "label", "mask", "patient", "split", "source")
 
 MANIFEST = "manifest.csv"
 LEGEND = "set.json"
+NOT_MADE = "not_made"
+"""Key of set.json, and of results, of why a set could not be made."""
 COMPANIONS = ("DATASHEET.md", "provenance.json", "samples.png", "SHA256SUMS")
 """What a set may hold beside its images: files of `synthmed release`."""
 UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
@@ -201,6 +204,55 @@ def write_image_set(
         _sort_entries(temporary)
 
 
+def write_not_made(path: str | Path, reason: str) -> None:
+    """Write, in place of an image set that was asked for and could not be made, that it was not and why.
+
+    That is a finding about a generator, as "too few of its images are without a frame", and no wrong input. ImageSet
+    refuses such a file by its reason; who can do without the set asks not_made first.
+    """
+    header = ",".join(COLUMNS) + "\n"
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in ((MANIFEST, header), (LEGEND, dump_json({NOT_MADE: reason}))):
+            archive.writestr(zipfile.ZipInfo(name, ZIP_TIME), content.encode())
+
+
+def not_made(path: str | Path) -> str | None:
+    """Why the image set at `path` could not be made, as write_not_made has it; None where it was. Raises InputError
+    when it is no image set."""
+    with _opened(Path(path)) as archive:
+        return _reason(archive)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive of an image set, open inside the `with` block; InputError where it is none."""
+    try:
+        with readable(path), zipfile.ZipFile(path) as archive:
+            if MANIFEST not in archive.namelist():
+                raise InputError(f"{path}: no {MANIFEST} inside, so this is no image set")
+            yield archive
+    except UNREADABLE as error:
+        raise InputError(f"{path}: not a readable zip file ({error}); make it again") from error
+
+
+def _reason(archive: zipfile.ZipFile) -> str | None:
+    """Why the set in an archive could not be made. What is wrong with a set.json is said by Legend.load."""
+    if LEGEND not in archive.namelist():
+        return None
+    try:
+        content = json.loads(archive.read(LEGEND))
+    except ValueError:
+        return None
+    return content.get(NOT_MADE) if isinstance(content, dict) else None
+
+
+def made_sets(names: Sequence[str], paths: Sequence[str | Path]) -> tuple[dict[str, Path], dict[str, str]]:
+    """Of image sets, a path for each name: where those lie that there are, and why the others could not be made."""
+    reasons = {name: not_made(path) for name, path in zip(names, paths, strict=True)}
+    made = {name: Path(path) for name, path in zip(names, paths, strict=True) if reasons[name] is None}
+    return made, {name: reason for name, reason in reasons.items() if reason is not None}
+
+
 def _checked_row(path: str | Path, fields: Mapping[str, object], seen: set[str]) -> dict[str, str]:
     """A row of the manifest as text; its name joins `seen`."""
     row = {key: "" if value is None else str(value) for key, value in fields.items()}
@@ -268,21 +320,18 @@ class ImageSet(Sequence):
     """An image set opened for reading. `set[i]` are the pixels of image i, in the order of the manifest (by name).
 
     path: the `.zip` file; legend: what channels and values of masks mean. Raises InputError naming file and remedy when
-    it is no image set, when the manifest names a missing image (or one lacks a channel), when names repeat, or a row
-    has other cells than the first line.
+    it is no image set or one that could not be made, when the manifest names a missing image (or one lacks a channel),
+    when names repeat, or a row has other cells than the first line.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        try:
-            with readable(self.path), zipfile.ZipFile(self.path) as archive:
-                names = set(archive.namelist())
-                if MANIFEST not in names:
-                    raise InputError(f"{self.path}: no {MANIFEST} inside, so this is no image set")
-                self.rows: list[dict[str, str]] = self._listed(archive.read(MANIFEST).decode("utf-8-sig"))
-                self.legend = Legend.load(archive.read(LEGEND), str(self.path)) if LEGEND in names else PLAIN
-        except UNREADABLE as error:
-            raise InputError(f"{self.path}: not a readable zip file ({error}); make it again") from error
+        with _opened(self.path) as archive:
+            names = set(archive.namelist())
+            if (reason := _reason(archive)) is not None:
+                raise InputError(f"{self.path}: this set could not be made and holds no image: {reason}")
+            self.rows: list[dict[str, str]] = self._listed(archive.read(MANIFEST).decode("utf-8-sig"))
+            self.legend = Legend.load(archive.read(LEGEND), str(self.path)) if LEGEND in names else PLAIN
         missing = [column for column in COLUMNS if self.rows and column not in self.rows[0]]
         if missing or not self.rows:
             raise InputError(f"{self.path}: the manifest lacks {missing or 'any row'}")

@@ -17,6 +17,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import REAL, TEST
 from synthmed.core.step import Output, step
+from synthmed.data.imageset import NOT_MADE
 from synthmed.evaluation.scores import (
     Cases,
     Scores,
@@ -81,8 +82,9 @@ def compare(settings: CompareSettings, *, scores: Path, summary: Path, split_rep
     `arms`: of each its description, `tests` (outcomes as Estimates, recall by class, mean confusion matrix) and
     `versus_reference`: differences of all outcomes, and of the deciding one p, p_holm, verdict, equivalence, and what
     other tests say (`also`). `comparisons`: where an arm replaces the real images in training and test, TRTR, TSTR and
-    TSTS with one another; `against`: the pairs of settings.against, second arm first. Each a family of its own. Raises
-    InputError when scores, summary and settings do not fit together, or a class lacks.
+    TSTS with one another; `against`: the pairs of settings.against, second arm first. Each a family of its own.
+    `not_made`: of the arms whose set could not be made, which are in none of these, kind, title, set and the reason.
+    Raises InputError when scores, summary and settings do not fit together, or a class lacks.
     """
     table = _Table(settings, scores, read_json(summary))
     logger.info("%d arms, %d seeds, %d test images", len(table.arms), table.seeds, len(table.cases[TEST].images))
@@ -113,10 +115,15 @@ def compare(settings: CompareSettings, *, scores: Path, summary: Path, split_rep
                 settings.alpha, settings.margin, outcome=OUTCOMES[settings.outcome].title, reference=REAL
             ),
             "arms": arms,
+            NOT_MADE: table.not_made,
             "comparisons": _comparisons(table),
             "against": _compared(
                 table,
-                {(second, first): ((second, TEST), (first, TEST)) for first, second in settings.against},
+                {
+                    (second, first): ((second, TEST), (first, TEST))
+                    for first, second in settings.against
+                    if not {first, second} & {*table.not_made}
+                },
                 "against",
             ),
         },
@@ -141,6 +148,7 @@ class _Table:
         self.scores = self._read()
         self.cases: dict[str, Cases] = self.scores.cases
         self.arms = self.scores.arms
+        self.not_made = {arm: one for arm, one in summary["arms"].items() if NOT_MADE in one}
         self.seeds = len(self.scores.values[REAL, TEST]) if (REAL, TEST) in self.scores.values else 0
         self._check()
 
@@ -161,13 +169,13 @@ class _Table:
 
     def _check(self) -> None:
         described = self.summary["arms"]
-        if set(described) != set(self.arms) or not self.seeds:
+        if {*described} - {*self.not_made} != {*self.arms} or not self.seeds:
             raise InputError(
                 f"{self.path} holds the arms {sorted(self.arms)}, the summary describes {sorted(described)}; run both "
                 f"steps again, with the arm {REAL!r} on {TEST!r} among them"
             )
-        if unknown := sorted({*chain(*self.settings.against)} - set(self.arms)):
-            raise InputError(f"setting against names {unknown[0]!r}; the arms of {self.path} are {sorted(self.arms)}")
+        if unknown := sorted({*chain(*self.settings.against)} - set(described)):
+            raise InputError(f"setting against names {unknown[0]!r}; the arms are {sorted(described)}")
         if self.seeds < 2:
             raise InputError(f"{self.path}: one seed only; chance in the training cannot be told from an effect")
         if self.settings.kind == "classification":

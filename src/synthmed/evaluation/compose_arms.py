@@ -14,8 +14,8 @@ from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import atomic_path, write_json
 from synthmed.core.known import AUGMENTED, REAL
 from synthmed.core.step import Output, step
-from synthmed.data.arm_lists import COLUMNS
-from synthmed.data.imageset import ImageSet
+from synthmed.data.arm_lists import COLUMNS, unmade_row
+from synthmed.data.imageset import NOT_MADE, ImageSet, made_sets
 from synthmed.data.parts import PARTS
 from synthmed.data.targets import target_classes
 from synthmed.evaluation.arms import PAIRS, Arm, ArmSettings, Part, check_supply, compose, define_arms, training_of
@@ -34,19 +34,25 @@ def compose_arms(
     train: image set of the real training part; synthetic: image sets in the order of settings.sets. out: arms.csv, see
     COLUMNS. description: JSON, of every arm title, kind, set (where the arm is a point of a curve, by the name that the
     sweep knows it by), added, n_train, n_real, share (of synthetic images among all), trainings (of its generator), and
-    uses_up: whether its draws use up a class of the set, so that other seeds draw the same images. Raises InputError on
-    other numbers of sets, too few images, and where the set that replaces the real ones lacks a part.
+    uses_up: whether its draws use up a class of the set, so that other seeds draw the same images; of an arm whose set
+    could not be made, not_made (why) in place of all numbers. Raises InputError on other numbers of sets, too few
+    images, and where the set that replaces the real ones lacks a part.
     """
     check_one_each(settings.sets, synthetic=synthetic)
-    table, parts = _stacked(settings, train, synthetic)
+    made, reasons = made_sets(settings.sets, synthetic)
+    table, parts = _stacked(settings, train, made)
     if settings.swap is not None:
         _check_parts(settings.swap, table, synthetic[settings.sets.index(settings.swap)])
     real = dict(zip(settings.classes, np.bincount(parts[REAL].labels, minlength=len(settings.classes)), strict=True))
     arms = define_arms(settings, {label: int(count) for label, count in real.items()})
     table = _with_draws(table, parts, arms, real)
-    check_supply(arms, parts, settings.classes)
+    check_supply([arm for arm in arms if arm.set not in reasons], parts, settings.classes)
     found, described = [], {}
     for arm in arms:
+        if arm.set in reasons:
+            found.append(pd.DataFrame([unmade_row(arm.name, arm.set)]))
+            described[arm.name] = {"kind": arm.kind, "title": arm.title, "set": arm.set, NOT_MADE: reasons[arm.set]}
+            continue
         repeats = parts[arm.set].repeats if arm.set else 1
         if settings.seeds % repeats:
             raise InputError(
@@ -69,7 +75,7 @@ def compose_arms(
     with atomic_path(out) as temporary:
         pd.concat(found)[list(COLUMNS)].to_csv(temporary, index=False, lineterminator="\n")
     write_json(description, {"real": REAL, "swap": settings.swap, "arms": described})
-    logger.info("%d arms x %d seeds", len(arms), settings.seeds)
+    logger.info("%d arms x %d seeds; not made: %s", len(arms), settings.seeds, reasons)
 
 
 def _check_parts(swap: str, table: pd.DataFrame, path: Path) -> None:
@@ -119,10 +125,10 @@ def _with_draws(
     return table
 
 
-def _stacked(settings: ArmSettings, train: Path, synthetic: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, Part]]:
+def _stacked(settings: ArmSettings, train: Path, synthetic: Mapping[str, Path]) -> tuple[pd.DataFrame, dict[str, Part]]:
     """The images of all sets below each other (set, image, draw, label, part), and where each set's stand."""
     frames, parts, start, real = [], {}, 0, ImageSet(train)
-    for name, path in [(REAL, train), *zip(settings.sets, synthetic, strict=True)]:
+    for name, path in [(REAL, train), *synthetic.items()]:
         images = ImageSet(path)
         names = target_classes(images, settings.column, settings.classes, real)
         labels = np.array([settings.classes.index(label) for label in names], dtype=np.int64)

@@ -16,7 +16,7 @@ from msgspec import Meta
 from synthmed.core.errors import InputError
 from synthmed.core.settings import Count, Names
 from synthmed.core.step import Output, step
-from synthmed.data.imageset import ImageSet, write_image_set
+from synthmed.data.imageset import ImageSet, write_image_set, write_not_made
 from synthmed.data.tag_tables import read_tags
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,8 @@ def filter_samples(settings: FilterSettings, *, images: Path, tags: Path, filter
     """Keep the first images of each label, and of each training of the generator, that have none of some tags.
 
     images: samples of settings.generator, with the column `training` where it has several; tags: CSV of `measure-tags`.
-    filtered: image set. Raises InputError when an image or a tag is missing in `tags`, and when too few images are
-    left.
+    filtered: image set; where too few images are left, one that could not be made, with the numbers. Raises InputError
+    when an image or a tag is missing in `tags`.
     """
     found = ImageSet(images)
     rows = read_tags(tags, settings.generator)
@@ -67,11 +67,13 @@ def filter_samples(settings: FilterSettings, *, images: Path, tags: Path, filter
     for group in itertools.product(settings.samples, sorted({training for _, training in groups})):
         (label, training), wanted = group, settings.samples[group[0]]
         if counts[group] < wanted:
-            raise InputError(
-                f"{images}: {counts[group]} of {groups.count(group)} {label!r} images"
-                + (f" of training {training}" if training else "")
-                + f" have none of {list(settings.without)}, but {wanted} are wanted; sample more of "
-                f"{settings.generator}, or ask for fewer"
+            reason = (
+                f"{counts[group]} of {groups.count(group)} {label!r} images of {settings.generator}"
+                + (f", training {training}," if training else "")
+                + f" have none of {', '.join(settings.without)}, and {wanted} were asked for"
             )
+            logger.warning("%s cannot be made: %s; sample more, or ask for fewer", filtered, reason)
+            write_not_made(filtered, reason)
+            return
     write_image_set(filtered, ((row, pixels, *mask) for row, pixels, *mask in found.entries(chosen)), found.legend)
     logger.info("%s: %d images without %s", filtered, len(chosen), list(settings.without))

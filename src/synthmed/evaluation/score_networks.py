@@ -19,7 +19,7 @@ from synthmed.core.known import REAL, TEST
 from synthmed.core.settings import BatchSize, Device, SyntheticSets, Threads, TwoClasses
 from synthmed.core.step import Output, step
 from synthmed.data.arm_lists import Members, read_arms
-from synthmed.data.imageset import ImageSet
+from synthmed.data.imageset import ImageSet, made_sets
 from synthmed.evaluation.scores import Scores, by_arm, cases_of, described, same_seeds, write_scores
 from synthmed.training.device import choose_device
 
@@ -68,8 +68,8 @@ def score_networks(
 
     arms, description: of `compose-arms`; classifiers, classifier_reports: of `train-classifier`, one for each of
     settings.arms, all with equally many seeds. A set that replaces the real images is scored by its own arm, too, and
-    only its test part. scores: see scores.py; summary: JSON, every arm's description and its thresholds, which were
-    chosen on its own validation images.
+    only its test part. Sets that could not be made, and their arms, have no scores. scores: see scores.py; summary:
+    JSON, every arm's description and its thresholds, which were chosen on its own validation images.
 
     Raises InputError when networks lack the output or differ in their number of seeds.
     """
@@ -79,11 +79,12 @@ def score_networks(
     check_one_each(settings.sets, synthetic=synthetic)
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
-    trained = {arm: network.load(path).to(device) for arm, path in zip(settings.arms, classifiers, strict=True)}
-    seeds = same_seeds(trained)
-    tests = {TEST: ImageSet(test)} | {name: ImageSet(path) for name, path in zip(settings.sets, synthetic, strict=True)}
-    write_scores(scores, _scores(settings, trained, tests, read_arms(arms, 1, "test")))
     reports = [read_json(path) for path in classifier_reports]
+    trained = {arm: one.to(device) for arm, one in network.load_trained(settings.arms, classifiers)}
+    seeds = same_seeds(trained)
+    made, _ = made_sets(settings.sets, synthetic)
+    tests = {TEST: ImageSet(test)} | {name: ImageSet(path) for name, path in made.items()}
+    write_scores(scores, _scores(settings, trained, tests, read_arms(arms, 1, "test")))
     write_json(
         summary,
         described(description, settings.arms, reports)

@@ -32,7 +32,7 @@ class ScoreSetsSettings(ScoringOptions):
 
 @step("score-sets")
 def score_sets(settings: ScoreSetsSettings, *, classifiers: list[Path], sets: list[Path], scores: Output) -> None:
-    """Score image sets by the network of every arm.
+    """Score image sets by the network of every arm that could be trained.
 
     classifiers: of `train-classifier`, one for each of settings.arms; sets: image sets, one for each of settings.names.
     scores: see scores.py; the tests are the names. Raises InputError when they do not fit together.
@@ -44,8 +44,8 @@ def score_sets(settings: ScoreSetsSettings, *, classifiers: list[Path], sets: li
     images = {name: ImageSet(path) for name, path in zip(settings.names, sets, strict=True)}
     cases = {name: cases_of(one) for name, one in images.items()}
     values = {}
-    for arm, path in zip(settings.arms, classifiers, strict=True):
-        classifier = network.load(path).to(device)
+    for arm, classifier in network.load_trained(settings.arms, classifiers):
+        classifier = classifier.to(device)
         for name, one in images.items():
             values[arm, name] = probabilities(settings, classifier, one, list(range(len(one))))
     write_scores(scores, Scores(tuple(f"p_{name}" for name in settings.classes), cases, values))

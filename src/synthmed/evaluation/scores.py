@@ -16,7 +16,7 @@ import pandas as pd
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path, read_json
-from synthmed.data.imageset import ImageSet
+from synthmed.data.imageset import NOT_MADE, ImageSet
 from synthmed.metrics import statistics
 
 T = TypeVar("T")
@@ -85,6 +85,8 @@ def described(description: Path, arms: Sequence[str], reports: Sequence[Mapping]
     the model that all were trained with."""
     found = read_json(description)
     for arm, report in zip(arms, reports, strict=True):
+        if NOT_MADE in report:
+            continue
         found["arms"][arm] |= {"budget_limited": report["budget_limited"]}
     return found | dict.fromkeys(("model", "backbone"), reports[0]["architecture"])
 

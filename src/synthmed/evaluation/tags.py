@@ -20,7 +20,7 @@ from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import write_csv, write_json
 from synthmed.core.settings import BatchSize, Device, Level, Names, SyntheticSets, Threads
 from synthmed.core.step import Output, step
-from synthmed.data.imageset import ImageSet
+from synthmed.data.imageset import NOT_MADE, ImageSet, made_sets
 from synthmed.metrics.classification import auroc
 from synthmed.metrics.estimate import Estimate
 from synthmed.metrics.prevalence import effective, true_prevalence
@@ -89,13 +89,15 @@ def measure_tags(
     classifier: a tagger, of `train-classifier`; train, test: real images with the column of tags, those of `test` are
     what it is judged on; synthetic: the sets of the settings. out: JSON: `tagger`, by tag: precision, recall,
     specificity, AUROC; `sets`, by set, class and tag: prevalence, of real images as labelled (`labelled`) and of all by
-    the tagger, corrected for its errors (`estimated`). tags: CSV: set, image, and yes or no for each tag; of real
-    images as labelled. Raises InputError when an image of the test has no tags.
+    the tagger, corrected for its errors (`estimated`); `not_made`: sets that could not be made, and why. tags: CSV:
+    set, image, and yes or no for each tag; of real images as labelled. Raises InputError when an image of the test has
+    no tags.
     """
     check_one_each(settings.sets, synthetic=synthetic)
     torch.set_num_threads(settings.threads)
     judge = network.load(classifier).to(choose_device(settings.device))
-    paths = {"train": train, "test": test, **dict(zip(settings.sets, synthetic, strict=True))}
+    made, reasons = made_sets(settings.sets, synthetic)
+    paths = {"train": train, "test": test, **made}
     rows = {name: _labelled(settings, paths[name]) for name in ("train", "test")}
     found = {name: tagged(judge, path, settings.batch_size, rows.get(name)) for name, path in paths.items()}
     truth = {name: _truth(paths[name], rows[name], settings.target_column, judge.targets) for name in rows}
@@ -106,6 +108,7 @@ def measure_tags(
         "tags": list(judge.targets),
         "images": len(truth["test"]),
         "tagger": tagger,
+        NOT_MADE: reasons,
         "sets": {
             name: _prevalences(settings, judge.targets, one, truth.get(name), errors) for name, one in found.items()
         },

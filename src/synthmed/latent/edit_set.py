@@ -19,7 +19,7 @@ from synthmed.classifiers import network
 from synthmed.core.errors import InputError
 from synthmed.core.settings import BatchSize, Count, Device, ModelName, Seed, Threads
 from synthmed.core.step import Output, step
-from synthmed.data.imageset import write_image_set
+from synthmed.data.imageset import write_image_set, write_not_made
 from synthmed.latent.editing import SHOWN
 from synthmed.latent.eye import Eye
 from synthmed.latent.paths import path_codes
@@ -67,19 +67,21 @@ def edit_set(
     """Draw a synthetic image set in which something is edited out of every image that shows it.
 
     checkpoint, classifier: of the latent samples; directions: of `edit-latents`. edited: image set with the columns
-    `edited`, yes or no, and `distance`, how far the code was moved. Raises InputError when the method has no direction,
-    and when it takes the thing out of too few images.
+    `edited`, yes or no, and `distance`, how far the code was moved; where no method has a direction, or this one takes
+    the thing out of too few images, one that could not be made, with the reason. Raises InputError when others have a
+    direction, and the method has none.
     """
     torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
     with np.load(directions, allow_pickle=False) as file:
         found = {name: file[name] for name in file.files}
-    space, remove = found.pop("space").item(), found.pop("remove").item()
+    space, remove, reason = (found.pop(name).item() for name in ("space", "remove", "reason"))
+    if reason:
+        wanted = " and ".join(f"{count} {label!r}" for label, count in settings.samples.items())
+        _give_up(edited, f"nothing could be edited out: {reason}; {wanted} images were asked for")
+        return
     if settings.method not in found:
-        raise InputError(
-            f"{directions}: no direction of {settings.method!r}; there are {list(found)}. Without any, the samples of "
-            "the generator show the thing too rarely, or all of them do: train it longer"
-        )
+        raise InputError(f"{directions}: no direction of {settings.method!r}; there are {list(found)}")
     judge = network.load(classifier).to(device)
 
     def rows() -> Iterator[tuple[dict, np.ndarray]]:
@@ -90,7 +92,19 @@ def edit_set(
             eye = Eye(gan, judge, space, settings.batch_size)
             yield from _of_label(settings, eye, label, found[settings.method], judge.position(remove))
 
-    write_image_set(edited, rows())
+    try:
+        write_image_set(edited, rows())
+    except _TooFewError as few:
+        _give_up(edited, str(few))
+
+
+class _TooFewError(Exception):
+    """Too few images of a label are without the thing."""
+
+
+def _give_up(edited: Path, reason: str) -> None:
+    logger.warning("%s cannot be made: %s", edited, reason)
+    write_not_made(edited, reason)
 
 
 def _of_label(
@@ -117,9 +131,9 @@ def _of_label(
             }
             yield fields, pixels
     if made < wanted:
-        raise InputError(
-            f"the direction of {settings.method!r} left {made} {label!r} images without it of {len(codes)} codes, but "
-            f"{wanted} are wanted; take another method, further distances, or fewer images"
+        raise _TooFewError(
+            f"of {len(codes)} codes, the direction of {settings.method!r} led {made} to {label!r} images without it, "
+            f"and {wanted} were asked for"
         )
 
 

@@ -181,7 +181,8 @@ def edit_latents(
     checkpoint, classifier: those of `samples` (`latent-samples`). images: set of the first starts at every step of
     every method, columns method, start, step, distance, likelihood, and of the first start along COMPONENTS, both ways
     (methods pca_1 and so on; of those that there are); without any direction the likeliest sample alone.
-    directions: of every method the one chosen, a vector as long as a standard deviation of the codes along it (.npz).
+    directions: of every method the one chosen, a vector as long as a standard deviation of the codes along it, and
+    space, remove and, where there is none, the reason (.npz).
     out: JSON: the boundary on held-out codes, what rejection leaves, and of every method the direction chosen and the
     measured curve (see outcomes), or the reason why there is none. Raises InputError when the files do not belong
     together or the settings do not fit the classifier.
@@ -223,7 +224,8 @@ def edit_latents(
         }
     write_image_set(images, _rows(settings, eye, tracks, remove))
     write_json(out, result)
-    write_arrays(directions, {**chosen, "space": np.array(drawn.space), "remove": np.array(settings.remove)})
+    about = {"space": drawn.space, "remove": settings.remove, "reason": reason or ""}
+    write_arrays(directions, {**chosen, **{name: np.array(text) for name, text in about.items()}})
     logger.info("%s: %s", out, reason or f"{len(result['methods'])} methods, {result['starts']} starts")
 
 

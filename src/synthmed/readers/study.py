@@ -9,7 +9,7 @@ readings (how severe a finding is, what a difference map shows) are other questi
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +23,7 @@ from synthmed.core.files import dump_json, read_json, write_text
 from synthmed.core.settings import Count, Seed
 from synthmed.core.step import Output, step
 from synthmed.data.features import Features, read_features
-from synthmed.data.imageset import ImageSet, encode_png, write_image_set
+from synthmed.data.imageset import NOT_MADE, ImageSet, encode_png, made_sets, write_image_set
 from synthmed.data.tag_tables import check_given, read_tags
 from synthmed.metrics.outliers import nearer_to_another, two_components
 from synthmed.training.seeds import seed_of
@@ -197,16 +197,21 @@ def draw_study(
     where sets are tagged. real: image set that the examples are drawn of; patients who are shown as items are left out.
     key: image set item_001 … in the order of the form, with the columns and tags of the sets, `set`, `name`,
     `synthetic`, `edited`, and OUTLIER of screened sets, which readers must not have. examples: image set of the
-    examples. out: JSON, see Study, and `left_out`, by set, and `embedded`, by screened set (see _embedded). Raises
-    InputError when a set has too few images of a label, or nobody knows what shall be left out of it.
+    examples. out: JSON, see Study, and `left_out`, by set, `embedded`, by screened set (see _embedded), and `not_made`,
+    of the sets that could not be made and are not shown why. Raises InputError when no synthetic set is left, a set has
+    too few images of a label, or nobody knows what shall be left out of it.
     """
     if len(sets) != len(settings.sets):
         raise InputError(f"{len(sets)} image sets for {list(settings.sets)}; give one each, in that order")
+    made, reasons = made_sets(list(settings.sets), sets)
+    if reasons and not any(settings.sets[name].synthetic for name in made):
+        raise InputError(f"no synthetic set is left to ask about ({reasons}); name others in sets")
     rng = np.random.default_rng(seed_of(settings.seed, "reader study"))
     outliers, embedded = _outliers(settings, features, real_features)
-    tables = _tables(settings, tags)
+    tables = _tables(settings, tags, made)
     chosen, left_out = [], {}
-    for (name, wanted), path in zip(settings.sets.items(), sets, strict=True):
+    for name, path in made.items():
+        wanted = settings.sets[name]
         images = ImageSet(path)
         rows = [row | tables[name].get(row["image"], {}) for row in images.rows]
         if name in outliers:
@@ -230,7 +235,9 @@ def draw_study(
     write_image_set(examples, shown)
     study = asdict(_study(settings, [*rows, *shown], len(rows)))
     # Unsorted: questions and answers are asked in this order.
-    write_text(out, dump_json({**study, "left_out": left_out, "embedded": embedded}, sort_keys=False))
+    write_text(
+        out, dump_json({**study, "left_out": left_out, "embedded": embedded, NOT_MADE: reasons}, sort_keys=False)
+    )
     logger.info("%s: %d images, left out %s", out, len(rows), left_out)
 
 
@@ -238,10 +245,10 @@ def _word(flag: bool) -> str:
     return "yes" if flag else "no"
 
 
-def _tables(settings: StudySettings, tags: Path | None) -> dict[str, dict[str, dict[str, str]]]:
-    """Set → image → its tags, yes or no; none of an image that is not tagged."""
+def _tables(settings: StudySettings, tags: Path | None, sets: Collection[str]) -> dict[str, dict[str, dict[str, str]]]:
+    """Each of the `sets` → image → its tags, yes or no; none of an image that is not tagged."""
     check_given(tags, dict(settings.tagged), "tagged")
-    return {name: read_tags(tags, settings.tagged[name]) if name in settings.tagged else {} for name in settings.sets}
+    return {name: read_tags(tags, settings.tagged[name]) if name in settings.tagged else {} for name in sets}
 
 
 def _outliers(

@@ -2,6 +2,7 @@
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
   const value = (row, place) => row.cells[place].dataset.sort;
+  const group = (row, place) => row.cells[place].dataset.group ?? ""; // only numbers of one are compared
   const sort = (place) => {
     const descending = headings[place].getAttribute("aria-sort") !== "descending";
     headings.forEach((heading) => heading.removeAttribute("aria-sort"));
@@ -9,6 +10,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
     const rows = [...table.tBodies[0].rows];
     const numbers = rows.every((row) => value(row, place) === "" || !isNaN(value(row, place)));
     rows.sort((a, b) => {
+      const apart = group(a, place).localeCompare(group(b, place));
+      if (apart) return apart;
       const [x, y] = [value(a, place), value(b, place)];
       if (x === "" || y === "") return (x === "") - (y === ""); // what is not known comes last
       const order = numbers ? x - y : x.localeCompare(y);

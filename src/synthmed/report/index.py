@@ -14,7 +14,7 @@ from markupsafe import Markup
 from msgspec import Meta
 
 from synthmed.core.files import read_csv, read_json, write_text
-from synthmed.metrics.effects import EFFECT_COLUMNS
+from synthmed.metrics.effects import EFFECT_COLUMNS, gain
 from synthmed.metrics.predictors import predictor_rows
 from synthmed.report.exhibits import Column
 from synthmed.report.words import environment, minus, percent, short, signed
@@ -129,8 +129,9 @@ COLUMNS = (
 
 
 def _cell(column: Column, row: Mapping[str, str]) -> dict[str, str]:
-    """text, below: for people; sort: what the column is sorted by, a number or a text; kind: `n` for numbers, `words`
-    where what stands below may be broken."""
+    """text, below: for people; sort: what the column is sorted by, a number or a text, of effects what they gain;
+    group: rows of one stay together then, of effects those of an outcome, as a Dice and millimetres have no order;
+    kind: `n` for numbers, `words` where what stands below may be broken."""
     value, below, number = row[column.key], "", column.form is not short or column.key in ("fid", "fid_floor")
     text = column.form(float(value)) if number and value else value
     if column.key == "effect" and row["effect_low"]:
@@ -153,7 +154,8 @@ def _cell(column: Column, row: Mapping[str, str]) -> dict[str, str]:
     return {
         "text": text or "–",
         "below": below,
-        "sort": value,
+        "sort": gain(row) if column.key == "effect" and value else value,
+        "group": row["outcome"] if column.key == "effect" else "",
         "kind": ("n words" if column.key == "fid" else "n") if number else "",
         "title": row["copy_limit"] if column.key == "copy_alarm" else "",
     }

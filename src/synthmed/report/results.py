@@ -10,6 +10,7 @@ from msgspec import Meta
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.core.known import EXTERNAL, KINDS
+from synthmed.data.imageset import NOT_MADE
 from synthmed.metrics.effects import fidelity_of, in_words
 from synthmed.metrics.estimate import Estimate, estimates
 
@@ -49,9 +50,15 @@ def read_task(path: Path, generators: Mapping[str, GeneratorEntry]) -> dict:
 
     Its arms are in the order of KINDS, of `generators` and of their share, have their name in them, and call generators
     by their titles (`subject`: also that it is one training, where it is known to be one). `origin` is what was trained
-    for their images; `once` whether that was one training, None where nobody knows, of images made elsewhere.
+    for their images; `once` whether that was one training, None where nobody knows, of images made elsewhere. The arms
+    of `not_made` have their name, generator and title, too.
     """
     task = read_result(path)
+    for name, arm in task[NOT_MADE].items():
+        entry = generators.get(arm["set"])
+        arm |= {"name": name, "generator": entry}
+        if entry is not None:
+            arm["title"] = in_words(arm["title"], arm["set"], entry.title)
     for name, arm in task["arms"].items():
         entry = generators.get(arm["set"])
         arm |= {"name": name, "generator": entry, "origin": None, "once": None, "subject": arm["title"]}

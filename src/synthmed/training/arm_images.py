@@ -13,8 +13,8 @@ from torch import Tensor
 
 from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.known import REAL
-from synthmed.data.arm_lists import Members, read_arms
-from synthmed.data.imageset import ImageSet
+from synthmed.data.arm_lists import Members, read_arms, read_unmade
+from synthmed.data.imageset import ImageSet, made_sets, not_made
 
 CHUNK = 1024
 """Images of a list that are read at a time, beside those that are read already."""
@@ -59,8 +59,17 @@ def open_arm(
     lists = read_arms(arms, settings.seeds)
     if settings.arm not in lists:
         raise InputError(f"{arms}: no arm {settings.arm!r}; there are {list(lists)}")
-    named = {name: ImageSet(path) for name, path in zip(settings.sets, synthetic, strict=True)}
-    return {REAL: ImageSet(train)} | named, lists[settings.arm]
+    made, _ = made_sets(settings.sets, synthetic)
+    return {REAL: ImageSet(train)} | {name: ImageSet(path) for name, path in made.items()}, lists[settings.arm]
+
+
+def unmade(settings: OfArm, arms: Path | None, synthetic: Sequence[Path]) -> str | None:
+    """Why there is nothing to train an arm on, as its set could not be made; None where there is. See open_arm."""
+    of = read_unmade(arms).get(settings.arm) if arms else None
+    if of is None:
+        return None
+    check_one_each(settings.sets, synthetic=synthetic)
+    return not_made(synthetic[settings.sets.index(of)])
 
 
 def gathered(members: Members, read: Callable[[str, Members], Any]) -> Any:

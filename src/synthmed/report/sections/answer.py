@@ -12,6 +12,7 @@ from synthmed.core.files import read_json
 from synthmed.core.known import HARMS, HELPS, KINDS, NO_EVIDENCE
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
+from synthmed.data.imageset import NOT_MADE
 from synthmed.metrics.effects import FOLLOWS, real_fidelity, unlike
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import (
@@ -148,7 +149,14 @@ def _rows(found: Found) -> list[dict]:
             elif arm["name"] == task["reference"] and test == task["tests"][0]:
                 row["note"] = f"{arm['title']}: the arm that the others are compared with"
             rows.append(row)
-    return rows
+    return rows + [_unmade_row(found, arm) for arm in task[NOT_MADE].values()]
+
+
+def _unmade_row(found: Found, arm: Mapping) -> dict:
+    """The row of a training set that could not be made: its name and the reason, no number."""
+    test = found["task"]["tests"][0]
+    about = {"arm": arm["title"], "kind": arm["kind"], "test": test, "model": found["model"], "verdict": "not made"}
+    return {"keys": keys_of(arm, test), **about, "note": f"{arm['title']}: could not be made, {arm[NOT_MADE]}."}
 
 
 def _draw(path: Path, found: Found) -> str | None:

@@ -9,7 +9,7 @@ from msgspec import Meta
 from synthmed.core.known import REAL, REAL_TEST
 from synthmed.core.settings import Count, Names
 from synthmed.core.step import Output, step
-from synthmed.data.imageset import ImageSet
+from synthmed.data.imageset import NOT_MADE, ImageSet
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import read_result
 from synthmed.report.section import write_section
@@ -229,10 +229,12 @@ def section(
     tags: of `measure-tags`; images: the real training images; removal, pictures: of `measure-removal`, where it ran;
     paint: of `measure-paint`, where it did.
     """
+    tagged = read_result(tags)
+    made = {name: title for name, title in settings.generators.items() if name not in tagged[NOT_MADE]}
     found = {
         "settings": settings,
-        "tags": read_result(tags),
-        "titles": (APART if settings.apart else OWN) | settings.generators,
+        "tags": tagged,
+        "titles": (APART if settings.apart else OWN) | made,
         "images": ImageSet(images),
         "removal": read_result(removal) if removal else None,
         "pictures": ImageSet(pictures) if pictures else None,
