@@ -237,6 +237,33 @@ def test_a_step_is_the_textbooks(sets):
     assert after < expected, "a step lowers the loss of its batch"
 
 
+@pytest.mark.parametrize("coding", ["classes", "instances"])
+def test_a_u_net_begins_at_the_shares_that_are_drawn(tmp_path, coding):
+    """Before the first step a loss of BCE is about the entropy of the shares, and a constant gains nothing."""
+    legend = {"legend": INSTANCES} if coding == "instances" else {}
+    sets = {
+        name: pair_set(tmp_path / f"{name}.zip", count, seed, **legend)
+        for name, count, seed in (("train", 24, 1), ("validation", 8, 2))
+    }
+    for weights in ("none", "balanced"):
+        chosen = settings(masks=coding, class_weights=weights)
+        parts, validating = read_arm(chosen, **sets, arms=None, synthetic=[])
+        training = module.Training(chosen, 0, (parts[0], validating), torch.device("cpu"), (1e-3, 0.0))
+        share = parts[0].masks.float().mean((0, 2, 3)) / 255
+        weighted = training.weight[:, 0, 0] * share
+        constant = training.model.last.bias.detach().clone().requires_grad_()
+        logits = constant[:, None, None].expand(parts[0].masks.shape)
+        training.loss(logits, parts[0].masks.float() / 255).backward()
+        assert constant.grad.abs().max() < 1e-6
+        assert torch.allclose(constant.sigmoid(), weighted / (weighted + 1 - share), atol=1e-6)
+
+
+def test_a_channel_that_is_everywhere_or_hardly_anywhere_has_a_finite_start():
+    made = build("unet", [4, 6], False, 0.0, (1, 16, 16), 3)
+    made.expect(torch.tensor([0.0, 0.25, 1.0]))
+    assert made.last.bias.sigmoid().tolist() == pytest.approx([0.001, 0.25, 0.999])
+
+
 @pytest.mark.parametrize("loss", ["bce", "bce_dice"])
 def test_many_validation_images_are_measured_at_once_and_each_by_itself(sets, loss):
     chosen = settings(loss=loss, class_weights="balanced")

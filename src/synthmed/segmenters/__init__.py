@@ -2,7 +2,8 @@
 
 A file has `network(inputs, outputs, size, widths, dropout) -> nn.Module`, with weights from torch's global random
 numbers: from images (N, inputs, H, W) in [-1, 1], (H, W) = size, to logits (N, outputs, H, W). It raises InputError
-when images of this size do not fit the network.
+when images of this size do not fit the network. The network may have a method `expect(shares)`, which a training calls
+once before its first step with how often each channel is drawn, (outputs,) in [0, 1].
 """
 
 import importlib

@@ -86,6 +86,9 @@ class Training(CheckedTraining):
         drawn = self.train.masks.double().mean((0, 2, 3)) / 255
         weight = (1 - drawn) / drawn if settings.class_weights == "balanced" else torch.ones_like(drawn)
         self.weight = weight.float()[:, None, None].to(device)
+        # Else the first steps teach the whole network that most is background, and some trainings do not recover.
+        if hasattr(self.model, "expect"):
+            self.model.expect(drawn if settings.class_weights == "none" else torch.full_like(drawn, 0.5))
 
     def input_shape(self) -> tuple[int, ...]:
         """(C, H, W) of what the network is given."""

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from synthmed.core.errors import InputError
 
+RARE = 1e-3
+"""The share that a channel is expected to be drawn in at least, and not to be; see UNet.expect."""
+
 
 def _twice(inputs: int, outputs: int) -> nn.Sequential:
     """Two 3×3 convolutions, each with ReLU; (N, inputs, h, w) → (N, outputs, h, w)."""
@@ -43,6 +46,12 @@ class UNet(nn.Module):
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
+
+    @torch.no_grad()
+    def expect(self, shares: Tensor) -> None:
+        """Let the logits begin at those of `shares`, (outputs,) in [0, 1], how often each channel is drawn: as Lin et
+        al. 2017, section 4.1."""
+        self.last.bias.copy_(shares.logit(eps=RARE))
 
     def forward(self, images: Tensor) -> Tensor:
         maps, x = [], images
