@@ -14,6 +14,7 @@ from synthmed.report.sections.multi_scale import SECTION, MultiScaleSectionSetti
 
 DOCUMENT = PACKAGE / "report" / "references" / "lesion_segmentation.yaml"
 SUMMARY = {"architecture": "unet", "widths": [8, 16], "second_test": None, "sizes": ["450×600", "768×1024", "9×9"]}
+SUMMARY |= {"trainings": {arm: [{"validation_iou": 0.6}, {"validation_iou": 0.5}] for arm in ARMS}}
 NAMES = ("iou", "thresholded_jaccard", "hd95")
 SIZES = ((32, 48), (16, 24))
 
@@ -102,6 +103,16 @@ def test_every_size_has_its_arms_with_the_documents_numbers_beside_them(given):
     assert page["html"].count("Size 16×24") == 3, "rows are grouped by size in every table"
     assert "0.700 (99 % interval 0.600 to 0.800) alone" in page["html"]
     assert "95 %" not in page["html"]
+
+
+def test_trainings_that_found_little_are_told_at_their_size(given):
+    assert "found little" not in run(given)["html"]
+    trainings = SUMMARY["trainings"] | {"real": [{"validation_iou": 0.6}, {"validation_iou": 0.01}]}
+    write_json(given / "s1.json", SUMMARY | {"trainings": trainings})
+    said = " ".join(run(given)["html"].split())
+    assert said.count("found little") == 1
+    assert "Some trainings at 16×24 found little or nothing</b>" in said
+    assert f"training set: {ARMS['real']}, 1 of 2 (0.010; the best 0.600)." in said
 
 
 def test_what_maps_add_beyond_constant_ones_is_said_at_every_size(given):

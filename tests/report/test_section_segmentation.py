@@ -29,7 +29,7 @@ CHOSEN = {
     "architecture": "unet", "widths": [8, 16], "parameters": 6425, "image_shape": [1, 16, 16], "learning_rate": 0.005,
     "dropout": 0.1, "selection": "the check.", "sizes": ["32×48"], "empty_masks": 1,
     "second_test": "official",
-    "trainings": {arm: [{"seed": 0, "best_step": 24, "history": HISTORY}] * 2 for arm in ARMS},
+    "trainings": {arm: [{"seed": 0, "best_step": 24, "validation_iou": 0.27, "history": HISTORY}] * 2 for arm in ARMS},
 }  # fmt: skip
 
 
@@ -115,6 +115,22 @@ def test_the_words_say_how_masks_were_compared(written):
     assert "trainings, with 99 % intervals" in html
     for name in ("predictions", "trainings"):
         assert (written / "figures" / f"segmentation.masks.{name}.png").stat().st_size > 5000
+
+
+def test_trainings_that_found_little_are_told(written):
+    def said(reached):
+        one = CHOSEN["trainings"]["real"][0]
+        changed = {arm: [one | {"validation_iou": iou} for iou in reached] for arm in ("real", "dcgan")}
+        write_json(written / "summary.json", CHOSEN | {"trainings": CHOSEN["trainings"] | changed})
+        write(written)
+        return " ".join(read_json(written / "segmentation.masks.json")["html"].split())
+
+    assert "found little" not in said([0.7, 0.36, 0.6, 0.69]), "half of the best is no little"
+    html = said([0.7, 0.34, 0.6, 0.0])
+    assert "Some trainings found little or nothing</b>" in html
+    counted = "2 of 4 (0.000 and 0.340; the best 0.700)"
+    assert f"training set: {ARMS['real']['title']}, {counted}; " in html
+    assert html.count(counted) == 2
 
 
 def test_many_sizes_are_counted():

@@ -218,20 +218,28 @@ def test_it_ends_when_the_validation_gets_no_better(sets, monkeypatch):
     assert training.best["step"] == 12, "of equals the earliest"
 
 
-@pytest.mark.parametrize(("name", "weights"), [("unet", "none"), ("unet", "balanced"), ("pix2pix", "none")])
-def test_it_begins_with_how_much_of_the_masks_is_drawn(sets, name, weights):
-    """Without what it sees, cross-entropy has no gradient in the last layer's bias: it is the best constant answer."""
-    chosen = settings(architecture=name, widths=SMALL[name], class_weights=weights)
-    parts, validating = read_arm(chosen, **sets, arms=None, synthetic=[])
+@pytest.mark.parametrize("name", segmenters.SEGMENTERS)
+@pytest.mark.parametrize("coding", ["classes", "instances"])
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_it_begins_with_the_shares_that_are_drawn(tmp_path, name, coding, weights):
+    """As long as nothing is told apart by what is seen, no constant answer is better."""
+    legend = {"legend": INSTANCES} if coding == "instances" else {}
+    sets = {part: pair_set(tmp_path / f"{part}.zip", 24, seed, **legend) for part, seed in (("train", 1), ("val", 2))}
+    chosen = settings(architecture=name, widths=SMALL[name], masks=coding, class_weights=weights)
+    parts, validating = read_arm(chosen, *sets.values(), arms=None, synthetic=[])
     training = module.Training(chosen, 0, (parts[0], validating), torch.device("cpu"), (1e-3, 0.0))
-    masks = parts[0].masks.float() / 255
-    share = masks.mean().item()
-    begun = training.model.last.bias.sigmoid().item()
-    assert begun == pytest.approx(0.5 if weights == "balanced" else share, rel=1e-4)
-    (slope,) = torch.autograd.grad(
-        training.loss(training.model.last.bias.view(1, 1, 1, 1).expand(masks.shape), masks), training.model.last.bias
-    )
-    assert slope.item() == pytest.approx(0, abs=1e-6)
+    share = parts[0].masks.float().mean((0, 2, 3)) / 255
+    weighted = training.weight[:, 0, 0] * share
+    constant = training.model.last.bias
+    assert torch.allclose(constant.sigmoid(), weighted / (weighted + 1 - share), atol=1e-6)
+    logits = constant[:, None, None].expand(parts[0].masks.shape)
+    (slope,) = torch.autograd.grad(training.loss(logits, parts[0].masks.float() / 255), constant)
+    assert slope.abs().max() < 1e-6
+
+
+def test_a_channel_that_is_nowhere_has_a_finite_beginning(sets):
+    chosen = settings(class_weights="balanced")
+    parts, validating = read_arm(chosen, **sets, arms=None, synthetic=[])
     nothing = dataclasses.replace(parts[0], masks=torch.zeros_like(parts[0].masks))
     training = module.Training(chosen, 0, (nothing, validating), torch.device("cpu"), (1e-3, 0.0))
     assert training.model.last.bias.isfinite().all()

@@ -14,6 +14,9 @@ from synthmed.data.imageset import NOT_MADE
 from synthmed.metrics.effects import fidelity_of, in_words
 from synthmed.metrics.estimate import Estimate, estimates
 
+BEHIND = 0.5
+"""Share of the validation IoU of the best training of an arm; see `behind`."""
+
 
 @dataclass(frozen=True)
 class GeneratorEntry:
@@ -110,3 +113,18 @@ def check_generators(results: Sequence[Mapping], generators: Mapping[str, Genera
             raise InputError(f"generator {result['generator']!r} is not in the settings' {list(generators)}")
     order = list(generators)
     return sorted(results, key=lambda result: order.index(result["generator"]))
+
+
+def behind(arms: Mapping[str, Mapping], trainings: Mapping[str, Sequence[Mapping]]) -> list[dict]:
+    """Arms with trainings of segmenters that reach less than BEHIND of the validation IoU of the best one: `title`, how
+    many `trainings` there are, and what those reach (`low`) and the best one (`best`).
+
+    trainings: arm → what the report of its training says of each seed.
+    """
+    found = []
+    for name, arm in arms.items():
+        reached = [one["validation_iou"] for one in trainings.get(name, ())]
+        low = sorted(one for one in reached if one < BEHIND * max(reached))
+        if low:
+            found.append({"title": arm["title"], "trainings": len(reached), "low": low, "best": max(reached)})
+    return found

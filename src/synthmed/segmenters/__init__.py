@@ -1,8 +1,8 @@
 """The segmenters: one file each. To add one, write `segmenters/<name>.py` and its line here.
 
 A file has `network(inputs, outputs, size, widths, dropout) -> nn.Module`, with weights from torch's global random
-numbers: from images (N, inputs, H, W) in [-1, 1], (H, W) = size, to logits (N, outputs, H, W). It raises InputError
-when images of this size do not fit the network.
+numbers: from images (N, inputs, H, W) in [-1, 1], (H, W) = size, to logits (N, outputs, H, W). Its layer `last` makes
+them and has a bias, which a training begins with. It raises InputError when images of this size do not fit the network.
 """
 
 import importlib

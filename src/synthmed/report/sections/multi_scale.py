@@ -13,7 +13,7 @@ from synthmed.core.known import REAL, SECOND, SMALL, TEST
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
-from synthmed.report.results import read_result
+from synthmed.report.results import behind, read_result
 from synthmed.report.section import write_section
 from synthmed.report.tables import against_rows, outcome_columns, second_test_rows, verdict_columns, versus_cells
 from synthmed.report.words import p_value, signed, sizes_of_masks
@@ -206,6 +206,9 @@ def section(
     found = {
         "tasks": tasks,
         "arms": (REAL, *settings.arms),
+        "behind": {
+            size: behind(task["arms"], one["trainings"]) for (size, task), one in zip(tasks.items(), alone, strict=True)
+        },
         "folds": settings.folds,
         "seeds": one["seeds"],
         "alpha": one["alpha"],

@@ -13,7 +13,7 @@ from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
-from synthmed.report.results import Generators, read_task
+from synthmed.report.results import Generators, behind, read_task
 from synthmed.report.section import write_section
 from synthmed.report.sections.answer import keys_of
 from synthmed.report.words import sizes_of_masks
@@ -193,6 +193,7 @@ def section(
         "tasks": settings.tasks,
         "task": task,
         "chosen": chosen,
+        "behind": behind(task["arms"], chosen["trainings"]),
         "sizes": {TEST: of_masks, SMALL: f"{height}×{width}", SECOND: of_masks},
         "second": chosen["second_test"] and f"{task['images'][SECOND]:,} of {chosen['second_test']}",
         "predictions": predictions,
