@@ -26,7 +26,7 @@ from synthmed.training.images import to_model
 SIZES = [(32, 32), (16, 16)]
 TINY = VALUES | {
     "widths": [4, 8],
-    "steps": 12,
+    "steps": 24,
     "check_every": 6,
     "augment": True,
     "learning_rates": [3.0e-3],

@@ -237,6 +237,24 @@ def test_it_begins_with_the_shares_that_are_drawn(tmp_path, name, coding, weight
     assert slope.abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("name", segmenters.SEGMENTERS)
+@pytest.mark.parametrize("spectral", [False, True])
+def test_what_is_seen_raises_logits_as_well_as_it_lowers_them(sets, name, spectral):
+    """Of ten networks whose last layer has few inputs; with weights of one sign a U-Net drew nothing for 200 steps."""
+    chosen = settings(architecture=name, widths=[2, 4, 4][: len(SMALL[name])], spectral_norm=spectral)
+    parts, validating = read_arm(chosen, **sets, arms=None, synthetic=[])
+    for number in range(10):
+        training = module.Training(chosen, number, (parts[0], validating), torch.device("cpu"), (1e-3, 0.0))
+        last = training.model.last
+        weights = last.weight if name == "pix2pix" else last.weight.transpose(0, 1)  # inputs first
+        assert torch.allclose(weights.mean(0), torch.zeros(()), atol=1e-6)
+        assert weights.abs().amax() > 0.01
+        seen = []
+        last.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        training.model(torch.rand(1, 1, SIDE, SIDE) * 2 - 1)
+        assert seen[0].mean() > 0, "what the last layer is given comes out of a ReLU"
+
+
 def test_a_channel_that_is_nowhere_has_a_finite_beginning(sets):
     chosen = settings(class_weights="balanced")
     parts, validating = read_arm(chosen, **sets, arms=None, synthetic=[])

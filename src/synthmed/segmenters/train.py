@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrize import is_parametrized
 
 from synthmed import segmenters
 from synthmed.augment.pairs import augment_pairs
@@ -66,12 +67,18 @@ def overlaps(drawn: Tensor, truth: Tensor, classes: int) -> Tensor:
 
 @torch.no_grad()
 def begin_with(network: nn.Module, drawn: Tensor, weight: Tensor) -> None:
-    """Let a network that has learnt nothing say of each channel how much of the masks it is (Lin et al. 2017, section
-    4.1), which the first steps would have to learn: the bias of its layer `last`.
+    """Let a network that has learnt nothing say of each channel how much of the masks it is, which the first steps
+    would have to learn: by the bias of its layer `last` (Lin et al. 2017, section 4.1), whose weights are centred.
+
+    What that layer is given comes out of a ReLU. Where most weights of a channel are negative, whatever is seen makes
+    it unlikelier, and a training takes hundreds of steps to turn them round.
 
     drawn: share of the pixels of each channel, in (0, 1), and weight, > 0, of a drawn pixel in the loss, both (K,).
     """
-    network.last.bias.copy_((weight * drawn / (1 - drawn)).log())
+    last = network.last
+    weights = last.parametrizations.weight.original if is_parametrized(last) else last.weight
+    weights -= weights.mean(0 if isinstance(last, nn.ConvTranspose2d) else 1, keepdim=True)
+    last.bias.copy_((weight * drawn / (1 - drawn)).log())
 
 
 class Training(CheckedTraining):
