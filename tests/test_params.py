@@ -383,3 +383,19 @@ def test_segmenters_alone_are_trained_as_the_machine_does_it_best():
     segmenter = {"tasks": {"segmentation": {"model": {"training": {"precision": "fp32"}}}}}
     in_fp32 = over(read(ROOT / "params.yaml"), {"experiments": {"nuclei": segmenter}})
     assert best_match(VALIDATOR.iter_errors(in_fp32)) is None
+
+
+def test_what_a_scale_writes_out_in_full_is_that_of_params():
+    """An overlay cannot refer to anchors of params.yaml, and a copy once kept an R1 weight that was changed there."""
+    melgan = PARAMS["params.yaml"]["experiments"]["melanoma"]["generators"]["one_class"]
+    painter = PARAMS["params.yaml"]["experiments"]["melanoma_segmentation"]["generators"]["pix2pix_1"]
+    more = PARAMS["melanoma_more.yaml"]["experiments"]["melanoma"]["generators"]
+    isic = PARAMS["dermoscopy_isic.yaml"]["experiments"]["melanoma_segmentation"]["generators"]
+    cadence, loss = {"sample_every", "save_every"}, {"l1_weight", "perceptual_layers", "perceptual_weights"}
+    for ours, own, but in (
+        *((more[name], melgan, set()) for name in ("painted", "reconstructed", "framed")),
+        *((isic[f"pix2pix_{number}"], painter, {"discriminator_channels"}) for number in (2, 3)),
+        (isic["pix2pix_4"], painter, loss),
+    ):
+        assert {name for name, value in ours["config"].items() if value != own["config"][name]} == but
+        assert {name for name, value in ours["training"].items() if value != own["training"][name]} <= cadence

@@ -240,7 +240,7 @@ def test_it_begins_with_the_shares_that_are_drawn(tmp_path, name, coding, weight
 @pytest.mark.parametrize("name", segmenters.SEGMENTERS)
 @pytest.mark.parametrize("spectral", [False, True])
 def test_what_is_seen_raises_logits_as_well_as_it_lowers_them(sets, name, spectral):
-    """Of ten networks whose last layer has few inputs; with weights of one sign a U-Net drew nothing for 200 steps."""
+    """Of ten networks whose last layer has few inputs; with weights of one sign a U-Net drew nothing in 120 steps."""
     chosen = settings(architecture=name, widths=[2, 4, 4][: len(SMALL[name])], spectral_norm=spectral)
     parts, validating = read_arm(chosen, **sets, arms=None, synthetic=[])
     for number in range(10):
@@ -252,7 +252,7 @@ def test_what_is_seen_raises_logits_as_well_as_it_lowers_them(sets, name, spectr
         seen = []
         last.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
         training.model(torch.rand(1, 1, SIDE, SIDE) * 2 - 1)
-        assert seen[0].mean() > 0, "what the last layer is given comes out of a ReLU"
+        assert seen[0].mean() > 0, "what the last layer is given comes out of ReLUs"
 
 
 def test_a_channel_that_is_nowhere_has_a_finite_beginning(sets):
@@ -261,7 +261,7 @@ def test_a_channel_that_is_nowhere_has_a_finite_beginning(sets):
     nothing = dataclasses.replace(parts[0], masks=torch.zeros_like(parts[0].masks))
     training = module.Training(chosen, 0, (nothing, validating), torch.device("cpu"), (1e-3, 0.0))
     assert training.model.last.bias.isfinite().all()
-    assert training.weight.isfinite().all()
+    assert training.weight.item() == pytest.approx(999)
 
 
 def test_a_step_is_the_textbooks(sets):

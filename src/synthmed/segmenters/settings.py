@@ -53,7 +53,9 @@ class SegmenterOptions(CheckedOptions):
     ]
     class_weights: Annotated[
         Literal["none", "balanced"],
-        Meta(description="balanced: drawn pixels weigh as many times as others are more, by channel."),
+        Meta(
+            description="balanced: drawn pixels weigh as many times as others are more, by channel, at most 999 times."
+        ),
     ]
     patience: Annotated[
         Count | None,
