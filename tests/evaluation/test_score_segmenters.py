@@ -14,6 +14,7 @@ from synthmed.data.channels import MaskChannels, nearest
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.evaluation import score_segmenters as module
 from synthmed.evaluation.compare import CompareSettings, compare
+from synthmed.evaluation.join_scores import JoinScoresSettings, join_scores
 from synthmed.evaluation.score_segmenters import ScoreSegmentersSettings, measures, score_segmenters
 from synthmed.evaluation.scores import read_scores, score_columns
 from synthmed.metrics.outcomes import of_columns
@@ -56,6 +57,7 @@ REPORT = {
 
 
 def run(folder, test, synthetic, made, monkeypatch, original=None, settings=SETTINGS):
+    folder.mkdir(exist_ok=True)
     monkeypatch.setattr(module, "load", lambda path: made[path.stem])
     write_json(
         folder / "arms.json",
@@ -70,7 +72,7 @@ def run(folder, test, synthetic, made, monkeypatch, original=None, settings=SETT
         segmenter_reports=[folder / f"{arm}.report.json" for arm in made],
         test=test,
         original=original,
-        synthetic=[synthetic],
+        synthetic=[synthetic] if settings.sets else [],
         scores=folder / "scores.csv",
         predictions=folder / "predictions.zip",
         summary=folder / "summary.json",
@@ -108,6 +110,40 @@ def test_every_image_is_measured_with_every_network(tmp_path, sets, monkeypatch)
         (arm, f"test{number:03d}.png") for arm in ("gan", "real") for number in range(3)
     ]
     assert np.array_equal(examples.masks[3] > 0, test.pixels[0, :, :, 0] > 125)
+
+
+def join(folder, arms):
+    """The files that `run` wrote into the folders `arms` of single arms, joined into `folder`."""
+    given = {name: [folder / arm / file for arm in arms] for name, file in JOINED.items()}
+    made = {name: folder / file for name, file in MADE_OF_ALL.items()}
+    join_scores(JoinScoresSettings(arms=tuple(arms)), **given, **made)
+
+
+MADE_OF_ALL = {"scores": "scores.csv", "predictions": "predictions.zip", "summary": "summary.json"}
+JOINED = dict(zip(("parts", "drawn", "summaries"), MADE_OF_ALL.values(), strict=True))
+
+
+def test_single_arms_joined_are_all_of_them(tmp_path, sets, monkeypatch):
+    run(tmp_path / "all", *sets, MADE, monkeypatch)
+    for arm, one in MADE.items():
+        alone = replace(SETTINGS, arms=(arm,), sets=("gan",) if arm == "real" else ())
+        run(tmp_path / arm, *sets, {arm: one}, monkeypatch, settings=alone)
+    join(tmp_path, ["real", "gan"])
+    for file in ("scores.csv", "summary.json"):
+        assert (tmp_path / file).read_bytes() == (tmp_path / "all" / file).read_bytes()
+    ours, theirs = (ImageSet(folder / "predictions.zip") for folder in (tmp_path, tmp_path / "all"))
+    assert (ours.rows, ours.masks.tolist()) == (theirs.rows, theirs.masks.tolist())
+    write_json(tmp_path / "gan" / "summary.json", read_json(tmp_path / "gan" / "summary.json") | {"seeds": 3})
+    with pytest.raises(InputError, match=r"summary\.json: not of 'gan', or of other test images or settings"):
+        join(tmp_path, ["real", "gan"])
+    write_json(tmp_path / "gan" / "summary.json", read_json(tmp_path / "real" / "summary.json"))
+    with pytest.raises(InputError, match="not of 'gan'"):
+        join(tmp_path, ["real", "gan"])
+
+
+def test_synthetic_images_are_judged_by_the_segmenter_of_the_real_ones():
+    with pytest.raises(InputError, match=r"names \['gan'\], which the arm 'real' judges"):
+        replace(SETTINGS, arms=("gan",))
 
 
 def test_masks_are_compared_at_their_own_size_and_at_the_networks(tmp_path, monkeypatch):

@@ -133,6 +133,24 @@ def test_patches_are_channels_of_one_place():
     assert torch.allclose(network(images, torch.zeros(1), None, None), expected)
 
 
+def test_the_linear_layer_passes_images_and_masks_on_as_the_noise_level_scales_them():
+    """The U-Net begins silent: what the network says is the linear layer's sum, times a number for each noise level."""
+    torch.manual_seed(0)
+    network = edm.Network(config(channels=[4], attention_sides=[]), 1, (4, 4), 0, 1)
+    images, masks, noise = torch.randn(2, 1, 4, 4), torch.randn(2, 1, 4, 4), torch.tensor([-1.0, 1.0])
+    with torch.no_grad():
+        network.last.bias.zero_()
+        assert not network(images, noise, None, masks).any(), "all of it begins silent"
+        network.direct.weight.copy_(torch.tensor([2.0, 10.0])[None, :, None, None])
+        found = network(images, noise, None, masks) / (2 * images + 10 * masks)
+        times = found.mean((1, 2, 3))
+        assert torch.allclose(found, times[:, None, None, None].expand_as(found), rtol=1e-3)
+        assert (times[0] - times[1]).abs() > 1e-3
+        network.scale.weight.zero_()
+        network.scale.bias.fill_(0.5)
+        assert torch.allclose(network(images, noise, None, masks), 1.5 * (2 * images + 10 * masks), atol=1e-5)
+
+
 def test_images_are_painted_for_masks():
     """What it learnt is the mask at half its contrast: new masks are painted so, and not as their opposites."""
     torch.manual_seed(0)

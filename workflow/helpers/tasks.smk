@@ -131,10 +131,10 @@ def task_test(wildcards):
     return "unseen" if leaking(wildcards.experiment, wildcards.task) else "test"
 
 
-def arm_models(suffix):
-    """Input function: files of the networks of all arms, in their order."""
+def of_arms(file):
+    """Input function: `file` in the folder of a task, with the wildcard `arm`, of all its arms in their order."""
     return lambda w: [
-        f"results/{w.experiment}/tasks/{w.task}/models/{arm}.{suffix}" for arm in arms_of(w.experiment, w.task)
+        f"results/{w.experiment}/tasks/{w.task}/{file.format(arm=arm)}" for arm in arms_of(w.experiment, w.task)
     ]
 
 

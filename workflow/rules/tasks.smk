@@ -18,12 +18,13 @@ for experiment in EXPERIMENTS:
                 listed = {"arm": None if arm in ("real", "on_the_fly") else arm, "augment": arm == "on_the_fly"}
                 content = {**model["training"], **seed, **sets, **listed}
                 declare("train-segmenter", f"{folder}/train_segmenter.{task}.{arm}.json", content)
+                judged = sets["sets"] if arm == "real" else []
+                content = {**model["scoring"], "sets": judged, "arms": [arm]}
+                declare("score-segmenters", f"{folder}/score_segmenters.{task}.{arm}.json", content)
             if chosen_by_grid(experiment, task):
                 content = {**model["training"], **seed, **sets, "arm": None, "augment": False}
                 declare("choose-segmenter", f"{folder}/choose_segmenter.{task}.json", content)
-            declare(
-                "score-segmenters", f"{folder}/score_segmenters.{task}.json", {**model["scoring"], **sets, "arms": arms}
-            )
+            declare("join-scores", f"{folder}/join_scores.{task}.json", {"arms": arms})
         else:
             arms, drawn = arms_of(experiment, task), augmented_arms(experiment, task)
             for arm in arms:
@@ -162,22 +163,22 @@ rule train_segmenter:
 
 rule score_segmenters:
     input:
-        settings="results/{experiment}/settings/score_segmenters.{task}.json",
+        settings="results/{experiment}/settings/score_segmenters.{task}.{arm}.json",
         description="results/{experiment}/tasks/{task}/arms.json",
-        segmenters=arm_models("pt"),
-        segmenter_reports=arm_models("report.json"),
+        segmenters="results/{experiment}/tasks/{task}/models/{arm}.pt",
+        segmenter_reports="results/{experiment}/tasks/{task}/models/{arm}.report.json",
         test="results/{experiment}/images/test.zip",
         original=scored_masks,
-        synthetic=task_images,
-        code=code("results/{experiment}/settings/score_segmenters.{task}.json"),
+        synthetic=lambda w: task_images(w) if w.arm == "real" else [],
+        code=code("results/{experiment}/settings/score_segmenters.{task}.{arm}.json"),
     output:
-        scores="results/{experiment}/tasks/{task}/scores.csv",
-        predictions="results/{experiment}/tasks/{task}/predictions.zip",
-        summary="results/{experiment}/tasks/{task}/summary.json",
+        scores="results/{experiment}/tasks/{task}/scores/{arm}.csv",
+        predictions="results/{experiment}/tasks/{task}/scores/{arm}.zip",
+        summary="results/{experiment}/tasks/{task}/scores/{arm}.json",
     log:
-        "logs/{experiment}/score_segmenters.{task}.log",
+        "logs/{experiment}/score_segmenters.{task}.{arm}.log",
     benchmark:
-        "logs/{experiment}/score_segmenters.{task}.benchmark.tsv"
+        "logs/{experiment}/score_segmenters.{task}.{arm}.benchmark.tsv"
     wildcard_constraints:
         experiment=of_model("segmenter"),
     conda:
@@ -187,6 +188,29 @@ rule score_segmenters:
         gpu=1,
     shell:
         command("score-segmenters")
+
+
+rule join_scores:
+    input:
+        settings="results/{experiment}/settings/join_scores.{task}.json",
+        parts=of_arms("scores/{arm}.csv"),
+        drawn=of_arms("scores/{arm}.zip"),
+        summaries=of_arms("scores/{arm}.json"),
+        code=code("results/{experiment}/settings/join_scores.{task}.json"),
+    output:
+        scores="results/{experiment}/tasks/{task}/scores.csv",
+        predictions="results/{experiment}/tasks/{task}/predictions.zip",
+        summary="results/{experiment}/tasks/{task}/summary.json",
+    log:
+        "logs/{experiment}/join_scores.{task}.log",
+    benchmark:
+        "logs/{experiment}/join_scores.{task}.benchmark.tsv"
+    wildcard_constraints:
+        experiment=of_model("segmenter"),
+    conda:
+        ENVIRONMENT
+    shell:
+        command("join-scores")
 
 
 rule train_arm:
@@ -221,8 +245,8 @@ rule score_networks:
         settings="results/{experiment}/settings/score_networks.{task}.json",
         arms="results/{experiment}/tasks/{task}/arms.csv",
         description="results/{experiment}/tasks/{task}/arms.json",
-        classifiers=arm_models("pt"),
-        classifier_reports=arm_models("report.json"),
+        classifiers=of_arms("models/{arm}.pt"),
+        classifier_reports=of_arms("models/{arm}.report.json"),
         test=lambda w: f"results/{w.experiment}/images/{task_test(w)}.zip",
         synthetic=task_images,
         code=code("results/{experiment}/settings/score_networks.{task}.json"),

@@ -55,6 +55,10 @@ class ScoreSegmentersSettings(SegmenterScoringOptions):
     arms: Annotated[tuple[str, ...], Meta(min_length=1, description="Arms, in the order of their segmenters.")]
     sets: SyntheticSets
 
+    def __post_init__(self) -> None:
+        if self.sets and REAL not in self.arms:
+            raise InputError(f"setting sets names {list(self.sets)}, which the arm {REAL!r} judges, not {self.arms}")
+
 
 @step("score-segmenters")
 def score_segmenters(
@@ -78,7 +82,8 @@ def score_segmenters(
     (see `measures`). The test TEST is at the size of the masks; SMALL, where that is another, at the network's; SECOND
     is of the images of settings.second_test, which are in no other. What the real segmenter draws on synthetic images,
     against their own masks, says how far the two agree. predictions: image set of the first test images with the mask
-    that the first seed of each arm draws (column `arm`). summary: JSON, every arm's description and training.
+    that the first seed of each arm draws (column `arm`). summary: JSON, every arm's description and training. What
+    single arms gave `join-scores` joins.
 
     Raises InputError when a test image has no mask, a test has no image, or segmenters differ in their number of seeds.
     """
@@ -110,7 +115,7 @@ def score_segmenters(
             "selection": f"{reports[0]['selection']}.",
             "thresholds": {},
             "sizes": sorted(f"{height}×{width}" for height, width in masks.sizes),
-            "empty_masks": int(found.values[REAL, TEST][0, :, found.columns.index("truth_empty")].sum()),
+            "empty_masks": int(found.values[settings.arms[0], TEST][0, :, found.columns.index("truth_empty")].sum()),
             "second_test": settings.second_test,
             "trainings": {arm: report["seeds"] for arm, report in zip(settings.arms, reports, strict=True)},
         },
@@ -163,7 +168,7 @@ def _scores(
         measured[REAL, name] = _tested(settings, trained[REAL], images, Masks(images, None))[TEST]
         cases[name] = cases_of(images)
         logger.info("%s: %d images by the segmenter of the real ones", name, len(images))
-    columns = tuple(measured[REAL, TEST][0][0])
+    columns = tuple(measured[settings.arms[0], TEST][0][0])
     values = {
         key: np.array([[[row[name] for name in columns] for row in seed] for seed in found])
         for key, found in by_arm(measured, settings.arms).items()

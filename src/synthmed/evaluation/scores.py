@@ -81,9 +81,10 @@ def by_arm(values: Mapping[tuple[str, str], T], arms: Sequence[str]) -> dict[tup
 
 
 def described(description: Path, arms: Sequence[str], reports: Sequence[Mapping]) -> dict:
-    """What `compose-arms` wrote of a task's arms, with `budget_limited` of each from the report of its training, and
-    the model that all were trained with."""
+    """What `compose-arms` wrote of these arms of a task, with `budget_limited` of each from the report of its training,
+    and the model that all were trained with."""
     found = read_json(description)
+    found["arms"] = {arm: found["arms"][arm] for arm in arms}
     for arm, report in zip(arms, reports, strict=True):
         if NOT_MADE in report:
             continue

@@ -119,7 +119,12 @@ class Block(nn.Module):
 
 class Network(nn.Module):
     """F of equation 7: images (N, C, H, W), c_noise (N,), labels (N, K) one-hot or None and masks (N, M, H, W) or None
-    → (N, C, H, W)."""
+    → (N, C, H, W).
+
+    A U-Net, and beside it one linear layer whose outputs the noise level scales (ours). Where images have nothing, at
+    the finest frequencies, D must be 0, and so F −σ_data/σ times what it is given: the norms of a U-Net, which take the
+    size of things away, learn that late, and its samples are grainy for as long.
+    """
 
     def __init__(self, config: Config, image_channels: int, size: tuple[int, int], labels: int, mask_channels: int):
         super().__init__()
@@ -151,7 +156,9 @@ class Network(nn.Module):
                 current = outputs
             self.up.append(blocks)
         self.norm, self.last = normed(current), nn.Conv2d(current, image_channels, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
+        self.direct, self.scale = nn.Conv2d(given, image_channels, 1, bias=False), nn.Linear(width, image_channels)
+        for layer in (self.last, self.direct):
+            nn.init.zeros_(layer.weight)
 
     def forward(self, images: Tensor, noise: Tensor, labels: Tensor | None, masks: Tensor | None) -> Tensor:
         rates = torch.arange(self.frequencies, device=noise.device) / self.frequencies
@@ -160,8 +167,8 @@ class Network(nn.Module):
         if self.label is not None:
             embedding = embedding + self.label(labels)
         embedding = F.silu(embedding)
-        seen = images if masks is None else torch.cat([images, masks], dim=1)
-        x = self.first(F.pixel_unshuffle(seen, self.patch))
+        seen = F.pixel_unshuffle(images if masks is None else torch.cat([images, masks], dim=1), self.patch)
+        x = self.first(seen)
         kept = [x]
         for level, blocks in enumerate(self.down):
             x = F.avg_pool2d(x, 2) if level else x
@@ -173,7 +180,8 @@ class Network(nn.Module):
             x = F.interpolate(x, scale_factor=2, mode="nearest") if level else x
             for block in blocks:
                 x = block(torch.cat([x, kept.pop()], dim=1), embedding)
-        return F.pixel_shuffle(self.last(F.silu(self.norm(x))), self.patch)
+        direct = self.direct(seen) * (1 + self.scale(embedding)[:, :, None, None])
+        return F.pixel_shuffle(self.last(F.silu(self.norm(x))) + direct, self.patch)
 
 
 def denoised(network: Callable[[Tensor, Tensor], Tensor], images: Tensor, sigma: Tensor, sigma_data: float) -> Tensor:

@@ -19,9 +19,9 @@ from synthmed.augment.diffaugment import DiffAugmentPolicy, diff_augment
 from synthmed.core.errors import InputError
 from synthmed.core.settings import Count
 from synthmed.generators.base import EmaDecay, Generator
-from synthmed.networks.blocks import NoiseInjection, SkipLayerExcitation, UpsamplingConvolution, initialise_normal
+from synthmed.networks.blocks import GLU, NoiseInjection, SkipLayerExcitation, UpsamplingConvolution, initialise_normal
 from synthmed.networks.perceptual import PerceptualDistance
-from synthmed.training.images import Batch
+from synthmed.training.images import Batch, reduced
 from synthmed.training.optimizer import Adam
 
 GENERATOR_CHANNELS = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 1 / 2, 512: 1 / 4, 1024: 1 / 8}
@@ -114,13 +114,14 @@ class UpBlock(nn.Module):
         self.convolutions = nn.ModuleList([UpsamplingConvolution(inputs, 2 * outputs), *further])
         self.norms = nn.ModuleList(nn.BatchNorm2d(2 * outputs) for _ in range(convolutions))
         self.injections = nn.ModuleList(NoiseInjection() for _ in range(convolutions if convolutions > 1 else 0))
+        self.gate = GLU()
 
     def forward(self, x: Tensor, noise: Noise) -> Tensor:
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             x = convolution(x)
             if self.injections:
                 x = self.injections[number](x, noise(x.shape[2]).to(x))
-            x = F.glu(norm(x), dim=1)
+            x = self.gate(norm(x))
         return x
 
 
@@ -146,7 +147,7 @@ class GeneratorNetwork(nn.Module):
         self.start = nn.Sequential(
             nn.ConvTranspose2d(latent_size, 2 * channels[4], 4, bias=False),
             nn.BatchNorm2d(2 * channels[4]),
-            nn.GLU(dim=1),
+            GLU(),
         )
         resolutions = sorted(channels)
         self.blocks = nn.ModuleDict()
@@ -207,7 +208,7 @@ class Decoder(nn.Module):
         channels = [inputs, *[factor * base_channels for factor in (4, 2, 2, 1)][:doublings]]
         layers: list[nn.Module] = []
         for before, after in pairwise(channels):
-            layers += [UpsamplingConvolution(before, 2 * after), nn.BatchNorm2d(2 * after), nn.GLU(dim=1)]
+            layers += [UpsamplingConvolution(before, 2 * after), nn.BatchNorm2d(2 * after), GLU()]
         self.net = nn.Sequential(*layers, nn.Conv2d(channels[-1], image_channels, 3, padding=1), nn.Tanh())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -270,7 +271,7 @@ class Discriminator(nn.Module):
         """Returns logits (N, 50), the 25 of the large scale first; the map (N, ·, 16, 16); the map (N, ·, 8, 8)."""
         full = self.to_map(images)
         half = self.to_half_map(full)
-        small = F.interpolate(images, size=(self.small_size, self.small_size), mode="area")
+        small = reduced(images, self.small_size)
         logits = torch.cat([self.logits(half).flatten(1), self.small(small).flatten(1)], dim=1)
         return logits, full, half
 
@@ -286,10 +287,7 @@ class Discriminator(nn.Module):
         crop = full[:, :, row : row + cells, column : column + cells]
         part = images[:, :, row * pixels : (row + cells) * pixels, column * pixels : (column + cells) * pixels]
         rebuilt = (self.decode_part(crop), self.decode_whole(half))
-        return [
-            (made, F.interpolate(wanted, size=made.shape[2:], mode="area"))
-            for made, wanted in zip(rebuilt, (part, images), strict=True)
-        ]
+        return [(made, reduced(wanted, made.shape[2])) for made, wanted in zip(rebuilt, (part, images), strict=True)]
 
 
 def hinge_real(logits: Tensor) -> Tensor:

@@ -27,6 +27,19 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+class GLU(nn.Module):
+    """Gated linear unit, the first half of the channels × the sigmoid of the second (Dauphin et al. 2017): (N, 2C, H,
+    W) → (N, C, H, W).
+
+    As torch.nn.GLU(dim=1), whose gradient is laid out with channels first: from a map with channels last it has the
+    layer before work through the one beside the other, at half the speed (measured on a CPU).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        values, gate = x.chunk(2, dim=1)
+        return values * gate.sigmoid()
+
+
 class ResidualBlock(nn.Module):
     """x + F(x), F = two 3×3 convolutions with reflection padding and instance norm, ReLU between (Johnson et al. 2016,
     as CycleGAN uses it: nothing after the addition). (N, channels, H, W) → the same."""

@@ -65,7 +65,8 @@ def load(path: str | Path) -> Segmenter:
     for state in content["states"]:
         model = network_of(content, shape, len(drawn_names(coded)))
         model.load_state_dict(state)
-        models.append(model.eval().requires_grad_(False))
+        # Twice as fast, also on a CPU.
+        models.append(model.eval().requires_grad_(False).to(memory_format=torch.channels_last))
     return Segmenter(content["architecture"], shape, tuple(content.get("size", shape[1:])), coded, models)
 
 
