@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from synthmed.core.errors import InputError
-from synthmed.data.channels import MaskChannels, boundary, interior, nearest
+from synthmed.data.channels import MaskChannels, boundary, interior, resized_labels
 from synthmed.data.imageset import Legend
 
 BINARY = Legend()
@@ -160,10 +161,49 @@ def test_codings_that_do_not_fit_the_masks_are_refused():
         MaskChannels("rgba", ORGANS)
 
 
-def test_resizing_makes_no_new_values():
+SIZES = [(48, 64), (64, 96), (32, 32), (24, 32), (41, 57)]
+"""Of 96 × 128: factors 2, 4/3 and 3/2, 3 and 4, 4, none that is even."""
+
+
+@pytest.mark.parametrize("size", [*SIZES, (144, 150), (48, 200)])
+def test_resizing_makes_no_new_values(size):
     mask = discs(KINDS)
-    small = nearest(mask, (48, 32))
-    assert small.shape == (48, 32)
-    assert small.dtype == mask.dtype
+    small = resized_labels(mask, size)
+    assert (small.shape, small.dtype) == (size, mask.dtype)
     assert set(np.unique(small)) <= set(np.unique(mask))
-    assert np.array_equal(nearest(mask, mask.shape), mask)
+    assert np.array_equal(resized_labels(mask, mask.shape), mask)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_reduced_mask_lies_where_it_lay(size):
+    """Mirrored and reduced is reduced and mirrored; and discs keep their middles and areas in the mean."""
+    mask = discs(KINDS)
+    for mirrored in (np.s_[::-1], np.s_[:, ::-1]):
+        assert np.array_equal(resized_labels(mask[mirrored], size), resized_labels(mask, size)[mirrored])
+    (y, x), factors = np.mgrid[:96, :128], np.array([96, 128]) / size
+    moved, areas = [], []
+    for centre in np.random.default_rng(1).uniform(30, 60, (60, 2)):
+        small = resized_labels(((y - centre[0]) ** 2 + (x - centre[1]) ** 2 < 24.3**2).astype(np.uint8), size)
+        moved.append((np.array(ndimage.center_of_mass(small)) + 0.5) * factors - 0.5 - centre)
+        areas.append(small.sum() * factors.prod())
+    assert np.abs(np.mean(moved, axis=0)).max() < 0.1
+    assert np.mean(areas) == pytest.approx(np.pi * 24.3**2, rel=0.02)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_each_pixel_has_the_value_that_most_under_it_has(size):
+    """As the antialiased bilinear filter of a torch tensor weighs it, without the windows that make it quick."""
+    mask = discs(KINDS)
+    values = np.unique(mask)
+    shares = torch.from_numpy(np.stack([mask == value for value in values]).astype(np.float32))[None]
+    shares = torch.nn.functional.interpolate(shares, size, mode="bilinear", antialias=True)[0].numpy()
+    second, first = np.sort(shares, axis=0)[-2:]
+    clear = first - second > 0.02
+    assert clear.mean() > 0.9
+    assert np.array_equal(resized_labels(mask, size)[clear], values[shares.argmax(axis=0)][clear])
+
+
+def test_of_equal_shares_the_object_wins():
+    halves = np.zeros((8, 8), np.uint16)
+    halves[:, 3:], halves[:, 5:] = 5, 4
+    assert resized_labels(halves, (4, 4)).tolist() == [[0, 5, 5, 4]] * 4

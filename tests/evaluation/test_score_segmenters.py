@@ -10,7 +10,7 @@ from torch import nn
 from made_up_pairs import INSTANCES, SEMANTIC, SIDE, pair_set
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
-from synthmed.data.channels import MaskChannels, nearest
+from synthmed.data.channels import MaskChannels, resized_labels
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.evaluation import score_segmenters as module
 from synthmed.evaluation.compare import CompareSettings, compare
@@ -157,7 +157,11 @@ def test_masks_are_compared_at_their_own_size_and_at_the_networks(tmp_path, monk
     # Masks of an original size of their own, with other objects: the main test is against these.
     images = ImageSet(test)
     other = (
-        (fields, np.zeros((96, 80, 1), np.uint8), nearest(mask, (96, 80)) if number else np.zeros((96, 80), np.uint8))
+        (
+            fields,
+            np.zeros((96, 80, 1), np.uint8),
+            resized_labels(mask, (96, 80)) if number else np.zeros((96, 80), np.uint8),
+        )
         for number, (fields, _, mask) in enumerate(images.entries())
     )
     write_image_set(tmp_path / "original.zip", other, SEMANTIC)

@@ -13,7 +13,7 @@ from synthmed.commands.check_images import check
 from synthmed.commands.describe import describe
 from synthmed.core.errors import InputError
 from synthmed.core.settings import parse
-from synthmed.data.channels import MaskChannels, nearest
+from synthmed.data.channels import MaskChannels, resized_labels
 from synthmed.data.imageset import PLAIN, ImageSet, Legend, write_image_set
 from synthmed.generators.base import Generator
 from synthmed.generators.sampling import SampleSettings, load_generator, sample
@@ -149,7 +149,7 @@ def test_images_painted_for_masks_carry_them_and_are_an_image_set(tmp_path, size
     assert origins[8:] == sorted(origins[8:])
     names, off = real.column("image"), 25 if size is None else 50  # reduced images are blurred, masks are not
     for origin, mask, pixels in zip(origins, synthetic.masks, synthetic.pixels, strict=True):
-        expected = nearest(real.masks[names.index(origin)], reduced)
+        expected = resized_labels(real.masks[names.index(origin)], reduced)
         assert np.array_equal(mask, expected)
         # It has learned from pairs: nuclei are bright where their own mask is, also in mirrored batches.
         assert abs(pixels[..., 0][mask > 0].mean() - 200) < off

@@ -16,7 +16,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import read_csv, read_json, write_csv
 from synthmed.core.settings import parse
 from synthmed.data.arm_lists import COLUMNS
-from synthmed.data.channels import MaskChannels, nearest
+from synthmed.data.channels import MaskChannels, resized_labels
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.segmenters import train as module
 from synthmed.segmenters.pairs import read_arm, read_set
@@ -428,7 +428,7 @@ def test_objects_are_pasted_from_images_of_other_patients(tmp_path, size):
         if size is None:
             assert np.array_equal(part.images[place].numpy().transpose(1, 2, 0), pixels)
         else:
-            mask = nearest(mask, (16, 16))
+            mask = resized_labels(mask, (16, 16))
         expected = coded.encode(mask)[:, :, :3].transpose(2, 0, 1)
         assert np.array_equal(part.masks[place].numpy(), expected)
         assert part.masks[place, 0].sum() < part.masks[2, 0].sum(), "less background than before"

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import atomic_path
-from synthmed.data.channels import boundary, nearest
+from synthmed.data.channels import boundary, resized_labels
 from synthmed.data.imageset import ImageSet
 
 TILE = 128
@@ -72,5 +72,5 @@ def _tile(pixels: np.ndarray, mask: np.ndarray | None = None) -> Image.Image:
     size = [max(1, round(side * scale)) for side in image.size]
     tile = image.resize(size, resample).convert("RGB")
     if mask is not None:
-        tile.paste(_CONTOUR, mask=Image.fromarray(boundary(nearest(mask, (size[1], size[0])))))
+        tile.paste(_CONTOUR, mask=Image.fromarray(boundary(resized_labels(mask, (size[1], size[0])))))
     return tile

@@ -16,7 +16,7 @@ from synthmed.core.files import atomic_path, write_json
 from synthmed.core.known import VARIED
 from synthmed.core.settings import Count, Device, GeneratorName, Level, Lpips, Resamples, Seed, Threads
 from synthmed.core.step import Output, step
-from synthmed.data.channels import nearest
+from synthmed.data.channels import resized_labels
 from synthmed.data.imageset import ImageSet
 from synthmed.generators.base import Generator
 from synthmed.generators.sampling import load_generator
@@ -128,7 +128,7 @@ def chosen_masks(images: ImageSet, model: Generator, most: int, seed: int) -> Ch
     places = sorted(rng.permutation(masked)[:most].tolist())
     size = model.image_shape[1:]
     entries = list(images.entries(places))
-    masks = [nearest(mask, size) for *_, mask in entries]
+    masks = [resized_labels(mask, size) for *_, mask in entries]
     real = torch.from_numpy(np.stack([pixels for _, pixels, _ in entries]).transpose(0, 3, 1, 2)).float()
     real = resized(real, size).round().clamp(0, 255).to(torch.uint8).numpy().transpose(0, 2, 3, 1)
     channels = to_model(torch.from_numpy(np.stack([model.masks.encode(mask) for mask in masks]).transpose(0, 3, 1, 2)))

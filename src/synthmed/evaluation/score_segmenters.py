@@ -17,7 +17,7 @@ from synthmed.core.files import read_json, write_json
 from synthmed.core.known import REAL, SECOND, SMALL, TEST
 from synthmed.core.settings import BatchSize, Count, Device, SyntheticSets, Threads
 from synthmed.core.step import Output, step
-from synthmed.data.channels import nearest
+from synthmed.data.channels import resized_labels
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.data.second_test import SecondTest, parts_of
 from synthmed.evaluation.scores import Scores, by_arm, cases_of, described, same_seeds, write_scores
@@ -185,13 +185,14 @@ def _tested(
     for start in range(0, len(images), settings.batch_size):
         rows = range(start, min(start + settings.batch_size, len(images)))
         entries, truths = list(images.entries(rows)), [masks[row] for row in rows]
+        small = [resized_labels(own, size) for *_, own in entries]
         for seed, model in enumerate(segmenter.models):
             channels = drawn(segmenter, model, [pixels for _, pixels, *_ in entries])
-            for (*_, own), truth, one in zip(entries, truths, channels, strict=True):
+            for truth, own, one in zip(truths, small, channels, strict=True):
                 row = measures(truth, label_map(segmenter, one, truth.shape), legend)
                 found[TEST][seed].append(row)
                 if truth.shape != size:
-                    row = measures(nearest(own, size), label_map(segmenter, one, size), legend)
+                    row = measures(own, label_map(segmenter, one, size), legend)
                 found[SMALL][seed].append(row)
     return found if masks.sizes != {size} else {TEST: found[TEST]}
 

@@ -16,7 +16,7 @@ from synthmed.core.errors import InputError, check_one_each
 from synthmed.core.files import read_json, write_json
 from synthmed.core.known import REAL
 from synthmed.core.step import Output, step
-from synthmed.data.channels import nearest
+from synthmed.data.channels import resized_labels
 from synthmed.data.imageset import ImageSet
 from synthmed.data.second_test import SecondTest, parts_of
 from synthmed.evaluation.arms import of_design
@@ -117,6 +117,6 @@ def _with_true_masks(images: ImageSet, truth: ImageSet) -> tuple[np.ndarray, np.
     decode, found = truth.decoder(), []
     for fields, pixels in images.entries(rows):
         _, mask = decode(masked[fields["image"]])
-        outlined = nearest(np.where(mask > 0, np.uint8(255), np.uint8(0)), pixels.shape[:2])
+        outlined = resized_labels(np.where(mask > 0, np.uint8(255), np.uint8(0)), pixels.shape[:2])
         found.append(np.dstack([pixels[:, :, :-1], outlined]))
     return np.array(rows, dtype=int), np.stack(found) if found else np.empty(0)

@@ -17,7 +17,7 @@ from synthmed.core.errors import InputError
 from synthmed.core.known import UNLABELLED
 from synthmed.core.settings import BatchSize, Classes, Count, Device, GeneratorName, ModelName, Seed, Threads, parse
 from synthmed.core.step import Output, step
-from synthmed.data.channels import nearest
+from synthmed.data.channels import resized_labels
 from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.generators.base import Generator
 from synthmed.metrics.leakage import COLUMN, leakage
@@ -319,7 +319,7 @@ def _read(real: ImageSet, chosen: Sequence[int], model: Generator) -> tuple[torc
     if "mask" in model.needs:
         if (real.legend.masks, real.legend.classes) != (model.legend.masks, model.legend.classes):
             raise InputError(f"{real.path}: masks of {real.legend}, but the generator was trained on {model.legend}")
-        masks = [(nearest(mask, model.image_shape[1:]),) for *_, mask in entries]
+        masks = [(resized_labels(mask, model.image_shape[1:]),) for *_, mask in entries]
         pixels = [model.masks.encode(mask) for (mask,) in masks]
     else:
         masks, pixels = [()] * len(entries), [image for _, image, *_ in entries]

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from synthmed.core.errors import InputError
 from synthmed.core.files import nfc, write_csv
 from synthmed.data.archives import DamagedMember
-from synthmed.data.channels import nearest
+from synthmed.data.channels import resized_labels
 from synthmed.data.sources.raw_image import Load, RawImage
 from synthmed.data.sources.raw_volume import RawVolume
 from synthmed.prepare.deep import deep_values, tiff_values, to_8_bits, without_comments
@@ -347,6 +347,6 @@ def resized(
 
 
 def resized_mask(mask: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-    """The part `box` of `mask` (H, W), at `size` (height, width), each pixel the nearest one's value."""
+    """The part `box` of `mask` (H, W), at `size` (height, width); see resized_labels."""
     top, bottom, left, right = box
-    return nearest(mask[top:bottom, left:right], size)
+    return resized_labels(mask[top:bottom, left:right], size)

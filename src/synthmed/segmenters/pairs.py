@@ -13,7 +13,7 @@ from synthmed.augment.paste import paste_objects
 from synthmed.core.errors import InputError
 from synthmed.core.known import REAL
 from synthmed.data.arm_lists import Members
-from synthmed.data.channels import MaskChannels, nearest
+from synthmed.data.channels import MaskChannels, resized_labels
 from synthmed.data.imageset import ImageSet
 from synthmed.segmenters.settings import TrainSegmenterSettings
 from synthmed.training.arm_images import Parts, check_together, gathered, open_arm
@@ -147,7 +147,7 @@ def _pasted(settings: TrainSegmenterSettings, real: ImageSet, names: Sequence[st
         pixels, mask = paste_objects(*own, donor, real.legend, rng)
         image = torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())
         if size is not None:
-            image, mask = resized(image.float(), size).round().clamp(0, 255).to(torch.uint8), nearest(mask, size)
+            image, mask = resized(image.float(), size).round().clamp(0, 255).to(torch.uint8), resized_labels(mask, size)
         images.append(image)
         channels = coded.encode(mask)[:, :, : len(drawn_names(coded))]
         masks.append(torch.from_numpy(channels.transpose(2, 0, 1)[None].copy()))

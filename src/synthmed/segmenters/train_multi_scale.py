@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 import torch
 from msgspec import Meta
 from torch import Tensor
-from torch.nn import functional as F
 
 from synthmed import segmenters
 from synthmed.core.errors import InputError
@@ -29,7 +28,7 @@ from synthmed.segmenters.trained import DESIGN, Segmenter, load
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
 from synthmed.training.checked import train_seeds
-from synthmed.training.images import Batch, to_model
+from synthmed.training.images import Batch, resized_masks, to_model
 from synthmed.training.loop import workers
 
 logger = logging.getLogger(__name__)
@@ -105,7 +104,7 @@ class LastTraining(Training):
             for fold in folds.unique().tolist():
                 own = (folds == fold).to(self.device)
                 maps[own] = self.of_folds[fold](images[own], self.size)
-        small = F.interpolate(masks, self.size, mode="nearest-exact")
+        small = resized_masks(masks, self.size)
         return super()._on_device(joined(at_size(images, self.size), maps, self.join), small)
 
 
@@ -251,7 +250,7 @@ def _validation_iou(
     found, instances = [], settings.masks == "instances"
     for part in torch.arange(len(validating.images)).split(settings.batch_size):
         logits = model(to_model(validating.images[part]).to(device)).cpu()
-        masks = F.interpolate(validating.masks[part].float() / 255, settings.size, mode="nearest-exact")
+        masks = resized_masks(validating.masks[part].float() / 255, settings.size)
         drawn, truth = classes_of(logits.sigmoid(), instances), classes_of(masks, instances)
         found.append(overlaps(drawn, truth, 1 if instances else masks.shape[1])[:, 0])
     return float(torch.cat(found).mean())

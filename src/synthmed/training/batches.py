@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from synthmed.core.errors import InputError
-from synthmed.data.channels import Coding, MaskChannels, nearest
+from synthmed.data.channels import Coding, MaskChannels, resized_labels
 from synthmed.data.imageset import PLAIN, ImageSet
 from synthmed.training import distributed
 from synthmed.training.device import derived_seed
@@ -87,7 +87,7 @@ class OnDemand:
         if self.masks is None:
             return (pixels,)
         # The map is reduced, not its channels: no value between two classes arises.
-        return pixels, self.masks.encode(nearest(mask[0], self.shape[1:]))
+        return pixels, self.masks.encode(resized_labels(mask[0], self.shape[1:]))
 
     def read(self, positions: Tensor) -> Tensor:
         """uint8 (N, C, H, W), the channels of the mask behind those of the image."""

@@ -26,6 +26,12 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
 
 
+def resized_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Channels of masks (N, K, H, W), 0 or 1, at `size` (height, width): 1 where half of what lies there is or more, as
+    data.channels.resized_labels decides between an object and the background."""
+    return (resized(masks, size) > 0.5 - 1 / 255).to(masks)
+
+
 def reduced(images: Tensor, side: int) -> Tensor:
     """Floating-point images (N, C, H, W), area-averaged by a whole factor to at most `side` pixels a side."""
     factor = -(-max(images.shape[2:]) // side)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from synthmed.data.channels import boundary, nearest
+from synthmed.data.channels import boundary, resized_labels
 from synthmed.data.imageset import ImageSet, Legend
 from synthmed.report.charts.style import INK, MUTED, SERIES, panels, plt, save
 
@@ -65,7 +65,7 @@ def draw_jitter(path: Path, pair: Sequence[np.ndarray], legend: Legend, factor: 
     of the size of the image, that part, and mirrored."""
     height, width = pair[0].shape[:2]
     large = [_enlarged(pair[0], factor)]
-    large += [nearest(mask, large[0].shape[:2]) for mask in pair[1:]]
+    large += [resized_labels(mask, large[0].shape[:2]) for mask in pair[1:]]
     rng = np.random.default_rng(seed)
     room = large[0].shape[0] - height, large[0].shape[1] - width
     top, left = rng.integers(np.add(room, 1)).tolist()
