@@ -58,7 +58,8 @@ def test_the_graph_of_a_segmentation_is_whole(tmp_path):
         "results/tuberculosis/report.html",
     )
     assert {
-        *("compose_arms", "choose_segmenter", "train_segmenter", "original_masks", "score_segmenters", "compare"),
+        *("compose_arms", "choose_segmenter", "train_segmenter", "original_masks", "score_segmenters", "join_scores"),
+        "compare",
         *("validate_segmentation", "section_segmentation", "section_task", "page"),
     } <= planned
     assert not planned & {"train_arm", "classify", "validate_verdict", "score_networks"}
@@ -129,7 +130,7 @@ def test_the_second_test_of_a_task_is_that_of_its_curve_and_of_no_form(tmp_path)
         *("results/lesion_segmentation/curve/40/scores.csv", "results/lesion_segmentation/multi_scale/forms.json"),
     )
     settings = checkout.path / "results" / "lesion_segmentation" / "settings"
-    for name in ("score_segmenters.segmenter", "curve_scores", "scale_forms"):
+    for name in ("score_segmenters.segmenter.real", "curve_scores", "scale_forms"):
         assert read_json(settings / f"{name}.json")["second_test"] == "isic2018_test", name
     of_networks = [read_json(path)["seed"] for path in sorted(settings.glob("train_scale.*.json"))]
     assert len({1, *of_networks}) == 1 + 3 * 3, "of each size and fold, and of the last ones, another seed"
