@@ -6,6 +6,7 @@ import pytest
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
 from synthmed.core.settings import parse
+from synthmed.data.channels import interior
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.evaluation.compare_masks import CompareMasksSettings, compare_masks
 from synthmed.metrics.leakage import chance_texture
@@ -44,14 +45,14 @@ def random_boxes(seed, count, size):
 
 @pytest.fixture
 def run(tmp_path):
-    def do(generated=None, columns=(), real=None, legend=ORGANS, seed=1):
+    def do(generated=None, columns=(), real=None, legend=ORGANS, seed=1, coding="classes"):
         real = random_boxes(0, 8, 4) if real is None else real
         paths = {
             "real": write(tmp_path / "r.zip", real, legend),
             "held_out": write(tmp_path / "h.zip", random_boxes(1, 5, 4) if legend == ORGANS else real, legend, seed=1),
             "fake": write(tmp_path / "f.zip", generated or random_boxes(2, 6, 8), legend, columns=columns, seed=2),
         }
-        settings = {"generator": "gan", "examples": 2, "level": 0.95, "seed": seed}
+        settings = {"generator": "gan", "examples": 2, "level": 0.95, "seed": seed, "masks": coding}
         compare_masks(parse(CompareMasksSettings, settings), **paths, out=tmp_path / "m.json")
         return read_json(tmp_path / "m.json"), paths
 
@@ -142,11 +143,29 @@ def test_rates_of_leakage_by_the_columns_of_the_sample_and_the_worst_ones(run):
         ("i02.png", ["grey", "texture"]),
     ]
     assert leakage["rates"]["grey"]["high"] > 0.7
+    assert (leakage["channels"], leakage["textured"], leakage["real_overlap"]) == (["lung", "heart"],) * 2 + (0,)
+
+
+def test_limits_are_those_of_the_channels_that_were_drawn_without_the_background(run):
+    columns = {name: ["0.0"] * 3 for name in ("mask_grey", "mask_texture", "mask_overlap")}
+    touching = boxes((2, 2, 9, 9), (2, 9, 9, 16))
+    found, paths = run(real=[touching] * 3, generated=[touching] * 3, legend=CELLS, columns=columns, coding="instances")
+    leakage = found["leakage"]
+    assert leakage["channels"] == ["background", "interior", "boundary"]
+    assert leakage["textured"] == ["interior", "boundary"]
+    images = ImageSet(paths["real"])
+    parts = np.dstack([interior(touching), (touching > 0) & ~interior(touching)])
+    every = [chance_texture(images[a], images[b], parts) for a in range(3) for b in range(3) if a != b]
+    assert any(leakage["chance_texture"]["median"] == pytest.approx(value) for value in every)
+    found, _ = run(columns=columns | {name: ["0.0"] * 6 for name in columns}, coding=None)
+    assert found["leakage"] is None
 
 
 def test_sets_that_cannot_be_compared_are_refused(tmp_path, run):
     _, paths = run()
-    settings = parse(CompareMasksSettings, {"generator": "gan", "examples": 2, "level": 0.95, "seed": 1})
+    settings = parse(
+        CompareMasksSettings, {"generator": "gan", "examples": 2, "level": 0.95, "seed": 1, "masks": "classes"}
+    )
     other = write(tmp_path / "o.zip", [boxes((0, 0, 2, 2), (5, 5, 6, 6))], Legend(classes={"lung": 1, "spleen": 2}))
     with pytest.raises(InputError, match="its masks are"):
         compare_masks(settings, **paths | {"fake": other}, out=tmp_path / "x.json")

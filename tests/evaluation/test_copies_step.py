@@ -24,6 +24,8 @@ SETTINGS = CopiesSettings(
     pairs=6,
 )
 KINDS = kinds(24)
+AS_THEY_ARE = ("as they are", "mirrored")
+"""Kinds of copies that equal a training image, as it is or mirrored."""
 
 
 def picture(rng):
@@ -163,7 +165,7 @@ def test_the_report_says_what_would_have_been_found(folder):
     write(folder, "fake", pictures(80, 5))
     result = run(folder)
     found = result["detection"]
-    assert (found["images"], found["shares"], found["copies"], found["sets"]) == (80, [0.02, 0.1], [2, 8], 20)
+    assert (found["images"], found["shares"], found["copies"], found["sets"]) == (80, [0.025, 0.1], [2, 8], 20)
     assert {kind["kind"] for kind in found["kinds"]} == set(KINDS)
     assert found["false_alarms"]["value"] <= 0.15
     assert found["false_alarms"]["n"] == 20
@@ -174,7 +176,26 @@ def test_the_report_says_what_would_have_been_found(folder):
         assert kind["images_found"]["value"] >= 0.8
         assert kind["images_found"]["n"] == 10
     exact = round(found["kinds"][0]["sets_found"][1]["value"] * 20)
-    assert f"with 10% copies of training images (8), the audit finds: as they are {exact}," in result["detection_limit"]
+    assert (
+        f"with 8 copies of training images (10 %), the audit finds: as they are {exact}," in result["detection_limit"]
+    )
+    changed = [kind["sets_found"][1]["value"] for kind in found["kinds"] if kind["kind"] not in AS_THEY_ARE]
+    assert found["changed"] == {"sets": 20 * len(changed), "found": round(20 * sum(changed))}
+
+
+def test_one_image_that_equals_a_training_image_is_found_among_planted_ones_as_in_a_generated_set(folder, monkeypatch):
+    """By a rule whose tests never reach alpha, as where there are few patients."""
+    monkeypatch.setattr(metrics, "judge", lambda ratios, patients, measure, weights: np.ones((4, weights.shape[1])))
+    write(folder, "fake", [*pictures(39, 5), train_images(folder)[3]])
+    result = run(folder, planted_shares=(0.01, 0.03))
+    assert result["alarm"]["word"] == "copies"
+    found = result["detection"]
+    assert (found["copies"], found["shares"]) == ([1], [0.025]), "equal numbers of copies stand once"
+    rates = {kind["kind"]: [entry["value"] for entry in kind["sets_found"]] for kind in found["kinds"]}
+    assert rates == {kind: [float(kind in AS_THEY_ARE)] for kind in KINDS}
+    assert found["changed"] == {"sets": 120, "found": 0}
+    assert found["false_alarms"]["value"] == 0
+    assert "sets of 40 images with 1 copy of a training image (2.5 %), the audit finds: as" in result["detection_limit"]
 
 
 def test_no_set_is_larger_than_there_are_held_out_images(folder, monkeypatch):
@@ -230,6 +251,7 @@ def test_the_origin_of_a_translated_image_is_left_out_and_reported_apart(folder)
     result = run(folder)
     assert result["origin_identity"]["value"] > 0.95
     assert result["origin_identity"]["n"] == 80
+    assert result["origin_chance"] == pytest.approx(1 - (1 - 1 / len(train)) ** 2)
     assert result["by_space"]["pixels"]["origin_identity"]["value"] > 0.95
     assert result["alarm"]["word"] == "none found"
     assert result["suspects"] <= 6
@@ -252,6 +274,7 @@ def test_other_films_of_the_origins_patient_are_left_out_too(folder):
     result = run(folder)
     assert result["alarm"]["word"] == "none found"
     assert result["origin_identity"]["value"] > 0.9
+    assert result["origin_chance"] == pytest.approx(1 - (1 - 2 / 100) ** 2), "of two films a patient"
 
 
 def test_new_films_of_training_patients_are_found(folder):

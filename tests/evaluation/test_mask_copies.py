@@ -12,6 +12,7 @@ from synthmed.core.files import read_json
 from synthmed.data.imageset import Legend, write_image_set
 from synthmed.evaluation.mask_copies import MaskCopiesSettings, mask_copies
 from synthmed.evaluation.plant_copies import kinds, mask_kinds
+from synthmed.metrics import copies as metrics
 
 SETTINGS = MaskCopiesSettings(
     generator="dcgan", seed=1, quantile=0.02, pixel_side=16, permutations=99, alpha=0.05, planted_shares=(0.2,),
@@ -63,7 +64,7 @@ def test_honest_masks_raise_no_alarm_and_the_limit_is_measured(real, tmp_path):
     rates = {kind["kind"]: kind["sets_found"][0]["value"] for kind in detection["kinds"]}
     assert min(rates["as they are"], rates["mirrored"], rates["with a smoothed border"]) >= 0.9
     assert detection["false_alarms"]["value"] <= 0.1
-    assert "30 masks with 20% copies of training masks" in found["detection_limit"]
+    assert "30 masks with 6 copies of training masks (20 %)" in found["detection_limit"]
     picture = Image.open(tmp_path / "pairs.png")
     assert np.asarray(picture).std() > 10
 
@@ -80,6 +81,13 @@ def test_copies_are_found_whatever_was_done_to_them(real, tmp_path):
     assert same["identical"] == 2
     assert "2 of 30 masks equal a training mask, pixel by pixel" in same["alarm"]["reason"]
     assert same["overlap"]["fake"]["largest"] == 1
+
+
+def test_one_mask_that_equals_a_training_mask_is_found_among_planted_ones_as_well(real, tmp_path, monkeypatch):
+    monkeypatch.setattr(metrics, "judge", lambda ratios, patients, measure, weights: np.ones((4, weights.shape[1])))
+    found = audited(real, tmp_path, masks(30, 7), planted_shares=(0.01,))["detection"]
+    rates = {kind["kind"]: kind["sets_found"][0]["value"] for kind in found["kinds"]}
+    assert (rates["as they are"], rates["mirrored"], rates["turned by 3°"]) == (1, 1, 0)
 
 
 def test_empty_masks_are_copies_of_none(real, tmp_path):

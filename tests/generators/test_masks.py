@@ -208,7 +208,10 @@ def test_a_generator_of_noise_draws_images_with_masks(tmp_path, legend, coding):
     masks = [MaskChannels(coding, legend).decode(one[..., channels:]) for one in coded]
     assert np.array_equal(synthetic.pixels, coded[..., :channels])
     assert np.array_equal(synthetic.masks, masks)
-    found = [leakage(one[..., :channels], exclusive(coding, one[..., channels:])) for one in coded]
+    found = [
+        leakage(one[..., :channels], exclusive(coding, one[..., channels:]), int(coding == "instances"))
+        for one in coded
+    ]
     assert ("mask_overlap" in synthetic.rows[0]) == (coding == "instances")
     for name in found[0]:
         values = [float(value) for value in synthetic.column(f"mask_{name}")]

@@ -168,17 +168,17 @@ def test_real_images_of_two_kinds_are_told():
 
 # --------------------------------------------------------------------------------------------------------------- rest
 def test_spiked_sets():
-    weights = c.spiked(50, 8, 40, 0.1, 30, 0)
+    weights = c.spiked(50, 8, 40, 4, 30, 0)
     assert weights.shape == (58, 30)
     assert (weights.sum(axis=0) == 40).all()
     assert (weights[50:].sum(axis=0) == 4).all()
     assert weights.max() == 1  # without replacement where there are enough
     assert len({tuple(column) for column in weights.T.tolist()}) == 30
-    assert (c.spiked(40, 2, 40, 0.1, 5, 0)[40:].sum(axis=0) == 4).all()
-    assert c.spiked(50, 8, 40, 0.0, 5, 0)[50:].sum() == 0
+    assert (c.spiked(40, 2, 40, 4, 5, 0)[40:].sum(axis=0) == 4).all()
+    assert c.spiked(50, 8, 40, 0, 5, 0)[50:].sum() == 0
     assert c.planted(0.001, 40) == 1
     with pytest.raises(InputError, match="every held-out image equals"):
-        c.spiked(0, 8, 40, 0.1, 5, 0)
+        c.spiked(0, 8, 40, 4, 5, 0)
 
 
 def test_authenticity_by_hand():

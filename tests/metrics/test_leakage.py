@@ -17,16 +17,16 @@ def masks(*boxes: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def test_masks_of_two_values_that_share_no_pixel_leak_nothing():
-    assert leakage(IMAGE, masks((0, 0, 5, 5), (5, 5, 9, 9))) == {"grey": 0, "texture": 0, "overlap": 0}
-    assert leakage(IMAGE, np.zeros((20, 20, 2), np.uint8)) == {"grey": 0, "texture": 0, "overlap": 0}
+    assert leakage(IMAGE, masks((0, 0, 5, 5), (5, 5, 9, 9)), 0) == {"grey": 0, "texture": 0, "overlap": 0}
+    assert leakage(IMAGE, np.zeros((20, 20, 2), np.uint8), 0) == {"grey": 0, "texture": 0, "overlap": 0}
 
 
 def test_grey_is_the_share_of_pixels_between_02_and_08_in_the_worst_mask():
     channels = masks((0, 0, 10, 10), (10, 10, 20, 20))
     channels[0, :8, 0] = (50, 51, 100, 127, 128, 204, 205, 255)  # 0.2 is 51, 0.8 is 204
-    assert leakage(IMAGE, channels)["grey"] == 5 / 400
+    assert leakage(IMAGE, channels, 0)["grey"] == 5 / 400
     channels[10:12, 10:20, 1] = 130
-    assert leakage(IMAGE, channels)["grey"] == 20 / 400
+    assert leakage(IMAGE, channels, 0)["grey"] == 20 / 400
 
 
 def test_texture_is_the_correlation_inside_the_mask_with_the_brightness():
@@ -35,18 +35,28 @@ def test_texture_is_the_correlation_inside_the_mask_with_the_brightness():
     values = RNG.integers(128, 256, (10, 14))
     channels[2:12, 2:16, 0] = values
     expected = np.corrcoef(colour.mean(axis=2)[2:12, 2:16].ravel(), values.ravel())[0, 1]
-    assert leakage(colour, channels)["texture"] == pytest.approx(abs(expected))
+    assert leakage(colour, channels, 0)["texture"] == pytest.approx(abs(expected))
     channels[2:12, 2:16, 0] = 255 - colour.mean(axis=2)[2:12, 2:16] // 2  # a negative shines through
     channels[18, 18, 0] = 100  # outside
-    assert leakage(colour, channels)["texture"] > 0.99
+    assert leakage(colour, channels, 0)["texture"] > 0.99
+
+
+def test_a_background_has_no_texture_but_may_be_grey_and_overlap():
+    channels = masks((0, 0, 20, 20), (2, 2, 12, 16))
+    channels[:, :, 0] = 128 + IMAGE[:, :, 0] // 2
+    channels[:12, :, 0] = 130
+    assert leakage(IMAGE, channels, 0)["texture"] > 0.3
+    assert leakage(IMAGE, channels, 1)["texture"] == 0
+    assert leakage(IMAGE, channels, 1)["grey"] >= 0.6
+    assert leakage(IMAGE, channels, 1)["overlap"] == 1
 
 
 def test_overlap_is_of_the_smaller_mask_and_of_the_worst_pair():
     channels = masks((0, 0, 10, 10), (8, 0, 10, 5), (9, 4, 20, 20))
-    assert leakage(IMAGE, channels)["overlap"] == 1  # the second lies in the first
+    assert leakage(IMAGE, channels, 0)["overlap"] == 1  # the second lies in the first
     channels = masks((0, 0, 10, 10), (9, 4, 20, 20))
-    assert leakage(IMAGE, channels)["overlap"] == 6 / 100
-    assert set(leakage(IMAGE, channels[:, :, :1])) == {"grey", "texture"}
+    assert leakage(IMAGE, channels, 0)["overlap"] == 6 / 100
+    assert set(leakage(IMAGE, channels[:, :, :1], 0)) == {"grey", "texture"}
 
 
 def test_chance_is_the_correlation_of_two_real_images_inside_the_masks():

@@ -7,6 +7,7 @@ from unittest import mock
 from fabricated_results import GENERATORS, write_all
 from PIL import Image
 
+from synthmed.core.files import read_csv
 from synthmed.core.provenance import PACKAGE
 from synthmed.core.settings import parse
 from synthmed.report.exhibits import Figure
@@ -51,7 +52,10 @@ def given(inputs, document):
         "methods": (
             methods,
             methods.MethodsSettings,
-            {"external": inputs.get("external", [])},
+            {
+                "external": inputs.get("external", []),
+                "titles": {row["training"]: row["training"] for row in read_csv(inputs["history"])},
+            },
             {
                 "verdicts": [inputs["verdicts"]],
                 "summaries": [inputs["summary"]],

@@ -395,17 +395,34 @@ def test_copies_are_said_in_the_answer_as_the_audit_decided(inputs, tmp_path):
         said = words_of(inputs, tmp_path, section)
         assert "finds copies of training images. Do not share: CycleGAN 10 (12 images are nearer than chance)." in said
         assert "It found none in the sets of DCGAN, FastGAN, CycleGAN 46 and CycleGAN 22." in said
-    assert "the audit finds: flip 98." in words_of(inputs, tmp_path, "sharing"), "the detection limit stands beside it"
+    assert "the audit finds: blur 98." in words_of(inputs, tmp_path, "sharing"), "the detection limit stands beside it"
     audits = [read_json(path) for path in inputs["copies"]]
     for number, audit in enumerate(audits):
         nearer = {"word": "nearer to training", "reason": "mean ratio 0.9"}
         write_json(tmp_path / f"{number}.json", audit | {"alarm": nearer if number == 0 else NONE_FOUND})
     given = inputs | {"copies": [tmp_path / f"{number}.json" for number in range(len(audits))]}
     said = words_of(given, tmp_path, "sharing")
+    assert "says little" not in said
     assert "look before you share: DCGAN (mean ratio 0.9)." in said
     assert "Do not share" not in said
     with pytest.raises(InputError, match="but 4 pictures"):
         words_of(inputs | {"pairs": inputs["pairs"][:4]}, tmp_path, "sharing")
+
+
+def test_an_audit_that_would_have_found_few_copies_says_so_beside_none_found(inputs, tmp_path):
+    audits = [read_json(path) | {"alarm": NONE_FOUND} for path in inputs["copies"]]
+    for number, audit in enumerate(audits):
+        audit["detection"] |= {"changed": {"sets": 700, "found": 349 + number}, "copies": [4, 1], "images": 16}
+        write_json(tmp_path / f"{number}.json", audit)
+    given = inputs | {"copies": [tmp_path / f"{number}.json" for number in range(len(audits))]}
+    weak = (
+        "in any generated set, which says little: it would have found 349 of 700 sets of 16 images with 1 copy that was"
+    )
+    for section in ("answer.classification", "sharing"):
+        assert weak in words_of(given, tmp_path, section)
+    audits[0]["detection"]["changed"]["found"] = 350
+    write_json(tmp_path / "0.json", audits[0])
+    assert "in any generated set." in words_of(given, tmp_path, "answer.classification")
 
 
 def test_a_task_of_segmentation_is_shown_by_the_same_sections(inputs, tmp_path):

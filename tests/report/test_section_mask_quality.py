@@ -30,7 +30,10 @@ def compared(generator, leakage):
 def mixed(samples):
     rates = {name: estimate(0.3, 0.1, 0.5) for name in ("grey", "texture", "any")}
     worst = [{"image": image, "grey": 0.2, "texture": 0.9, "by": ["grey", "texture"]} for image in samples]
-    return {"rates": rates, "means": {}, "chance_texture": {"median": 0.2, "limit": 0.5}, "worst": worst}
+    return {
+        "rates": rates, "means": {"overlap": 0.07}, "chance_texture": {"median": 0.2, "limit": 0.5},
+        "channels": ["background", "lung"], "textured": ["lung"], "worst": worst,
+    }  # fmt: skip
 
 
 @pytest.fixture
@@ -86,7 +89,9 @@ def test_leakage_is_of_those_that_draw_channels_beside_the_real_ones(run):
     content, folder = run(dcgan=mixed(["i1.png", "i3.png"]), external=None)
     assert "means with 90 % intervals" in content["html"]
     assert "by each criterion, with 90 % intervals" in content["html"]
-    assert "their 0 is so by construction" in content["html"]
+    assert "The 0 of real masks is so by construction" in content["html"]
+    assert "more than 5 % of the pixels" in content["html"]
+    assert "background and lung" in content["html"]
     assert "figure 3.3" not in content["html"].lower(), "it is of a document, and there is none"
     rows = read_csv(folder / "tables/mask_quality.leakage.csv")
     assert [(row["images"], row["n"], row["grey"], row["any_high"]) for row in rows] == [

@@ -35,8 +35,9 @@ exhibits:
   networks.layers:
     columns: {layer: layer}
     rows:
-      dcgan/discriminator/Conv2d 8 × 8 × 2: [Downsample_1]
-      dcgan/discriminator/Conv2d 64 × 64 × 64: [other]
+      dcgan/discriminator of 16 × 16/Conv2d 8 × 8 × 2: [Downsample_1]
+      dcgan/discriminator of 64 × 64/Conv2d 8 × 8 × 2: [of a larger network]
+      dcgan/discriminator of 16 × 16/Conv2d 64 × 64 × 64: [other]
       second/generator: [theirs in all]
 """
 

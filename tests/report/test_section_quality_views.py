@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 
 from synthmed.core.files import read_csv, read_json, write_json
+from synthmed.core.known import MEAN
 from synthmed.core.settings import parse
+from synthmed.metrics.estimate import Estimate
 from synthmed.report.charts import quality
+from synthmed.report.results import read_result
 from synthmed.report.sections.quality import SECTION, QualitySettings, section
 
 
@@ -74,3 +77,33 @@ def test_whole_sets_stand_beside_the_real_images(run, tmp_path):
                 assert float(row[f"{measure}_excess_low"]) == own[f"{measure}_excess"]["low"]
             else:
                 assert row[f"{measure}_excess"] == ""
+
+
+def test_a_metric_that_was_measured_of_none_has_no_panel(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        quality,
+        "save",
+        lambda figure, path: shown.extend(
+            axis.get_title(loc="left") for axis in figure.get_axes() if axis.get_visible()
+        ),
+    )
+    content = made_up.fidelity(np.random.default_rng(0), "fastgan", made_up.EXTRACTORS[0], 1)
+    for group in content["matched"].values():
+        group["inception_score"] = Estimate.missing("no classifier").to_json()
+    write_json(tmp_path / "f.json", content)
+    titles = {"inception_score": ("IS", "higher"), "fid": ("FID", "lower"), "kid": ("KID", "lower")}
+    quality.draw_fidelity(tmp_path / "f.png", [read_result(tmp_path / "f.json")], {"fastgan": "FastGAN"}, MEAN, titles)
+    assert shown == ["FID", "KID"]
+
+
+def test_losses_have_the_titles_of_their_trainings_and_diversity_an_axis_of_its_own(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(quality, "save", lambda figure, path: figures.append(figure))
+    history = [{"training": "gan, a", "step": "1", "loss": name, "value": "9"} for name in ("l1", "diversity")]
+    quality.draw_training(tmp_path / "t.png", history, {"gan, a": "The GAN"})
+    left, right = figures[0].axes
+    assert left.get_title(loc="left") == "The GAN"
+    assert (len(left.lines), len(right.lines)) == (1, 1)
+    assert right.get_ylim()[1] > 9
+    assert right.get_ylabel() == "diversity"

@@ -7,7 +7,8 @@ from fabricated_results import ARMS, GENERATORS, verdicts
 from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.core.settings import parse
 from synthmed.data.imageset import Legend, write_image_set
-from synthmed.report.charts.masks import outline_colour, outlines
+from synthmed.report.charts import masks
+from synthmed.report.charts.masks import outlines
 from synthmed.report.results import GeneratorEntry
 from synthmed.report.sections.segmentation import SECTION, SegmentationSettings, section
 from synthmed.report.words import sizes_of_masks
@@ -144,13 +145,20 @@ def test_many_sizes_are_counted():
 def test_outlines_have_the_colour_of_their_class():
     mask = np.zeros((6, 6), np.uint8)
     mask[1:3, 1:3], mask[4:, 4:] = 1, 2
-    found = outlines(mask, ORGANS)
-    assert found.shape == (24, 24, 4)
-    drawn = found[:, :, 3] > 0
-    assert drawn[4:12, 4].all(), "the left edge of the first object"
-    assert not drawn[6:10, 6:10].any(), "its inside"
-    assert not drawn[:4].any()
-    from matplotlib.colors import to_rgba
+    first, second = ({tuple(map(tuple, line)) for line in lines.tolist()} for lines in outlines(mask, ORGANS))
+    square = [((1, 1), (1, 2)), ((1, 2), (1, 3)), ((3, 1), (3, 2)), ((3, 2), (3, 3))]
+    assert first == {*square, *(tuple((x, y) for y, x in line) for line in square)}, "all sides, no gap"
+    assert second == {((4, 4), (4, 5)), ((4, 5), (4, 6)), ((4, 4), (5, 4)), ((5, 4), (6, 4))}, "none along the rim"
 
-    assert tuple(found[4, 4]) == to_rgba(outline_colour(0))
-    assert tuple(found[16, 16]) == to_rgba(outline_colour(1))
+
+def test_outlines_are_drawn_on_every_image_of_an_axis(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(masks, "save", lambda figure, path: drawn.extend(figure.axes[0].collections))
+    mask = np.zeros((6, 6), np.uint8)
+    mask[1:3, 1:3] = 1
+    pairs = [(np.zeros((6, 6, 1), np.uint8), mask)] * 2
+    masks.draw_predictions(tmp_path / "p.png", [("Truth", pairs), ("Real", pairs)], ORGANS)
+    corners = sorted(
+        tuple(np.concatenate(one.get_segments()).min(axis=0).round(2)) for one in drawn if one.get_segments()
+    )
+    assert corners == [(0.18, 0.18), (0.18, 1.18), (1.18, 0.18), (1.18, 1.18)]

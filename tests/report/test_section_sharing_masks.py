@@ -23,13 +23,13 @@ def mask_audit(name, place):
     return {name: value for name, value in audit.items() if name not in ("extractor", "fitted_features", "secondary")}
 
 
-def written(tmp_path, names):
+def written(tmp_path, names, **changes):
     for folder in ("tables", "figures"):
         (tmp_path / folder).mkdir()
     audits, pictures = [], []
     for place, name in enumerate(names):
         audits.append(tmp_path / f"{name}.json")
-        write_json(audits[-1], mask_audit(name, 1 + 4 * place))
+        write_json(audits[-1], mask_audit(name, 1 + 4 * place) | changes.get(name, {}))
         pictures.append(made_up.picture(tmp_path / f"{name}.masks.png"))
     section(
         parse(SharingSettings, SETTINGS),
@@ -59,6 +59,21 @@ def test_what_was_audited_and_what_is_so_by_construction(tmp_path):
     assert "FastGAN: none found" in html
     assert "deformed: copies (12 images are nearer than chance)" in html
     assert "DCGAN paints images for the masks of training images" in " ".join(html.split())
+
+
+def test_masks_that_were_made_from_real_ones_stand_beside_what_is_usual_by_chance(tmp_path):
+    written(
+        tmp_path,
+        ["fastgan", "elastic"],
+        elastic={
+            "origin_identity": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 360, "reason": None},
+            "origin_chance": 0.02,
+        },
+    )
+    html = " ".join(read_json(tmp_path / "sharing.json")["html"].split())
+    assert "by chance, at most 2.0 %" in html
+    assert "deformed: the generated masks that lie closest to a training mask, each beside that one, those of" in html
+    assert "FastGAN: the generated masks that lie closest to a training mask, each beside that one." in html
 
 
 def test_an_unknown_set_of_masks_is_refused(tmp_path):

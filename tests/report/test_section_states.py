@@ -112,11 +112,15 @@ def test_the_best_step_of_each_training_is_its_own(tmp_path):
 def test_masks_are_spoken_of_only_where_one_is_painted(tmp_path):
     scores = [scored(tmp_path, name, [2.0, 1.0]) for name in ("patches", "image")]
     _, section, _ = write_states(tmp_path, scores)
-    for said in ("painted for the masks", "of their masks where it needs such", "Images of one mask of the test part"):
+    for said in (
+        "painted for the masks",
+        "of their masks where it needs such",
+        "Images of 2 masks of the test part, or of 2 draws of noise, at",
+    ):
         assert said in " ".join(section["html"].split()), said
     _, section, _ = write_states(tmp_path, scores[1:], names=("image",))
     assert "mask" not in section["html"]
-    assert "Images of one draw of noise" in section["html"]
+    assert "Images of 2 draws of noise, at several" in section["html"]
 
 
 def test_trainings_of_different_classes_are_told_apart(tmp_path):
@@ -179,3 +183,31 @@ def test_images_of_one_mask_by_what_varies(tmp_path):
     assert float(rows[0]["real_deviation"]) == 60
     assert "no noise beside the mask" in rows[3]["note"]
     assert all(path.stat().st_size > 5000 for path in out if path.suffix == ".png")
+
+
+@pytest.mark.parametrize(("low", "high"), [(5.8, 16), (9.8, 17), (80, 400), (0.5, 2000), (150, 153)])
+def test_a_logarithmic_axis_has_numbers_wherever_it_lies(low, high):
+    from synthmed.report.charts.states import _log_ticks
+    from synthmed.report.charts.style import plt
+
+    figure, axis = plt.subplots()
+    axis.set_ylim(low, high)
+    _log_ticks(axis)
+    ticks = axis.get_yticks()
+    plt.close(figure)
+    assert axis.get_ylim() == (low, high)
+    assert 3 <= len(ticks) <= 7
+    assert np.ptp(np.log(ticks)) > 0.4 * np.log(high / low), "over the whole of the axis"
+
+
+def test_headings_stand_above_the_first_row_and_where_the_columns_are_others(tmp_path, monkeypatch):
+    from synthmed.report.charts import states as charts
+
+    heads = []
+    monkeypatch.setattr(charts, "save", lambda figure, path: heads.append([axis.get_title() for axis in figure.axes]))
+    arrays = [dict(np.load(pictures(tmp_path / f"{masked}.npz", masked))) for masked in (True, True, False)]
+    charts.draw_progress(tmp_path / "p.png", [(str(n), one) for n, one in enumerate(arrays[:2])], [100, 300])
+    assert [bool(title) for title in heads[0]] == [True] * 4 + [False] * 12
+    charts.draw_progress(tmp_path / "p.png", [(str(n), one) for n, one in enumerate(arrays)], [100, 300])
+    assert heads[1][16:18] == ["step 100", "step 300"]
+    assert not any(heads[1][4:16])

@@ -255,6 +255,12 @@ def pretrained(experiment):
     return [name for name in dict.fromkeys(names) if name not in ("domain", None)]
 
 
+def titled(experiment, name, part):
+    """What a training is called in the report: its generator, and the part where there are several of it."""
+    title = named_in_report(name, trained_generators(experiment)[name])["title"]
+    return title if len(trainings(experiment, name)) == 1 else f"{title}: {part.replace('_', ' ')}"
+
+
 def all_trainings(experiment):
     return [(name, part) for name in trained_here(experiment) for part in trainings(experiment, name)]
 

@@ -11,7 +11,9 @@ for experiment in EXPERIMENTS:
     audit = {**entry["copies"], "images": entry["planted_copies"]["images"], "seed": entry["seed"]}
     for name in drawing:
         declare("mask-copies", f"{folder}/mask_copies.{name}.json", {**audit, "generator": name})
-        declare("compare-masks", f"{folder}/compare_masks.{name}.json", {**shared, "generator": name})
+        training = entry["generators"].get(name, {}).get("training", {})
+        compared = {**shared, "generator": name, "masks": training.get("masks")}
+        declare("compare-masks", f"{folder}/compare_masks.{name}.json", compared)
     if drawing:
         titles = {name: {**entry["generators"], **mask_generators(experiment)}[name]["title"] for name in drawing}
         declare("section-mask-quality", f"{folder}/section.mask_quality.json", {"generators": titles})

@@ -13,8 +13,9 @@ for experiment in EXPERIMENTS:
     examples = {"examples": entry["figures"]["examples"], "seed": entry["seed"]}
     declare("section-data", f"{folder}/section.data.json", {**shared, **labelled, **examples, "provider": provider})
     elsewhere = [generator["title"] for generator in named.values() if generator["model"] == "external"]
-    declare("section-methods", f"{folder}/section.methods.json", {"external": elsewhere})
     trained = {name: named_in_report(name, trained_generators(experiment)[name]) for name in trained_here(experiment)}
+    titles = {f"{name}, {part}": titled(experiment, name, part) for name, part in all_trainings(experiment)}
+    declare("section-methods", f"{folder}/section.methods.json", {"external": elsewhere, "titles": titles})
     loops = [trained_generators(experiment)[name]["training"] for name in trained]
     jitter = max((loop["jitter"] for loop in loops if loop["jitter"] is not None), default=None)
     about = {"jitter": jitter, "flip": any(loop["flip"] for loop in loops), "seed": entry["seed"]}

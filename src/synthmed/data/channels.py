@@ -91,6 +91,16 @@ class MaskChannels:
             return channels.mean(axis=2, keepdims=True).round().astype(np.uint8)
         return channels[:, :, :3] if self.coding == "instances" else channels
 
+    @property
+    def exclusive_names(self) -> tuple[str, ...]:
+        """Names of the channels of exclusive(), in order."""
+        return ("mask",) if self.coding == "rgba" else self.names[: 3 if self.coding == "instances" else None]
+
+    @property
+    def backgrounds(self) -> int:
+        """How many of the channels of exclusive() say where nothing is; they come first."""
+        return int(self.coding == "instances")
+
     def _classes_of(self, objects: np.ndarray, count: int, further: np.ndarray) -> list[int]:
         """The class of each object, as its position in the legend: of the further channels the highest above half."""
         if len(self.legend.classes) == 1:

@@ -12,9 +12,10 @@ from synthmed.core.errors import InputError
 from synthmed.core.files import write_json
 from synthmed.core.settings import Count, Level, Seed
 from synthmed.core.step import Output, step
+from synthmed.data.channels import Coding, MaskChannels
 from synthmed.data.imageset import ImageSet, Legend
 from synthmed.metrics.estimate import Estimate
-from synthmed.metrics.leakage import COLUMN, TEXTURE_QUANTILE, chance_texture, leaks
+from synthmed.metrics.leakage import COLUMN, TEXTURE_QUANTILE, chance_texture, leakage, leaks
 from synthmed.metrics.masks import mask_statistics, objects_of
 from synthmed.metrics.outcomes import COUNT, UNIT_INTERVAL, beside, mean_of_cases
 from synthmed.metrics.statistics import case_mean, readers_test
@@ -42,6 +43,9 @@ class CompareMasksSettings:
     generator: Annotated[str, Meta(description="Its name in the results.")]
     examples: Annotated[Count, Meta(description="Samples that mix their channels most, to be shown.")]
     level: Level
+    masks: Annotated[
+        Coding | None, Meta(description="How the generator draws masks as channels of its images; null: it does not.")
+    ]
     seed: Seed
 
 
@@ -61,8 +65,9 @@ def compare_masks(settings: CompareMasksSettings, *, real: Path, held_out: Path,
     real: training images; held_out: other real images; fake: of the generator; all with masks of one legend.
     `classes`: for each class and statistic (metrics.masks) the means of the three sets, the difference generated − real
     and the values of single masks. `leakage`: shares of samples that mix their channels (metrics.leakage), by each
-    criterion and by any, thresholds, and the worst samples; None where the set has no columns of `sample` about it.
-    Intervals are over patients, or samples. Raises InputError when an image has no mask, or legends differ.
+    criterion and by any, its limits, of real masks as channels of the same names, and the worst samples; None where the
+    set has no columns of `sample` about it. Intervals are over patients, or samples. Raises InputError when an image
+    has no mask, or legends differ.
     """
     sets = {name: ImageSet(path) for name, path in (("real", real), ("held_out", held_out), ("generated", fake))}
     legend = sets["real"].legend
@@ -77,10 +82,10 @@ def compare_masks(settings: CompareMasksSettings, *, real: Path, held_out: Path,
     classes = {
         of: _compared({name: one[of] for name, one in measured.items()}, settings.level) for of in legend.classes
     }
-    leakage = _leakage(sets["real"], sets["generated"], settings)
+    mixed = _leakage(sets["real"], sets["generated"], settings)
     counts = {f"n_{name}": len(one) for name, one in sets.items()}
     about = {"generator": settings.generator, "level": settings.level, **counts}
-    write_json(out, {**about, "classes": classes, "leakage": leakage})
+    write_json(out, {**about, "classes": classes, "leakage": mixed})
 
 
 def _measured(images: ImageSet, legend: Legend) -> dict[str, Measured]:
@@ -136,12 +141,12 @@ def _difference(real: Measured, fake: Measured, name: str, level: float) -> Esti
 # ------------------------------------------------------------------------------------------------------------- leakage
 def _leakage(real: ImageSet, fake: ImageSet, settings: CompareMasksSettings) -> dict | None:
     """Rates of leakage, and the worst samples."""
-    if COLUMN.format("grey") not in fake.rows[0]:
+    if settings.masks is None or COLUMN.format("grey") not in fake.rows[0]:
         return None
+    coded = MaskChannels(settings.masks, real.legend)
     names = [name for name in CRITERIA if COLUMN.format(name) in fake.rows[0]]
     found = {name: np.array(fake.column(COLUMN.format(name)), dtype=float) for name in names}
-    textures = _chance_textures(real, settings.seed)
-    overlaps = np.zeros(len(real))  # a label map has one value a pixel
+    textures, overlaps = _of_real(real, coded, settings.seed)
     told = leaks(found, textures, overlaps)
     patients = np.array(fake.column("patient"))
     # How often a sample leaks first, then how far.
@@ -152,6 +157,9 @@ def _leakage(real: ImageSet, fake: ImageSet, settings: CompareMasksSettings) -> 
             name: case_mean(one.astype(float), patients, level=settings.level).to_json() for name, one in told.items()
         },
         "means": {name: float(values.mean()) for name, values in found.items()},
+        "channels": list(coded.exclusive_names),
+        "textured": list(coded.exclusive_names[coded.backgrounds :]),
+        "real_overlap": float(overlaps.max()),
         "chance_texture": {
             "median": float(np.median(textures)),
             "limit": float(np.quantile(textures, TEXTURE_QUANTILE)),
@@ -164,18 +172,20 @@ def _leakage(real: ImageSet, fake: ImageSet, settings: CompareMasksSettings) -> 
     }
 
 
-def _chance_textures(images: ImageSet, seed: int) -> np.ndarray:
-    """How closely every image follows that of another patient inside its masks, (N,)."""
+def _of_real(images: ImageSet, coded: MaskChannels, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of every real image, its mask as channels: how closely it follows that of another patient inside them, and how
+    much of one lies in another, (N,) each."""
     order = np.random.default_rng(seed).permutation(len(images))
     patients = np.array(images.column("patient"))[order]
-    decode, legend = images.decoder(), images.legend
-    found = []
+    decode = images.decoder()
+    textures, overlaps = [], []
     for place, index in enumerate(order):
         others = np.flatnonzero(np.roll(patients, -place) != patients[place])
         if not len(others):
             raise InputError(f"{images.path}: all images are of one patient; leakage compares those of two")
         pixels, mask = decode(int(index))
         other, *_ = decode(int(order[(place + others[0]) % len(order)]))
-        masks = np.dstack([legend.of_class(mask, name) for name in legend.classes])
-        found.append(chance_texture(pixels, other, masks))
-    return np.array(found)
+        channels = coded.exclusive(coded.encode(mask))
+        textures.append(chance_texture(pixels, other, channels[:, :, coded.backgrounds :] > 0))
+        overlaps.append(leakage(pixels, channels, coded.backgrounds).get("overlap", 0.0))
+    return np.array(textures), np.array(overlaps)

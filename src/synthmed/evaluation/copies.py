@@ -106,7 +106,8 @@ def copies(
     features = {name: _aligned(read_features(path).as_is(), sets[name]) for name, path in files.items()}
     check_together(list(features.values()))
     check_apart([features["train"], features["held_out"]])
-    thumbnails, identical = _thumbnails(sets, settings.pixel_side)
+    thumbnails, same = _thumbnails(sets, settings.pixel_side)
+    identical = same["fake"]
 
     design = make_design(sets, sets["planted"].column("kind"), settings.permutations, settings.seed)
     vectors = {name: file.features for name, file in features.items()}
@@ -123,7 +124,7 @@ def copies(
             "extractor": features["train"].extractor,
             "fitted_features": settings.fitted_features,
             **{f"n_{name}": len(sets[name]) for name in ("train", "held_out", "fake")},
-            **judged(settings, design, spaces, identical, "image"),
+            **judged(settings, design, spaces, identical, same["planted"], "image"),
             "secondary": _secondary(spaces["features"], design, vectors, settings.level),
             "closest_pairs": listed,
         },
@@ -132,11 +133,17 @@ def copies(
 
 
 def judged(
-    settings: AuditSettings, design: Design, spaces: Mapping[str, Space], identical: np.ndarray, noun: str
+    settings: AuditSettings,
+    design: Design,
+    spaces: Mapping[str, Space],
+    identical: np.ndarray,
+    planted: np.ndarray,
+    noun: str,
 ) -> dict:
     """What the audit says of a set, in numbers and words.
 
-    identical: which images of the set equal a training image, bool; noun: what the set is of.
+    identical, planted: which images of the set, and which planted copies, equal a training image, bool; noun: what the
+    set is of.
     """
     fakes = np.arange(design.rows["fake"].stop)
     p = findings.p_values(spaces, design, fakes, np.ones((len(fakes), 1)))[:, :, 0]
@@ -144,7 +151,7 @@ def judged(
     logger.info("%s: %s: %s", settings.generator, alarm["word"], alarm["reason"])
     suspects = np.any([space.suspects(fakes) for space in spaces.values()], axis=0)
     rule = findings.Rule(settings.alpha, settings.planted_shares, settings.planted_sets, settings.level, settings.seed)
-    detection = findings.detection(spaces, design, rule)
+    detection = findings.detection(spaces, design, rule, planted)
     return {
         "alarm": alarm,
         "alpha": settings.alpha,
@@ -155,6 +162,7 @@ def judged(
         "detection": detection,
         "detection_limit": findings.detection_limit(detection, noun),
         "origin_identity": findings.origin_identity(list(spaces.values()), design, settings.level),
+        "origin_chance": findings.origin_chance(list(spaces.values()), design),
     }
 
 
@@ -171,12 +179,12 @@ def _aligned(features: Features, images: ImageSet) -> Features:
     return features.take(np.array([position[name] for name in names]))
 
 
-def _thumbnails(sets: Mapping[str, ImageSet], side: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Of each set: thumbnails uint8 (N, side, side, C); and which generated images equal a training image pixel by
-    pixel, as it is or mirrored: bool (Q,). `train` is the first of the sets."""
+def _thumbnails(sets: Mapping[str, ImageSet], side: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Of each set: thumbnails uint8 (N, side, side, C); and which of its images equal a training image pixel by pixel,
+    as it is or mirrored: bool (N,). `train` is the first of the sets."""
     small: dict[str, np.ndarray] = {}
     known: set[bytes] = set()
-    identical: list[bool] = []
+    identical: dict[str, list[bool]] = {name: [] for name in sets}
     for name, images in sets.items():
         for row, (_fields, pixels, *_mask) in enumerate(images.entries()):
             if row == 0:
@@ -189,9 +197,8 @@ def _thumbnails(sets: Mapping[str, ImageSet], side: int) -> tuple[dict[str, np.n
             small[name][row] = alignment.thumbnail(pixels, side)
             if name == "train":
                 known |= {digest(pixels), digest(pixels[:, ::-1])}
-            elif name == "fake":
-                identical.append(digest(pixels) in known)
-    return small, np.array(identical)
+            identical[name].append(digest(pixels) in known)
+    return small, {name: np.array(found) for name, found in identical.items()}
 
 
 def digest(pixels: np.ndarray) -> bytes:

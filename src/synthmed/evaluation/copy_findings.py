@@ -71,45 +71,54 @@ def comparable(spaces: Mapping[str, Space]) -> bool:
     return min(space.comparable for space in spaces.values()) > 0.01
 
 
-def detection(spaces: Mapping[str, Space], design: Design, rule: Rule) -> dict:
+def detection(spaces: Mapping[str, Space], design: Design, rule: Rule, same: np.ndarray) -> dict:
     """How often the audit raises an alarm for sets like the generated one with planted copies of each kind.
 
-    A set has as many images as the generated one, a share of them copies, the others held-out images (each with its own
-    patient left out); where there are fewer of these, as many as there are, because images that repeat are no larger
-    set. `sets_found`: one for each of the `shares`; `false_alarms`: sets without copies, of at most half of the
-    held-out images (`honest`), so that they differ. No intervals: all sets are drawn from the same images.
-    `images_found`: share of the copies that are suspects.
+    The alarm is that of alarm(): a test, or an image that equals a training image. same: bool, which of the planted
+    copies do. A set has as many images as the generated one, a share of them copies, the others held-out images (each
+    with its own patient left out); where there are fewer of these, as many as there are, because images that repeat are
+    no larger set. `copies`: how many, of each of the rule's shares, `shares`: what share that is; those that are alike
+    stand once. `sets_found`: one for each of them; `false_alarms`: sets without copies, of at most half of the held-out
+    images (`honest`), so that they differ. No intervals: all sets are drawn from the same images. `images_found`: share
+    of the copies that are suspects. `changed`: of the sets with most copies, those of kinds that equal no training
+    image, how many there are and how many are found; None without such a kind.
     """
     honest = np.arange(design.rows["held_out"].start, design.rows["held_out"].stop)
     double = [metrics.twice(space.ratios.take(honest), space.floor) for space in spaces.values()]
     honest = honest[~np.any(double, axis=0)]
     generated = design.rows["fake"].stop
     size, half = (max(1, min(generated, count)) for count in (len(honest), len(honest) // 2))
+    counts = sorted({metrics.planted(share, size) for share in rule.shares})
 
-    def alarms(copies: np.ndarray, share: float, size: int) -> dict:
-        weights = metrics.spiked(len(honest), len(copies), size, share, rule.sets, rule.seed)
+    def alarms(copies: np.ndarray, count: int, size: int) -> Estimate:
+        weights = metrics.spiked(len(honest), len(copies), size, count, rule.sets, rule.seed)
         p = p_values(spaces, design, np.concatenate([honest, copies]), weights)
-        return Estimate(float((p.min(axis=(0, 1)) <= rule.alpha).mean()), n=rule.sets, reason=SHARED).to_json()
+        equal = weights[len(honest) :][same[copies - design.rows["planted"].start]].any(axis=0)
+        return Estimate(float(((p.min(axis=(0, 1)) <= rule.alpha) | equal).mean()), n=rule.sets, reason=SHARED)
 
-    kinds = []
+    kinds, changed = [], []
     for kind, copies in design.kinds.items():
         found = np.any([space.suspects(copies) for space in spaces.values()], axis=0)
+        sets_found = [alarms(copies, count, size) for count in counts]
+        if not same[copies - design.rows["planted"].start].all():
+            changed.append(sets_found[-1].value)
         kinds.append(
             {
                 "kind": kind,
                 "images_found": share_estimate(found.sum(), len(found), rule.level).to_json(),
-                "sets_found": [alarms(copies, share, size) for share in rule.shares],
+                "sets_found": [one.to_json() for one in sets_found],
             }
         )
     return {
         "images": size,
         "generated": generated,
         "honest": half,
-        "shares": list(rule.shares),
-        "copies": [metrics.planted(share, size) for share in rule.shares],
+        "shares": [count / size for count in counts],
+        "copies": counts,
         "sets": rule.sets,
-        "false_alarms": alarms(honest[:0], 0.0, half),
+        "false_alarms": alarms(honest[:0], 0, half).to_json(),
         "kinds": kinds,
+        "changed": {"sets": rule.sets * len(changed), "found": round(rule.sets * sum(changed))} if changed else None,
     }
 
 
@@ -120,9 +129,11 @@ def detection_limit(found: Mapping, noun: str) -> str:
         listed = [
             f"{kind['kind']} {round(kind['sets_found'][number]['value'] * found['sets'])}" for kind in found["kinds"]
         ]
+        count = found["copies"][number]
+        copies = f"{count:,} copies of training {noun}s" if count > 1 else f"1 copy of a training {noun}"
         said.append(
-            f"Of {found['sets']} sets of {found['images']:,} {noun}s with {share:.0%} copies of training {noun}s "
-            f"({found['copies'][number]:,}), the audit finds: {', '.join(listed)}."
+            f"Of {found['sets']} sets of {found['images']:,} {noun}s with {copies} ({100 * share:.2g} %), the audit "
+            f"finds: {', '.join(listed)}."
         )
     if found["images"] < found["generated"]:
         said.append(
@@ -214,6 +225,16 @@ def origin_identity(spaces: Sequence[Space], design: Design, level: float) -> di
     translated = design.left_out[fake] >= 0
     nearest = np.any([space.nearest_origin(fake) for space in spaces], axis=0)[translated]
     return share_estimate(nearest.sum(), len(nearest), level).to_json() if len(nearest) else None
+
+
+def origin_chance(spaces: Sequence[Space], design: Design) -> float | None:
+    """What origin_identity() is at most, on average, where any training image is the nearest by chance."""
+    own = design.left_out[design.rows["fake"]]
+    own = own[own >= 0]
+    share = (
+        np.bincount(design.patients[design.training[0]], minlength=own.max(initial=0) + 1) / design.training[0].sum()
+    )
+    return float((1 - (1 - share[own]) ** len(spaces)).mean()) if len(own) else None
 
 
 def closest_pairs(

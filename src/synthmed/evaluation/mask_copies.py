@@ -1,6 +1,6 @@
 """Audit of the masks that a generator draws for copies of training masks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -60,7 +60,7 @@ def mask_copies(
             elif name == "fake":
                 identical.append(digest(masks) in known)
         thumbnails[name] = np.stack(small)
-    thumbnails["planted"], kinds = _planted(settings, sets["train"])
+    thumbnails["planted"], kinds, equal = _planted(settings, sets["train"], known)
     asked = {name: alignment.shows(small) for name, small in thumbnails.items()}
     for name in ("train", "held_out"):
         if not asked[name].any():
@@ -79,7 +79,7 @@ def mask_copies(
     names = {"train": sets["train"].column("image")}
     names["fake"] = np.array(sets["fake"].column("image"))[asked["fake"]].tolist()
     listed = findings.closest_pairs(spaces, names, same[asked["fake"]], settings.pairs)
-    audit = judged(settings, design, spaces, same, "mask")
+    audit = judged(settings, design, spaces, same, equal[asked["planted"]], "mask")
     overlap = {name: _overlaps(thumbnails[name], thumbnails["train"]) for name in ("fake", "held_out")}
     write_json(
         out,
@@ -121,15 +121,19 @@ def _shows(masks: np.ndarray) -> bool:
     return bool((masks.min(axis=(0, 1)) < masks.max(axis=(0, 1))).any())
 
 
-def _planted(settings: MaskCopiesSettings, train: ImageSet) -> tuple[np.ndarray, list[str]]:
-    """Thumbnails of copies of training masks, and the kind of each."""
+def _planted(
+    settings: MaskCopiesSettings, train: ImageSet, known: Container[bytes]
+) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Thumbnails of copies of training masks, the kind of each, and which are among the `known` digests, bool."""
     rng = np.random.default_rng(settings.seed)
-    small, kinds = [], []
+    small, kinds, equal = [], [], []
     for masks in _drawn(train, of_many_patients(train, settings.images, rng)):
         for kind, change in mask_kinds(min(masks.shape[:2])).items():
-            small.append(alignment.thumbnail(np.ascontiguousarray(change(masks, rng)), settings.pixel_side))
+            copy = np.ascontiguousarray(change(masks, rng))
+            small.append(alignment.thumbnail(copy, settings.pixel_side))
             kinds.append(kind)
-    return np.stack(small), kinds
+            equal.append(digest(copy) in known)
+    return np.stack(small), kinds, np.array(equal)
 
 
 def _overlaps(queries: np.ndarray, pool: np.ndarray) -> Mapping[str, float]:

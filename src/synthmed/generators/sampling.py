@@ -344,7 +344,7 @@ def _with_mask(
     own = model.masks.decode(channels)
     if not image.shape[2]:
         return columns, np.where(own > 0, np.uint8(255), np.uint8(0))[:, :, None], own
-    mixed = leakage(image, model.masks.exclusive(channels))
+    mixed = leakage(image, model.masks.exclusive(channels), model.masks.backgrounds)
     return columns | {COLUMN.format(name): f"{value:.5f}" for name, value in mixed.items()}, image, own
 
 

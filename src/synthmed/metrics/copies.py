@@ -198,8 +198,8 @@ def planted(share: float, size: int) -> int:
     return max(1, round(share * size)) if share > 0 else 0
 
 
-def spiked(base: int, copies: int, size: int, share: float, sets: int, seed: int) -> np.ndarray:
-    """Sets of `size` images of which a share are copies: how often each image is in each, int (base + copies, sets).
+def spiked(base: int, copies: int, size: int, count: int, sets: int, seed: int) -> np.ndarray:
+    """Sets of `size` images of which `count` are copies: how often each image is in each, int (base + copies, sets).
 
     base: number of honest images to draw from, which come first and of which none is twice in a set; copies: number of
     planted copies, which are where there are too few. Raises InputError without honest images.
@@ -207,7 +207,6 @@ def spiked(base: int, copies: int, size: int, share: float, sets: int, seed: int
     if not base:
         raise InputError("every held-out image equals one of another patient; the copy audit cannot be tried on them")
     rng = np.random.default_rng(seed)
-    count = planted(share, size)
     weights = np.zeros((base + copies, sets), dtype=np.int64)
     for number in range(sets):
         honest = rng.choice(base, size - count, replace=False)

@@ -17,19 +17,22 @@ COLUMN = "mask_{}"
 """Column of an image set with what leakage() found, by the criterion, where a generator drew masks."""
 
 
-def leakage(image: np.ndarray, channels: np.ndarray) -> dict[str, float]:
+def leakage(image: np.ndarray, channels: np.ndarray, backgrounds: int) -> dict[str, float]:
     """How far masks are mixed with their image, or with each other: 0 for masks of 0 and 255 that share no pixel.
 
     image: uint8 (H, W, C); channels: uint8 (H, W, K), one a mask, as the generator drew them, before they are binarised
-    at one half. Each is the largest over masks or pairs of masks. grey: share of all pixels that are GREY. texture:
-    correlation between the mask's values and the image's brightness, without its sign, over the pixels inside the mask:
-    0 where either is even. overlap: pixels inside two masks, as a share of the smaller mask; only where there are two.
+    at one half; backgrounds: how many of them, the first ones, say where nothing is. Each number is the largest over
+    masks or pairs of masks. grey: share of all pixels that are GREY. texture: correlation between the mask's values and
+    the image's brightness, without its sign, over the pixels inside the mask, of all but backgrounds: 0 where either is
+    even. overlap: pixels inside two masks, as a share of the smaller mask; only where there are two.
     """
     shares = channels / 255
     inside = shares >= 0.5
     brightness = image.mean(axis=2)
     grey = ((shares >= GREY[0]) & (shares <= GREY[1])).mean(axis=(0, 1))
-    textures = [_correlation(brightness, shares[:, :, k], inside[:, :, k]) for k in range(channels.shape[2])]
+    textures = [
+        _correlation(brightness, shares[:, :, k], inside[:, :, k]) for k in range(backgrounds, channels.shape[2])
+    ]
     overlaps = [_overlap(inside[:, :, a], inside[:, :, b]) for a, b in combinations(range(channels.shape[2]), 2)]
     found = {"grey": float(grey.max()), "texture": max(textures)}
     return found | {"overlap": max(overlaps)} if overlaps else found
@@ -39,7 +42,7 @@ def chance_texture(image: np.ndarray, other: np.ndarray, masks: np.ndarray) -> f
     """The texture of leakage() that a real image would have if another real image shone through its masks.
 
     Label maps have no texture of their own, so this is what correlations of real images are like by chance of anatomy.
-    image, other: uint8 (H, W, C), of two patients; masks of the first: bool (H, W, K).
+    image, other: uint8 (H, W, C), of two patients; masks of the first, without background: bool (H, W, K).
     """
     first, second = image.mean(axis=2), other.mean(axis=2)
     return max(_correlation(first, second, masks[:, :, k]) for k in range(masks.shape[2]))

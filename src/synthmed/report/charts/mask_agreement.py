@@ -7,7 +7,7 @@ from textwrap import fill
 import numpy as np
 
 from synthmed.data.imageset import Legend
-from synthmed.report.charts.masks import outlines, show_pair
+from synthmed.report.charts.masks import draw_outlines, show_pair
 from synthmed.report.charts.style import plt, save
 
 _PLAIN = Legend()
@@ -36,7 +36,7 @@ def draw_agreement(path: Path, pictures: Mapping[str, Mapping[str, np.ndarray]],
                 show_pair(axis, images[number], np.where(mask > 0, 255, 0).astype(np.uint8), _PLAIN)
                 if arrays is not None:
                     drawing = np.where(arrays[f"{part}_drawn"][number] > 0, 255, 0).astype(np.uint8)
-                    axis.imshow(outlines(drawing, _DRAWN), extent=axis.images[0].get_extent(), interpolation="nearest")
+                    draw_outlines(axis, drawing, _DRAWN)
                 if title == "real" and number == 0:
                     axis.set_title(f"masks {words}" if part == "train" else f"{words} masks", fontsize=8, loc="left")
                 place += 1

@@ -34,6 +34,19 @@ def draw_samples(path: Path, shown: Sequence[tuple[str, Mapping[str, np.ndarray]
                     images = arrays["images"][arrays["sources"].tolist().index(source)][place]
                     for axis, image in zip(grid[row][column : column + EACH], images, strict=False):
                         show(axis, image)
+                else:
+                    middle = grid[row][column + EACH // 2]
+                    middle.text(
+                        0.5,
+                        0.5,
+                        "has none",
+                        transform=middle.transAxes,
+                        ha="center",
+                        va="center",
+                        fontsize=8,
+                        color=MUTED,
+                        style="italic",
+                    )
             if place == 0:
                 name_row(grid[row], title)
             row += 1

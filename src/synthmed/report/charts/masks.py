@@ -4,17 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 
-import matplotlib.colors
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from synthmed.data.channels import boundary, resized_labels
+from synthmed.data.channels import resized_labels
 from synthmed.data.imageset import ImageSet, Legend
 from synthmed.report.charts.style import INK, MUTED, SERIES, panels, plt, save
-
-_FINE = 4
-"""Lines of an outline an image pixel: outlines are drawn this much finer than the image."""
 
 
 def show_pair(
@@ -25,15 +22,30 @@ def show_pair(
     shown = pixels if pixels.shape[2] == 3 and legend.channels is None else pixels[:, :, 0]
     axis.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=extent)
     if mask is not None:
-        axis.imshow(outlines(mask, legend), extent=axis.images[-1].get_extent(), interpolation="nearest")
+        draw_outlines(axis, mask, legend)
 
 
-def outlines(mask: np.ndarray, legend: Legend) -> np.ndarray:
-    """RGBA of the outlines of a label map (H, W), on a grid _FINE times as fine: float (f·H, f·W, 4)."""
-    fine = np.kron(mask, np.ones((_FINE, _FINE), mask.dtype))
-    rim, found = boundary(fine), np.zeros((*fine.shape, 4))
-    for number, name in enumerate(legend.classes):
-        found[rim & legend.of_class(fine, name)] = matplotlib.colors.to_rgba(outline_colour(number))
+def draw_outlines(axis: plt.Axes, mask: np.ndarray, legend: Legend) -> None:
+    """The outlines of a label map (H, W) as lines over the image that was last drawn, a colour a class."""
+    left, right, bottom, top = axis.images[-1].get_extent()
+    scale = np.array([(right - left) / mask.shape[1], (bottom - top) / mask.shape[0]])
+    for number, lines in enumerate(outlines(mask, legend)):
+        placed = lines * scale + (left, top)
+        axis.add_collection(LineCollection(placed, colors=outline_colour(number), linewidths=1, capstyle="round"))
+
+
+def outlines(mask: np.ndarray, legend: Legend) -> list[np.ndarray]:
+    """Of each class the edges of pixels between its objects and what is not of the same object: float (n, 2, 2), of
+    (x, y) from 0 to (W, H). Beyond the rim of the image everything goes on."""
+    across, along = mask[:, 1:] != mask[:, :-1], mask[1:] != mask[:-1]
+    found = []
+    for name in legend.classes:
+        own = legend.of_class(mask, name)
+        y, x = np.nonzero(across & (own[:, 1:] | own[:, :-1]))
+        upright = np.stack([np.stack([x + 1, y], 1), np.stack([x + 1, y + 1], 1)], 1)
+        y, x = np.nonzero(along & (own[1:] | own[:-1]))
+        level = np.stack([np.stack([x, y + 1], 1), np.stack([x + 1, y + 1], 1)], 1)
+        found.append(np.concatenate([upright, level]).astype(float))
     return found
 
 
@@ -48,7 +60,9 @@ def draw_predictions(
     """A row of pairs (image, mask), under each other by their titles; the first is the truth."""
     count, (height, width) = max(len(pairs) for _, pairs in rows), rows[0][1][0][0].shape[:2]
     tall = height / width
-    figure, axis = plt.subplots(figsize=(2.8 + 1.1 * count, 1.1 * tall * len(rows)))
+    side = 1.5 if len(rows) > 6 else 1.9
+    figure, axis = plt.subplots(figsize=(side * count, side * tall * len(rows)), layout="none")
+    axis.set_position((0, 0, 1, 1))
     for row, (title, pairs) in enumerate(rows):
         axis.text(-0.08, (row + 0.5) * tall, fill(title, 34), ha="right", va="center", fontsize=8.5)
         for place, (pixels, mask) in enumerate(pairs):

@@ -41,10 +41,11 @@ def draw_crops(path: Path, pictures: Sequence[np.ndarray], sides: Mapping[str, S
     save(figure, path)
 
 
-def picture_grid(rows: int, columns: int, side: float) -> tuple[Figure, np.ndarray]:
-    """A figure of pictures side by side, `side` inches each, and its axes (rows, columns). No layout is fitted to the
-    words: with so many axes that takes seconds."""
-    sizes = {"figsize": (side * columns, side * rows), "gridspec_kw": {"wspace": 0.04, "hspace": 0.04}}
+def picture_grid(rows: int, columns: int, side: float, apart: float = 0.04) -> tuple[Figure, np.ndarray]:
+    """A figure of pictures side by side, `side` inches each, and its axes (rows, columns). apart: room between rows, as
+    a share of a picture. No layout is fitted to the words: with so many axes that takes seconds."""
+    height = side * rows * (1 + apart) / 1.04
+    sizes = {"figsize": (side * columns, height), "gridspec_kw": {"wspace": 0.04, "hspace": apart}}
     figure, grid = plt.subplots(rows, columns, squeeze=False, layout="none", **sizes)
     for axis in grid.flat:
         axis.axis("off")

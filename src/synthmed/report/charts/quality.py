@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -39,8 +40,9 @@ def draw_samples(path: Path, sets: Mapping[str, Path], classes: Sequence[str], *
     save(figure, path)
 
 
-def draw_training(path: Path, history: Sequence[Mapping[str, str]]) -> None:
-    """One panel a training: its losses over the optimiser steps, and the diversity of its samples, dashed."""
+def draw_training(path: Path, history: Sequence[Mapping[str, str]], titles: Mapping[str, str]) -> None:
+    """One panel a training: its losses over the optimiser steps, and the diversity of its samples, dashed, on an axis
+    of its own. titles: of the trainings."""
     trainings = list(dict.fromkeys(row["training"] for row in history))
     losses = [name for name in dict.fromkeys(row["loss"] for row in history) if name != "diversity"]
     looks = {name: (SERIES[n % len(SERIES)], "-" if n < len(SERIES) else ":") for n, name in enumerate(losses)}
@@ -48,15 +50,17 @@ def draw_training(path: Path, history: Sequence[Mapping[str, str]]) -> None:
         looks["diversity"] = (MUTED, (0, (4, 2)))
     width = {1: 6.0, 2: 4.5}.get(len(trainings), 3.0)
     figure, axes = panels(len(trainings), columns=3, width=width, height=2.1)
-    for axis, training in zip(axes, trainings, strict=True):
+    for place, (axis, training) in enumerate(zip(axes, trainings, strict=True)):
         rows = [row for row in history if row["training"] == training]
         for name in dict.fromkeys(row["loss"] for row in rows):
             points = [(float(row["step"]), float(row["value"])) for row in rows if row["loss"] == name]
             colour, dash = looks[name]
-            axis.plot(
-                *zip(*points, strict=True), color=colour, ls=dash, lw=1.2, marker="." if len(points) < 3 else None
-            )
-        axis.set_title(training.replace("_", " "))
+            own, marker = axis, "." if len(points) < 3 else None
+            if name == "diversity":
+                own, marker = axis.twinx(), "o"
+                _share_axis(own, max(y for _, y in points), last=place % 3 == 2 or place + 1 == len(axes))
+            own.plot(*zip(*points, strict=True), color=colour, ls=dash, lw=1.2, marker=marker, ms=3)
+        axis.set_title(fill(titles[training], 34), fontsize=8.5)
         axis.locator_params(axis="x", nbins=5)
         axis.grid(axis="y")
     for place, axis in enumerate(axes):
@@ -64,9 +68,22 @@ def draw_training(path: Path, history: Sequence[Mapping[str, str]]) -> None:
             axis.set_ylabel("loss")
         if place + 3 >= len(axes):
             axis.set_xlabel("optimiser step")
-    handles = [Line2D([], [], color=colour, ls=dash) for colour, dash in looks.values()]
-    figure.legend(handles, [name.replace("_", " ") for name in looks], loc="outside lower left", ncols=5)
+    handles = [
+        Line2D([], [], color=colour, ls=dash, marker="o" if name == "diversity" else None, ms=3)
+        for name, (colour, dash) in looks.items()
+    ]
+    words = [name.replace("_", " ") + (" (right axis)" if name == "diversity" else "") for name in looks]
+    figure.legend(handles, words, loc="outside lower left", ncols=5)
     save(figure, path)
+
+
+def _share_axis(axis: plt.Axes, highest: float, *, last: bool) -> None:
+    """Set up the axis on the right for what is 1 of real images; last: of its row."""
+    axis.set_ylim(0, 1.1 * max(1.0, highest))
+    axis.set_yticks([0, 0.5, 1], ["0", "0.5", "1"], color=MUTED)
+    axis.spines["right"].set_visible(True)
+    if last:
+        axis.set_ylabel("diversity", color=MUTED)
 
 
 def draw_fidelity(
@@ -78,24 +95,35 @@ def draw_fidelity(
 ) -> None:
     """A panel a metric (a block of panels an extractor): every generator with its interval beside the real floor.
 
-    Values are those of as many generated images as the floor has real ones (`matched`): they depend on the number.
+    Values are those of as many generated images as the floor has real ones (`matched`): they depend on the number. A
+    metric that was measured of none has no panel.
     group: of the results; metrics: name → (title, direction).
     """
     extractors = list(dict.fromkeys(entry["extractor"] for entry in quality))
     names = [name for name in titles if any(entry["generator"] == name for entry in quality)]
-    panel = 0.95 + 0.24 * len(names)
-    lines = -(-len(metrics) // 4)
-    figure = plt.figure(figsize=(9.2, (lines * panel + 0.35) * len(extractors)))
-    blocks = np.atleast_1d(figure.subfigures(len(extractors), 1))
-    for block, extractor in zip(blocks, extractors, strict=True):
+    of_extractor = {
+        extractor: {entry["generator"]: entry for entry in quality if entry["extractor"] == extractor}
+        for extractor in extractors
+    }
+    measured = {
+        extractor: [name for name in metrics if any(e["matched"][group][name].value is not None for e in own.values())]
+        for extractor, own in of_extractor.items()
+    }
+    lines = [max(1, -(-len(own) // 4)) for own in measured.values()]
+    heights = [count * (0.95 + 0.24 * len(names)) + 0.35 for count in lines]
+    figure = plt.figure(figsize=(9.2, sum(heights)))
+    blocks = np.atleast_1d(figure.subfigures(len(extractors), 1, height_ratios=heights))
+    for block, extractor, count in zip(blocks, extractors, lines, strict=True):
         block.suptitle(f"Features of {extractor}", x=0.0, ha="left", fontsize=9.5, color=MUTED)
-        entries = {entry["generator"]: entry for entry in quality if entry["extractor"] == extractor}
-        for axis, metric in zip(block.subplots(lines, 4, sharey=True).flat, metrics, strict=False):
-            _metric_panel(axis, metric, group, entries, names)
+        axes = list(block.subplots(count, 4, sharey=True).flat)
+        for axis, metric in zip(axes, measured[extractor], strict=False):
+            _metric_panel(axis, metric, group, of_extractor[extractor], names)
             title, direction = metrics[metric]
             axis.set_title(title)
             axis.set_xlabel(direction, fontsize=8, color=MUTED)
             axis.set_yticks(range(len(names)), [titles[name] for name in reversed(names)])
+        for axis in axes[len(measured[extractor]) :]:
+            axis.set_visible(False)
     save(figure, path)
 
 

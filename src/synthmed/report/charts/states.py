@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from synthmed.report.charts.pictures import name_row, picture_grid, show
 from synthmed.report.charts.style import GRID, MUTED, SERIES, panels, save
@@ -52,9 +52,21 @@ def _curves(axis: Axes, groups: Mapping[str, Sequence[Mapping]], part: str, name
     for place, floor in enumerate(sorted(floors)):
         axis.axhline(floor, color=MUTED, ls="--", lw=1.2, label="" if place else "real images")
     if name != "kid":  # which is about 0 for real images, and below it by chance
-        axis.set_yscale("log")
-        for which in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
-            which(LogFormatter(minor_thresholds=(1.5, 0.7)))
+        _log_ticks(axis)
+
+
+def _log_ticks(axis: Axes) -> None:
+    """A logarithmic axis with three numbers or more within its limits, however few of the powers of ten lie there."""
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    for locator in (LogLocator(subs=(1.0,)), LogLocator(subs=(1.0, 2.0, 5.0)), MaxNLocator(5)):
+        ticks = [tick for tick in locator.tick_values(low, high) if low <= tick <= high]
+        if len(ticks) >= 3:
+            break
+    axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.set_ylim(low, high)
 
 
 def curve(results: Sequence[Mapping], part: str, name: str) -> tuple[list[int], np.ndarray]:
@@ -69,18 +81,22 @@ def curve(results: Sequence[Mapping], part: str, name: str) -> tuple[list[int], 
 def draw_progress(path: Path, shown: Sequence[tuple[str, Mapping[str, np.ndarray]]], steps: Sequence[int]) -> None:
     """Rows of images of one mask (or one draw of noise) at several steps; before them the real image and its mask.
 
+    What the columns are stands above the first row, and above every further generator whose columns are others.
+
     shown: title and arrays of `score-states` of each generator; steps: those that are asked for, of which the nearest
     that were kept are drawn.
     """
     columns = [_columns(arrays, steps) for _, arrays in shown]
     rows, width = sum(len(one[0][1]) for one in columns), max(map(len, columns))
-    figure, grid = picture_grid(rows, width, 1.35)
+    headings = [[words for words, _ in own] for own in columns]
+    anew = [place == 0 or heading != headings[place - 1] for place, heading in enumerate(headings)]
+    figure, grid = picture_grid(rows, width, 1.35, apart=0.2 if any(anew[1:]) else 0.04)
     row = 0
-    for (title, _), own in zip(shown, columns, strict=True):
+    for (title, _), own, headed in zip(shown, columns, anew, strict=True):
         for place in range(len(own[0][1])):
             for axis, (words, images) in zip(grid[row], own, strict=False):
                 show(axis, images[place])
-                if place == 0:
+                if headed and place == 0:
                     axis.set_title(words, fontsize=7.5, loc="center", weight="normal")
             if place == 0:
                 name_row(grid[row], title)

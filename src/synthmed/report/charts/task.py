@@ -22,7 +22,9 @@ def draw_verdicts(path: Path, task: Mapping, compared: Sequence[Mapping]) -> Non
     verdict. compared: arms that were compared with the real one."""
     figure, axis = plt.subplots(figsize=(10.6, 1.1 + 0.36 * len(compared)))
     axis.axvline(0, color=INK, lw=1)
-    ends = [0.0]
+    equal = task["margin"]
+    axis.axvspan(-equal, equal, color=GRID, lw=0, zorder=0)
+    ends = [0.0, -equal, equal]
     for place, arm in enumerate(reversed(compared)):
         found, verdict = effect(task, arm), arm["versus_reference"]["verdict"]
         colour, marker = VERDICTS.get(verdict, _NO_WORD)
@@ -46,12 +48,13 @@ def draw_verdicts(path: Path, task: Mapping, compared: Sequence[Mapping]) -> Non
     axis.set_yticks(range(len(compared)), [fill(arm["title"], 36) for arm in reversed(compared)])
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
-    axis.locator_params(axis="x", nbins=4)
+    axis.locator_params(axis="x", nbins=6, min_n_ticks=3)
     axis.grid(axis="x")
     outcome = task["decides"]
     unit = f", {outcome['unit']}" if outcome["unit"] else ""
     axis.set_xlabel(
-        f"{outcome['title']} minus that of real images only ({confidence(1 - task['alpha'])} interval{unit})"
+        f"{outcome['title']} minus that of real images only ({confidence(1 - task['alpha'])} interval{unit}; "
+        f"grey: ±{equal:g})"
     )
     above = {"transform": axis.transAxes, "va": "bottom", "fontsize": 9}
     left, right = ("worse", "better") if outcome["higher_is_better"] else ("better", "worse")

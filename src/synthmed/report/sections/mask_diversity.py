@@ -73,7 +73,8 @@ SECTION = Section(
         Figure(
             "samples",
             "Real image, its mask, and images that were painted for this mask: of other noise beside it, of other "
-            "dropout, of both.",
+            "dropout, of both. “Has none”: the generator has no noise beside the mask, or no dropout, so that nothing "
+            "can vary in this way.",
             _draw_samples,
         ),
         Figure(

@@ -1,5 +1,6 @@
 """Section "Mask quality": the form of masks that generators draw, and whether they mix them with their images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +10,11 @@ from msgspec import Meta
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
 from synthmed.metrics.estimate import Estimate
+from synthmed.metrics.leakage import GREY_SHARE
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import read_result
 from synthmed.report.section import write_section
-from synthmed.report.words import percent
+from synthmed.report.words import joined, percent, short
 
 STATISTICS = {
     "objects": "objects in a mask",
@@ -64,15 +66,24 @@ def _columns(found: Found) -> list[Column]:
 
 
 def _leakage_rows(found: Found) -> list[dict]:
-    none = dict.fromkeys(CRITERIA, Estimate(0.0))  # label maps
+    none = dict.fromkeys(CRITERIA, Estimate(0.0)) | {"mean_overlap": 0.0}  # label maps
     rows = [{"keys": ("real",), "images": "real ones", "n": found["compared"][0]["n_real"], **none}]
     single = Estimate.missing("there is one mask only")
     rows += [
-        {"keys": (name,), "images": title, "n": result["n_generated"], "overlap": single, **result["leakage"]["rates"]}
+        {"keys": (name,), "images": title, "n": result["n_generated"], "overlap": single, **_mixing(result["leakage"])}
         for (name, title), result in zip(found["titles"].items(), found["compared"], strict=True)
         if result["leakage"]
     ]
+    for key in ("channels", "textured"):
+        told = {row[key] for row in rows[1:]}
+        rows[0][key] = told.pop() if len(told) == 1 else None
     return rows if len(rows) > 1 else []
+
+
+def _mixing(leakage: Mapping) -> dict:
+    told = {name: joined(leakage[name]) for name in ("channels", "textured")}
+    told |= {"limit": leakage["chance_texture"]["limit"], "mean_overlap": leakage["means"].get("overlap")}
+    return {**leakage["rates"], **told}
 
 
 # ------------------------------------------------------------------------------------------------------------ figures
@@ -138,12 +149,20 @@ SECTION = Section(
         Table(
             "leakage",
             "Share of samples that mix their channels, by each criterion, with {{ level | confidence }} intervals. "
-            "Real masks are label maps, not channels: their 0 is so by construction, and was not measured.",
+            "Channels are taken as the generator draws them, before one label a pixel is chosen. Neither in nor out: "
+            "more than {{ '%g' % (100 * grey_share) }} % of the pixels of one. Image inside the mask: above the limit, "
+            "which real images have by chance. Masks overlap: more than those of any real image; real masks have one "
+            "label a pixel, so that one shared pixel is enough, and the mean overlap (share of the smaller mask) says "
+            "how much it is. The 0 of real masks is so by construction.",
             _leakage_rows,
             (
                 Column("images"),
                 Column("n"),
+                Column("channels", once="Channels: {}."),
+                Column("textured", once="With the image inside: {}."),
                 *(Column(name, title, form=percent, interval=True) for name, title in CRITERIA.items()),
+                Column("limit", "limit of the image inside the mask", short),
+                Column("mean_overlap", "mean overlap", percent),
             ),
             empty="no generator draws its masks as channels",
         ),
@@ -180,6 +199,7 @@ def section(
         "level": results[0]["level"],
         "synthetics": synthetics,
         "real": real,
+        "grey_share": GREY_SHARE,
         "leaking": any(result["leakage"] for result in results),
     }
     write_section(section, out, SECTION, found, document=document)

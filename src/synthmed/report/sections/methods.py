@@ -18,6 +18,7 @@ from synthmed.report.section import write_section
 class MethodsSettings:
     """Settings of `section-methods`."""
 
+    titles: Annotated[dict[str, str], Meta(description="Of the trainings, by their names in the history.")]
     external: Annotated[tuple[str, ...], Meta(description="Titles of the sets that were made elsewhere.")]
 
 
@@ -26,7 +27,7 @@ def _draw(path: Path, found: Found) -> str | None:
         return "No generator was trained in this experiment."
     from synthmed.report.charts.quality import draw_training
 
-    draw_training(path, found["history"])
+    draw_training(path, found["history"], found["settings"].titles)
     return None
 
 
@@ -36,8 +37,8 @@ SECTION = Section(
     exhibits=(
         Figure(
             "training",
-            "Losses of every training over its optimiser steps; dashed, the diversity of samples from fixed noise (1: "
-            "as varied as real images, 0: all the same).",
+            "Losses of every training over its optimiser steps; dashed, on the right axis, the diversity of samples "
+            "from fixed noise (1: as varied as real images, 0: all the same).",
             _draw,
         ),
     ),

@@ -65,19 +65,20 @@ def _layers(found: Found) -> list[dict]:
     alike: dict[str, list[tuple]] = {}
     for name, entry, described in found["described"]:
         for network, layers in described["networks"].items():
-            alike.setdefault(f"{network} {layers}", []).append((name, entry, network, layers))
+            size = " × ".join(map(str, described["image_shape"][1:]))
+            alike.setdefault(f"{network} {size} {layers}", []).append((name, entry, network, size, layers))
     rows = []
     for same in alike.values():
-        _, _, network, layers = same[0]
-        title = f"{network} of {', '.join(entry.title for _, entry, _, _ in same)}"
-        known_as = [key for name, entry, _, _ in same for key in (name, *entry.keys)]
+        _, _, network, image, layers = same[0]
+        title = f"{network} of {', '.join(entry.title for _, entry, *_ in same)}"
+        known_as = [key for name, entry, *_ in same for key in (name, *entry.keys)]
         for layer in layers:
             shape = layer["output"]
             size = shape and " × ".join(map(str, [*shape[1:], shape[0]]))
             rows.append(
                 {
-                    # By what it gives: the tenth layer of a smaller network is none of the document's.
-                    "keys": tuple(f"{key}/{network}/{layer['kind']} {size}" for key in known_as),
+                    # By the size of the images and what it gives: no layer of a smaller network is the document's.
+                    "keys": tuple(f"{key}/{network} of {image}/{layer['kind']} {size}" for key in known_as),
                     "network": title,
                     "layer": layer["name"],
                     "output": size,

@@ -194,7 +194,8 @@ SECTION = Section(
     exhibits=(
         Figure(
             "fidelity",
-            "Quality of the generated images, mean of the classes, with {{ diversity.level | confidence }} intervals. "
+            "Quality of the generated images, mean of the classes, with {{ diversity.level | confidence }} intervals"
+            "{% if matched %}, of {{ matched | joined }} of the generated images, as many as the floor has{% endif %}. "
             "Dashed line and band: the same measure between real and held-out real images, the floor, with as many "
             "images. Dotted: repeated training images. Where the floor lies: {{ floors }}.",
             _draw,
@@ -264,6 +265,9 @@ def section(
         "several_views": len({result["view"] for result in quality}) > 1,
         "tasks": [read_task(path, settings.generators) for path in verdicts],
         "floors": _floors(),
+        "matched": [
+            f"{n:,}" for n in sorted({one["matched"][MEAN]["n_fake"] for one in quality if one["view"] == "image"})
+        ],
         "labelled": [settings.generators[name].title for name in settings.pseudo_labelled],
     }
     write_section(section, out, SECTION, found, document=document)

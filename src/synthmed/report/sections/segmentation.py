@@ -125,9 +125,13 @@ def _trainings(path: Path, found: Found) -> str | None:
     from synthmed.report.charts.masks import draw_trainings
 
     arms, trainings = found["task"]["arms"], found["chosen"]["trainings"]
-    others = [name for name, arm in arms.items() if arm["kind"] == "generator"][:2]
-    draw_trainings(path, {arms[name]["title"]: trainings[name] for name in [REAL, *others]})
+    draw_trainings(path, {arms[name]["title"]: trainings[name] for name in _with_trainings_shown(arms)})
     return None
+
+
+def _with_trainings_shown(arms: Mapping) -> list[str]:
+    """The real training set and those with the first two generators."""
+    return [REAL, *[name for name, arm in arms.items() if arm["kind"] == "generator"][:2]]
 
 
 SECTION = Section(
@@ -160,7 +164,8 @@ SECTION = Section(
         ),
         Figure(
             "trainings",
-            "Trainings: loss and mean IoU by step, of training images (solid; in training, with dropout and "
+            "Trainings of {{ with_trainings }} of the {{ task.arms | length }} training sets, real ones and the first "
+            "two generators: loss and mean IoU by step, of training images (solid; in training, with dropout and "
             "augmentation where there is any) and validation images (dashed). A line a seed; dots: the weights "
             "that are used.",
             _trainings,
@@ -196,6 +201,7 @@ def section(
         "behind": behind(task["arms"], chosen["trainings"]),
         "sizes": {TEST: of_masks, SMALL: f"{height}×{width}", SECOND: of_masks},
         "second": chosen["second_test"] and f"{task['images'][SECOND]:,} of {chosen['second_test']}",
+        "with_trainings": len(_with_trainings_shown(task["arms"])),
         "predictions": predictions,
         "test": test,
     }

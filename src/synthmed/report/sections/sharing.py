@@ -12,16 +12,17 @@ from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Found, Section, Table
 from synthmed.report.results import Generators, check_generators, read_result
 from synthmed.report.section import Picture, write_section
-from synthmed.report.words import p_value, percent, short
+from synthmed.report.words import counted, p_value, percent, short
 
 PAIRS = (
     "{{ generator }}: the generated images that lie closest to a training image, each beside the nearest training "
-    "image by features and by pixels."
+    "image by features and by pixels{{ ', those of the patient it was made from left out' if made_from }}."
 )
 """Caption of the pictures that `copies` draws."""
 MASK_PAIRS = (
-    "{{ generator }}: the generated masks that lie closest to a training mask, each beside that one. Of several "
-    "classes the first is white, others darker."
+    "{{ generator }}: the generated masks that lie closest to a training mask, each beside that one"
+    "{{ ', those of the patient whose mask it was made from left out' if made_from }}. Of several classes the first is "
+    "white, others darker."
 )
 """Caption of the pictures that `mask-copies` draws."""
 SETS = (
@@ -30,6 +31,8 @@ SETS = (
 )
 """What the caption of a detection limit says of the sets."""
 _SPACES = ("features", "pixels")
+_ORIGIN = ("origin_identity", "origin_chance")
+_CHANCE = (("by chance, at most", "origin_chance"),)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ def _rows(found: Found) -> list[dict]:
     for audit in found["audits"]:
         row = {name: audit[name] for name in ("extractor", "n_train", "n_held_out", "n_fake", "identical", "suspects")}
         row |= {"generator": found["generators"][audit["generator"]].title, "suspect_share": audit["suspect_share"]}
-        row |= {"alarm": audit["alarm"]["word"], "origin_identity": audit["origin_identity"]}
+        row |= {"alarm": audit["alarm"]["word"]} | {key: audit[key] for key in _ORIGIN}
+        row |= {"expected": audit["n_fake"] * sum(space["expected_share"] for space in audit["by_space"].values())}
         row |= {name: audit["secondary"][name] for name in ("authenticity", "c_t")}
         for space, measured in audit["by_space"].items():
             row |= {f"{key}_{space}": measured[key] for key in ("mean_ratio", "smallest_ratio", "suspects")}
@@ -72,7 +76,7 @@ def _mask_rows(found: Found) -> list[dict]:
         row |= {"generator": found["mask_generators"][audit["generator"]], "alarm": audit["alarm"]["word"]}
         row |= {"expected": measured["expected_share"] * (audit["n_fake"] - audit["empty"])}
         row |= {"mean_ratio": measured["mean_ratio"], "p": measured["p_smallest"]}
-        row |= {"origin_identity": audit["origin_identity"]}
+        row |= {key: audit[key] for key in _ORIGIN}
         row |= {f"{key}_iou": overlap["fake"][key] for key in ("median", "largest")}
         rows.append(row | {f"held_out_{key}_iou": overlap["held_out"][key] for key in ("median", "largest")})
     return rows + [{"generator": title, "alarm": BY_CONSTRUCTION} for title in found["painting_real_masks"]]
@@ -94,15 +98,19 @@ def _detections(audits: Sequence[Mapping], titles: Mapping[str, str]) -> list[di
         shared = {"generator": title, "images": detection["images"], "sets": detection["sets"]}
         for kind in detection["kinds"]:
             row = {**shared, "kind": kind["kind"], "images_found": kind["images_found"]}
-            rows.append(row | {_share(s): e for s, e in zip(detection["shares"], kind["sets_found"], strict=True)})
-        none = {_share(share): detection["false_alarms"] for share in detection["shares"]}
+            rows.append(row | dict(zip(_planted(detection), kind["sets_found"], strict=True)))
+        none = dict.fromkeys(_planted(detection), detection["false_alarms"])
         shared["images"] = detection["honest"]
         rows.append({**shared, "kind": "no copies (false alarms)", "images_found": None, **none})
     return rows
 
 
-def _share(share: float) -> str:
-    return f"sets with {100 * share:g} % copies"
+def _planted(detection: Mapping) -> list[str]:
+    """How many copies are in the sets, and which share of them that is."""
+    return [
+        f"sets with {counted(count, 'copy', 'copies')} ({100 * share:.2g} %)"
+        for count, share in zip(detection["copies"], detection["shares"], strict=True)
+    ]
 
 
 def _detection_columns(found: Found) -> list[Column]:
@@ -114,13 +122,13 @@ def _mask_detection_columns(found: Found) -> list[Column]:
 
 
 def _columns_of_detection(audits: Sequence[Mapping], noun: str) -> list[Column]:
-    shares = dict.fromkeys(share for audit in audits for share in audit["detection"]["shares"])
+    planted = dict.fromkeys(name for audit in audits for name in _planted(audit["detection"]))
     return [
         Column("generator", group=True, once="{}"),
         Column("kind", f"copies of training {noun}s"),
         Column("images", f"{noun}s", once=f"{noun.capitalize()}s of a set: {{}}."),
         Column("sets", once="Sets of each kind: {}."),
-        *(Column(_share(share), f"found: {_share(share)}", form=percent) for share in shares),
+        *(Column(name, f"found: {name}", form=percent) for name in planted),
         Column("images_found", "copies that are suspects", percent, interval=True),
     ]
 
@@ -133,7 +141,9 @@ SECTION = Section(
             "copies",
             "Copy audit. Ratio: distance to the nearest training image over that to the nearest held-out one, the "
             "smallest under flips, shifts, crops and turns; a suspect's is below nearly all of real images of other "
-            "patients. p: the smallest of the tests, adjusted.",
+            "patients, and so many are expected by chance, at most. p: the smallest of the tests, adjusted. “Nearest "
+            "is its own patient”: of images that were made from real ones; by chance, where any training image may be "
+            "the nearest.",
             _rows,
             (
                 Column("generator"),
@@ -144,6 +154,7 @@ SECTION = Section(
                 Column("n_fake", "generated images", once="Generated images: {}."),
                 Column("identical"),
                 Column("suspects"),
+                Column("expected", "suspects expected", short),
                 Column("suspect_share", "share of suspects", percent, interval=True, page=False),
                 *(
                     Column(f"{key}_{space}", f"{title} by {space}", form, page=page)
@@ -156,7 +167,8 @@ SECTION = Section(
                         ("p", "p", p_value, True),
                     )
                 ),
-                Column("origin_identity", "nearest is its own patient", percent, interval=True),
+                Column("origin_identity", "nearest is its own patient", percent, interval=True, below=_CHANCE),
+                Column("origin_chance", "nearest is its own patient, by chance", percent, page=False),
                 Column("authenticity", interval=True, page=False),
                 Column("c_t", "C_T", page=False),
             ),
@@ -194,7 +206,8 @@ SECTION = Section(
                 Column("largest_iou", "largest IoU", below=(("held-out", "held_out_largest_iou"),)),
                 Column("held_out_median_iou", page=False),
                 Column("held_out_largest_iou", page=False),
-                Column("origin_identity", "nearest is the deformed one", percent, interval=True),
+                Column("origin_identity", "nearest is the deformed one", percent, interval=True, below=_CHANCE),
+                Column("origin_chance", "nearest is the deformed one, by chance", percent, page=False),
             ),
             empty="no masks in this experiment",
         ),
@@ -230,13 +243,18 @@ def section(
     drawn = {audit["generator"]: picture for audit, picture in zip(read, pairs, strict=True)}
     audits = check_generators(read, settings.generators)
     titles = {audit["generator"]: settings.generators[audit["generator"]].title for audit in audits}
-    pictures = [Picture(name, PAIRS, drawn[name], {"generator": title}) for name, title in titles.items()]
+    made_from = {audit["generator"]: audit["origin_identity"] is not None for audit in audits}
+    pictures = [
+        Picture(name, PAIRS, drawn[name], {"generator": title, "made_from": made_from[name]})
+        for name, title in titles.items()
+    ]
     mask_audits = [read_result(path) for path in mask_copies]
     if unknown := [audit["generator"] for audit in mask_audits if audit["generator"] not in settings.mask_generators]:
         raise InputError(f"generator {unknown[0]!r} is not in the settings' {list(settings.mask_generators)}")
     for audit, picture in zip(mask_audits, mask_pairs, strict=True):
         title = settings.mask_generators[audit["generator"]]
-        pictures.append(Picture(f"{audit['generator']}_masks", MASK_PAIRS, picture, {"generator": title}))
+        about = {"generator": title, "made_from": audit["origin_identity"] is not None}
+        pictures.append(Picture(f"{audit['generator']}_masks", MASK_PAIRS, picture, about))
     found = {
         "audits": audits,
         "generators": settings.generators,

@@ -157,8 +157,9 @@ SECTION = Section(
         ),
         Figure(
             "progress",
-            "Images of one {% if painted %}mask of the test part, or of one {% endif %}draw of noise, at several steps "
-            "of the first training.",
+            "Images of {% if painted %}{{ rows | counted('mask', 'masks') }} of the test part{% if unpainted %}, or of "
+            "{% endif %}{% endif %}{% if unpainted %}{{ rows | counted('draw', 'draws') }} of noise{% endif %}, at "
+            "several steps of the first training.",
             _draw_progress,
         ),
         Table(
@@ -200,6 +201,8 @@ def section(
         "marks": [f"{mark:,}" for mark in settings.marks],
         "chosen": [settings.generators[name].title for name in settings.choose],
         "painted": any("masks" in arrays for _, arrays in shown),
+        "unpainted": any("masks" not in arrays for _, arrays in shown),
+        "rows": max(arrays["images"].shape[1] for _, arrays in shown),
         "few": results[0]["few"],
         "n": results[0]["n"],
     }
