@@ -112,7 +112,7 @@ def torn(folder):
         ),
         (palette, r"images/3\.png: its mask: 4 colours of a palette, .*; its indices are 0, 1, 2, 3: save them"),
         (other_size, r"images/3\.png: its mask has 44×48 pixels, the image 48×48"),
-        (fractions, r"images/3\.png: its mask: fractions, where whole numbers are expected"),
+        (fractions, r"images/3\.png: its mask: fractions or NaN, where whole numbers are expected"),
         (torn, r"images/3\.png: its mask: truncated or damaged"),
     ],
 )

@@ -341,7 +341,7 @@ def test_without_a_file_there_is_no_mask():
         (LESION, [encoded(colours((0, 0, (1, 0, 0))) + np.uint8([0, 0, 9]))], "2 colours, where black and one other"),
         (LESION, [encoded(values(shape=(6, 7)))], "its mask has 7×6 pixels, the image 8×6"),
         (NUCLEI, [encoded(values((0, 0, 70000), dtype=np.int32), "TIFF")], "values from 0 to 70000"),
-        (NUCLEI, [encoded(values((0, 0, 0.5), dtype=np.float32), "TIFF")], "fractions, where whole numbers"),
+        (NUCLEI, [encoded(values((0, 0, 0.5), dtype=np.float32), "TIFF")], "fractions or NaN, where whole numbers"),
         (ORGANS, [encoded(values((0, 0, 1), (1, 1, 5)))], "the value 5, .*; the file has 0, 1, 5, the classes are"),
         (ORGANS, [encoded(alpha(values((0, 0, 2)), 128))], "half transparent, which changes values"),
         (LESION, [encoded(alpha(values(), values((2, 2, 255))))], "black behind its alpha"),

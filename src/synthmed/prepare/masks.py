@@ -195,7 +195,7 @@ def _read(content: bytes | np.ndarray, marks: bool) -> _File:
     if lossy:
         return _File((pixels > 127).astype(np.int64), noted, False)
     if pixels.dtype.kind == "f" and not (np.isfinite(pixels) & (pixels == np.floor(pixels))).all():
-        raise Rejected("fractions, where whole numbers are expected")
+        raise Rejected("fractions or NaN, where whole numbers are expected")
     return _File(pixels.astype(np.int64), noted, marks and _is_smooth(pixels))
 
 
