@@ -194,6 +194,11 @@ def test_touching_objects_are_no_rings(count, step):
     assert not doubts
 
 
+def test_objects_in_many_parts_are_no_rings():
+    mask = np.kron(np.tile(np.diag([1, 2, 3]), (4, 4)), np.array([[1, 1, 0]] * 2 + [[0, 0, 0]])).astype(np.uint8)
+    assert np.array_equal(values_of([lambda: encoded(mask)], mask.shape, NUCLEI), mask)
+
+
 def test_classes_that_went_through_a_jpeg_are_refused_by_that():
     organs = as_jpeg(DISC)
     with pytest.raises(Rejected, match="ring by ring, as JPEG"):
