@@ -149,7 +149,7 @@ def test_every_problem_is_listed(tmp_path):
         "line 12: no patient",
         "line 17: not as many cells",
         "patient 'p1' is in several parts of the split: ['test', 'train']",
-        "masks/masked.png: 4×4 pixels, its image (8, 8)",
+        "masks/masked.png: 4×4 pixels, its image 8×8",
         "masks/lost.png: named in the manifest, not in the archive",
         "masks/odd.png: the value 7, which is no class",
         "masks/colour.png: mode RGB, not L or I;16",
@@ -173,6 +173,27 @@ def test_every_problem_is_listed(tmp_path):
 )
 def test_sets_that_are_poor(tmp_path, lines, files, problem):
     assert check(made_by_hand(tmp_path / "set.zip", lines, files)) == [problem]
+
+
+def pairs(tmp_path, *masks, legend='{"masks": {"semantic": {"lung": 1, "heart": 2}}}'):
+    """Problems of a set of one label with these masks; None: without."""
+    lines = [f"{n}.png,x,{'' if mask is None else f'{n}.png'},p{n},," for n, mask in enumerate(masks)]
+    files = {f"images/{n}.png": GREY for n in range(len(masks))} | {"set.json": legend.encode()}
+    files |= {f"masks/{n}.png": png(mask) for n, mask in enumerate(masks) if mask is not None}
+    return check(made_by_hand(tmp_path / "set.zip", lines, files))
+
+
+def test_images_without_a_mask_beside_others_are_told(tmp_path):
+    mask = EMPTY + np.eye(8, dtype=np.uint8) + np.tri(8, dtype=np.uint8)
+    assert pairs(tmp_path, mask, mask) == []
+    assert pairs(tmp_path, mask, None, mask) == ["1.png: no mask, the other 2 have one"]
+    assert pairs(tmp_path, mask, None, None) == ["2 images have no mask, e.g. 1.png; the other 1 have one"]
+
+
+def test_a_class_that_no_mask_marks_is_told(tmp_path):
+    lung = np.tri(8, dtype=np.uint8)
+    assert pairs(tmp_path, lung, lung) == ["no mask marks 'heart'"]
+    assert pairs(tmp_path, lung, EMPTY, 2 * lung) == []
 
 
 def test_a_legend_that_cannot_be_read_is_told(tmp_path):

@@ -9,7 +9,7 @@ from made_up_images import image_set
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
 from synthmed.core.settings import parse
-from synthmed.data.imageset import encode_png, write_image_set
+from synthmed.data.imageset import Legend, encode_png, write_image_set
 from synthmed.evaluation.check_needs import NeedsSettings, check_needs, needs
 
 REAL = {"normal": 90, "abnormal": 51}
@@ -182,3 +182,40 @@ def test_classes_of_another_column_are_looked_for_in_every_part(split_report, tm
         check_needs(asked, split_report=split_report, parts=parts, synthetic=[], out=tmp_path / "needs.json")
     with pytest.raises(InputError, match="0 image sets for train, validation and test"):
         check_needs(asked, split_report=split_report, parts=[], synthetic=[], out=tmp_path / "needs.json")
+
+
+ORGANS = Legend(classes={"lung": 1, "heart": 2, "aorta": 3})
+
+
+def organs(path, *maps):
+    """An image set with masks of these values; None: without a mask."""
+    rows = (
+        ({"image": f"{path.stem}{n}.png", "label": "ct", "patient": f"{path.stem}{n}"}, np.zeros((2, 2), np.uint8))
+        + (() if one is None else (np.array([[0, 0], one]),))
+        for n, one in enumerate(maps)
+    )
+    write_image_set(path, rows, ORGANS)
+    return path
+
+
+@pytest.mark.parametrize("poor", [None, "train", "validation", "test"])
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (
+            [(1, 3), (3, 1)],
+            r"{0}\.zip: no mask of the {0} part \(2 images\) marks 'heart', which the task 'task' learns",
+        ),
+        ([(1, 2), (3, 0), None], r"{0}\.zip: 1 images have no mask, .* 'task' learns, the first is '{0}2\.png'"),
+    ],
+)
+def test_every_part_shows_every_class_of_masks_that_are_learned(split_report, tmp_path, poor, maps, message):
+    parts = [
+        organs(tmp_path / f"{part}.zip", *(maps if part == poor else [(1, 2), (3, 0)]))
+        for part in ("train", "validation", "test")
+    ]
+    asked = settings(samples={}, translated_from={}, sets=[], sweep={}, masks=True)
+    with nullcontext() if poor is None else pytest.raises(InputError, match=message.format(poor)):
+        check_needs(asked, split_report=split_report, parts=parts, synthetic=[], out=tmp_path / "needs.json")
+    unasked = settings(samples={}, translated_from={}, sets=[], sweep={})
+    check_needs(unasked, split_report=split_report, parts=parts, synthetic=[], out=tmp_path / "needs.json")

@@ -106,10 +106,13 @@ def torn(folder):
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (coloured, r"images/3\.png: its mask: \d+ colours, where a value for each class is expected; give a grey PNG"),
-        (palette, r"images/3\.png: its mask: 4 colours, where a value for each class is expected; give a grey PNG"),
+        (
+            coloured,
+            r"images/3\.png: its mask: \d+ colours, where a value .* expected; write a grey PNG with the values",
+        ),
+        (palette, r"images/3\.png: its mask: 4 colours of a palette, .*; its indices are 0, 1, 2, 3: save them"),
         (other_size, r"images/3\.png: its mask has 44×48 pixels, the image 48×48"),
-        (fractions, r"images/3\.png: its mask: fractions, where whole numbers are expected"),
+        (fractions, r"images/3\.png: its mask: fractions or NaN, where whole numbers are expected"),
         (torn, r"images/3\.png: its mask: truncated or damaged"),
     ],
 )
@@ -125,20 +128,39 @@ def test_jpegs_have_values_between(folder):
         Image.fromarray(nuclei(dtype=np.uint8)).save(buffer, "JPEG")
         (folder / "masks" / f"{number}.jpg").write_bytes(buffer.getvalue())
         (folder / "masks" / f"{number}.png").unlink()
-    with pytest.raises(InputError, match=r"its mask: a JPEG, which changes values; give a PNG"):
+    with pytest.raises(InputError, match=r"its mask: a JPEG, which changes values; export the mask anew as PNG"):
         prepared(folder, ending="jpg")
 
 
 def test_an_image_without_its_mask(folder):
     (folder / "masks" / "3.png").unlink()
-    with pytest.raises(InputError, match=r"line 5: .*masks/3\.png does not exist"):
+    with pytest.raises(InputError, match=r"line 5: .*masks/3\.png does not exist$"):
         prepared(folder)
 
 
 def test_a_mask_without_its_image(folder):
     (folder / "images" / "3.png").unlink()
-    with pytest.raises(InputError, match=r"line 5: .*images/3\.png does not exist"):
+    with pytest.raises(InputError, match=r"line 5: .*images/3\.png does not exist$"):
         prepared(folder)
+
+
+def test_a_mask_of_another_name_is_offered(folder):
+    (folder / "masks" / "3.png").rename(folder / "masks" / "3.PNG")
+    with pytest.raises(InputError, match=r"line 5: .*masks/3\.png does not exist; is 'masks/3\.PNG' meant"):
+        prepared(folder)
+
+
+def test_masks_of_yes_and_no_as_instances(folder):
+    for number in range(8):
+        saved(folder / "masks" / f"{number}.png", np.where(nuclei(), np.uint8(255), np.uint8(0)))
+    with pytest.raises(InputError, match=r"8 of 8 masks of objects have one value in several parts"):
+        prepared(folder)
+
+
+def test_a_class_that_no_mask_shows(folder):
+    said = r"no mask marks 'podocyte' at 32×32 pixels, of 8 \('nucleus' in 8\); look at the values"
+    with pytest.raises(InputError, match=said):
+        prepared(folder, classes={"nucleus": 1, "podocyte": 1001})
 
 
 def test_an_image_without_a_mask_in_the_table(folder):

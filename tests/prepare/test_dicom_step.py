@@ -286,9 +286,13 @@ def test_a_thin_box_stays_a_box(tmp_path, monkeypatch):
 def test_too_many_rejects_stop_the_run_and_leave_nothing(tmp_path, monkeypatch):
     images = [*good(), raw_image(b"text", 4)]
     with pytest.raises(
-        InputError, match=r"1 of 5 images cannot be used .*share of 0\.1\)(.|\n)*film_00005_\w+: not DICOM"
+        InputError,
+        match=r"1 of 5 images cannot be used .*share of 0\.1\)(.|\n)*film_00005_\w+: not DICOM(.|\n)*"
+        r"\(numbers follow the sorted files; file_names: shown says how the files are named\)$",
     ):
         run(tmp_path, monkeypatch, images, max_rejects=0.1)
+    with pytest.raises(InputError, match=r"not DICOM$"):
+        run(tmp_path, monkeypatch, images, max_rejects=0.1, file_names="shown")
     assert list((tmp_path / "out").iterdir()) == []
 
 

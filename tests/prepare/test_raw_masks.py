@@ -1,13 +1,14 @@
 """Label maps of raw masks: what is read as it is, what is joined or numbered, what is refused."""
 
 import io
+import re
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from synthmed.core.errors import InputError
-from synthmed.prepare.masks import MaskSettings, label_map
+from synthmed.prepare.masks import INVERTED, MERGED, MaskSettings, MaskTally, label_map
 from synthmed.prepare.rejected import Rejected
 
 SHAPE = (6, 8)
@@ -35,6 +36,11 @@ def colours(*positions):
     return values(*positions, shape=(*SHAPE, 3))
 
 
+def alpha(mask, opacity):
+    """A grey picture as RGBA."""
+    return Image.fromarray(np.dstack([mask] * 3 + [np.broadcast_to(np.uint8(opacity), mask.shape)]))
+
+
 def values_of(*arguments):
     return label_map(*arguments)[0]
 
@@ -59,6 +65,9 @@ def test_a_class_that_is_null_is_none():
         encoded(values((1, 2, 1), (4, 4, 700), dtype=np.uint16)),
         encoded(values((1, 2, 1), (4, 4, 2), dtype=np.int32), "TIFF"),
         encoded(values((1, 2, True), (4, 4, True), dtype=bool)),
+        encoded(alpha(values((1, 2, 255), (4, 4, 255)), 255)),
+        encoded(alpha(np.full(SHAPE, 255, np.uint8), values((1, 2, 255), (4, 4, 255)))),
+        encoded(alpha(values((1, 2, 255), (4, 4, 255)), 255).convert("LA")),
         encoded(colours((1, 2, 255), (4, 4, 255))),
         encoded(colours((1, 2, (200, 0, 3)), (4, 4, (200, 0, 3)))),
         encoded(Image.fromarray(values((1, 2, 3), (4, 4, 3))).convert("P")),
@@ -108,7 +117,6 @@ def test_a_mask_that_was_a_jpeg_or_was_resized_smoothly_is_told():
     resized = encoded(Image.fromarray(DISC).resize((80, 80), Image.Resampling.BILINEAR))
     assert label_map([lambda: rings], DISC.shape, LESION)[1]
     assert label_map([lambda: resized], (80, 80), LESION)[1]
-    assert not label_map([lambda: rings], DISC.shape, NUCLEI)[1], "numbers of objects"
 
 
 @pytest.mark.parametrize("objects", [1, 9, 200, 255])
@@ -139,6 +147,141 @@ def test_classes_and_instances_are_read_as_they_are():
 def test_a_file_for_each_object_is_numbered():
     files = [encoded(values((0, 0, 255), (1, 1, 255))), encoded(values((1, 1, 1), (5, 7, 1)))]
     assert np.array_equal(read(NUCLEI, *files), values((0, 0, 1), (1, 1, 2), (5, 7, 2)))
+
+
+def nuclei(count=40, side=96, seed=0):
+    """A map of touching objects, numbered without order in 16 bits."""
+    rng = np.random.default_rng(seed)
+    mask, rows = np.zeros((side, side), np.uint16), np.mgrid[:side, :side]
+    for number in rng.permutation(250)[:count] + 1:
+        top, left = rng.uniform(5, side - 5, 2)
+        mask[np.hypot(rows[0] - top, rows[1] - left) < rng.uniform(2, 9)] = number
+    return mask
+
+
+def as_jpeg(picture):
+    with Image.open(io.BytesIO(encoded(picture.astype(np.uint8), "JPEG", quality=75))) as image:
+        return np.asarray(image)
+
+
+def resized(picture, by):
+    image = Image.fromarray(picture.astype(np.uint8))
+    return np.asarray(image.resize((round(by * image.width), round(by * image.height)), Image.Resampling.BILINEAR))
+
+
+MIXED = {
+    "a JPEG of black and white": lambda: as_jpeg(np.where(nuclei(), 255, 0)),
+    "a JPEG of numbers": lambda: as_jpeg(nuclei()),
+    "black and white, smaller": lambda: resized(np.where(nuclei(), 255, 0), 0.5),
+    "numbers, smaller": lambda: resized(nuclei(side=192), 0.5),
+    "numbers, larger": lambda: resized(nuclei(), 1.5),
+}
+
+
+@pytest.mark.parametrize("kind", MIXED)
+def test_numbers_of_objects_that_went_through_a_jpeg_or_a_resize_are_refused(kind):
+    mask = MIXED[kind]()
+    with pytest.raises(Rejected, match=r"its mask: \d+ values in \d+ pieces, ring by ring, .*; export the mask anew"):
+        label_map([lambda: encoded(mask)], mask.shape, NUCLEI)
+
+
+@pytest.mark.parametrize("step", [1, 4, 8])
+@pytest.mark.parametrize("count", [3, 40, 200])
+def test_touching_objects_are_no_rings(count, step):
+    mask = nuclei(count)[::step, ::step]
+    found, doubts = label_map([lambda: encoded(mask)], mask.shape, NUCLEI)
+    assert np.array_equal(found, mask)
+    assert not doubts
+
+
+def test_objects_in_many_parts_are_no_rings():
+    mask = np.kron(np.tile(np.diag([1, 2, 3]), (4, 4)), np.array([[1, 1, 0]] * 2 + [[0, 0, 0]])).astype(np.uint8)
+    assert np.array_equal(values_of([lambda: encoded(mask)], mask.shape, NUCLEI), mask)
+
+
+def test_classes_that_went_through_a_jpeg_are_refused_by_that():
+    organs = as_jpeg(DISC)
+    with pytest.raises(Rejected, match="ring by ring, as JPEG"):
+        label_map([lambda: encoded(organs)], organs.shape, ORGANS)
+
+
+# --------------------------------------------------------------------------------------------------- doubts about a set
+TWO = values((0, 0, 1), (0, 1, 1), (4, 4, 1), (4, 5, 1))
+BOTH = TWO + values((2, 0, 9), (2, 7, 9))
+
+
+@pytest.mark.parametrize(
+    ("settings", "mask", "merged"),
+    [
+        (NUCLEI, TWO, True),
+        (NUCLEI, 255 * TWO, True),
+        (NUCLEI, TWO + values((4, 4, 1), (4, 5, 1)), False),
+        (NUCLEI, values((0, 0, 1), (0, 1, 1)), False),
+        (MaskSettings("instances", {"nucleus": 1, "podocyte": 9}, False), BOTH, True),
+        (NUCLEI, BOTH, False),  # two objects, one in two parts
+        (LESION, TWO, False),
+    ],
+)
+def test_all_objects_under_one_number_are_doubted(settings, mask, merged):
+    assert (MERGED in label_map([lambda: encoded(mask)], SHAPE, settings)[1]) == merged
+
+
+def test_a_crumb_is_no_second_object():
+    crumbs = np.where(DISC, np.uint8(1), np.uint8(0))
+    crumbs[1, 1] = 1
+    assert not label_map([lambda: encoded(crumbs)], crumbs.shape, NUCLEI)[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "mask", "inverted"),
+    [
+        (LESION, 255 - DISC, True),
+        (LESION, DISC, False),
+        (LESION, np.full_like(DISC, 255), False),
+        (NUCLEI, nuclei(20) + 1, True),
+        (NUCLEI, nuclei(20), False),
+        (ORGANS, np.where(DISC, 2, 1).astype(np.uint8), False),
+    ],
+)
+def test_a_rim_that_is_marked_is_doubted(settings, mask, inverted):
+    assert (INVERTED in label_map([lambda: encoded(mask)], mask.shape, settings)[1]) == inverted
+
+
+def tally(settings, *added):
+    found = MaskTally()
+    for drawn, doubts in added:
+        found.add(drawn, doubts)
+    return found
+
+
+def test_a_class_that_no_mask_shows_stops_the_run():
+    settings = MaskSettings("semantic", {"lung": 1, "heart": 2, "aorta": 3}, True)
+    found = tally(settings, (["lung", "aorta"], ()), (["lung"], ()), ([], ()), (None, ()))
+    said = r"no mask marks 'heart' at 64×32 pixels, of 3 \('lung' in 2, 'aorta' in 1\); .* 'heart': 2.* to null"
+    with pytest.raises(InputError, match=said):
+        found.stop_if_useless(settings, (64, 32))
+    found.stop_if_useless(ORGANS, (64, 32), synthetic="somebody's GAN")
+    found.add(["heart"], ())
+    found.stop_if_useless(settings, (64, 32))
+
+
+def test_a_class_that_a_generator_never_draws_is_told(caplog):
+    tally(ORGANS, (["lung"], ())).stop_if_useless(ORGANS, (8, 8), synthetic="theirs")
+    assert "theirs: no mask marks 'heart'" in caplog.text
+
+
+def test_masks_that_are_nearly_all_of_one_number_stop_the_run():
+    one, several = (["nucleus"], {MERGED}), (["nucleus"], ())
+    with pytest.raises(InputError, match=r"9 of 10 masks of objects have one value in several parts.*use 'semantic'"):
+        tally(NUCLEI, *[one] * 9, several, ([], ())).stop_if_useless(NUCLEI, (8, 8))
+    tally(NUCLEI, *[one] * 8, *[several] * 2).stop_if_useless(NUCLEI, (8, 8))
+
+
+def test_masks_that_may_be_inverted_are_told(caplog):
+    tally(LESION, *[(["lesion"], {INVERTED})] * 2, *[(["lesion"], ())] * 3).tell("mine.zip")
+    assert not caplog.text
+    tally(LESION, *[(["lesion"], {INVERTED})] * 3, *[(["lesion"], ())] * 3, ([], ())).tell("mine.zip")
+    assert "mine.zip: 3 of 6 masks mark most of their rim" in caplog.text
 
 
 # -------------------------------------------------------------------------------------------------------- turned images
@@ -196,14 +339,18 @@ def test_without_a_file_there_is_no_mask():
         (ORGANS, [encoded(values((0, 0, 255)))], "the value 255, which"),
         (KINDS, [encoded(values((0, 0, 4)))], "the value 4, which"),
         (ORGANS, [encoded(values((0, 0, 1)))] * 2, "2 mask files, where one with all classes is expected"),
-        (ORGANS, [encoded(values((0, 0, 1)), "JPEG")], "its mask: a JPEG, which changes values; give a PNG"),
+        (ORGANS, [encoded(values((0, 0, 1)), "JPEG")], "its mask: a JPEG, which changes values; export the mask anew"),
         (NUCLEI, [encoded(values((0, 0, 1)), "JPEG")], "its mask: a JPEG"),
         (NUCLEI, [encoded(colours((0, 0, (1, 0, 0))))], "2 colours, where a value for each class is expected"),
         (LESION, [encoded(colours((0, 0, (1, 0, 0)), (1, 1, (0, 1, 0))))], "3 colours, where black and one other"),
         (LESION, [encoded(colours((0, 0, (1, 0, 0))) + np.uint8([0, 0, 9]))], "2 colours, where black and one other"),
         (LESION, [encoded(values(shape=(6, 7)))], "its mask has 7×6 pixels, the image 8×6"),
         (NUCLEI, [encoded(values((0, 0, 70000), dtype=np.int32), "TIFF")], "values from 0 to 70000"),
-        (NUCLEI, [encoded(values((0, 0, 0.5), dtype=np.float32), "TIFF")], "fractions, where whole numbers"),
+        (NUCLEI, [encoded(values((0, 0, 0.5), dtype=np.float32), "TIFF")], "fractions or NaN, where whole numbers"),
+        (ORGANS, [encoded(values((0, 0, 1), (1, 1, 5)))], "the value 5, .*; the file has 0, 1, 5, the classes are"),
+        (ORGANS, [encoded(alpha(values((0, 0, 2)), 128))], "half transparent, which changes values"),
+        (LESION, [encoded(alpha(values(), values((2, 2, 255))))], "black behind its alpha"),
+        (LESION, [encoded(alpha(values(), values((2, 2, 255))).convert("LA"))], "black behind its alpha"),
         (LESION, [b"hello"], "its mask: not an image"),
         (LESION, [encoded(np.random.default_rng(0).integers(0, 2, (64, 64), np.uint8))[:200]], "truncated or damaged"),
     ],
@@ -222,8 +369,12 @@ def test_a_mask_that_would_fill_memory_is_rejected(monkeypatch):
 def test_a_palette_is_a_mask_of_colours():
     picture = Image.fromarray(values((0, 0, 1), (1, 1, 2)), "P")
     picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
-    with pytest.raises(Rejected, match="3 colours, where a value for each class is expected; give a grey PNG"):
+    said = r"3 colours of a palette, where a value .* expected; its indices are 0, 1, 2: save them"
+    with pytest.raises(Rejected, match=said) as refused:
         read(ORGANS, encoded(picture))
+    hint = re.search(r"\((Image\.fromarray\(.*\))\.save\(file\)\)", str(refused.value))[1]
+    grey = eval(hint, {"Image": Image, "np": np, "file": io.BytesIO(encoded(picture))})
+    assert np.array_equal(read(ORGANS, encoded(grey)), np.asarray(picture))
 
 
 def test_settings_that_name_no_values_are_refused():

@@ -208,6 +208,10 @@ def test_a_label_map_names_organs_by_values():
     labels = nifti((10 * MASKS["lung"] + 51 * MASKS["heart"]).astype(np.uint8), affine())
     mask = MaskFile(File("all.nii.gz", lambda: labels), {"lung": (10, 11), "heart": (51,)})
     check(dataclasses.replace(volume(series()), masks=(mask,)))
+    other = dataclasses.replace(mask, organs={"lung": (10,), "heart": (2, 3)})
+    said = r"its mask of heart does not fit: it is empty \(its file has the values 10, 51; heart is 2, 3\), expected"
+    with pytest.raises(Rejected, match=said):
+        one(dataclasses.replace(volume(series()), masks=(other,)))
 
 
 # ---------------------------------------------------------------------------------------------------------- the step
@@ -369,7 +373,9 @@ def test_rejects_are_counted_and_too_many_stop_the_run(tmp_path, monkeypatch):
     assert [(row["file"][:12], row["reason"][:18]) for row in rejects] == [("volume_0002_", "a slice is missing")]
     assert run(tmp_path, monkeypatch, raw, file_names="shown")[1][0]["file"] == "Quellmarth"
     with pytest.raises(
-        InputError, match=r"1 of 2 volumes cannot be used \(setting max_rejects allows a share of 0.4\)"
+        InputError,
+        match=r"1 of 2 volumes cannot be used \(setting max_rejects allows a share of 0.4\)(.|\n)*volume_0002_(.|\n)*"
+        r"\(numbers follow the source's order, of your own folder that of its table; file_names: shown",
     ):
         run(tmp_path, monkeypatch, raw, out="none", max_rejects=0.4)
     assert not (tmp_path / "none" / "images.zip").exists()

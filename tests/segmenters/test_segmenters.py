@@ -469,7 +469,7 @@ def test_unusable_masks_are_refused_before_training(tmp_path, sets):
         run(tmp_path, sets | {"train": one})
     empty = without_masks(sets["validation"], tmp_path / "empty.zip", mask=np.zeros_like)
     with pytest.raises(
-        InputError, match=r"empty\.zip: in the masks of the validation part \(8 images\) nothing is drawn"
+        InputError, match=r"empty\.zip: in the masks of the validation part \(8 images\) nothing is drawn of 'disc';"
     ):
         run(tmp_path, sets | {"validation": empty})
     with pytest.raises(InputError, match="patients are in the training and in the validation part"):

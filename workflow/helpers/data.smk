@@ -65,9 +65,10 @@ def needs(experiment):
 
 
 def needed_parts(wildcards):
-    """The parts whose manifests check-needs reads, where a task asks for another column than the label."""
+    """The parts that check-needs reads: manifests where a task asks for another column than the label, masks where one
+    learns them."""
     tasks = config["experiments"][wildcards.experiment]["tasks"]
-    asked = any(task.get("target") for task in tasks.values())
+    asked = any(task.get("target") or task["kind"] == "segmentation" for task in tasks.values())
     return [f"results/{wildcards.experiment}/images/{part}.zip" for part in ("train", "validation", "test") if asked]
 
 

@@ -79,8 +79,8 @@ def _check_rows(rows: list[dict[str, str]]) -> list[str]:
     for name, count in Counter(row["image"] for row in rows if row["image"]).items():
         if count > 1:
             problems.append(f"{name}: {count} rows of the manifest")
-    if len({row["label"] for row in rows if row["label"]}) == 1 and not all(row["mask"] for row in rows):
-        problems.append(f"only one label, {rows[0]['label']!r}")
+    if len({row["label"] for row in rows if row["label"]}) == 1:
+        problems += _without_masks(rows)
     parts = defaultdict(set)
     for row in rows:
         parts[row["patient"]].add(row["split"])
@@ -90,8 +90,19 @@ def _check_rows(rows: list[dict[str, str]]) -> list[str]:
     return problems
 
 
+def _without_masks(rows: list[dict[str, str]]) -> list[str]:
+    """What is wrong with images of one label, which need masks, all of them."""
+    without = [row["image"] for row in rows if not row["mask"]]
+    if len(without) == len(rows):
+        return [f"only one label, {rows[0]['label']!r}"]
+    others = f"the other {len(rows) - len(without)} have one" if without else ""
+    if len(without) > 1:
+        return [f"{len(without)} images have no mask, e.g. {without[0]}; {others}"]
+    return [f"{name}: no mask, {others}" for name in without]
+
+
 def _check_files(archive: zipfile.ZipFile, names: set[str], rows: list[dict[str, str]], legend: Legend) -> list[str]:
-    problems, shapes, drawn = [], Counter(), 0
+    problems, shapes, drawn = [], Counter(), Counter()
     empty: dict[str, list[str]] = defaultdict(list)  # what is to be seen -> names
     expected = {MANIFEST, LEGEND, *COMPANIONS}
     modes = ("L", "RGB") if legend.channels is None else ("L",)
@@ -118,10 +129,11 @@ def _check_files(archive: zipfile.ZipFile, names: set[str], rows: list[dict[str,
             mask, problem = _checked(archive, names, name, ("L", "I;16"))
             problems += [problem] if problem else []
             if mask and found[0] and mask.size != found[0][:2]:
-                problems.append(f"{name}: {mask.width}×{mask.height} pixels, its image {found[0][:2]}")
+                width, height, _ = found[0]
+                problems.append(f"{name}: {mask.width}×{mask.height} pixels, its image {width}×{height}")
             if mask and not problem:
                 values = np.asarray(mask)
-                drawn += values.any()
+                drawn.update(legend.drawn(values))
                 problems += [f"{name}: the value {value}, which is no class" for value in legend.unknown(values)[:1]]
     problems += [f"{len(found)} images are {seen}, e.g. {found[0]}" for seen, found in sorted(empty.items())]
     del shapes[None]
@@ -130,8 +142,9 @@ def _check_files(archive: zipfile.ZipFile, names: set[str], rows: list[dict[str,
     if len(shapes) > 1:
         listed = ", ".join(f"{w}×{h} {mode} ({count})" for (w, h, mode), count in shapes.most_common())
         problems.append(f"images of different shapes: {listed}")
-    if any(row["mask"] for row in rows) and not drawn:
-        problems.append("all masks are empty")
+    if any(row["mask"] for row in rows):
+        unmarked = [name for name in legend.classes if not drawn[name]]
+        problems += [f"no mask marks {name!r}" for name in unmarked] if drawn else ["all masks are empty"]
     return problems
 
 

@@ -94,6 +94,10 @@ class Legend:
         value = self.classes[name]
         return mask == value if self.masks == "semantic" else (mask >= value) & (mask < self.end(name))
 
+    def drawn(self, mask: np.ndarray) -> list[str]:
+        """Names of the classes that a label map (H, W) shows."""
+        return [name for name in self.classes if self.of_class(mask, name).any()]
+
     def end(self, name: str) -> int:
         """Of instances, the first value above those of the objects of a class."""
         return min((value for value in self.classes.values() if value > self.classes[name]), default=2**16)

@@ -17,6 +17,7 @@ from synthmed.core.files import read_json, write_json
 from synthmed.core.known import AUGMENTED, UNLABELLED
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet
+from synthmed.data.parts import PARTS
 from synthmed.data.targets import LABEL, target_classes
 from synthmed.evaluation.arms import ArmSettings, check_adds, define_arms
 from synthmed.evaluation.check_models import PlannedTraining, check_models
@@ -69,9 +70,10 @@ def check_needs(
 
     Write what the later steps need (JSON, one entry a need). split_report: JSON of `split`; parts: the image sets
     train, validation and test where a task asks for another column than the label (how many generated images there will
-    be of its classes nobody knows yet); synthetic: the image sets of settings.external.
+    be of its classes nobody knows yet), or learns masks; synthetic: the image sets of settings.external.
 
-    Raises InputError on a class of which the test part has one patient only, on a generator that cannot be built or fed
+    Raises InputError on a class of which the test part has one patient only, on a class that a part's masks do not show
+    where a task learns them, on a generator that cannot be built or fed
     (check_models), and one that lists every need that cannot be met, with its setting and numbers.
     """
     check_one_each(settings.external, synthetic=synthetic)
@@ -87,6 +89,8 @@ def check_needs(
     for name, arms in settings.arms.items():
         if name not in by_label:
             _check_target(name, arms, parts)
+    if tasks := [name for name, arms in settings.arms.items() if arms.masks]:
+        _check_masks(tasks[0], parts)
     found = needs(replace(settings, arms=by_label), report["counts"]["train"])
     unmet = [need for need in found if need.needed > need.available]
     if unmet:
@@ -105,9 +109,7 @@ def check_needs(
 def _check_target(task: str, arms: ArmSettings, parts: Sequence[Path]) -> None:
     """Raise InputError where a part has no image of a class of a task, or the test part too few patients of it, or an
     arm cannot be."""
-    if len(parts) != 3:
-        raise InputError(f"{len(parts)} image sets for train, validation and test, which the task {task!r} asks for")
-    sets = [ImageSet(path) for path in parts]
+    sets = _opened(task, parts)
     found = [target_classes(images, arms.column, arms.classes, sets[0]) for images in sets]
     for images, classes, least in zip(sets, found, (1, 1, LEAST_PATIENTS), strict=True):
         for label in arms.classes:
@@ -119,6 +121,41 @@ def _check_target(task: str, arms: ArmSettings, parts: Sequence[Path]) -> None:
                 )
     for arm in define_arms(arms, Counter(found[0])):
         check_adds(arm)
+
+
+def _opened(task: str, parts: Sequence[Path]) -> list[ImageSet]:
+    if len(parts) != 3:
+        raise InputError(f"{len(parts)} image sets for train, validation and test, which the task {task!r} asks for")
+    return [ImageSet(path) for path in parts]
+
+
+def _check_masks(task: str, parts: Sequence[Path]) -> None:
+    """Raise InputError where an image of a part has no mask, or no mask of it shows a class: nothing could be learned
+    or chosen by it, and the test would count as perfect that nothing is drawn where nothing is."""
+    for images, part in zip(_opened(task, parts), PARTS, strict=True):
+        if without := [row["image"] for row in images.rows if not row["mask"]]:
+            raise InputError(
+                f"{images.path}: {len(without)} images have no mask, which the task {task!r} learns, the first is "
+                f"{without[0]!r}; give them, or set prepare.masks.required to true, which leaves these images out"
+            )
+        if unmarked := _unmarked(images):
+            raise InputError(
+                f"{images.path}: no mask of the {part} part ({len(images)} images) marks {unmarked[0]!r}, which the "
+                f"task {task!r} learns: take another split.seed, make the part larger, or set {unmarked[0]!r} to null "
+                "in masks.classes"
+            )
+
+
+def _unmarked(images: ImageSet) -> list[str]:
+    """The classes that no mask shows."""
+    missing = list(images.legend.classes)
+    with images.opened() as (_, mask_of):
+        for index in range(len(images)):
+            drawn = images.legend.drawn(mask_of(index))
+            missing = [name for name in missing if name not in drawn]
+            if not missing:
+                break
+    return missing
 
 
 def _refuse_single_patients(report: Mapping, path: Path) -> None:

@@ -44,6 +44,12 @@ FileNames = Annotated[
 ]
 """Types of the settings of every preparation that hides who the patients are."""
 
+
+def of_names(file_names: FileNames, order: str) -> str:
+    """What to say of files that are rejected under these names; "" where they are shown. order: of their numbers."""
+    return "" if file_names == "shown" else f"(numbers follow {order}; file_names: shown says how the files are named)"
+
+
 OLDEST = 90
 """Years. Higher ages are rare enough to identify people and are written as this (HIPAA, 45 CFR 164.514(b)(2)(i)(C))."""
 _IMPOSSIBLE = 120

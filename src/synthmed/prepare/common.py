@@ -175,13 +175,16 @@ def unknown_patient(image: RawImage) -> dict[str, str]:
     return {} if image.patient_known else {"patient_known": "no"}
 
 
-def stop_if_too_many(rejected: Sequence[dict[str, str]], total: int, limit: float, what: str = "images") -> None:
-    """Raises InputError when all of `total` images or more than the share `limit` were rejected."""
+def stop_if_too_many(
+    rejected: Sequence[dict[str, str]], total: int, limit: float, what: str = "images", names: str = ""
+) -> None:
+    """Raises InputError when all of `total` images or more than the share `limit` were rejected. names: what to say of
+    their names, behind the list of them."""
     if len(rejected) == total or len(rejected) > limit * total:
         listed = "".join(f"\n  {reject['file']}: {reject['reason']}" for reject in rejected[:10])
         raise InputError(
             f"{len(rejected)} of {total} {what} cannot be used (setting max_rejects allows a share of {limit:g}); "
-            f"repair or remove them, or allow more:{listed}"
+            f"repair or remove them, or allow more:{listed}{names and chr(10)}{names}"
         )
 
 

@@ -25,7 +25,18 @@ from synthmed.data.boxes import Box, format_boxes, parse_boxes
 from synthmed.data.imageset import COLUMNS, PLAIN, encode_mask, encode_png, write_image_set
 from synthmed.data.patients import cleaned, spelling
 from synthmed.data.sources.raw_image import Load, RawImage
-from synthmed.prepare.anonymise import FileNames, Salt, SaltFile, age, manufacturer, pseudonym, read_salt, sex, view
+from synthmed.prepare.anonymise import (
+    FileNames,
+    Salt,
+    SaltFile,
+    age,
+    manufacturer,
+    of_names,
+    pseudonym,
+    read_salt,
+    sex,
+    view,
+)
 from synthmed.prepare.burnt_in import burnt_in
 from synthmed.prepare.common import (
     ImageSize,
@@ -141,7 +152,7 @@ def prepare(settings: PrepareDicomSettings, *, raw: list[Path], images: Output, 
         *(images, len(films) - len(tally.rejected), len(tally.patients), len(tally.rejected)),
         *(tally.burnt_in[answer] for answer in ("yes", "no", "")),
     )
-    tally.masks.tell_smooth(images)
+    tally.masks.tell(images)
     if tally.otherwise:
         logger.warning(
             "%s: %d films have their patient's number in another spelling (case, spaces, zeros in front) than "
@@ -182,7 +193,7 @@ def _rows(
             patient = tally.patients.setdefault(result.spelling, result.fields["patient"])
             tally.otherwise += patient != result.fields["patient"]
             tally.burnt_in[result.fields["burnt_in"]] += 1
-            tally.masks.add(result.mask is not None, result.drawn, result.smooth)
+            tally.masks.add(result.drawn, result.doubts)
             fields = {
                 **result.fields,
                 "patient": patient,
@@ -193,8 +204,9 @@ def _rows(
                 "source": film.source,
             }
             yield (fields, result.pixels) if result.mask is None else (fields, result.pixels, result.mask)
-    stop_if_too_many(tally.rejected, len(films), settings.max_rejects)
-    tally.masks.stop_if_all_empty()
+    names = of_names(settings.file_names, "the sorted files")
+    stop_if_too_many(tally.rejected, len(films), settings.max_rejects, names=names)
+    tally.masks.stop_if_useless(settings.masks, settings.size)
 
 
 def _check_columns(films: Sequence[RawImage], settings: PrepareDicomSettings) -> None:
@@ -221,14 +233,14 @@ def _named(image: RawImage, number: int, salt: bytes) -> RawImage:
 @dataclass(frozen=True)
 class Prepared:
     """fields: columns that the file decides; spelling: a hash of what all spellings of the patient's number share
-    (patients.spelling); pixels, mask: PNG; drawn: whether the mask marks anything; smooth: see MaskTally."""
+    (patients.spelling); pixels, mask: PNG; drawn: classes that the mask shows; doubts: about it, see label_map."""
 
     fields: dict[str, str]
     spelling: str
     pixels: bytes
     mask: bytes | None
-    drawn: bool
-    smooth: bool
+    drawn: list[str] | None
+    doubts: frozenset[str]
 
 
 def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -> Prepared:
@@ -240,7 +252,7 @@ def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -
         raise Rejected(f"no patient: the tag PatientID {said}, and no column of patients names one; add such a column")
     shape = film.stored.shape
     refuse_small(shape, settings.min_size)
-    mask, smooth = label_map([partial(_load, part) for part in image.masks], shape, settings.masks)
+    mask, doubts = label_map([partial(_load, part) for part in image.masks], shape, settings.masks)
     levels = levels_of(film.stored)
     pixels = to_grey(
         levels,
@@ -262,6 +274,8 @@ def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -
         "burnt_in": burnt_in(film.tags, partial(whole_range, levels, film.tags) if settings.detect_burnt_in else None),
         "patient": f"{settings.prefix}{pseudonym(salt, 'patient', patient, 16)}",
     }
+    if mask is not None:
+        mask = resized_mask(mask, box, settings.size)
     for column in settings.keep:
         cell = image.extra[column] if column != "boxes" else _boxes(image.extra[column], box, settings.size)
         fields[column] = cell or fields.get(column, "")
@@ -269,9 +283,9 @@ def _prepare_one(image: RawImage, settings: PrepareDicomSettings, salt: bytes) -
         fields,
         pseudonym(salt, "spelling", spelling(patient), 16),
         encode_png(resized(pixels, box, settings.size, settings.resample)),
-        None if mask is None else encode_mask(resized_mask(mask, box, settings.size), settings.masks.legend),
-        mask is not None and bool(mask.any()),
-        smooth,
+        None if mask is None else encode_mask(mask, settings.masks.legend),
+        None if mask is None else settings.masks.legend.drawn(mask),
+        doubts,
     )
 
 

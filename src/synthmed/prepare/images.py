@@ -79,23 +79,23 @@ class PrepareSettings(PrepareOptions):
     ]
 
 
-Prepared = tuple[np.ndarray, np.ndarray | None, bool, bool]
-"""Pixels, mask, whether this is smooth (see MaskTally), whether the picture has two values (see tell_drawings)."""
+Prepared = tuple[np.ndarray, np.ndarray | None, frozenset[str], bool]
+"""Pixels, mask, doubts about it (see label_map), whether the picture has two values (see tell_drawings)."""
 
 
-def _decoded(image: RawImage, settings: PrepareSettings) -> tuple[np.ndarray, np.ndarray | None, bool, tuple]:
-    """Pixels and mask at their own size, whether the mask is smooth, and the box of them that is kept."""
+def _decoded(image: RawImage, settings: PrepareSettings) -> tuple[np.ndarray, np.ndarray | None, frozenset[str], tuple]:
+    """Pixels and mask at their own size, doubts about the mask, and the box of them that is kept."""
     pixels, orientation = upright(loaded(image.load), settings.channels)
     refuse_small(pixels.shape, settings.min_size)
-    mask, smooth = label_map(image.masks, pixels.shape[:2], settings.masks, orientation)
-    return pixels, mask, smooth, kept_box(pixels, settings.crop_black_borders, settings.min_size)
+    mask, doubts = label_map(image.masks, pixels.shape[:2], settings.masks, orientation)
+    return pixels, mask, doubts, kept_box(pixels, settings.crop_black_borders, settings.min_size)
 
 
 def _prepare_one(image: RawImage, settings: PrepareSettings) -> Prepared:
-    pixels, mask, smooth, box = _decoded(image, settings)
+    pixels, mask, doubts, box = _decoded(image, settings)
     drawing = has_two_values(pixels)
     pixels = resized(pixels, box, settings.size, settings.resample)
-    return pixels, None if mask is None else resized_mask(mask, box, settings.size), smooth, drawing
+    return pixels, None if mask is None else resized_mask(mask, box, settings.size), doubts, drawing
 
 
 def _in_order(
@@ -127,7 +127,8 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
 
     raw: files of the step fetch, in its order. Images keep the source's order and names, so equal raw files give equal
     bytes whatever the number of workers. Raises InputError on an unknown label, a class without images, two images of
-    one name, masks among the images, masks that are all empty, or more rejects than settings.max_rejects.
+    one name, masks among the images, masks that are all empty or show a class nowhere, and more rejects than
+    settings.max_rejects.
     """
     rejected: list[dict[str, str]] = []
     masks, drawings = MaskTally(), Counter[str]()
@@ -157,17 +158,17 @@ def prepare(settings: PrepareSettings, *, raw: list[Path], images: Output, rejec
                         "split": image.split if settings.synthetic is None else "synthetic",
                         "source": settings.synthetic or image.source,
                     }
-                    pixels, mask, smooth, is_drawing = result
-                    masks.add(mask is not None, mask is not None and bool(mask.any()), smooth)
+                    pixels, mask, doubts, is_drawing = result
+                    masks.add(None if mask is None else settings.masks.legend.drawn(mask), doubts)
                     drawings[image.label] += is_drawing
                     yield (fields, pixels) if mask is None else (fields, pixels, mask)
             # Raised inside write_image_set, which then leaves no image set behind.
             stop_if_too_many(rejected, len(chosen), settings.max_rejects)
-            masks.stop_if_all_empty()
+            masks.stop_if_useless(settings.masks, settings.size, settings.synthetic)
 
         write_image_set(images, rows(), PLAIN if settings.masks is None else settings.masks.legend)
     logger.info("%s: %d images, %d rejected", images, len(chosen) - len(rejected), len(rejected))
-    masks.tell_smooth(images)
+    masks.tell(images)
     tell_drawings(+drawings, [image.label for image in chosen], images)
     write_rejects(rejects, rejected)
 

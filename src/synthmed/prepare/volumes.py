@@ -26,7 +26,7 @@ from synthmed.data.archives import DamagedMember
 from synthmed.data.imageset import ImageSet, encode_mask, encode_png, write_image_set
 from synthmed.data.patients import cleaned, spelling
 from synthmed.data.sources.raw_volume import ENDINGS, File, RawVolume
-from synthmed.prepare.anonymise import FileNames, Salt, SaltFile, age, manufacturer, pseudonym, read_salt, sex
+from synthmed.prepare.anonymise import FileNames, Salt, SaltFile, age, manufacturer, of_names, pseudonym, read_salt, sex
 from synthmed.prepare.common import (
     ImageSize,
     Prefix,
@@ -42,7 +42,7 @@ from synthmed.prepare.common import (
     write_rejects,
 )
 from synthmed.prepare.dicom_file import text
-from synthmed.prepare.masks import MaskSettings
+from synthmed.prepare.masks import MaskSettings, listed
 from synthmed.prepare.orientation import Volume, canonical, refuse_other_grid
 from synthmed.prepare.processes import in_processes
 from synthmed.prepare.rejected import Nothing
@@ -225,7 +225,8 @@ def _rows(
                 tally.taken += 1
                 name = f"{settings.prefix}{volume.name}_{fields.pop('slice')}.png"
                 yield {**shared, **fields, "image": name}, *pictures
-    stop_if_too_many(unusable, len(volumes), settings.max_rejects, "volumes")
+    names = of_names(settings.file_names, "the source's order, of your own folder that of its table")
+    stop_if_too_many(unusable, len(volumes), settings.max_rejects, "volumes", names)
     if not tally.taken:
         raise InputError(f"no volume has a slice that shows {list(settings.slices.showing)} (setting slices)")
     if unmarked := set(settings.organs) - tally.drawn:
@@ -351,6 +352,7 @@ def _organs(
 ) -> dict[str, np.ndarray]:
     """Organ → bool like the values of `lying`; empty where there are no masks and none are needed."""
     found: dict[str, np.ndarray] = {}
+    instead: dict[str, str] = {}  # organ -> what its files have where it is empty
     for mask in raw.masks if settings.masks is not None else ():
         if not set(mask.organs) & set(settings.organs):
             continue
@@ -364,13 +366,22 @@ def _organs(
         for organ in set(mask.organs) & set(settings.organs):
             here = np.isin(values.values, mask.organs[organ]) if mask.organs[organ] else values.values != 0
             found[organ] = found.get(organ, False) | here
+            if mask.organs[organ] and not here.any():
+                instead[organ] = _instead(values.values, organ, mask.organs[organ])
     missing = [organ for organ in settings.organs if organ not in found]
     if missing and (found or settings.masks.required or settings.slices.showing):
         raise Rejected(f"no mask of {', '.join(missing)}")
     for organ, expected in settings.expected_hu.items():
         if organ in found:
-            _refuse_other_tissue(organ, lying.values[found[organ]], expected)
+            _refuse_other_tissue(organ, lying.values[found[organ]], expected, instead.get(organ, "it is empty"))
     return found
+
+
+def _instead(values: np.ndarray, organ: str, wanted: Sequence[int]) -> str:
+    """What a label map has that lacks an organ of the values `wanted`."""
+    there = np.unique(values[values != 0]).tolist()
+    has = f"the values {listed(there)}" if there else "nothing but 0"
+    return f"it is empty (its file has {has}; {organ} is {listed(wanted)})"
 
 
 def _laid(mask: Volume, raw: RawVolume, volume: Volume, order: np.ndarray) -> Volume:
@@ -388,10 +399,11 @@ def _size(values: np.ndarray) -> str:
     return "×".join(map(str, values.shape[::-1]))
 
 
-def _refuse_other_tissue(organ: str, values: np.ndarray, expected: Expected) -> None:
+def _refuse_other_tissue(organ: str, values: np.ndarray, expected: Expected, empty: str) -> None:
+    """Raise Rejected where `values` (HU) of an organ are not as expected. empty: what to say where there are none."""
     share = float(((values >= expected.low) & (values <= expected.high)).mean()) if len(values) else 0.0
     if share < expected.share:
-        said = f"{share:.0%} of it has {expected.low:g} to {expected.high:g} HU" if len(values) else "it is empty"
+        said = f"{share:.0%} of it has {expected.low:g} to {expected.high:g} HU" if len(values) else empty
         raise Rejected(f"its mask of {organ} does not fit: {said}, expected are at least {expected.share:.0%}")
 
 

@@ -162,10 +162,11 @@ def _check(settings: TrainSegmenterSettings, part: Pairs, validating: Pairs, pat
             "batch_size or add images"
         )
     check_together((part.patients, validating.patients), (part.images.shape, validating.images.shape), paths)
+    names = drawn_names(MaskChannels(settings.masks, ImageSet(paths[1]).legend))
     for path, one, name in zip(paths, (part, validating), ("training", "validation"), strict=True):
         empty = [channel for channel in range(one.masks.shape[1]) if not one.masks[:, channel].any()]
         if empty:
             raise InputError(
-                f"{path}: in the masks of the {name} part ({len(one.images)} images) nothing is drawn in channel "
-                f"{empty[0] + 1} of {one.masks.shape[1]}; look at the masks, or make the part larger"
+                f"{path}: in the masks of the {name} part ({len(one.images)} images) nothing is drawn of "
+                f"{names[empty[0]]!r}; look at the masks, or make the part larger"
             )

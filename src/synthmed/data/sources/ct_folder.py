@@ -20,7 +20,7 @@ from synthmed.core.settings import parse
 from synthmed.data.archives import Archive, DamagedMember, Limits
 from synthmed.data.patients import settled, tell_crowds, tell_missing
 from synthmed.data.sources.raw_volume import ENDINGS, LABEL, Alignment, File, MaskFile, RawVolume, natural
-from synthmed.data.sources.user_folder import UserFolder, is_dicom
+from synthmed.data.sources.user_folder import UserFolder, as_named, is_dicom
 from synthmed.data.sources.user_table import filled, part, placeholders, read_table
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def _volumes(folder: UserFolder, settings: CtFolderSettings) -> list[dict]:
     found, lines, others = [], {}, set()
     for line, cells in read_table(path, wanted):
         where = f"{path}, line {line}"
-        name = _name(filled(table.volume, cells))
+        name = as_named(filled(table.volume, cells))
         if name in lines:
             raise InputError(f"{where}: {name!r} stands in line {lines[name]} already; one line a volume")
         lines[name] = line
@@ -161,11 +161,6 @@ def _tell_left_out(folder: UserFolder, table: Path, volumes: Sequence[Mapping], 
     found = [name for name in rest if name.lower().endswith(ENDINGS)]
     series = {str(PurePosixPath(name).parent) for name, path in rest.items() if is_dicom(name, path)}
     folder.tell_unlisted(table, used, [*found, *series], "volumes or masks")
-
-
-def _name(text: str) -> str:
-    r"""A volume as UserFolder names files, however the table writes it: ./vol1, CT\vol1, vol1/."""
-    return PurePosixPath(nfc(text).replace("\\", "/")).as_posix() if text else ""
 
 
 def _files(folder: UserFolder, name: str, where: str) -> tuple[list[str], set[str]]:

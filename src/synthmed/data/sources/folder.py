@@ -7,7 +7,7 @@
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -20,7 +20,7 @@ from synthmed.core.settings import parse
 from synthmed.data.patients import settled, tell_crowds, tell_missing, tell_unknown
 from synthmed.data.sources.packed_folder import COLUMNS, pack
 from synthmed.data.sources.packed_folder import read as read
-from synthmed.data.sources.user_folder import UserFolder
+from synthmed.data.sources.user_folder import UserFolder, as_named
 from synthmed.data.sources.user_table import filled, part, placeholders, read_table
 
 logger = logging.getLogger(__name__)
@@ -215,10 +215,12 @@ def _rows_of_csv(folder: UserFolder, settings: CsvSettings) -> list[dict[str, st
         raise InputError(f"setting options.csv.keep names {clash[0]!r}, a column that the image set writes itself")
     files = [*placeholders(settings.file), *placeholders(settings.mask)]
     wanted = [settings.label, settings.patient, settings.split, *settings.keep, *files]
-    rows, seen = [], {}
-    for number, cells in read_table(path, wanted):
+    rows, seen, table = [], {}, read_table(path, wanted)
+    columns = (settings.file, settings.mask)
+    images, masks = ({as_named(filled(one, cells)) for _, cells in table} if one else set() for one in columns)
+    for number, cells in table:
         where = f"{path}, line {number}"
-        file = _image_file(filled(settings.file, cells), folder, where)
+        file = _image_file(filled(settings.file, cells), folder, where, masks)
         if file in seen:
             raise InputError(f"{where}: {file!r} stands in line {seen[file]} already; one line an image")
         seen[file] = number
@@ -231,7 +233,7 @@ def _rows_of_csv(folder: UserFolder, settings: CsvSettings) -> list[dict[str, st
                 "file": file,
                 "label": cells[nfc(settings.label)],
                 "patient": cells[nfc(settings.patient)] if settings.patient else "",
-                "mask": _image_file(mask, folder, where) if mask else "",
+                "mask": _image_file(mask, folder, where, images) if mask else "",
                 "split": part(cells, settings.split, where),
             }
         )
@@ -239,9 +241,10 @@ def _rows_of_csv(folder: UserFolder, settings: CsvSettings) -> list[dict[str, st
     return rows
 
 
-def _image_file(text: str, folder: UserFolder, where: str) -> str:
-    """The name of an image file below the folder. Raises InputError when there is none, or it is no image."""
-    file = folder.find(text, where)
+def _image_file(text: str, folder: UserFolder, where: str, taken: Collection[str]) -> str:
+    """The name of an image file below the folder. taken: see UserFolder.find. Raises InputError when there is none, or
+    it is no image."""
+    file = folder.find(text, where, taken)
     if not file.lower().endswith(ENDINGS):
         raise InputError(f"{where}: {file!r} is no image file; known endings are {' '.join(ENDINGS)}")
     return file

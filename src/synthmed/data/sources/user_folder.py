@@ -35,6 +35,11 @@ def is_dicom(name: str, path: Path) -> bool:
     return _DICOMDIR not in start and (name.lower().endswith(DICOM_ENDINGS) or start[128:132] == b"DICM")
 
 
+def as_named(text: str) -> str:
+    r"""A file as UserFolder names it, however a table writes it: ./vol1, CT\vol1, vol1/."""
+    return PurePosixPath(nfc(text).replace("\\", "/")).as_posix() if text else ""
+
+
 class UserFolder:
     """A folder as a setting names it, ~ allowed. Names are relative to it, with `/`, in NFC.
 
@@ -66,12 +71,13 @@ class UserFolder:
             found[name] = path
         return found
 
-    def find(self, text: str, where: str) -> str:
-        """The name of a file as a table names it. where: the line, for messages.
+    def find(self, text: str, where: str, taken: Collection[str] = ()) -> str:
+        """The name of a file as a table names it. where: the line, for messages; taken: files that are something else
+        (masks, where an image is looked for), and cannot be meant.
 
         Raises InputError when the name leaves the folder, or there is no such file; it says which one may be meant.
         """
-        name = PurePosixPath(nfc(text).replace("\\", "/"))
+        name = PurePosixPath(as_named(text))
         if not text or name.is_absolute() or ".." in name.parts:
             raise InputError(f"{where}: {text!r} is not the name of a file below {self.path}")
         path, file = self.path / name, name.as_posix()
@@ -82,7 +88,7 @@ class UserFolder:
             with readable(path):
                 path.stat()
         meant = {name.name.casefold(), name.stem.casefold()}
-        like = [other for other in self.files if PurePosixPath(other.casefold()).stem in meant]
+        like = [other for other in self.files if PurePosixPath(other.casefold()).stem in meant and other not in taken]
         advice = f"; is {like[0]!r} meant? Then write it so, or options.csv.file as a pattern" if like else ""
         raise InputError(f"{where}: {printable(path)} does not exist{advice}")
 
