@@ -286,7 +286,7 @@ def test_a_step_is_the_textbooks(sets):
 
 
 def test_dice_is_of_every_image_and_channel_by_itself_however_large_what_is_drawn_there(sets):
-    """Two channels, of which one is nearly full and one nearly empty: over both at once the small one would not count."""
+    """Two channels, one nearly full, one nearly empty: over both at once the small one would not count."""
     chosen = settings(loss="bce_dice", class_weights="none", dropouts=[0.0])
     parts, validating = read_arm(chosen, **sets, arms=None, synthetic=[])
     training = module.Training(chosen, 0, (parts[0], validating), torch.device("cpu"), (1e-3, 0.0))
