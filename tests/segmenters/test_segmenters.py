@@ -285,6 +285,27 @@ def test_a_step_is_the_textbooks(sets):
     assert after < expected, "a step lowers the loss of its batch"
 
 
+def test_dice_is_of_every_image_and_channel_by_itself_however_large_what_is_drawn_there(sets):
+    """Two channels, one nearly full, one nearly empty: over both at once the small one would not count."""
+    chosen = settings(loss="bce_dice", class_weights="none", dropouts=[0.0])
+    parts, validating = read_arm(chosen, **sets, arms=None, synthetic=[])
+    training = module.Training(chosen, 0, (parts[0], validating), torch.device("cpu"), (1e-3, 0.0))
+    t = torch.zeros(2, 2, 8, 8)
+    t[:, 0, :7], t[0, 1, 3, 3:5], t[1, 1, 0, 0] = 1, 1, 1
+    logits = torch.randn(t.shape, generator=torch.Generator().manual_seed(0))
+    p = logits.sigmoid()
+    expected = []
+    for image in range(2):
+        dice = [
+            (2 * (p[image, k] * t[image, k]).sum() + 1) / (p[image, k].sum() + t[image, k].sum() + 1) for k in range(2)
+        ]
+        cross = torch.nn.functional.binary_cross_entropy(p[image], t[image])
+        expected.append((cross + 1 - (dice[0] + dice[1]) / 2).item())
+    training.weight = None
+    assert training.loss(logits, t, each=True).tolist() == pytest.approx(expected, rel=1e-5)
+    assert training.loss(logits, t).item() == pytest.approx(sum(expected) / 2, rel=1e-5)
+
+
 @pytest.mark.parametrize("loss", ["bce", "bce_dice"])
 def test_many_validation_images_are_measured_at_once_and_each_by_itself(sets, loss):
     chosen = settings(loss=loss, class_weights="balanced")

@@ -14,6 +14,7 @@ import trainings
 from tiny_configs import TINY
 
 import synthmed
+from made_up_pairs import pair_set
 from synthmed import generators
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
@@ -21,6 +22,8 @@ from synthmed.core.provenance import SUFFIX
 from synthmed.core.settings import parse
 from synthmed.data.imageset import write_image_set
 from synthmed.generators.train import TrainSettings, train
+from synthmed.segmenters.settings import TrainSegmenterSettings
+from synthmed.segmenters.train import train as train_segmenter
 from synthmed.training import distributed
 from synthmed.training.device import choose_device
 
@@ -68,11 +71,21 @@ NETWORKS = {
     "classifier": trainings.CLASSIFIER | {"dropout": 0.0, "accumulate": 2, "batch_size": 4},
     "encoder": trainings.ENCODER | {"accumulate": 2},
 }
+SEGMENTER = {
+    "architecture": "unet", "widths": [4, 8], "spectral_norm": False, "masks": "classes", "size": None,
+    "loss": "bce_dice", "class_weights": "none", "seeds": 2, "steps": 6, "check_every": 3, "patience": None,
+    "learning_rates": [1.0e-2], "dropouts": [0.0], "schedule": "constant",
+    "augmentation": {"horizontal_flip": True, "vertical_flip": True, "rotation": 20.0, "zoom": 0.1, "shift": 0.1},
+    "elastic": {"displacement": 0.04, "smoothness": 0.08},
+    "save_every": 100, "batch_size": 4, "accumulate": 2, "precision": "fp32", "channels_last": False,
+    "threads": 1, "processes": 1, "device": "cpu", "seed": 1, "arm": None, "sets": [], "augment": False,
+}  # fmt: skip
 DROPOUT = {"dropout": 0.5}
 RUNS = (
     {name: settings(name) for name in sorted(generators.GENERATORS)}
     | NETWORKS
     | {
+        "segmenter": SEGMENTER,
         "dcgan_whole": settings("dcgan", DROPOUT),
         "dcgan_stopped": settings("dcgan", DROPOUT),
         "dcgan_odd": settings("dcgan", batch_size=5),
@@ -108,6 +121,8 @@ for name in names:
                                             "classifier": made / "c.pt", "report": made / "r.json"}),
         "encoder": ("train-encoder", {"checkpoint": folder / "generator.pt", "images": folder / "images.zip",
                                       "encoder": made / "c.pt", "history": made / "h.csv"}),
+        "segmenter": ("train-segmenter", {"train": folder / "pairs.zip", "validation": folder / "checked.zip",
+                                          "segmenter": made / "c.pt", "report": made / "r.json"}),
     }.get(model, ("train", {"images": folder / f"{model}.zip", "checkpoint": made / "c.pt", "history": made / "h.csv",
                             "samples": made / "s.png", "states": made / "states.zip"}))
     files["settings"] = made.with_suffix(".json")
@@ -141,6 +156,7 @@ def made(tmp_path_factory):
                 )
         write_image_set(folder / f"{name}.zip", rows)
     trainings.write_inputs(folder)
+    pairs = {"train": pair_set(folder / "pairs.zip", 12, 1), "validation": pair_set(folder / "checked.zip", 6, 2)}
     (folder / "two").mkdir()
     for name, values in RUNS.items():
         (folder / "two" / name).mkdir()
@@ -168,6 +184,9 @@ def made(tmp_path_factory):
     for name, values in NETWORKS.items():
         (folder / "one" / name).mkdir()
         trainings.KINDS[name].run(values, folder, folder / "one" / name)
+    (folder / "one" / "segmenter").mkdir()
+    files = {"segmenter": folder / "one" / "segmenter" / "made.pt", "report": folder / "one" / "segmenter" / "r.json"}
+    train_segmenter(parse(TrainSegmenterSettings, SEGMENTER), **pairs, arms=None, synthetic=[], grid=None, **files)
     yield folder
     torch.set_deterministic_debug_mode("default")
 
@@ -190,12 +209,13 @@ def test_two_processes_make_the_losses_and_samples_of_one(made, name):
         np.testing.assert_allclose(two[key], values, rtol=5e-2, atol=3e-2, err_msg=key)
 
 
-def test_two_processes_make_the_classifier_of_one(made):
-    one, two = (made / "one" / "classifier" / "made.pt", made / "two" / "classifier" / "c.pt")
+@pytest.mark.parametrize("name", ["classifier", "segmenter"])
+def test_two_processes_make_the_network_of_one(made, name):
+    one, two = (made / "one" / name / "made.pt", made / "two" / name / "c.pt")
     first, second = (torch.load(path, weights_only=True)["states"] for path in (one, two))
     for ours, theirs in zip(first, second, strict=True):
-        for name, value in ours.items():
-            assert torch.allclose(value, theirs[name], rtol=1e-2, atol=2e-3), name
+        for key, value in ours.items():
+            assert torch.allclose(value, theirs[key], rtol=1e-2, atol=2e-3), key
     reports = [read_json(path) for path in (one.with_name("r.json"), two.with_name("r.json"))]
     for ours, theirs in zip(*(report["seeds"] for report in reports), strict=True):
         for mine, other in zip(ours["history"], theirs["history"], strict=True):
