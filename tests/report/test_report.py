@@ -61,6 +61,7 @@ def test_the_page_is_whole_and_numbered_in_order(made):
     ]
     assert re.findall(r'<a href="#([\w.]+)">', html) == keys
     assert '<a class="skip" href="#answer.classification">' in html
+    assert "the curves behind the numbers" in html
     assert "http" not in re.sub(r"data:image/png;base64,[\w+/=]+", "", html)
     text = re.sub(r"data:image/png;base64,[\w+/=]+", "", html).replace("None has a meaning alone", "")
     assert not re.findall(r"\bnan\b|\bNone\b|⟦|Undefined", text)
@@ -536,6 +537,7 @@ def test_a_task_of_segmentation_is_shown_by_the_same_sections(inputs, tmp_path):
     assert "AUROC" not in re.sub(r"data:image/png;base64,[\w+/=]+", "", html).split('id="trust')[0]
     assert "confusion" not in re.findall(r'<figure id="([\w.]+)"', html)
     assert "Label fidelity" not in html
+    assert "the curves behind the numbers" not in html, "there are none"
 
 
 def test_several_tasks_have_their_own_headings_and_comparisons(inputs, tmp_path):
