@@ -339,8 +339,8 @@ def test_what_the_controls_show_is_what_they_did(inputs, tmp_path, oracle, shuff
 
     given = changed(inputs, tmp_path, "verdicts", change)
     words = words_of(given, tmp_path, "limits")
-    assert f"Fresh true images: {oracle} (helps by construction)." in words
-    assert f"the masks of others: {shuffled or 'no word'} (harms by construction)." in words
+    assert f"Fresh true images: {oracle} (by construction: helps)." in words
+    assert f"the masks of others: {shuffled or 'no word'} (by construction: harms)." in words
     assert shown in words
     assert "fresh true images were found to help in 37 of 40 repeats." in words
     unseen = "a help as large as a perfect generator's could not have been seen here."
