@@ -86,6 +86,27 @@ def test_better_equal_and_worse_arms(tmp_path):
     assert not versus["equivalent"]
 
 
+def test_masks_are_compared_on_further_tests_that_decide_nothing(tmp_path):
+    rng, arms = np.random.default_rng(0), ("real", "other")
+    cases = {
+        test: Cases(*(np.array([f"{name}{i:02d}" for i in range(count)]) for name in "ip"), np.array(["x"] * count))
+        for test, count in {"test": 20, "test_small": 20, "second_test": 1}.items()
+    }
+    better = {("other", "test"): 0.2, ("other", "test_small"): -0.2}
+    values = {
+        (arm, test): 0.5 + better.get((arm, test), 0) + 0.02 * rng.standard_normal((5, len(of.images), 1))
+        for arm in arms
+        for test, of in cases.items()
+    }
+    settings = {"kind": "segmentation", "outcome": "iou", "classes": ("x",), "positive": None}
+    versus = run(tmp_path, Scores(("iou",), cases, values), **settings)["arms"]["other"]["versus_reference"]
+    assert versus["verdict"] == "helps"
+    assert list(versus["elsewhere"]) == ["test_small"], "one patient gives no difference"
+    there = versus["elsewhere"]["test_small"]
+    assert there["verdict"] == "harms"
+    assert there["outcomes"]["iou"]["difference"]["value"] == pytest.approx(-0.2, abs=0.02)
+
+
 def test_order_of_rows_does_not_matter_and_runs_repeat(tmp_path):
     first = run(tmp_path, scores_of({"real": 1.0, "other": 1.4}))
     rows = read_csv(tmp_path / "scores.csv")

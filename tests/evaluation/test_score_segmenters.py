@@ -52,7 +52,7 @@ ARMS = {
 }
 REPORT = {
     "architecture": "bright", "widths": [1], "parameters": 1, "image_shape": [1, SIDE, SIDE], "learning_rate": 0.1,
-    "dropout": 0.0, "selection": "none", "budget_limited": False, "seeds": [],
+    "dropout": 0.0, "selection": "none", "checked_by": "mean IoU", "budget_limited": False, "seeds": [],
 }  # fmt: skip
 
 
@@ -216,12 +216,15 @@ def test_classes_are_measured_apart_and_in_the_mean():
     assert found["iou"] == 0.5
     assert (found["false_negative_pixels_lung"], found["false_positive_pixels_heart"]) == (16, 16)
     assert (found["false_negative_pixels"], found["false_positive_pixels"]) == (8, 8)
+    assert (found["false_negative_share_lung"], found["false_positive_share_heart"]) == (16 / 64, 16 / 64)
+    assert (found["truth_empty_heart"], found["truth_empty"]) == (0, 0)
+    assert measures(np.where(truth == 2, 0, truth), predicted, ORGANS)["truth_empty_heart"] == 1
     assert "object_f1" not in found
     assert measures(truth, truth, ORGANS)["hd95"] == 0
     titles = {name: outcome.title for name, outcome in of_columns(list(found)).items()}
     assert titles["iou_lung"] == "IoU, lung"
     assert titles["false_positive_pixels_heart"] == "False-positive pixels, heart"
-    assert not {"both_empty", "truth_empty"} & set(titles)
+    assert not {"both_empty", "truth_empty", "truth_empty_lung"} & set(titles)
     assert of_columns(list(found))["hd95_lung"].higher_is_better is False
 
 

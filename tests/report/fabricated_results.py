@@ -199,6 +199,7 @@ def verdicts(rng, outcomes=OUTCOMES, classes=CLASSES, arms=ARMS, **changed):
             "verdict": word,
             "reason": None,
             "equivalent": abs(difference["low"]) < 0.03 > abs(difference["high"]),
+            "elsewhere": {},
             "also": {"delong": {"difference": Estimate(effect).to_json(), "p": 0.03}},
         }
     return {

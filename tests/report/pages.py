@@ -91,7 +91,7 @@ def given(inputs, document):
             limits,
             limits.LimitsSettings,
             {"phantom": True},
-            {"verdicts": [inputs["verdicts"]], "document": document},
+            {"verdicts": [inputs["verdicts"]], "validations": [inputs["validation"]], "document": document},
         ),
         "provenance": (
             provenance,

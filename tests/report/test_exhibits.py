@@ -183,6 +183,14 @@ def test_rows_are_grouped_by_what_cannot_be_compared(written):
     assert ">3.0<" in html
 
 
+def test_what_all_rows_have_is_said_as_a_sentence(written):
+    rows = [{"generator": "DCGAN", "fid": number} for number in (3, 4)]
+    for once in ("{}", "{}."):
+        columns = (Column("generator", once=once), Column("fid"))
+        html = written(Table("fid", "FID.", lambda found: rows, columns))[0]["html"]
+        assert "FID. DCGAN.</p>" in html
+
+
 def test_a_long_table_is_folded(written):
     assert "<details" not in written(table(ROWS * 30))[0]["html"]
     html = written(table([*ROWS * 30, ROWS[0]]))[0]["html"]

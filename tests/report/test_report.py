@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from fabricated_results import ARMS, GENERATORS, NONE_FOUND, OUTCOMES, verdicts
 from pages import results, write_page, write_sections
@@ -12,6 +13,9 @@ from synthmed.core.provenance import PACKAGE
 from synthmed.metrics.effects import real_fidelity
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.results import GeneratorEntry, read_result, read_task
+
+SIZES = {"sizes": ["32×48"], "image_shape": [1, 16, 16]}
+"""What a summary says more where masks are judged."""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,7 @@ def test_the_page_is_whole_and_numbered_in_order(made):
     ]
     assert re.findall(r'<a href="#([\w.]+)">', html) == keys
     assert '<a class="skip" href="#answer.classification">' in html
+    assert "the curves behind the numbers" in html
     assert "http" not in re.sub(r"data:image/png;base64,[\w+/=]+", "", html)
     text = re.sub(r"data:image/png;base64,[\w+/=]+", "", html).replace("None has a meaning alone", "")
     assert not re.findall(r"\bnan\b|\bNone\b|⟦|Undefined", text)
@@ -238,11 +243,117 @@ def test_label_fidelity_is_held_against_that_of_real_images_of_the_same_classes(
 
 
 def test_masks_are_held_against_real_ones_of_the_networks_size():
-    def tested(value):
-        return {"outcomes": {"iou": Estimate(value, n=9)}}
+    def held_against(**values):
+        tests = {name: {"outcomes": {"iou": Estimate(value, n=9)}} for name, value in values.items()}
+        task = {"outcome": "iou", "outcomes": {"iou": {"higher_is_better": True}}, "reference": "real"}
+        return real_fidelity(task | {"arms": {"real": {"tests": tests}}}, "gan")
 
-    assert real_fidelity({"test": tested(0.6), "gan": tested(0.5)}, "gan") == 0.6
-    assert real_fidelity({"test": tested(0.6), "test_small": tested(0.8), "gan": tested(0.5)}, "gan") == 0.8
+    assert held_against(test=0.6, gan=0.5) == 0.6
+    assert held_against(test=0.6, test_small=0.8, gan=0.5) == 0.8
+
+
+def of_masks(inputs, folder, change=lambda content: None):
+    """inputs of a task of masks of two classes, whose foreground IoU decides."""
+    names = ("foreground_iou", "iou", "iou_nucleus", "iou_podocyte", "dice")
+    outcomes = {name: {"title": name.replace("_", " "), "unit": "", "higher_is_better": True} for name in names}
+    content = verdicts(np.random.default_rng(0), outcomes, classes=())
+    change(content)
+    write_json(folder / "verdicts.json", content)
+    write_json(folder / "summary.json", read_json(inputs["summary"]) | SIZES)
+    return inputs | {name: folder / f"{name}.json" for name in ("verdicts", "summary")}
+
+
+def test_masks_agree_by_what_decides_and_at_one_size(inputs, tmp_path):
+    def measured(content):
+        tests = content["arms"]["real"]["tests"]
+        for name, values in {"test": (0.9, 0.2), "test_small": (0.7, 0.2)}.items() | {"dcgan": (0.6, 0.1)}.items():
+            both = dict(zip(("foreground_iou", "iou"), values, strict=True))
+            outcomes = {key: Estimate(value, n=9).to_json() for key, value in both.items()}
+            tests[name] = {"outcomes": tests.get(name, tests["test"])["outcomes"] | outcomes}
+
+    said = words_of(of_masks(inputs, tmp_path, measured), tmp_path, "answer.classification")
+    assert "agreement, the foreground iou of the masks of images" in said
+    assert "all at 16×16 pixels: DCGAN: 0.600 (real: 0.700);" in said
+    assert "Each reaches 0.8 of what real images do." in said, "0.6 / 0.7, and not 0.6 / 0.9 or 0.1 / 0.2"
+
+
+def decided_elsewhere(**words):
+    """Arm → its word on the test images at the network's size; all others keep theirs."""
+
+    def change(content):
+        for name, arm in content["arms"].items():
+            if versus := arm["versus_reference"]:
+                there = {key: value for key, value in versus.items() if key != "elsewhere"}
+                there["verdict"] = words.get(name, versus["verdict"])
+                versus["elsewhere"] = {"test_small": there}
+
+    return change
+
+
+def test_the_answer_says_at_which_size_masks_are_compared_and_what_another_would_say(inputs, tmp_path):
+    def said(change=lambda content: None):
+        return words_of(of_masks(inputs, tmp_path, change), tmp_path, "answer.classification")
+
+    alone = said()
+    assert alone.count("Masks are compared at 32×48 pixels.") == 2, "in the words and in the caption"
+    assert "the size of the network" not in alone
+    same = "At 16×16 pixels, the size of the network, every word would be the same."
+    assert same in said(decided_elsewhere())
+    assert "another word would be given to Real + FastGAN (“harms”)." in said(decided_elsewhere(fastgan="harms"))
+    assert "pixels" not in words_of(inputs, tmp_path, "answer.classification")
+
+
+def test_an_outcome_of_all_classes_is_told_of_each(inputs, tmp_path):
+    def differs(*ends):
+        def change(content):
+            for name, arm in content["arms"].items():
+                if arm["versus_reference"]:
+                    own = ends if name == "dcgan" else (-0.1, 0.1)
+                    found = {"difference": Estimate(sum(own) / 2, *own, n=9).to_json(), "p": 0.5}
+                    arm["versus_reference"]["outcomes"] |= dict.fromkeys(("iou_nucleus", "iou_podocyte"), found)
+
+        return words_of(of_masks(inputs, tmp_path, change), tmp_path, "answer.classification")
+
+    words = differs(-0.3, -0.1)
+    assert "one number for all classes. Of each class alone (iou nucleus; iou podocyte)" in words
+    assert "leave out 0 in: Real + DCGAN, nucleus: −0.200 (−0.300 to −0.100); Real + DCGAN, podocyte: −0.2" in words
+    assert "hold 0 in all of these training sets." in differs(-0.3, 0.1)
+    row = next(row for row in rows_of(tmp_path, "answer.classification.arms") if row["arm"] == "Real + DCGAN")
+    assert row["iou_podocyte"]
+    assert words.count("−0.200 (−0.300 to −0.100)") == 4, "in the table, too"
+
+
+@pytest.mark.parametrize(
+    ("oracle", "shuffled", "shown"),
+    [
+        ("helps", "harms", "shows that the method can tell help from harm."),
+        ("no evidence of a difference", "harms", "sees a harm, and not that it would see a help."),
+        ("helps", None, "sees a help, and not that it sees a harm."),
+        ("harms", "helps", "shows neither that the method would see a help nor"),
+    ],
+)
+def test_what_the_controls_show_is_what_they_did(inputs, tmp_path, oracle, shuffled, shown):
+    def change(content):
+        content["arms"]["oracle"]["versus_reference"]["verdict"] = oracle
+        content["arms"]["oracle_shuffled"]["versus_reference"] |= {"verdict": shuffled, "reason": "too few"}
+
+    given = changed(inputs, tmp_path, "verdicts", change)
+    words = words_of(given, tmp_path, "limits")
+    assert f"Fresh true images: {oracle} (by construction: helps)." in words
+    assert f"the masks of others: {shuffled or 'no word'} (by construction: harms)." in words
+    assert shown in words
+    assert "fresh true images were found to help in 37 of 40 repeats." in words
+    unseen = "a help as large as a perfect generator's could not have been seen here."
+    assert (unseen in words_of(given, tmp_path, "answer.classification")) == (oracle != "helps")
+
+
+def test_without_controls_nothing_is_shown_of_the_method(inputs, tmp_path):
+    def change(content):
+        for name in ("oracle", "oracle_shuffled"):
+            content["arms"].pop(name)
+
+    words = words_of(changed(inputs, tmp_path, "verdicts", change), tmp_path, "limits")
+    assert "this run does not show that help is told from harm." in words
 
 
 def test_arms_of_every_kind_have_their_place(inputs, tmp_path):
@@ -426,16 +537,16 @@ def test_an_audit_that_would_have_found_few_copies_says_so_beside_none_found(inp
 
 
 def test_a_task_of_segmentation_is_shown_by_the_same_sections(inputs, tmp_path):
-    import numpy as np
-
     outcomes = {
         "iou": {"title": "IoU", "unit": "", "higher_is_better": True},
         "dice": {"title": "Dice", "unit": "", "higher_is_better": True},
         "false_positive_pixels": {"title": "false positive pixels", "unit": "px", "higher_is_better": False},
     }
-    write_json(tmp_path / "v.json", verdicts(np.random.default_rng(0), outcomes, classes=()))
+    write_json(tmp_path / "verdicts.json", verdicts(np.random.default_rng(0), outcomes, classes=()))
     (tmp_path / "roc.csv").write_text("task,arm,false_positive_rate,true_positive_rate\n")
-    given = inputs | {"verdicts": tmp_path / "v.json", "grid": None, "roc": tmp_path / "roc.csv"}
+    write_json(tmp_path / "summary.json", read_json(inputs["summary"]) | SIZES)
+    given = inputs | {name: tmp_path / f"{name}.json" for name in ("verdicts", "summary")}
+    given |= {"grid": None, "roc": tmp_path / "roc.csv"}
     html = write_page(tmp_path, given)
     assert "Effect of each training set on the IoU of the model" in html
     assert "differences in IoU on the test images" in html
@@ -443,11 +554,10 @@ def test_a_task_of_segmentation_is_shown_by_the_same_sections(inputs, tmp_path):
     assert "AUROC" not in re.sub(r"data:image/png;base64,[\w+/=]+", "", html).split('id="trust')[0]
     assert "confusion" not in re.findall(r'<figure id="([\w.]+)"', html)
     assert "Label fidelity" not in html
+    assert "the curves behind the numbers" not in html, "there are none"
 
 
 def test_several_tasks_have_their_own_headings_and_comparisons(inputs, tmp_path):
-    import numpy as np
-
     entry = verdicts(np.random.default_rng(0))
     swapped = {"names": ["TRTR", "TSTR"], "first": ["real", "test"], "second": ["dcgan", "test"], "p": 0.4}
     swapped |= {

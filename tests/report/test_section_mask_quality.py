@@ -19,10 +19,9 @@ def compared(generator, leakage):
     one = {name: estimate(2.0, 1.5, 2.5) for name in ("real", "held_out", "generated")}
     values = {name: [1.0, 2.0, 2.0, 3.0] for name in one}
     missing = estimate(None) | {"reason": "needs 2 samples whose masks have it"}
-    statistics = {
-        name: one | {"difference": missing if name == "compactness" else estimate(0.25, -0.5, 1.0), "values": values}
-        for name in STATISTICS
-    }
+    differences = dict.fromkeys(STATISTICS, estimate(0.25, -0.5, 1.0))
+    differences |= {"compactness": missing, "holes": estimate(0.25, 0.1, 0.4)}
+    statistics = {name: one | {"difference": differences[name], "values": values} for name in STATISTICS}
     counts = {"n_real": 40, "n_held_out": 12, "n_generated": 30, "level": 0.9}
     return {"generator": generator, **counts, "classes": dict.fromkeys(LEGEND.classes, statistics), "leakage": leakage}
 
@@ -74,7 +73,7 @@ def folders(tmp_path):
 
 
 def test_every_class_and_statistic_of_every_generator_has_a_row(run):
-    _, folder = run(dcgan=mixed(["i1.png"]), external=None)
+    content, folder = run(dcgan=mixed(["i1.png"]), external=None)
     rows = read_csv(folder / "tables/mask_quality.statistics.csv")
     assert len(rows) == 2 * 2 * len(STATISTICS)
     area = next(row for row in rows if row["statistic"] == STATISTICS["area"])
@@ -83,6 +82,9 @@ def test_every_class_and_statistic_of_every_generator_has_a_row(run):
     ]
     compact = next(row for row in rows if row["statistic"] == STATISTICS["compactness"])
     assert compact["note"] == "generated − real: needs 2 samples whose masks have it"
+    said = " ".join(content["html"].split())
+    assert "DCGAN: its masks differ from real training masks in 2 of 12 means" in said, "those that have an interval"
+    assert "for their number (heart: holes; lung: holes)." in said
 
 
 def test_leakage_is_of_those_that_draw_channels_beside_the_real_ones(run):

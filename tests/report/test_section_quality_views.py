@@ -50,12 +50,15 @@ def test_every_view_has_rows_of_its_own_and_the_figure_is_of_the_images(run):
     alone, html, _ = run("image")
     assert {row["view"] for row in alone} == {"images"}
     assert "white on black" not in html
+    assert "less LPIPS" in html
+    assert "painted for their masks" not in html
     rows, html, drawn = run("image", "lung", "both")
     assert list(dict.fromkeys(row["view"] for row in rows)) == ["images", "masks of lung", "images with masks"]
     assert len(rows) == 3 * len(alone)
     assert rows[: len(alone)] == alone
     assert len({row["fid"] for row in rows}) == len(rows)
     assert "white on black" in html
+    assert "copies of them would and images painted for their masks do." in " ".join(html.split())
     assert drawn == ["image", "image"]
 
 

@@ -7,8 +7,9 @@ from fabricated_results import ARMS, GENERATORS, verdicts
 from synthmed.core.files import read_csv, read_json, write_json
 from synthmed.core.settings import parse
 from synthmed.data.imageset import Legend, write_image_set
+from synthmed.metrics.estimate import Estimate
 from synthmed.report.charts import masks
-from synthmed.report.charts.masks import outlines
+from synthmed.report.charts.masks import outline_colour, outlines
 from synthmed.report.results import GeneratorEntry
 from synthmed.report.sections.segmentation import SECTION, SegmentationSettings, section
 from synthmed.report.words import sizes_of_masks
@@ -28,8 +29,8 @@ HISTORY = [
 ]
 CHOSEN = {
     "architecture": "unet", "widths": [8, 16], "parameters": 6425, "image_shape": [1, 16, 16], "learning_rate": 0.005,
-    "dropout": 0.1, "selection": "the check.", "sizes": ["32×48"], "empty_masks": 1,
-    "second_test": "official",
+    "dropout": 0.1, "selection": "the check.", "sizes": ["32×48"], "empty_masks": 1, "checked_by": "x IoU",
+    "empty_by_class": {"lung": 1, "heart": 3}, "second_test": "official",
     "trainings": {arm: [{"seed": 0, "best_step": 24, "validation_iou": 0.27, "history": HISTORY}] * 2 for arm in ARMS},
 }  # fmt: skip
 
@@ -103,17 +104,54 @@ def test_a_documents_numbers_stand_beside_those_at_the_networks_size(written):
     assert beside() == [("Real only", "test", "32×48")]
 
 
-def test_agreement_stands_beside_the_real_test_images(written):
+def test_differences_stand_beside_the_measures_at_every_size(written):
+    task = read_json(written / "verdicts.json")
+    versus = task["arms"]["dcgan"]["versus_reference"]
+    for place, name in enumerate(("iou_lung", "iou_heart", "iou")):
+        versus["outcomes"][name] = {"difference": Estimate(0.01 * (place + 1), n=9).to_json()}
+    small = {
+        name: {"difference": Estimate(-entry["difference"]["value"], n=9).to_json()}
+        for name, entry in versus["outcomes"].items()
+    }
+    versus["elsewhere"] = {"test_small": {"outcomes": small}}
+    write_json(written / "verdicts.json", task)
+    write(written)
+    rows = read_csv(written / "tables" / "segmentation.masks.masks.csv")
+    own = [row["difference"] for row in rows if row["arm"] == "Real + DCGAN"]
+    assert own == ["0.01", "0.02", "0.03", "-0.01", "-0.02", "-0.03", "", "", ""]
+    assert {row["difference"] for row in rows if row["arm"] == "Real only"} == {""}
+    html = said_in(written)
+    assert "words are given at 32×48 pixels only" in html
+
+
+def test_agreement_stands_beside_the_real_test_images_of_the_same_size_class_by_class(written):
+    task = read_json(written / "verdicts.json")
+    small = {name: Estimate(0.123, n=9).to_json() for name in OUTCOMES}
+    task["arms"]["real"]["tests"]["test_small"] = {"outcomes": small}
+    write_json(written / "verdicts.json", task)
+    write(written)
     rows = read_csv(written / "tables" / "segmentation.masks.agreement.csv")
-    assert [row["set"] for row in rows] == ["real test images", *(entry["title"] for entry in GENERATORS.values())]
+    titles = ["real test images", *(entry["title"] for entry in GENERATORS.values())]
+    assert [(row["set"], row["mask"]) for row in rows] == [
+        (title, of) for title in titles for of in ("lung", "heart", "mean")
+    ]
+    assert [row["iou"] for row in rows[:3]] == ["0.123"] * 3
+    outcomes = task["arms"]["real"]["tests"]["dcgan"]["outcomes"]
+    assert [float(row["iou"]) for row in rows[3:6]] == [outcomes[n]["value"] for n in ("iou_lung", "iou_heart", "iou")]
+    assert "own masks, all at 16×16 pixels." in said_in(written)
+
+
+def said_in(folder):
+    return " ".join(read_json(folder / "segmentation.masks.json")["html"].split())
 
 
 def test_the_words_say_how_masks_were_compared(written):
     html = " ".join(read_json(written / "segmentation.masks.json")["html"].split())
     assert "a unet with the widths 8, 16 (6,425 parameters) for images of 16×16 pixels" in html
     assert "enlarged to the size of the mask that it is compared with (32×48)." in html
-    assert "1 test image has an empty mask" in html
+    assert "1 test image has an empty mask; no lung is marked in 1 of 160, no heart is marked in 3 of 160." in html
     assert "trainings, with 99 % intervals" in html
+    assert "Trainings: loss and x IoU by step" in html
     for name in ("predictions", "trainings"):
         assert (written / "figures" / f"segmentation.masks.{name}.png").stat().st_size > 5000
 

@@ -95,6 +95,15 @@ def test_best_last_floor_and_how_far_trainings_and_states_lie_apart(tmp_path):
     assert image["spread"] == ""
     assert "set repeats" in image["note"]
     assert "Of Image the state with the lowest FID" in section["html"].replace("\n", " ")
+    (caption,) = (entry["caption"] for entry in section["exhibits"] if entry["name"] == "states.states")
+    for said in ("(best, in each training its own)", "Between trainings:", "of the same half."):
+        assert said in caption
+    last = [scored(tmp_path, "image", [8.0, 7.0, 4.0, 2.0])]
+    _, section, _ = write_states(tmp_path, last, names=("image",))
+    (caption,) = (entry["caption"] for entry in section["exhibits"] if entry["name"] == "states.states")
+    assert "below them the floor. Between states: the mean difference" in caption
+    assert "the second, against the training images." in caption
+    assert "trainings" not in caption
     assert all(path.stat().st_size > 5000 for path in out if path.suffix == ".png")
 
 
@@ -172,7 +181,10 @@ def test_images_of_one_mask_by_what_varies(tmp_path):
         diversity=[tmp_path / f"{name}.json" for name in names], pictures=[tmp_path / f"{name}.npz" for name in names],
         document=None, section=tmp_path / "sections" / "mask_diversity.json", out=out,
     )  # fmt: skip
-    assert "with 90 % intervals over patients" in (tmp_path / "sections" / "mask_diversity.json").read_text("utf-8")
+    said = " ".join(read_json(tmp_path / "sections" / "mask_diversity.json")["html"].split())
+    assert "with 90 % intervals over patients" in said
+    assert "Patches: 0.083 by noise, 0.050 by dropout, 0.100 by both; Plain: 0.050 by dropout." in said
+    assert "mean LPIPS" not in said
     rows = list(csv.DictReader(next(path for path in out if path.suffix == ".csv").open()))
     assert [(row["generator"], row["varies"], row["l1_weight"]) for row in rows] == [
         (name, varies, weight) for name, weight in (("Patches", "100.0"), ("Plain", "0.0"))

@@ -20,7 +20,7 @@ from synthmed.data.channels import MaskChannels, resized_labels
 from synthmed.data.imageset import ImageSet, Legend, write_image_set
 from synthmed.segmenters import train as module
 from synthmed.segmenters.pairs import read_arm, read_set
-from synthmed.segmenters.settings import TrainSegmenterSettings
+from synthmed.segmenters.settings import IOU, TrainSegmenterSettings
 from synthmed.segmenters.train import choose, classes_of, overlaps, train
 from synthmed.segmenters.trained import build, drawn, label_map, load
 from synthmed.training.device import derived_seed
@@ -153,6 +153,8 @@ def test_it_learns_and_reports_what_it_did(sets, trained):
     assert not any(model.training for model in segmenter.models)
     validation = ImageSet(sets["validation"])
     report = read_json(trained.with_name("r.json"))
+    assert report["selection"].startswith(f"the check with the highest {report['checked_by']} on the validation images")
+    assert report["checked_by"] == IOU[settings().masks]
     assert report["images"] == {"train": {"images": 24, "patients": 12}, "validation": {"images": 8, "patients": 4}}
     for model, entry in zip(segmenter.models, report["seeds"], strict=True):
         maps = [label_map(segmenter, one, (SIDE, SIDE)) for one in drawn(segmenter, model, list(validation.pixels))]

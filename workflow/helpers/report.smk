@@ -142,5 +142,14 @@ def validation(wildcards):
     return path if validated(wildcards.experiment, wildcards.task) else []
 
 
+def validations(wildcards):
+    folder = f"results/{wildcards.experiment}/tasks"
+    return [
+        f"{folder}/{task}/validation.json"
+        for task in tasks_of(wildcards.experiment)
+        if validated(wildcards.experiment, task)
+    ]
+
+
 def domain_only(experiment):
     return list(config["experiments"][experiment]["extractors"]) == ["domain"]

@@ -272,6 +272,7 @@ rule section_limits:
     input:
         settings="results/{experiment}/settings/section.limits.json",
         verdicts=of_tasks("verdicts.json"),
+        validations=validations,
         document=document,
         code=code("results/{experiment}/settings/section.limits.json"),
     output:

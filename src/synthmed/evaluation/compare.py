@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain
@@ -15,7 +16,7 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json, write_json
-from synthmed.core.known import REAL, TEST
+from synthmed.core.known import REAL, SECOND, SMALL, TEST
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import NOT_MADE
 from synthmed.evaluation.scores import (
@@ -81,7 +82,8 @@ def compare(settings: CompareSettings, *, scores: Path, summary: Path, split_rep
 
     `arms`: of each its description, `tests` (outcomes as Estimates, recall by class, mean confusion matrix) and
     `versus_reference`: differences of all outcomes, and of the deciding one p, p_holm, verdict, equivalence, and what
-    other tests say (`also`). `comparisons`: where an arm replaces the real images in training and test, TRTR, TSTR and
+    other tests say (`also`); the same on the further tests of masks, SMALL and SECOND, which decide nothing
+    (`elsewhere`). `comparisons`: where an arm replaces the real images in training and test, TRTR, TSTR and
     TSTS with one another; `against`: the pairs of settings.against, second arm first. Each a family of its own.
     `not_made`: of the arms whose set could not be made, which are in none of these, kind, title, set and the reason.
     Raises InputError when scores, summary and settings do not fit together, or a class lacks.
@@ -292,9 +294,25 @@ class _Table:
 # -------------------------------------------------------------------------------------------- against the real arm
 def _versus(table: _Table) -> dict[str, dict]:
     """arm → its `versus_reference`."""
-    settings, outcome = table.settings, OUTCOMES[table.settings.outcome]
     others = [arm for arm in table.arms if arm != REAL]
-    tests = {name: {arm: table.between(name, (REAL, TEST), (arm, TEST)) for arm in others} for name in table.reported}
+    found, also = _on(table, TEST, others), _also(table, others)
+    elsewhere = {}
+    for test in (SMALL, SECOND):
+        if test in table.cases:
+            with suppress(InputError):  # too few patients: the estimates of that test say so
+                elsewhere[test] = _on(table, test, others)
+    for arm, versus in found.items():
+        versus |= {"also": also[arm], "elsewhere": {test: of_arms[arm] for test, of_arms in elsewhere.items()}}
+        word, title = versus["verdict"] or versus["reason"], OUTCOMES[table.settings.outcome].title
+        difference = versus["outcomes"][table.settings.outcome]["difference"]["value"]
+        logger.info("%s: %s %+.3f, %s", arm, title, difference, word)
+    return found
+
+
+def _on(table: _Table, test: str, others: list[str]) -> dict[str, dict]:
+    """arm → its differences from the real arm on one test, and the word that they give."""
+    settings, outcome = table.settings, OUTCOMES[table.settings.outcome]
+    tests = {name: {arm: table.between(name, (REAL, test), (arm, test)) for arm in others} for name in table.reported}
     described = table.summary["arms"]
     families = verdict.families({arm: (described[arm]["kind"], described[arm]["set"]) for arm in others})
     decided = verdict.decide(
@@ -306,18 +324,15 @@ def _versus(table: _Table) -> dict[str, dict]:
         trainings={arm: table.trainings(arm) for arm in others},
         higher_is_better=outcome.higher_is_better,
     )
-    also = _also(table, others)
-    found = {}
-    for arm in others:
-        words, test = decided[arm], tests[outcome.name][arm]
-        found[arm] = {
-            "outcomes": {name: _difference(tests[name][arm], len(table.cases[TEST].images)) for name in table.reported},
-            "p": test.p,
-            **_words(words, families[arm]),
-            "also": also[arm],
+    count = len(table.cases[test].images)
+    return {
+        arm: {
+            "outcomes": {name: _difference(tests[name][arm], count) for name in table.reported},
+            "p": tests[outcome.name][arm].p,
+            **_words(decided[arm], families[arm]),
         }
-        logger.info("%s: %s %+.3f, %s", arm, outcome.title, test.difference, words.word or words.reason)
-    return found
+        for arm in others
+    }
 
 
 def _words(words: verdict.Verdict, family: str) -> dict:

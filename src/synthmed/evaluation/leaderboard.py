@@ -121,7 +121,7 @@ def copy_share(audit: Mapping) -> Estimate:
 def _effects(
     settings: MetricsSettings, task: Mapping, quality: Sequence[Mapping], audits: Mapping[str, Mapping]
 ) -> Iterator[dict]:
-    decides = task["outcomes"][task["outcome"]]
+    decides, measured = task["outcomes"][task["outcome"]], estimates(task)
     for arm in task["arms"].values():
         name = arm["set"]
         if arm["kind"] not in ("generator", "synthetic_only") or name not in settings.generators:
@@ -132,8 +132,8 @@ def _effects(
         fid = _beside_floor(judged, "fid") if judged else Estimate.missing("FID was not computed")
         only_of = _only_of(judged) if judged else ""
         copied = copy_share(audits[name]) if name in audits else Estimate.missing("copies were not looked for")
-        tests = estimates(task["arms"][REAL]["tests"])
-        fidelity = fidelity_of(tests, name)["all"].value if name in tests else None
+        tested = name in task["arms"][REAL]["tests"]
+        fidelity = fidelity_of(measured, name)["all"].value if tested else None
         yield {
             "experiment": settings.experiment,
             "task": task["task"],
@@ -163,7 +163,7 @@ def _effects(
             "copy_share": copied.value,
             "copy_limit": audits[name]["detection_limit"] if name in audits else None,
             "label_fidelity": fidelity,
-            "label_fidelity_real": real_fidelity(tests, name) if name in tests else None,
+            "label_fidelity_real": real_fidelity(measured, name) if tested else None,
             "pseudo_labelled": "yes" if name in settings.pseudo_labelled else "no",
             "note": "; ".join(
                 filter(

@@ -27,8 +27,13 @@ from synthmed.training.device import choose_device
 
 logger = logging.getLogger(__name__)
 
-BY_CLASS = ("iou", "dice", "false_positive_pixels", "false_negative_pixels", "hd95")
+BY_CLASS = (
+    *("iou", "dice", "hd95"),
+    *("false_positive_pixels", "false_negative_pixels", "false_positive_share", "false_negative_share"),
+)
 """Measures that are told of each class of the masks, where there are several: `<measure>_<class>`."""
+EMPTY = "truth_empty"
+"""Whether the mask of an image has nothing, of several classes also `truth_empty_<class>`: nothing of the class."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,8 @@ def score_segmenters(
     found = _scores(settings, trained, real, masks, parts, dict(zip(settings.sets, synthetic, strict=True)))
     write_scores(scores, found)
     _write_examples(trained, real, parts[TEST][: settings.examples], predictions)
-    reports = [read_json(path) for path in segmenter_reports]
-    names = ("architecture", "widths", "parameters", "image_shape", "learning_rate", "dropout")
+    reports, empty = [read_json(path) for path in segmenter_reports], _empty(found, settings.arms[0])
+    names = ("architecture", "widths", "parameters", "image_shape", "learning_rate", "dropout", "checked_by")
     write_json(
         summary,
         described(description, settings.arms, reports)
@@ -115,11 +120,18 @@ def score_segmenters(
             "selection": f"{reports[0]['selection']}.",
             "thresholds": {},
             "sizes": sorted(f"{height}×{width}" for height, width in masks.sizes),
-            "empty_masks": int(found.values[settings.arms[0], TEST][0, :, found.columns.index("truth_empty")].sum()),
+            "empty_masks": empty.pop(EMPTY),
+            "empty_by_class": {name.removeprefix(f"{EMPTY}_"): count for name, count in empty.items()},
             "second_test": settings.second_test,
             "trainings": {arm: report["seeds"] for arm, report in zip(settings.arms, reports, strict=True)},
         },
     )
+
+
+def _empty(found: Scores, arm: str) -> dict[str, int]:
+    """Column of EMPTY → in how many test images it is so: in the masks, and hence the same of every arm."""
+    first = found.values[arm, TEST][0]
+    return {name: int(first[:, place].sum()) for place, name in enumerate(found.columns) if name.startswith(EMPTY)}
 
 
 class Masks:
@@ -198,11 +210,11 @@ def _tested(
 
 
 def measures(truth: np.ndarray, predicted: np.ndarray, legend: Legend) -> dict[str, float]:
-    """All measures of one image, two label maps (H, W), by the names of metrics.outcomes; and truth_empty, both_empty.
+    """All measures of one image, two label maps (H, W), by the names of metrics.outcomes; and EMPTY, both_empty.
 
-    Of several classes the measure is their mean, and those of BY_CLASS are there for each, too. Where the legend has
-    instances, objects are told apart, and foreground_iou is of all objects, whatever their class: one pixel of a class
-    that the image has not changes the mean over the classes by half, and this little.
+    Of several classes the measure is their mean, and those of BY_CLASS and EMPTY are there for each, too. Where the
+    legend has instances, objects are told apart, and foreground_iou is of all objects, whatever their class: one pixel
+    of a class that the image has not changes the mean over the classes by half, and this little.
     """
     by_class = {
         name: mask_measures(legend.of_class(truth, name), legend.of_class(predicted, name)) for name in legend.classes
@@ -212,7 +224,8 @@ def measures(truth: np.ndarray, predicted: np.ndarray, legend: Legend) -> dict[s
         found |= object_measures(truth, predicted) | {"foreground_iou": overlap(truth > 0, predicted > 0).iou}
     if len(by_class) > 1:
         found |= {f"{name}_{of}": one[name] for name in BY_CLASS for of, one in by_class.items()}
-    return found | {"truth_empty": float(not truth.any())}
+        found |= {f"{EMPTY}_{of}": float(not legend.of_class(truth, of).any()) for of in by_class}
+    return found | {EMPTY: float(not truth.any())}
 
 
 def _write_examples(trained: Mapping[str, Segmenter], images: ImageSet, rows: Sequence[int], path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from operator import mul
+from typing import TypeVar
 
 from synthmed.core.known import SMALL, TEST
 from synthmed.metrics.estimate import Estimate
+
+T = TypeVar("T")
 
 EFFECT_COLUMNS = (
     "experiment", "task", "task_title", "leaking", "generator", "trained_as", "arm", "outcome", "higher_is_better",
@@ -17,8 +20,8 @@ trained_as: the generator that was trained, whose images may be drawn several ti
 the task, good above 0 where higher_is_better is yes, else below; fid, kid, …: means of the classes', of as many
 generated images as fid_floor has held-out real ones, and none of fewer; fid_only_of: the classes that they are of,
 where these are not all; copy_alarm, copy_limit: the word of the audit, and what it would have found; label_fidelity:
-how often the models of the real arm see the class that an image claims to show (of masks: the agreement with what they
-draw), label_fidelity_real: what it is held against, see real_fidelity; pseudo_labelled: whether that class is what a
+how often the models of the real arm see the class that an image claims to show (of masks: see agreement);
+label_fidelity_real: what it is held against, see real_fidelity; pseudo_labelled: whether that class is what a
 classifier saw, and was never asked for."""
 NO_POINTS = ("label_shuffled", "fewer_generator")
 """Kinds of arms that hold images of a set and are no points of its sweep."""
@@ -26,27 +29,46 @@ FOLLOWS = 0.8
 """Images whose label fidelity is below this part of what real test images reach do not show what they claim."""
 
 
-def fidelity_of(tests: Mapping[str, Mapping], name: str) -> dict[str, Estimate]:
-    """Label fidelity of the set `name`: class, or `all` → share of its images that models of the real arm take for the
-    class they claim; of masks, `all` → IoU with what they draw.
+def agreement(task: Mapping) -> str:
+    """The outcome that says how far masks and images of a set agree: the one that decides the task, where more of it is
+    better, as FOLLOWS supposes; else IoU. task: the verdicts of one."""
+    decides = task["outcome"]
+    return decides if task["outcomes"][decides]["higher_is_better"] else "iou"
 
-    tests: of the real arm, by test set, every number an Estimate.
+
+def real_agreement(tests: Mapping[str, T]) -> T:
+    """Of what was measured by test set, that of the real test images at the size at which the masks of sets are
+    compared, the network's."""
+    return tests.get(SMALL, tests[TEST])
+
+
+def fidelity_of(task: Mapping, name: str) -> dict[str, Estimate]:
+    """Label fidelity of the set `name`: class, or `all` → share of its images that models of the real arm take for the
+    class they claim; of masks, `all` → their agreement with what is drawn.
+
+    task: the verdicts of one, every number an Estimate.
     """
-    seen = tests[name]
+    seen = _seen(task)[name]
     if "recall" not in seen:
-        return {"all": seen["outcomes"]["iou"]}
+        return {"all": seen["outcomes"][agreement(task)]}
     return {**seen["recall"], "all": seen["outcomes"]["accuracy"]}
 
 
-def real_fidelity(tests: Mapping[str, Mapping], name: str) -> float | None:
+def real_fidelity(task: Mapping, name: str) -> float | None:
     """What the label fidelity of the set `name` is held against, see fidelity_of: that of real test images, with every
-    class weighing as it does in the set (the models know some classes better than others); of masks, at the size at
-    which those of sets are compared. None where it was not measured."""
+    class weighing as it does in the set (the models know some classes better than others); of masks, at one size with
+    those of sets. None where it was not measured."""
+    tests = _seen(task)
     if "recall" not in tests[name]:
-        return tests.get(SMALL, tests[TEST])["outcomes"]["iou"].value
+        return real_agreement(tests)["outcomes"][agreement(task)].value
     counts = {label: one.n for label, one in tests[name]["recall"].items() if one.n}
     of_real = [tests[TEST]["recall"][label].value for label in counts]
     return None if None in of_real else sum(map(mul, counts.values(), of_real)) / sum(counts.values())
+
+
+def _seen(task: Mapping) -> Mapping[str, Mapping]:
+    """What the models of the reference arm say of each test set."""
+    return task["arms"][task["reference"]]["tests"]
 
 
 def unlike(fidelity: float | None, of_real: float | None) -> bool:

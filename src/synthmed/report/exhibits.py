@@ -163,7 +163,7 @@ def _on_page(
     for column in [column for column in shown if column.once]:
         values = {column.text(row.get(column.key)) for row in rows}
         if len(values) == 1 and len(rows) > 1:
-            said.append(column.once.format(values.pop()))
+            said.append(f"{column.once.format(values.pop()).rstrip('.')}.")
             shown.remove(column)
         elif column.group:
             group = column

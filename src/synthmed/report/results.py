@@ -9,11 +9,13 @@ from msgspec import Meta
 
 from synthmed.core.errors import InputError
 from synthmed.core.files import read_json
-from synthmed.core.known import EXTERNAL, KINDS
+from synthmed.core.known import EXTERNAL, KINDS, SECOND, SMALL, TEST
 from synthmed.data.imageset import NOT_MADE
 from synthmed.metrics.effects import fidelity_of, in_words
 from synthmed.metrics.estimate import Estimate, estimates
+from synthmed.report.words import sizes_of_masks
 
+OF_ALL = ("foreground_iou", "object_f1", "aji")
 BEHIND = 0.5
 """Share of the validation IoU of the best training of an arm; see `behind`."""
 
@@ -81,6 +83,19 @@ def read_task(path: Path, generators: Mapping[str, GeneratorEntry]) -> dict:
     return task
 
 
+def by_class(task: Mapping) -> dict[str, str]:
+    """Class of the masks → the outcome of it alone, where there are several: the one that decides, or IoU where that is
+    of no single class."""
+    decides, measured = task["outcome"], task["outcomes"]
+    classes = [name.removeprefix("iou_") for name in measured if name.startswith("iou_")]
+    return {one: f"{decides}_{one}" if f"{decides}_{one}" in measured else f"iou_{one}" for one in classes}
+
+
+def of_all(task: Mapping) -> list[str]:
+    """Titles of the outcomes of masks that are no mean over the classes, but of all of them together."""
+    return [task["outcomes"][name]["title"] for name in OF_ALL if name in task["outcomes"]]
+
+
 def effect(task: Mapping, arm: Mapping) -> Estimate | None:
     """Difference of the deciding outcome from that of the reference arm; None for the reference itself."""
     versus = arm["versus_reference"]
@@ -103,7 +118,13 @@ def confusion(arm: Mapping, test: str) -> list[list[float]] | None:
 def label_fidelity(task: Mapping, generators: Mapping[str, GeneratorEntry]) -> dict[str, dict[str, Estimate]]:
     """Generator → its label fidelity, see fidelity_of."""
     tests = task["arms"][task["reference"]]["tests"]
-    return {name: fidelity_of(tests, name) for name in generators if name in tests}
+    return {name: fidelity_of(task, name) for name in generators if name in tests}
+
+
+def sizes_of_tests(summary: Mapping) -> dict[str, str]:
+    """Test → the size that its masks are compared at, in words; summary: of `score-segmenters`."""
+    of_masks, (height, width) = sizes_of_masks(summary["sizes"]), summary["image_shape"][1:]
+    return {TEST: of_masks, SMALL: f"{height}×{width}", SECOND: of_masks}
 
 
 def check_generators(results: Sequence[Mapping], generators: Mapping[str, GeneratorEntry]) -> list[Mapping]:

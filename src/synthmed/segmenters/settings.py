@@ -12,9 +12,13 @@ from synthmed.segmenters import SEGMENTERS
 from synthmed.training.checked import CheckedOptions
 
 SELECTION = (
-    "the check with the highest mean IoU on the validation images, of equals the one with the lower validation loss, "
+    "the check with the highest {iou} on the validation images, of equals the one with the lower validation loss, "
     "then the earliest"
 )
+"""iou: what IOU calls it."""
+IOU = {"instances": "foreground IoU", "classes": "mean IoU"}
+"""What a check measures, by what is drawn: of instances of all objects, whatever their class; else the mean over the
+classes."""
 
 Rate = Annotated[float, Meta(gt=0)]
 Dropout = Annotated[float, Meta(ge=0, lt=1)]

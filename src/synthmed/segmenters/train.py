@@ -21,7 +21,7 @@ from synthmed.core.step import Output, step
 from synthmed.data.imageset import ImageSet, Legend
 from synthmed.networks.blocks import count_parameters
 from synthmed.segmenters.pairs import Pairs, read_arm
-from synthmed.segmenters.settings import SELECTION, TrainSegmenterSettings
+from synthmed.segmenters.settings import IOU, SELECTION, TrainSegmenterSettings
 from synthmed.segmenters.trained import FORMAT, build, load
 from synthmed.training import checkpoint as checkpoints
 from synthmed.training import distributed
@@ -132,7 +132,7 @@ class Training(CheckedTraining):
             return self.model(images)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss of a batch, and its mean IoU, which has no gradient."""
+        """The loss of a batch, and its IoU (see IOU), which has no gradient."""
         logits = self._drawn(batch.images).float()
         found = overlaps(self._classes(logits.detach().sigmoid()), self._classes(batch.masks), self.classes)
         return {"loss": self.loss(logits, batch.masks), "iou": found[:, 0].mean().float()}
@@ -160,7 +160,7 @@ class Training(CheckedTraining):
 
     @torch.no_grad()
     def measure(self, step: int) -> Measured:
-        """Loss, mean IoU and mean false pixels of the validation part; see SELECTION."""
+        """Loss, IoU (see IOU) and mean false pixels of the validation part; see SELECTION."""
         self.model.eval()
         rows = []
         for batch in self.validating():
@@ -280,7 +280,8 @@ def write_report(
             "parameters": count_parameters(network),
             "learning_rate": learning_rate,
             "images": images,
-            "selection": SELECTION,
+            "selection": SELECTION.format(iou=IOU[settings.masks]),
+            "checked_by": IOU[settings.masks],
             "budget_limited": bool(entries) and budget_limited([one["best_step"] for one in entries], settings.steps),
             "seeds": entries,
         },

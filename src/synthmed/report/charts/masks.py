@@ -102,9 +102,9 @@ def _enlarged(pixels: np.ndarray, factor: float) -> np.ndarray:
     return np.dstack([np.asarray(channel.resize(size, Image.Resampling.BILINEAR)) for channel in channels])
 
 
-def draw_trainings(path: Path, trainings: Mapping[str, Sequence[Mapping]]) -> None:
-    """Loss on the left, mean IoU on the right, by step: of training (solid) and validation (dashed), a thin line a
-    seed. trainings: title of the arm → its seeds, each with a `history`."""
+def draw_trainings(path: Path, trainings: Mapping[str, Sequence[Mapping]], iou: str) -> None:
+    """Loss on the left, IoU on the right, by step: of training (solid) and validation (dashed), a thin line a seed.
+    trainings: title of the arm → its seeds, each with a `history`; iou: which one it is."""
     figure, axes = panels(2, columns=2, width=4.6, height=2.6)
     for axis, name in zip(axes, ("loss", "iou"), strict=True):
         for number, (title, seeds) in enumerate(trainings.items()):
@@ -117,7 +117,7 @@ def draw_trainings(path: Path, trainings: Mapping[str, Sequence[Mapping]]) -> No
                     axis.plot(steps, values, color=colour, ls=dash, lw=1, alpha=0.85, label=label)
                 best = steps.index(seed["best_step"])
                 axis.plot(steps[best], seed["history"][best][f"validation_{name}"], "o", ms=3.5, color=colour)
-        axis.set_title({"loss": "Loss", "iou": "Mean IoU"}[name])
+        axis.set_title({"loss": "Loss", "iou": iou[0].upper() + iou[1:]}[name])
         axis.set_xlabel("step", color=MUTED)
         axis.grid(axis="y")
     figure.legend(loc="outside lower left", ncols=2)

@@ -1,6 +1,6 @@
 """Section "Answer", one for each task: what the verdicts say, and the numbers of every arm."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,25 +9,28 @@ from markupsafe import Markup
 from msgspec import Meta
 
 from synthmed.core.files import read_json
-from synthmed.core.known import HARMS, HELPS, KINDS, NO_EVIDENCE
+from synthmed.core.known import HARMS, HELPS, KINDS, NO_EVIDENCE, SMALL
 from synthmed.core.settings import Count
 from synthmed.core.step import Output, step
 from synthmed.data.imageset import NOT_MADE
-from synthmed.metrics.effects import FOLLOWS, real_fidelity, unlike
+from synthmed.metrics.effects import FOLLOWS, agreement, real_fidelity, unlike
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import (
     Generators,
+    by_class,
     check_generators,
     confusion,
     effect,
     label_fidelity,
+    of_all,
     read_result,
     read_task,
     shown_tests,
+    sizes_of_tests,
 )
 from synthmed.report.section import write_section
 from synthmed.report.tables import versus_cells
-from synthmed.report.words import environment, p_value, signed, tenths
+from synthmed.report.words import environment, interval, p_value, signed, tenths
 
 MAIN_ARMS = tuple(kind for kind in KINDS if kind != "sweep")
 """Kinds of arms shown here; those of the sweep of shares stand in the task's own section."""
@@ -71,8 +74,15 @@ def _columns(found: Found) -> list[Column]:
         task["outcome"],
         *(others[:1] if binary(found) else [name for name in MASKS if name in others] or others[:3]),
     }
+    classes = by_class(task).values()
     outcomes = [
-        Column(name, task["outcomes"][name]["title"], interval=True, page=name in shown)
+        Column(
+            name,
+            task["outcomes"][name]["title"],
+            interval=True,
+            below=(("", f"difference_{name}"),) if name in classes else (),
+            page=name in {*shown, *classes},
+        )
         for name in (*others, task["outcome"])
     ]
     wrong = [Column("false_positives", "false pos.", tenths), Column("false_negatives", "false neg.", tenths)]
@@ -104,6 +114,33 @@ def keys_of(arm: Mapping, test: str) -> tuple[str, ...]:
         *(f"{arm['kind']}/{key}" for key in (entry.keys if entry else ())),
         arm["kind"],
     )
+
+
+def _told(task: Mapping, versus: Mapping, name: str) -> str:
+    """The difference in an outcome with its interval, in words."""
+    return interval(versus["outcomes"][name]["difference"], None, signed)
+
+
+def _of_single_classes(task: Mapping, judged: Sequence[Mapping]) -> list[str]:
+    """The arms and classes whose difference has an interval without 0, in words."""
+    return [
+        f"{arm['title']}, {one}: {_told(task, arm['versus_reference'], name)}"
+        for arm in judged
+        for one, name in by_class(task).items()
+        if (found := arm["versus_reference"]["outcomes"][name]["difference"]).low is not None
+        and not found.low <= 0 <= found.high
+    ]
+
+
+def _at_the_networks_size(arms: Sequence[Mapping]) -> list[str] | None:
+    """The arms whose word would be another at the network's size, with that word; None where there is none to say."""
+    words = {
+        arm["title"]: (arm["versus_reference"]["verdict"], arm["versus_reference"]["elsewhere"][SMALL]["verdict"])
+        for arm in arms
+        if arm["versus_reference"] and SMALL in arm["versus_reference"]["elsewhere"]
+    }
+    told = {title: (here, there) for title, (here, there) in words.items() if here and there}
+    return [f"{title} (“{there}”)" for title, (here, there) in told.items() if here != there] if told else None
 
 
 def _notes(arm: Mapping) -> list[str]:
@@ -143,6 +180,7 @@ def _rows(found: Found) -> list[dict]:
                 )
             if versus:
                 row |= versus_cells(task, versus)
+                row |= {f"difference_{name}": _told(task, versus, name) for name in by_class(task).values()}
                 row |= {"verdict": versus["verdict"] or "none given", "note": " ".join(_notes(arm))}
                 if arm["kind"] in ("generator", "synthetic_only") and arm["set"] in found["fidelity"]:
                     row["label_fidelity"] = found["fidelity"][arm["set"]]["all"]
@@ -207,11 +245,15 @@ SECTION = Section(
             "seeds with {{ (1 - task.alpha) | confidence }} interval{{ '; false positives and negatives are means over "
             "seeds' if binary }}. The verdict follows from the comparison with the real-only training set by p, which "
             "is adjusted over the arms that answer the same question (Holm); the interval is not, and may leave out 0 "
-            "where the word is “no evidence of a difference”.{% if fidelity and masks %} Mask–image agreement: IoU of "
-            "the masks of generated images with what the model trained on real ones draws on them.{% elif fidelity %} "
-            "Label fidelity: share of generated images that the model trained on real ones takes for the class they "
-            "claim.{% endif %}{% if limited %} Budget-limited: the best checkpoint lies in the last tenth of the steps "
-            "in most trainings, so a longer training may change the word.{% endif %}",
+            "where the word is “no evidence of a difference”.{% if masks %} Masks are compared at {{ sizes.test }} "
+            "pixels.{% endif %}{% if classes %} Measures that name no class are means over the classes{% if of_all %}, "
+            "but {{ of_all | joined }} of all of them together{% endif %}. Below {{ classes | join('; ') }}: the "
+            "difference from the real-only training set.{% endif %}{% if fidelity and masks %} Mask–image agreement: "
+            "{{ agreement }} of the masks of generated images with what the model trained on real ones draws on them, "
+            "at {{ sizes.test_small }} pixels.{% elif fidelity %} Label fidelity: share of generated images that the "
+            "model trained on real ones takes for the class they claim.{% endif %}{% if limited %} Budget-limited: the "
+            "best checkpoint lies in the last tenth of the steps in most trainings, so a longer training may change "
+            "the word.{% endif %}",
             _rows,
             _columns,
         ),
@@ -237,16 +279,21 @@ def section(
     task = read_task(verdicts, settings.generators)
     shown = [arm for arm in task["arms"].values() if arm["kind"] in MAIN_ARMS]
     words = [arm["versus_reference"]["verdict"] for arm in shown if arm["versus_reference"]]
+    chosen, of_masks = read_json(summary), task["kind"] == "segmentation"
     fidelity = label_fidelity(task, settings.generators)
-    tests = task["arms"][task["reference"]]["tests"]
-    of_real = {name: real_fidelity(tests, name) for name in fidelity}
+    of_real = {name: real_fidelity(task, name) for name in fidelity}
     labelled = [name for name, entry in settings.generators.items() if {name, entry.of} & {*settings.pseudo_labelled}]
     found = {
         "task": task,
         "tasks": settings.tasks,
         "phantom": settings.phantom,
         "generators": settings.generators,
-        "model": read_json(summary)["backbone"],
+        "model": chosen["backbone"],
+        "sizes": sizes_of_tests(chosen) if of_masks else {},
+        "classes": [task["outcomes"][name]["title"] for name in by_class(task).values()],
+        "of_all": of_all(task),
+        "other_words": _at_the_networks_size(shown),
+        "agreement": task["outcomes"][agreement(task)]["title"] if of_masks else "",
         "fidelity": fidelity,
         "of_real": of_real,
         "follows": FOLLOWS,
@@ -261,7 +308,8 @@ def section(
         "wordless": None in words,
         "effect": effect,
     }
-    found |= {"binary": binary(found), "masks": masks(found), **_by_word(list(task["arms"].values()))}
+    found |= {"binary": binary(found), "masks": of_masks, **_by_word(list(task["arms"].values()))}
+    found["of_classes"] = _of_single_classes(task, found["judged"])
     headline = environment(html=True).get_template("sections/answer.headline.html.j2")
     found["headline"] = Markup(headline.render(**found).strip())
     write_section(section, out, SECTION, found, document=document)

@@ -12,6 +12,7 @@ from synthmed.core.step import Output, step
 from synthmed.report.exhibits import Column, Figure, Found, Section, Table
 from synthmed.report.results import GeneratorEntry, read_result
 from synthmed.report.section import write_section
+from synthmed.report.words import short
 
 SOURCES = {"channel": "noise", "dropout": "dropout", "both": "both"}
 """What varies → in words."""
@@ -54,6 +55,17 @@ def _rows(found: Found) -> list[dict]:
     return rows
 
 
+def _in_short(found: Found) -> list[str]:
+    """Of each generator how much images of one mask differ, as shares of what real images of different masks do."""
+    said = []
+    for _, entry, result in _results(found):
+        real = result["real"]["deviation"].value
+        of = {words: result["sources"][source]["deviation"].value for source, words in SOURCES.items()}
+        shares = [f"{short(value / real)} by {words}" for words, value in of.items() if real and value is not None]
+        said += [f"{entry.title}: {', '.join(shares)}"] if shares else []
+    return said
+
+
 def _draw_samples(path: Path, found: Found) -> None:
     from synthmed.report.charts.mask_diversity import draw_samples
 
@@ -86,9 +98,9 @@ SECTION = Section(
         Table(
             "diversity",
             "Images of one mask, by what varies between them: standard deviation of a pixel in grey levels, mean "
-            "MS-SSIM of pairs (1: all are equal), mean LPIPS of pairs; below them the same between real images of "
-            "different masks. Sensitivity: root mean square change of an image, in its range, per standard deviation "
-            "of small noise that is added to the noise beside the mask.",
+            "MS-SSIM of pairs (1: all are equal){{ ', mean LPIPS of pairs' if lpips }}; below them the same between "
+            "real images of different masks. Sensitivity: root mean square change of an image, in its range, per "
+            "standard deviation of small noise that is added to the noise beside the mask.",
             _rows,
             (
                 Column("generator"),
@@ -128,6 +140,8 @@ def section(
             for entry, path in zip(settings.generators.values(), pictures, strict=True)
         ],
     }
+    found["in_short"] = _in_short(found)
     found["part"] = {"train": "training", "test": "test"}[found["diversity"][0]["part"]]
+    found["lpips"] = any(one["real"]["lpips"].value is not None for one in found["diversity"])
     found["level"] = found["diversity"][0]["level"]
     write_section(section, out, SECTION, found, document=document)

@@ -65,6 +65,25 @@ def _columns(found: Found) -> list[Column]:
     ]
 
 
+def _in_short(found: Found) -> list[dict]:
+    """Of each generator how many differences from real means have an interval, and of which it leaves out 0."""
+    rows = [row for row in _rows(found) if row["difference"].low is not None]
+    several = len(found["compared"][0]["classes"]) > 1
+    return [
+        {
+            "title": title,
+            "means": len(own),
+            "differ": [
+                f"{row['mask']}: {row['statistic']}" if several else row["statistic"]
+                for row in own
+                if not row["difference"].low <= 0 <= row["difference"].high
+            ],
+        }
+        for title in found["titles"].values()
+        if (own := [row for row in rows if row["generator"] == title])
+    ]
+
+
 def _leakage_rows(found: Found) -> list[dict]:
     none = dict.fromkeys(CRITERIA, Estimate(0.0)) | {"mean_overlap": 0.0}  # label maps
     rows = [{"keys": ("real",), "images": "real ones", "n": found["compared"][0]["n_real"], **none}]
@@ -202,4 +221,5 @@ def section(
         "grey_share": GREY_SHARE,
         "leaking": any(result["leakage"] for result in results),
     }
+    found["in_short"] = _in_short(found)
     write_section(section, out, SECTION, found, document=document)

@@ -214,11 +214,11 @@ SECTION = Section(
         ),
         Table(
             "set_diversity",
-            "How different the images of a set are from one another: mean MS-SSIM (1: all are equal) and LPIPS (0: all "
-            "are equal) over all pairs of a random draw of its images, within a label and never of one patient, with "
-            "{{ diversity.level | confidence }} intervals over patients; and how far that lies above the same of the "
-            "real training images. More MS-SSIM or less LPIPS: less variety than real images have. Noise makes images "
-            "differ as well, so more of it than real images have is no merit.",
+            "How different the images of a set are from one another: mean MS-SSIM (1: all are equal){{ ' and LPIPS (0: "
+            "all are equal)' if lpips }} over all pairs of a random draw of its images, within a label and never of "
+            "one patient, with {{ diversity.level | confidence }} intervals over patients; and how far that lies above "
+            "the same of the real training images. More MS-SSIM{{ ' or less LPIPS' if lpips }}: less variety than real "
+            "images have. Noise makes images differ as well, so more of it than real images have is no merit.",
             _diversity_rows,
             _diversity_columns,
         ),
@@ -258,10 +258,12 @@ def section(
     which say how often a model trained on real images sees in generated ones what they claim.
     """
     quality = check_generators([read_result(path) for path in fidelity], settings.generators)
+    varied = read_result(diversity)
     found = {
         "settings": settings,
         "quality": quality,
-        "diversity": read_result(diversity),
+        "diversity": varied,
+        "lpips": any(group["lpips"].value is not None for one in varied["sets"] for group in one["groups"].values()),
         "several_views": len({result["view"] for result in quality}) > 1,
         "tasks": [read_task(path, settings.generators) for path in verdicts],
         "floors": _floors(),

@@ -87,11 +87,16 @@ def _over_trainings(values: list[Estimate]) -> Estimate:
     return Estimate(float(np.mean([one.value for one in values])), n=values[0].n)
 
 
+def _best(result: dict) -> dict:
+    """The state of a training that is nearest to the training images."""
+    return min(result["states"], key=lambda state: state["train"]["fid"].value)
+
+
 def _rows(found: Found) -> list[dict]:
     rows, settings = [], found["settings"]
     for title, results in found["groups"].items():
         first, entry = results[0], settings.generators[results[0]["generator"]]
-        best = [min(one["states"], key=lambda state: state["train"]["fid"].value) for one in results]
+        best = [_best(one) for one in results]
         steps, last = [state["step"] for state in best], [one["states"][-1] for one in results]
         for part, words in (("train", "training"), ("test", "test")):
             rows.append(
@@ -164,10 +169,12 @@ SECTION = Section(
         ),
         Table(
             "states",
-            "Distances after the last step; below them those of the state that is nearest to the training images "
-            "(best, in each training its own), and the floor. Of several trainings the means. Between trainings: the "
-            "standard deviation of the FID over trainings; between states: the mean difference of one state from the "
-            "next; both of the second half of the training, by the FID against the training images.",
+            "Distances after the last step; below them {% if other_best %}those of the state that is nearest to the "
+            "training images (best, in each training its own), and {% endif %}the floor.{% if several %} Of several "
+            "trainings the means. Between trainings: the standard deviation of the FID over trainings, of the second "
+            "half of the training, against the training images.{% endif %}{% if swings %} Between states: the mean "
+            "difference of the FID of one state from that of the next, of the same half{{ '' if several else ', the "
+            "second, against the training images' }}.{% endif %}",
             _rows,
             _columns,
         ),
@@ -194,9 +201,13 @@ def section(
     shown = [
         (entry.title, dict(np.load(path))) for entry, path in zip(settings.generators.values(), pictures, strict=True)
     ]
+    groups = _grouped(settings, results)
     found = {
         "settings": settings,
-        "groups": _grouped(settings, results),
+        "groups": groups,
+        "several": any(len(group) > 1 for group in groups.values()),
+        "swings": any(_swing(group).value is not None for group in groups.values()),
+        "other_best": any(_best(one) is not one["states"][-1] for one in results),
         "pictures": shown,
         "marks": [f"{mark:,}" for mark in settings.marks],
         "chosen": [settings.generators[name].title for name in settings.choose],

@@ -218,7 +218,7 @@ SECTION = Section(
         ),
         Table(
             "classic",
-            "Classic augmentation (flips, rotations, zooms) against none.",
+            "Real images augmented in ways that need no generator, against the real ones alone.",
             _classic_rows,
             lambda found: [Column("arm", "training set"), _MODEL, *_outcomes(found)],
             empty="no arm with classic augmentation in this task",
@@ -323,4 +323,5 @@ def section(
         "grid": read_csv(grid) if grid else [],
         "roc": read_csv(roc),
     }
+    found["curves"] = any(row["task"] == task["task"] for row in found["roc"])
     write_section(section, out, SECTION, found, document=document)
