@@ -9,7 +9,7 @@ from synthmed.core.settings import parse
 from synthmed.data.imageset import Legend, write_image_set
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.charts import masks
-from synthmed.report.charts.masks import outline_colour, outlines
+from synthmed.report.charts.masks import outlines
 from synthmed.report.results import GeneratorEntry
 from synthmed.report.sections.segmentation import SECTION, SegmentationSettings, section
 from synthmed.report.words import sizes_of_masks
@@ -151,7 +151,7 @@ def test_the_words_say_how_masks_were_compared(written):
     assert "enlarged to the size of the mask that it is compared with (32×48)." in html
     assert "1 test image has an empty mask; no lung is marked in 1 of 160, no heart is marked in 3 of 160." in html
     assert "trainings, with 99 % intervals" in html
-    assert "Trainings: loss and x IoU by step" in html
+    assert "loss and x IoU by step" in html
     for name in ("predictions", "trainings"):
         assert (written / "figures" / f"segmentation.masks.{name}.png").stat().st_size > 5000
 

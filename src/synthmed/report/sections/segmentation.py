@@ -220,9 +220,9 @@ SECTION = Section(
         Figure(
             "trainings",
             "Trainings of {{ with_trainings }} of the {{ task.arms | length }} training sets, real ones and the first "
-            "two generators: loss and {{ chosen.checked_by }} by step, of training images (solid; in training, with dropout and "
-            "augmentation where there is any) and validation images (dashed). A line a seed; dots: the weights "
-            "that are used.",
+            "two generators: loss and {{ chosen.checked_by }} by step, of training images (solid; in training, with "
+            "dropout and augmentation where there is any) and validation images (dashed). A line a seed; dots: the "
+            "weights that are used.",
             _trainings,
         ),
     ),
