@@ -228,6 +228,14 @@ def test_classes_are_measured_apart_and_in_the_mean():
     assert of_columns(list(found))["hd95_lung"].higher_is_better is False
 
 
+def test_images_without_a_class_are_counted_class_by_class(tmp_path, sets, monkeypatch):
+    half = measures(np.eye(8, dtype=np.uint8), np.eye(8, dtype=np.uint8), ORGANS)
+    monkeypatch.setattr(module, "measures", lambda *_: half)
+    run(tmp_path, *sets, MADE, monkeypatch)
+    summary = read_json(tmp_path / "summary.json")
+    assert (summary["empty_masks"], summary["empty_by_class"]) == (0, {"lung": 0, "heart": 12})
+
+
 def test_a_pixel_of_a_class_that_is_not_there_takes_half_of_the_mean_and_little_of_the_foreground():
     truth = np.zeros((10, 10), np.uint16)
     truth[:5] = 1
