@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain
@@ -299,8 +298,10 @@ def _versus(table: _Table) -> dict[str, dict]:
     elsewhere = {}
     for test in (SMALL, SECOND):
         if test in table.cases:
-            with suppress(InputError):  # too few patients: the estimates of that test say so
+            try:
                 elsewhere[test] = _on(table, test, others)
+            except InputError as error:  # too few patients, say; nothing is decided on that test
+                logger.warning("%s: no differences from the real arm: %s", test, error)
     for arm, versus in found.items():
         versus |= {"also": also[arm], "elsewhere": {test: of_arms[arm] for test, of_arms in elsewhere.items()}}
         word, title = versus["verdict"] or versus["reason"], OUTCOMES[table.settings.outcome].title
