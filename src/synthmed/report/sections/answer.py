@@ -75,7 +75,7 @@ def _columns(found: Found) -> list[Column]:
         *(others[:1] if binary(found) else [name for name in MASKS if name in others] or others[:3]),
     }
     classes = by_class(task).values()
-    outcomes = [
+    *further, decides = [
         Column(
             name,
             task["outcomes"][name]["title"],
@@ -93,13 +93,15 @@ def _columns(found: Found) -> list[Column]:
         Column("model", once="Model: {}."),
         Column("n_train", "training images"),
         Column("synthetic_share", page=False),
-        *outcomes[:1],
-        *(wrong if binary(found) else []),
-        *outcomes[1:],
+        # What decides first: further columns may lie beyond the rim of the window.
+        decides,
         Column("difference", f"{task['decides']['title']} − real", signed, interval=True),
         Column("p_holm", "p (Holm)", p_value),
         Column("verdict", below=(("", "limit"),)),
         Column("label_fidelity", "mask–image agreement" if masks(found) else "label fidelity", interval=True),
+        *further[:1],
+        *(wrong if binary(found) else []),
+        *further[1:],
         Column("equivalent", page=False),
         Column("budget_limited", page=False),
     ]
