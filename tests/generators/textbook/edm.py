@@ -43,13 +43,16 @@ def block(x: Tensor, part, embedding: Tensor, dropout: float, attention: bool) -
 
 
 def passed(network, x: Tensor, noise: Tensor, labels: Tensor, dropout: float) -> Tensor:
-    """16 px, 8 px with attention, and back, each beside the map of its size."""
+    """16 px, 8 px with attention, and back, each beside the map of its size; beside all of it a linear layer (ours), of
+    which the noise level scales every output."""
     angles = noise[:, None] * torch.tensor([10000.0 ** (-i / 4) for i in range(4)])
     first, last = network.embed[0], network.embed[2]
     embedding = swish(torch.cat([torch.cos(angles), torch.sin(angles)], 1) @ first.weight.T + first.bias)
     embedding = swish(embedding @ last.weight.T + last.bias + labels @ network.label.weight.T)
     (down_one,), (down_two,) = network.down
     (up_one,), (up_two, up_three) = network.up
+    linear = torch.einsum("oc,nchw->nohw", network.direct.weight[:, :, 0, 0], x)
+    linear = linear * (1 + embedding @ network.scale.weight.T + network.scale.bias)[:, :, None, None]
     start = convolved(x, network.first)
     full = block(start, down_one, embedding, dropout, False)
     half = block(halved(full), down_two, embedding, dropout, True)
@@ -57,7 +60,7 @@ def passed(network, x: Tensor, noise: Tensor, labels: Tensor, dropout: float) ->
     x = block(torch.cat([x, half], 1), up_one, embedding, dropout, True)
     x = block(torch.cat([doubled(x), full], 1), up_two, embedding, dropout, False)
     x = block(torch.cat([x, start], 1), up_three, embedding, dropout, False)
-    return convolved(swish(group_norm(x, network.norm)), network.last)
+    return convolved(swish(group_norm(x, network.norm)), network.last) + linear
 
 
 def step(book: Textbook, batches, rng) -> dict[str, Tensor]:
