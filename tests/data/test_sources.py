@@ -406,6 +406,7 @@ def test_names_are_found_however_their_accents_are_written(tmp_path):
 
 
 def test_patients_as_folders_are_found_by_a_pattern_with_the_folder(tmp_path, caplog):
+    caplog.set_level("WARNING")
     for kind, patient, number in itertools.product(("sick", "well"), range(4), range(3)):
         path = tmp_path / "clinic" / kind / f"{kind[0]}P{patient}" / f"slice_{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -432,6 +433,7 @@ def test_files_that_may_be_images_are_not_passed_over_in_silence(tmp_path, class
 
 
 def test_patients_in_several_folders_are_no_fault_of_the_pattern(tmp_path, caplog):
+    caplog.set_level("WARNING")
     for kind, patient, visit in itertools.product(("sick", "well"), range(4), range(3)):
         path = tmp_path / "clinic" / kind / f"visit{visit}" / f"{kind[0]}{patient}_{visit}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
