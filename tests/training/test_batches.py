@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from synthmed.core.errors import InputError
-from synthmed.data.imageset import write_image_set
+from synthmed.data.channels import resized_labels
+from synthmed.data.imageset import ImageSet, write_image_set
 from synthmed.training import batches as real_images
 from synthmed.training.batches import Endless, RealImages
 
@@ -111,6 +112,16 @@ def test_jitter_enlarges_the_image_smoothly_and_the_mask_by_its_nearest_pixel(im
         assert min(float((image - part).abs().max()) for part in parts) < 1e-5
     assert set(seen[:, 1].unique().tolist()) == {-1, 1}
     assert torch.equal(data.read(torch.arange(10)), opened(images, masks="classes").read(torch.arange(10)))
+
+
+def test_whole_images_at_half_the_size_of_those_that_parts_are_taken_of_have_masks_in_their_place(images):
+    """Channels by the nearest pixel would have moved by half a pixel of the larger image."""
+    data = opened(images, masks="classes", size=(8, 8), jitter=2.0)
+    stored = ImageSet(images)
+    expected = [resized_labels(mask, (8, 8)) for row, mask in zip(stored.rows, stored.masks, strict=True)
+                if row["label"] == "normal"]  # fmt: skip
+    assert np.array_equal(data.read(torch.arange(10))[:, 1].numpy(), np.stack(expected))
+    assert data.batch(4, *CPU).images.shape == (4, 2, 8, 8)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

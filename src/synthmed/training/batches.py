@@ -185,9 +185,13 @@ class RealImages:
         self.size = whole if size is None else size
         self.enlarged = self.size if jitter is None else tuple(round(jitter * side) for side in self.size)
         held = tuple(map(max, self.size, map(min, whole, self.enlarged)))
-        self.on_demand: OnDemand | None = OnDemand(
-            image_set, keep, None if held == whole else held, coded, learns, threads
-        )
+
+        def reader(own: tuple[int, int]) -> OnDemand:
+            return OnDemand(image_set, keep, None if own == whole else own, coded, learns, threads)
+
+        self.on_demand: OnDemand | None = reader(held)
+        self.smaller = None if held == self.size else reader(self.size)
+        """Whole images at `size` where larger ones are held: channels of masks cannot be reduced, maps can."""
         channels = self.on_demand.shape[0]
         self.mask_channels = 0 if coded is None else len(coded.names)
         self.apart = self.mask_channels if "mask" in needs else 0
@@ -203,22 +207,24 @@ class RealImages:
 
     def read(self, positions: Tensor) -> Tensor:
         """The images at `positions`, with all channels of masks behind theirs: uint8 (N, C, H, W) on the CPU."""
-        return self._at(self._held(positions).float(), self.size).round().clamp(0, 255).to(torch.uint8)
+        return self._held(positions) if self.smaller is None else self.smaller.read(positions)
 
     def _held(self, positions: Tensor) -> Tensor:
         return self.pixels[positions] if self.on_demand is None else self.on_demand.read(positions)
 
-    def _at(self, images: Tensor, size: tuple[int, int]) -> Tensor:
-        """Floating-point images at `size`, with the channels of masks behind theirs, the nearest pixel's."""
-        if images.shape[2:] == size:
+    def _enlarged(self, images: Tensor) -> Tensor:
+        """Floating-point images that are held, at the size that parts are taken of, no smaller than theirs; behind them
+        the channels of their masks, the nearest pixel's."""
+        if images.shape[2:] == self.enlarged:
             return images
         images, *masks = _apart(images, self.mask_channels)
-        pictures = [resized(images, size)] if images.shape[1] else []  # of masks alone there are none
-        return torch.cat([*pictures, *(F.interpolate(part, size, mode="nearest-exact") for part in masks)], dim=1)
+        pictures = [resized(images, self.enlarged)] if images.shape[1] else []  # of masks alone there are none
+        masks = [F.interpolate(part, self.enlarged, mode="nearest-exact") for part in masks]
+        return torch.cat([*pictures, *masks], dim=1)
 
     def _parts(self, images: Tensor, count: int) -> Tensor:
         """A random part of self.size of each image: (N, C, …) → (N, C, *self.size)."""
-        images, height, width = self._at(images, self.enlarged), *self.size
+        images, height, width = self._enlarged(images), *self.size
         places = [
             torch.randint(large - side + 1, (count * len(self.orders),), generator=self.rng)
             for large, side in zip(self.enlarged, self.size, strict=True)

@@ -28,7 +28,7 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 def resized_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """Channels of masks (N, K, H, W), 0 or 1, at `size` (height, width): 1 where half of what lies there is or more, as
-    data.channels.resized_labels decides between an object and the background."""
+    data.channels.resized_labels decides between an object and the background. Where three channels meet none may be."""
     return (resized(masks, size) > 0.5 - 1 / 255).to(masks)
 
 
