@@ -183,6 +183,19 @@ def test_the_report_says_what_would_have_been_found(folder):
     assert found["changed"] == {"sets": 20 * len(changed), "found": round(20 * sum(changed))}
 
 
+def test_changed_copies_are_counted_in_the_sets_that_have_most_of_them(folder, monkeypatch):
+    """By a rule that finds eight of them and not two."""
+
+    def finds_eight(ratios, patients, measure, weights):
+        return np.tile(np.where(weights[-10:].sum(axis=0) >= 8, 0.0, 1.0), (4, 1))
+
+    monkeypatch.setattr(metrics, "judge", finds_eight)
+    write(folder, "fake", pictures(80, 5))
+    found = run(folder)["detection"]
+    assert found["copies"] == [2, 8]
+    assert found["changed"]["found"] == found["changed"]["sets"] == 120
+
+
 def test_one_image_that_equals_a_training_image_is_found_among_planted_ones_as_in_a_generated_set(folder, monkeypatch):
     """By a rule whose tests never reach alpha, as where there are few patients."""
     monkeypatch.setattr(metrics, "judge", lambda ratios, patients, measure, weights: np.ones((4, weights.shape[1])))

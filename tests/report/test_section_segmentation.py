@@ -10,7 +10,7 @@ from synthmed.data.imageset import Legend, write_image_set
 from synthmed.metrics.estimate import Estimate
 from synthmed.report.charts import masks
 from synthmed.report.charts.masks import outlines
-from synthmed.report.results import GeneratorEntry
+from synthmed.report.results import GeneratorEntry, by_class
 from synthmed.report.sections.segmentation import SECTION, SegmentationSettings, section
 from synthmed.report.words import sizes_of_masks
 
@@ -170,6 +170,13 @@ def test_trainings_that_found_little_are_told(written):
     counted = "2 of 4 (0.000 and 0.340; the best 0.700)"
     assert f"training set: {ARMS['real']['title']}, {counted}; " in html
     assert html.count(counted) == 2
+
+
+def test_of_each_class_what_decides_is_shown_or_iou_where_that_is_of_all_together():
+    assert by_class({"outcome": "dice", "outcomes": OUTCOMES}) == {"lung": "dice_lung", "heart": "dice_heart"}
+    together = {"outcome": "foreground_iou", "outcomes": OUTCOMES | {"foreground_iou": {}}}
+    assert by_class(together) == {"lung": "iou_lung", "heart": "iou_heart"}
+    assert by_class({"outcome": "iou", "outcomes": {"iou": {}}}) == {}
 
 
 def test_many_sizes_are_counted():
